@@ -1,0 +1,62 @@
+"""Which backend Keras runs on, settled before Keras is imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+BACKENDS = ("tensorflow", "jax", "torch")  # the first is the default, as in Keras
+
+
+def installed() -> list[str]:
+    """The backends that can be imported, in the order they are preferred."""
+    return [name for name in BACKENDS if _found(name)]
+
+
+def choose() -> None:
+    """Sets `KERAS_BACKEND` where Keras would take a backend that isn't installed although another one is.
+
+    A backend named in `KERAS_BACKEND` is somebody's word and stays. The one in Keras's configuration file may be nobody's:
+    Keras writes "tensorflow" there, unasked, when it is first imported.
+    """
+    if "keras" in sys.modules or os.environ.get("KERAS_BACKEND"):
+        return
+    if not _found(_configured()) and (others := installed()):
+        os.environ["KERAS_BACKEND"] = others[0]
+
+
+def require() -> None:
+    """Raises where Keras would find no backend.
+
+    Raises:
+        ImportError: one sentence that says what to install.
+    """
+    name = os.environ.get("KERAS_BACKEND") or _configured()
+    if "keras" in sys.modules or _found(name):
+        return
+    if installed():
+        raise ImportError(
+            f'KERAS_BACKEND is "{name}", which is not installed here; install it with pip install "maskrcnn[{name}]" '
+            f"or set KERAS_BACKEND={installed()[0]}."
+        )
+    raise ImportError(
+        'maskrcnn needs a backend for Keras and found none: install one with pip install "maskrcnn[tensorflow]", '
+        '"maskrcnn[jax]" or "maskrcnn[torch]".'
+    )
+
+
+def _configured() -> str:
+    """What Keras's own configuration file names, else Keras's default."""
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    try:
+        return str(json.loads((home / "keras.json").read_text()).get("backend", BACKENDS[0]))
+    except (OSError, ValueError, AttributeError):
+        return BACKENDS[0]
+
+
+def _found(name: str) -> bool:
+    spec = find_spec(name) if name.isidentifier() else None
+    return spec is not None and spec.origin is not None  # a folder of that name in the working directory has no origin

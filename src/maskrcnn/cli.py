@@ -1,0 +1,353 @@
+"""The command `maskrcnn`: arguments in, one verb called, readable lines out.
+
+Keras and its backend are imported inside the commands, so that `maskrcnn --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from typer.core import TyperGroup
+
+import maskrcnn
+from maskrcnn.backend import installed
+
+if TYPE_CHECKING:
+    from maskrcnn import Dataset, Detections, MaskRCNN
+
+LONGEST_ERROR = 600  # characters; a backend's own errors run to pages
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Commands(TyperGroup):
+    """Every failure becomes one line on stderr and exit code 2; `--debug`, wherever it stands, shows the traceback too."""
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
+        arguments = list(sys.argv[1:] if args is None else args)
+        debug = "--debug" in arguments
+        if not debug:
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets with several lines otherwise
+        try:
+            words = [word for word in arguments if word != "--debug"]
+            code = super().main(words, *rest, **(extra | {"standalone_mode": False}))
+        except Exception as error:
+            if debug:
+                traceback.print_exc()
+            errors.print(f"[bold red]Error:[/] {escape(_one_line(error))}")
+            code = 2
+        sys.exit(code)
+
+
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ModelOption = Annotated[
+    Path, typer.Option("--model", metavar="RUN|FILE", help="A folder that `train` wrote (its best.keras), or a .keras file.")
+]
+ImagesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--images", metavar="DIR", help="Folder of the pictures that a COCO JSON names, where it isn't beside the JSON."
+    ),
+]
+BatchOption = Annotated[
+    int, typer.Option("--batch-size", metavar="N", min=1, help="Pictures that go through the model together.")
+]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Refuse data with any fault, instead of repairing or leaving out what is faulty.")
+]
+DATA_HELP = "A COCO JSON file, or a folder with images/ and masks/ (label maps: 0 = background, k = the k-th object)."
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    _: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and the backend's own messages.")] = False,
+) -> None:
+    """Mask R-CNN on Keras: find every object in a picture, with its class, its box and its mask.
+
+    [bold]maskrcnn demo[/] shows all of it in a few minutes, without data or downloads.
+    """
+    if show_version:
+        console.print(f"maskrcnn {maskrcnn.__version__}")
+    elif context.invoked_subcommand is None:
+        console.print(context.get_help())
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Option("--data", metavar="TRAIN", help=f"What to learn from. {DATA_HELP}")],
+    val: Annotated[Path, typer.Option("--val", metavar="VAL", help="What to score each epoch on; the same two forms.")],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder for best.keras, last.keras, history and scores.")],
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="PRESET", help="mobilenet_v2_fpn (default, small), resnet50_fpn or resnet101_fpn."),
+    ] = None,
+    init: Annotated[
+        Path | None, typer.Option("--init", metavar="FILE", help="Weights to start from: a .keras file or a backbone's .npz.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", metavar="N", min=1, help="Times to go through the training data.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", metavar="N", min=1, help="Pictures a training step.")
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option("--image-size", metavar="N", min=64, help="Pixels of a picture's shorter side, as the model sees it."),
+    ] = None,
+    optimizer: Annotated[
+        Literal["adam", "adamw", "sgd"] | None, typer.Option("--optimizer", metavar="adam|adamw|sgd", help="Default: adam.")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", metavar="X", min=0.0, help="Default: the optimizer's own.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Same seed, same order and same flips. Default: 0.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option("--workers", metavar="N", min=0, help="Processes that read pictures.")] = None,
+    images: ImagesOption = None,
+    val_images: Annotated[
+        Path | None, typer.Option("--val-images", metavar="DIR", help="The same as --images, for --val.")
+    ] = None,
+    strict: StrictOption = False,
+) -> None:
+    """Train a model on your pictures.
+
+    maskrcnn train --data train.json --val val.json --out runs/first --epochs 20
+    """
+    options = {
+        "model": model,
+        "init": init,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "image_size": image_size,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "workers": workers,
+        "images": images,
+        "val_images": val_images,
+    }
+    given = {name: value for name, value in options.items() if value is not None}  # `train` holds the defaults
+    maskrcnn.train(data, val, out, strict=strict, **given)
+    console.print(f"The run is in {out}. Next: maskrcnn predict --model {out} PICTURES --out DIR")
+
+
+@app.command()
+def evaluate(
+    model: ModelOption,
+    data: Annotated[Path, typer.Option("--data", metavar="DATA", help=DATA_HELP)],
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the scores there as well.")] = None,
+    batch_size: BatchOption = 1,
+    images: ImagesOption = None,
+    strict: StrictOption = False,
+) -> None:
+    """Score a model on annotated pictures: COCO's box and mask AP, and a table by class.
+
+    maskrcnn evaluate --model runs/first --data val.json
+    """
+    dataset = maskrcnn.load_dataset(data, images=images, strict=strict)
+    _tell_faults(dataset)
+    loaded = _load(model)
+
+    from maskrcnn.evaluate import print_scores, write_scores
+
+    with _progress("Evaluating", len(dataset)) as advance:
+        scores = maskrcnn.evaluate(loaded, dataset, batch_size=batch_size, progress=advance)
+    print_scores(scores, console)
+    if json_file is not None:
+        write_scores(json_file, scores)
+        console.print(f"Scores written to {json_file}")
+
+
+@app.command()
+def predict(
+    model: ModelOption,
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders of pictures, or quoted globs.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for predictions.json, overlays and label maps.")],
+    score: Annotated[float, typer.Option("--score", metavar="X", min=0.0, max=1.0, help="The least score that counts.")] = 0.5,
+    batch_size: BatchOption = 1,
+) -> None:
+    """Find the objects in pictures: predictions.json, and for each picture an overlay and a label map.
+
+    maskrcnn predict --model runs/first photo.jpg folder/ "more/*.tif" --out found
+
+    A picture that can't be read is reported and skipped; the exit code is then 1.
+    """
+    from maskrcnn.predict import find_pictures, predict_files
+
+    pictures = find_pictures(inputs)
+    loaded = _load(model)
+    with _progress("Predicting", len(pictures)) as advance:
+
+        def on_picture(path: Path, result: Detections | Exception) -> None:
+            advance()
+
+        failures = predict_files(loaded, inputs, out, score=score, batch_size=batch_size, on_picture=on_picture)
+    for path, message in failures:
+        errors.print(f"[bold red]Skipped:[/] {escape(f'{path}: {message}')}")
+    console.print(f"{len(pictures) - len(failures)} of {len(pictures)} pictures done; the results are in {out}")
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the pictures, the run and the report.")] = Path(
+        "maskrcnn-demo"
+    ),
+) -> None:
+    """Draw a small data set of shapes, train on it for a few minutes, evaluate, and write a report. Needs no data."""
+    from maskrcnn.demo import demo as run_demo
+
+    run_demo(out, console=console)
+
+
+@app.command()
+def info(
+    model: Annotated[
+        Path | None, typer.Argument(metavar="[MODEL]", help="A run folder or a .keras file. Without it: versions and devices.")
+    ] = None,
+) -> None:
+    """Show versions, backend and devices; or a model's layers, parameters, classes and preprocessing."""
+    if model is not None:
+        _print_model(_load(model))
+        return
+    devices = _devices()  # imports Keras, which settles the backend
+
+    import keras
+
+    name = keras.config.backend()
+    table = Table(show_header=False, box=None)
+    table.add_row("maskrcnn", maskrcnn.__version__)
+    table.add_row("Python", f"{platform.python_version()} on {platform.platform()}")
+    table.add_row("Keras", keras.version())
+    table.add_row("backend", f"{name} {_version_of(name)}")
+    table.add_row("devices", ", ".join(devices))
+    others = [f"{other} {_version_of(other)}" for other in installed() if other != name]
+    table.add_row("other backends", ", ".join(others) or "none installed")
+    table.add_row("CPU cores", str(_num_cores()))
+    table.add_row("memory", _memory())
+    console.print(table)
+
+
+def _load(path: Path) -> MaskRCNN:
+    file = find_model(path)  # a wrong path is told before Keras takes its seconds to load
+    return maskrcnn.load_model(file)
+
+
+def find_model(path: Path) -> Path:
+    """The model file that `path` stands for: itself, or a run folder's best.keras, else its last.keras.
+
+    Raises:
+        FileNotFoundError: where there is none, saying what was looked for.
+    """
+    if path.is_dir():
+        for name in ("best.keras", "last.keras"):
+            if (path / name).is_file():
+                return path / name
+        raise FileNotFoundError(f"The folder {path} holds neither best.keras nor last.keras; give a run of `maskrcnn train`.")
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no model at {path}; give a .keras file or a folder that `maskrcnn train` wrote.")
+    return path
+
+
+def _tell_faults(dataset: Dataset) -> None:
+    if dataset.faults:
+        errors.print(escape(dataset.summary()))
+
+
+@contextmanager
+def _progress(title: str, total: int) -> Iterator[Callable[..., None]]:
+    """A bar with the time left; yields what moves it on by one."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda steps=1: bar.advance(task, steps)
+
+
+def _print_model(model: MaskRCNN) -> None:
+    config = model.config
+    layers = Table("layer", "kind", "parameters", "trainable", title="Layers")
+    for layer in model.layers:
+        trainable = sum(math.prod(variable.shape) for variable in layer.trainable_variables)
+        layers.add_row(layer.name, type(layer).__name__, f"{layer.count_params():,}", f"{trainable:,}")
+    console.print(layers)
+    console.print(f"Parameters: {model.count_params():,}")
+    console.print(f"Classes ({config.num_classes}): {', '.join(config.class_names)}")
+    image = config.image
+    console.print(
+        f"Preprocessing: shorter side {image.short_side} pixels, longer at most {image.long_side}; "
+        f"{image.channel_order.upper()}, mean {image.mean}, standard deviation {image.std} (0 to 255)"
+    )
+
+
+def _devices() -> list[str]:
+    maskrcnn.backend.require()
+
+    import keras
+
+    if keras.config.backend() in ("tensorflow", "jax"):
+        return list(keras.distribution.list_devices())
+    return [str(getattr(keras.ops.zeros(()), "device", "cpu"))]  # Keras lists no devices of the others
+
+
+def _version_of(name: str) -> str:
+    for distribution in (name, f"{name}-cpu"):  # `tensorflow-cpu` brings the module `tensorflow` too
+        with suppress(PackageNotFoundError):
+            return version(distribution)
+    return "of unknown version"
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory() -> str:
+    try:
+        return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return "unknown"
+
+
+def _one_line(error: Exception) -> str:
+    """What a person needs of an error, without line breaks."""
+    if hasattr(error, "format_message"):  # of the command line itself: a missing option, an unknown command
+        context = getattr(error, "ctx", None)
+        return " ".join(error.format_message().split()) + (f" See: {context.command_path} --help" if context else "")
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    text = " ".join(str(error).split())
+    if not isinstance(error, (ValueError, OSError, ImportError)):  # not said on purpose, so say what it is
+        text = f"{type(error).__name__}: {text}. --debug shows where."
+    return text if len(text) <= LONGEST_ERROR else f"{text[:LONGEST_ERROR]}… --debug shows the rest."

@@ -1,0 +1,24 @@
+"""Boxes as NumPy arrays: (N, 4) xyxy float32, pixels, x to the right, y down, the first pixel covers 0 to 1."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def clip_boxes(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Boxes (N, 4) cut to a picture of `size` (height, width); what lies outside of it loses its area."""
+    height, width = size
+    return np.clip(boxes, 0, np.array([width, height, width, height], boxes.dtype))
+
+
+def flip_boxes(boxes: np.ndarray, width: float) -> np.ndarray:
+    """Boxes (N, 4) seen in a mirror: left becomes right in a picture of that width."""
+    flipped = boxes.copy()
+    flipped[:, 0], flipped[:, 2] = width - boxes[:, 2], width - boxes[:, 0]
+    return flipped
+
+
+def box_area(boxes: np.ndarray) -> np.ndarray:
+    """(N,) areas of (N, 4) boxes, square pixels; 0 where a side is not positive."""
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
+    return sides[:, 0] * sides[:, 1]

@@ -1,0 +1,54 @@
+"""From the box head's answers to at most so many detections a picture. Fast R-CNN, section 3.1; Mask R-CNN, section 3.1."""
+
+from __future__ import annotations
+
+from keras import ops
+
+from maskrcnn.config import DetectConfig
+from maskrcnn.ops import boxes as box_ops
+from maskrcnn.ops import nms
+from maskrcnn.ops import rows as row_ops
+from maskrcnn.structures import PaddedDetections, Proposals
+
+MIN_SIDE = 1e-2    # pixels; torchvision drops thinner boxes
+
+
+class Detect:
+    """No weights, so no layer: a function with its numbers."""
+
+    def __init__(self, config: DetectConfig, delta_weights: tuple[float, ...]):
+        self.config = config
+        self.delta_weights = delta_weights
+
+    def __call__(self, proposals: Proposals, logits, deltas, sizes) -> PaddedDetections:
+        """Scores every class of every proposal, moves the boxes, removes doubles. Masks come later and are None.
+
+        Args:
+            proposals: (B, N).
+            logits: (B, N, K + 1), background first.
+            deltas: (B, N, K, 4).
+            sizes: (B, 2) height, width of the picture in the frame.
+        """
+        batch, _, num_logits = ops.shape(logits)
+        num_classes = num_logits - 1
+        scores = ops.softmax(logits, axis=-1)[:, :, 1:]                                   # (B, N, K)
+        good = ops.logical_and(scores > self.config.score, ops.expand_dims(proposals.valid, -1))
+        scores = ops.reshape(ops.where(good, scores, -float("inf")), (batch, -1))         # (B, N K)
+        count = scores.shape[1]
+        rows = min(self.config.candidates, count) if isinstance(count, int) else self.config.candidates
+        scores, pairs, valid = row_ops.top(scores, rows)                                  # (B, R)
+        labels = pairs % num_classes
+        reference = row_ops.gather(proposals.boxes, pairs // num_classes)
+        deltas = row_ops.gather(ops.reshape(deltas, (batch, -1, 4)), pairs)
+        boxes = box_ops.clip(box_ops.decode(deltas, reference, self.delta_weights), sizes)
+        x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
+        valid = ops.logical_and(valid, ops.logical_and(x2 - x1 >= MIN_SIDE, y2 - y1 >= MIN_SIDE))
+        keep = nms.nms(boxes, valid, self.config.nms_iou, labels if self.config.nms == "per_class" else None)
+        scores, indices, valid = row_ops.top(ops.where(keep, scores, -float("inf")), self.config.max_detections)
+        return PaddedDetections(
+            boxes=ops.where(ops.expand_dims(valid, -1), row_ops.gather(boxes, indices), 0.0),
+            scores=ops.where(valid, scores, 0.0),
+            labels=row_ops.gather(labels, indices),
+            masks=None,
+            valid=valid,
+        )

@@ -1,0 +1,105 @@
+"""Draws each object inside its box. Mask R-CNN, section 3 and figure 4 (right)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from keras import layers, ops
+
+from maskrcnn.config import MaskHeadConfig, RoiAlignConfig
+from maskrcnn.model.fpn import STRIDES
+from maskrcnn.ops import losses as loss_ops
+from maskrcnn.ops import rows as row_ops
+from maskrcnn.ops.mask_targets import mask_targets
+from maskrcnn.ops.roi_align import roi_align
+from maskrcnn.structures import PaddedDetections, RoiTargets
+
+
+class MaskHead(layers.Layer):
+    """RoIAlign 14×14, four 3×3 convolutions, a deconvolution for each doubling, a 1×1 convolution a class."""
+
+    def __init__(self, config: MaskHeadConfig, roi_align_config: RoiAlignConfig, *, num_classes: int, channels: int, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.config = config
+        self.align = roi_align_config
+        self.use_native = True
+        self.num_classes = num_classes
+        self.channels = channels
+        self.convs = [
+            layers.Conv2D(
+                config.channels, 3, padding="same", activation="relu", kernel_initializer="he_normal", name=f"conv{i + 1}"
+            )
+            for i in range(config.num_convs)
+        ]
+        num_doublings = (config.mask_size // config.pool_size).bit_length() - 1
+        self.deconvs = [
+            layers.Conv2DTranspose(
+                config.channels, 2, strides=2, activation="relu", kernel_initializer="he_normal", name=f"deconv{i + 1}"
+            )
+            for i in range(num_doublings)
+        ]
+
+    def build(self, input_shape):
+        width = self.channels
+        for layer in (*self.convs, *self.deconvs):
+            layer.build((None, None, None, width))
+            width = self.config.channels
+        # The last 1×1 convolution, one row a class, so that only the class asked for need be computed.
+        self.class_kernel = self.add_weight(
+            name="class_kernel", shape=(self.num_classes, width), initializer="glorot_uniform"
+        )
+        self.class_bias = self.add_weight(name="class_bias", shape=(self.num_classes,), initializer="zeros")
+
+    def call(self, features, boxes, labels):
+        """Mask logits of one class for each box.
+
+        Args:
+            features: [P2 … P6].
+            boxes: (B, N, 4) xyxy, pixels of the frame.
+            labels: (B, N) int32 in 0 … K-1, the class whose mask is wanted.
+
+        Returns:
+            (B, N, M, M) float32.
+        """
+        x = roi_align(
+            features[:4],
+            boxes,
+            strides=STRIDES[:4],
+            pool_size=self.config.pool_size,
+            use_native=self.use_native,
+            **asdict(self.align),
+        )
+        batch, num_rows = ops.shape(boxes)[:2]
+        x = ops.reshape(x, (-1, *x.shape[2:]))                                  # (B N, P, P, C)
+        for layer in (*self.convs, *self.deconvs):
+            x = layer(x)                                                        # (B N, M, M, C) at last
+        labels = ops.reshape(labels, (-1,))
+        kernel = ops.take(ops.convert_to_tensor(self.class_kernel), labels, axis=0)       # (B N, C)
+        bias = ops.take(ops.convert_to_tensor(self.class_bias), labels, axis=0)           # (B N,)
+        side = self.config.mask_size
+        x = ops.reshape(x, (-1, side * side, self.config.channels))
+        logits = ops.matmul(x, ops.cast(ops.expand_dims(kernel, -1), x.dtype))            # (B N, M M, 1)
+        logits = ops.cast(logits, "float32") + ops.reshape(ops.cast(bias, "float32"), (-1, 1, 1))
+        return ops.reshape(logits, (batch, num_rows, side, side))
+
+    def add_masks(self, features, detections: PaddedDetections) -> PaddedDetections:
+        """The detections with masks of their classes, (B, N, M, M) probabilities. Mask R-CNN, section 3.1, inference."""
+        return detections._replace(masks=ops.sigmoid(self(features, detections.boxes, detections.labels)))
+
+    def loss_of(self, features, targets: RoiTargets, truth, num_rows: int, mask_loss):
+        """L_mask: the mean over the positive RoIs of the loss of their true class's mask. Mask R-CNN, section 3.
+
+        Args:
+            features: [P2 … P6].
+            targets: of the sampler.
+            truth: the fields of a `Batch` by name.
+            num_rows: the positives stand within the first so many rows of `targets`.
+            mask_loss: (target, logits), each (B, P, M, M) → (B, P).
+        """
+        rois, matched = targets.rois[:, :num_rows], targets.matched[:, :num_rows]
+        target = mask_targets(
+            row_ops.gather(truth["masks"], matched), row_ops.gather(truth["boxes"], matched), rois, self.config.mask_size
+        )
+        logits = self(features, rois, ops.maximum(targets.classes[:, :num_rows] - 1, 0))
+        per_roi = mask_loss(ops.stop_gradient(target), logits)
+        return loss_ops.weighted_mean(per_roi, targets.positive[:, :num_rows])

@@ -1,0 +1,214 @@
+"""The whole network: pictures in, detections or losses out. He et al. 2017, figure 1.
+
+Shapes: `B` images, `H W` pixels of the frame, `K` classes, `M` mask side.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from maskrcnn import config as configs
+from maskrcnn.config import ModelConfig
+from maskrcnn.model.backbone import build_backbone
+from maskrcnn.model.box_head import BoxHead
+from maskrcnn.model.detect import Detect
+from maskrcnn.model.fpn import FPN
+from maskrcnn.model.mask_head import MaskHead
+from maskrcnn.model.roi_sampler import RoiSampler
+from maskrcnn.model.rpn import RPN
+from maskrcnn.ops import losses as loss_ops
+from maskrcnn.ops import native
+from maskrcnn.structures import PaddedDetections
+
+LOSSES = ("rpn_objectness_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss")
+VALIDATION_SEED = 0    # validation samples the same anchors and RoIs each time, so that its losses can be compared
+
+
+class Network(keras.Model):
+    """Mask R-CNN as tensors see it. `maskrcnn.MaskRCNN` adds the doors: presets, files and pictures of any size.
+
+    Args:
+        config: every number of the model.
+        seed: of the sampling of anchors and RoIs in training.
+    """
+
+    def __init__(self, config: ModelConfig, *, seed: int = 0, **kwargs):
+        super().__init__(**kwargs)
+        self.config = config
+        self.backbone = build_backbone(config.backbone)
+        self.fpn = FPN(config.fpn, name="fpn")
+        self.rpn = RPN(config.rpn, config.anchors, config.fpn.channels, name="rpn")
+        self.roi_sampler = RoiSampler(config.roi_sampler, config.box_head.delta_weights)
+        heads = {"num_classes": config.num_classes, "channels": config.fpn.channels}
+        self.box_head = BoxHead(config.box_head, config.roi_align, name="box_head", **heads)
+        self.detect_boxes = Detect(config.detect, config.box_head.delta_weights)
+        self.mask_head = MaskHead(config.mask_head, config.roi_align, name="mask_head", **heads)
+        self.seed = keras.random.SeedGenerator(seed)
+        self.loss_trackers = [keras.metrics.Mean(name=name) for name in LOSSES]
+        self.mask_loss: Any = "binary_crossentropy"
+        self.loss_weights: dict[str, float] = {}
+        self._build_parts()
+        self.jit_compile = native.JIT_COMPILE
+
+    def _build_parts(self) -> None:
+        self.fpn.build([output.shape for output in self.backbone.outputs])
+        for part in (self.rpn, self.box_head, self.mask_head):
+            part.build(None)
+            part.built = True
+        self.fpn.built = True
+        self.built = True
+
+    def call(self, inputs, training=None):
+        """Keras's door: `{"images", "sizes"}` or images alone → `PaddedDetections`; a whole `Batch` as a dict → its losses by name.
+
+        What comes in decides what comes out, never `training`: so `fit`, `evaluate` and `predict` of Keras all work unchanged.
+        """
+        if not isinstance(inputs, dict):
+            inputs = {"images": inputs, "sizes": _whole_frame(inputs)}
+        if "boxes" in inputs:
+            return self.losses_of(inputs, training=bool(training))
+        return self.infer(inputs["images"], inputs["sizes"])
+
+    def infer(self, images, sizes) -> PaddedDetections:
+        """The inference path of the paper.
+
+        Args:
+            images: (B, H, W, 3) RGB 0 to 255, H and W multiples of 32.
+            sizes: (B, 2) height, width of the part of the frame that is picture.
+
+        Returns:
+            `PaddedDetections`, boxes in pixels of the frame.
+        """
+        features = self.fpn(self.backbone(self.normalise(images, sizes)))                 # [P2 … P6]
+        proposals = self.rpn.propose(self.rpn(features), sizes, training=False)           # Proposals, 1000 rows
+        logits, deltas = self.box_head(features, proposals.boxes)                         # (B, 1000, K+1), (B, 1000, K, 4)
+        detections = self.detect_boxes(proposals, logits, deltas, sizes)                  # PaddedDetections, 100 rows
+        return self.mask_head.add_masks(features, detections)                             # … with masks (B, 100, 28, 28)
+
+    def losses_of(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
+        """The training path of the paper.
+
+        Args:
+            batch: the fields of a `Batch` by name.
+            training: dropout works, live batch norm learns, the samples are drawn anew; else they are always the same.
+
+        Returns:
+            Five named losses, scalars.
+        """
+        seeds = (self.seed, self.seed) if training else (VALIDATION_SEED, VALIDATION_SEED + 1)
+        images = self.normalise(batch["images"], batch["sizes"])
+        features = self.fpn(self.backbone(images, training=training))                     # [P2 … P6]
+        rpn = self.rpn(features)
+        anchor_targets = self.rpn.sample(rpn, batch, seeds[0])
+        proposals = self.rpn.propose(rpn, batch["sizes"], training=True)
+        targets = self.roi_sampler.sample(proposals, batch, seeds[1])                      # RoiTargets, 512 rows
+        logits, deltas = self.box_head(features, targets.rois, training=training)         # (B, 512, K+1), (B, 512, K, 4)
+        mask_loss = self.mask_head.loss_of(features, targets, batch, self.roi_sampler.num_positive, self._per_roi_mask_loss)
+        return {
+            **self.rpn.losses_of(rpn, anchor_targets),
+            **self.box_head.losses_of(logits, deltas, targets),
+            "mask_loss": mask_loss,
+        }
+
+    def normalise(self, images, sizes):
+        """Colours as the backbone was trained on them; the padding is 0 *after* it (Detectron, torchvision).
+
+        Args:
+            images: (B, H, W, 3) RGB 0 to 255, uint8 or float.
+            sizes: (B, 2) height, width of the part of the frame that is picture.
+
+        Returns:
+            (B, H, W, 3) float32.
+        """
+        image = self.config.image
+        pixels = (ops.cast(images, "float32") - np.array(image.mean, "float32")) / np.array(image.std, "float32")
+        if image.channel_order == "bgr":
+            pixels = ops.flip(pixels, axis=-1)
+        height, width = ops.shape(images)[1:3]
+        inside_y = ops.arange(height, dtype="int32") < ops.cast(sizes[:, :1], "int32")    # (B, H)
+        inside_x = ops.arange(width, dtype="int32") < ops.cast(sizes[:, 1:], "int32")     # (B, W)
+        inside = ops.logical_and(ops.expand_dims(inside_y, 2), ops.expand_dims(inside_x, 1))
+        return ops.where(ops.expand_dims(inside, -1), pixels, 0.0)
+
+    # ── what Keras asks for ──
+
+    def compile(self, optimizer="adam", loss="binary_crossentropy", *, loss_weights=None, jit_compile="auto", **kwargs):
+        """As `keras.Model.compile`, with two differences.
+
+        Args:
+            loss: the mask loss: `"binary_crossentropy"` (the paper's), the name of another Keras loss such as `"dice"`, or a
+                function of (target, probabilities), each (RoIs, M·M), that gives one number a RoI.
+            loss_weights: factor of each loss by its name, one of `rpn_objectness_loss`, `rpn_box_loss`, `class_loss`,
+                `box_loss`, `mask_loss`; 1 where not given.
+            jit_compile: `"auto"` chooses what is measured to be faster on the backend (docs/notes.md).
+
+        Raises:
+            ValueError: for a loss weight of an unknown name, or for `metrics`, which have no single target here:
+                `maskrcnn.evaluate` and the `val_mask_ap` of `maskrcnn.train` take their place.
+        """
+        if kwargs.get("metrics") or kwargs.get("weighted_metrics"):
+            raise ValueError("compile() takes no metrics: all five losses are shown, and maskrcnn.evaluate gives the AP.")
+        loss_weights = dict(loss_weights or {})
+        if set(loss_weights) - set(LOSSES):
+            unknown = ", ".join(map(repr, sorted(set(loss_weights) - set(LOSSES))))
+            raise ValueError(f"Unknown loss in loss_weights: {unknown}; possible: {', '.join(LOSSES)}.")
+        jit_compile = native.JIT_COMPILE if jit_compile == "auto" else jit_compile
+        super().compile(optimizer=optimizer, loss=None, jit_compile=jit_compile, **kwargs)
+        self.mask_loss = loss if isinstance(loss, str) else keras.losses.get(loss)
+        self.loss_weights = loss_weights
+        for head in (self.box_head, self.mask_head):
+            head.use_native = not (jit_compile and not native.JIT_COMPILE)    # XLA cannot compile TensorFlow's own kernel
+
+    def _per_roi_mask_loss(self, target, logits):
+        """The mask loss of every RoI: target, logits (B, P, M, M) → (B, P)."""
+        if self.mask_loss == "binary_crossentropy":
+            return ops.mean(loss_ops.binary_crossentropy(target, logits), axis=(2, 3))
+        batch, num_rows, side = ops.shape(logits)[:3]
+        rows = (-1, side * side)
+        loss = keras.losses.get(self.mask_loss)
+        loss = getattr(loss, "fn", None) or loss
+        per_roi = loss(ops.reshape(target, rows), ops.reshape(ops.sigmoid(logits), rows))
+        return ops.reshape(per_roi, (batch, num_rows))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Sum of the named losses, which are shown by name in training and in validation."""
+        if not isinstance(y_pred, dict):
+            raise ValueError(
+                "fit() and evaluate() need batches that hold boxes, labels and masks beside the images; received "
+                f"{type(x).__name__}. Make them with maskrcnn.load_dataset(...) or maskrcnn.data.make_loader(...)."
+            )
+        num_images = ops.shape(x["images"])[0]
+        for tracker in self.loss_trackers:
+            tracker.update_state(y_pred[tracker.name], sample_weight=num_images)
+        losses = [y_pred[name] * self.loss_weights.get(name, 1.0) for name in LOSSES]
+        losses.extend(self._aggregate_additional_loss(loss) for loss in self.losses)      # regularisers, where a user adds some
+        return ops.sum(ops.stack(losses))
+
+    def get_config(self):
+        return {"config": configs.to_dict(self.config)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(configs.from_dict(config["config"]))
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config:
+            config["loss"] = keras.saving.serialize_keras_object(self.mask_loss)
+            config["loss_weights"] = self.loss_weights
+        return config
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)      # so that its saved state finds its place
+
+
+def _whole_frame(images):
+    """(B, 2) height, width of frames that are all picture."""
+    batch, height, width = ops.shape(images)[:3]
+    return ops.stack([ops.full((batch,), height, "int32"), ops.full((batch,), width, "int32")], axis=1)

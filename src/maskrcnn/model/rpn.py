@@ -1,0 +1,117 @@
+"""Region proposal network. Faster R-CNN (Ren et al. 2015), section 3.1, on every level of the pyramid (FPN, section 4.1).
+
+Shapes: `B` images, `A` anchors a place, `T_l = H_l · W_l · A` anchors of level l, `T` anchors of all levels, `S` sampled ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import initializers, layers, ops
+
+from maskrcnn.config import AnchorConfig, RpnConfig
+from maskrcnn.model.fpn import STRIDES
+from maskrcnn.ops import anchors as anchor_ops
+from maskrcnn.ops import boxes as box_ops
+from maskrcnn.ops import losses as loss_ops
+from maskrcnn.ops import matching, nms
+from maskrcnn.ops import rows as row_ops
+from maskrcnn.structures import AnchorTargets, Proposals
+
+
+class RpnOutput(NamedTuple):
+    """What the head says, one entry a level."""
+
+    anchors: list[Any]   # (T_l, 4) xyxy, pixels of the frame
+    logits: list[Any]    # (B, T_l)
+    deltas: list[Any]    # (B, T_l, 4)
+
+
+class RPN(layers.Layer):
+    def __init__(self, config: RpnConfig, anchors: AnchorConfig, channels: int, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.config = config
+        self.channels = channels
+        self.cells = [anchor_ops.cell_anchors(sizes, anchors.ratios) for sizes in anchors.sizes]
+        small = initializers.RandomNormal(stddev=0.01)      # Faster R-CNN, section 3.1.3
+        num_anchors = anchors.num_per_place
+        self.conv = layers.Conv2D(channels, 3, padding="same", activation="relu", kernel_initializer=small, name="conv")
+        self.objectness = layers.Conv2D(num_anchors, 1, kernel_initializer=small, name="objectness")
+        self.deltas = layers.Conv2D(4 * num_anchors, 1, kernel_initializer=small, name="deltas")
+
+    def build(self, input_shape):
+        shape = (None, None, None, self.channels)
+        for layer in (self.conv, self.objectness, self.deltas):
+            layer.build(shape)
+
+    def call(self, features) -> RpnOutput:
+        """[P2 … P6] → logits and deltas of every anchor; the same head looks at every level."""
+        output = RpnOutput([], [], [])
+        for feature, cell, stride in zip(features, self.cells, STRIDES, strict=True):
+            batch, height, width = ops.shape(feature)[:3]
+            hidden = self.conv(feature)
+            output.anchors.append(anchor_ops.level_anchors(cell, stride, height, width))
+            output.logits.append(ops.cast(ops.reshape(self.objectness(hidden), (batch, -1)), "float32"))
+            output.deltas.append(ops.cast(ops.reshape(self.deltas(hidden), (batch, -1, 4)), "float32"))
+        return output
+
+    def propose(self, output: RpnOutput, sizes, *, training: bool) -> Proposals:
+        """The best boxes of each level, cut off at the picture's edge, without near-doubles. FPN, section 4.1.
+
+        Args:
+            output: of `call`.
+            sizes: (B, 2) height, width of the picture in the frame.
+            training: more boxes a level enter NMS, so that the heads see more kinds of box.
+        """
+        top_k, num_proposals = (
+            (self.config.train_top_k, self.config.train_proposals) if training else (self.config.top_k, self.config.proposals)
+        )
+        all_boxes, all_logits = [], []
+        for anchors, logits, deltas in zip(*output, strict=True):
+            count = anchors.shape[0]
+            rows = min(top_k, count) if isinstance(count, int) else top_k      # small levels hold fewer
+            logits, indices, valid = row_ops.top(ops.stop_gradient(logits), rows)          # (B, R)
+            deltas = row_ops.gather(ops.stop_gradient(deltas), indices)                    # (B, R, 4)
+            boxes = box_ops.clip(box_ops.decode(deltas, ops.take(anchors, indices, axis=0)), sizes)
+            x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
+            large = ops.logical_and(x2 - x1 >= self.config.min_size, y2 - y1 >= self.config.min_size)
+            keep = nms.nms(boxes, ops.logical_and(valid, large), self.config.nms_iou)
+            all_boxes.append(boxes)
+            all_logits.append(ops.where(keep, logits, -float("inf")))
+        logits, indices, valid = row_ops.top(ops.concatenate(all_logits, axis=1), num_proposals)
+        boxes = row_ops.gather(ops.concatenate(all_boxes, axis=1), indices)
+        boxes = ops.where(ops.expand_dims(valid, -1), boxes, 0.0)
+        return Proposals(boxes, ops.sigmoid(logits), valid)
+
+    def sample(self, output: RpnOutput, truth: dict[str, Any], seed) -> AnchorTargets:
+        """The anchors that the loss looks at. Faster R-CNN, sections 3.1.2 and 3.1.3."""
+        anchors = ops.concatenate(output.anchors, axis=0)                                  # (T, 4)
+        match = matching.match(
+            ops.expand_dims(anchors, 0),
+            truth["boxes"],
+            truth["valid"],
+            truth["crowd"],
+            positive_iou=self.config.positive_iou,
+            negative_iou=self.config.negative_iou,
+            best_is_positive=True,
+        )
+        indices, positive, valid = matching.sample_balanced(
+            match.positive,
+            match.negative,
+            keras.random.uniform(ops.shape(match.iou), seed=seed),
+            num_sampled=self.config.num_sampled,
+            positive_fraction=self.config.positive_fraction,
+        )
+        objects = row_ops.gather(truth["boxes"], row_ops.gather(match.object, indices))    # (B, S, 4)
+        deltas = box_ops.encode(objects, ops.take(anchors, indices, axis=0))
+        return AnchorTargets(indices, positive, valid, ops.where(ops.expand_dims(positive, -1), deltas, 0.0))
+
+    def losses_of(self, output: RpnOutput, targets: AnchorTargets) -> dict[str, Any]:
+        """Named losses, scalars. Faster R-CNN, eq. 1."""
+        logits = row_ops.gather(ops.concatenate(output.logits, axis=1), targets.indices)   # (B, S)
+        deltas = row_ops.gather(ops.concatenate(output.deltas, axis=1), targets.indices)   # (B, S, 4)
+        return {
+            "rpn_objectness_loss": loss_ops.objectness_loss(logits, targets.positive, targets.valid),
+            "rpn_box_loss": loss_ops.box_loss(deltas, targets.deltas, targets.positive, targets.valid, self.config.box_beta),
+        }

@@ -1,0 +1,113 @@
+"""Boxes (xyxy) and deltas. Any leading axes; every function works in whatever frame its boxes are in."""
+
+from __future__ import annotations
+
+import math
+
+from keras import ops
+
+# Detectron: a delta of the logarithm of width or height never enlarges a box by more than 1000 / 16, so exp cannot overflow.
+MAX_LOG_SCALE = math.log(1000.0 / 16.0)
+
+
+def area(boxes):
+    """(…, 4) xyxy → (…,) area; boxes turned inside out have 0."""
+    x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
+    return ops.maximum(x2 - x1, 0.0) * ops.maximum(y2 - y1, 0.0)
+
+
+def intersection(first, second):
+    """Area that each of the first boxes shares with each of the second.
+
+    Args:
+        first: (…, N, 4) xyxy.
+        second: (…, M, 4) xyxy.
+
+    Returns:
+        (…, N, M).
+    """
+    ax1, ay1, ax2, ay2 = (ops.expand_dims(side, -1) for side in ops.unstack(first, 4, axis=-1))
+    bx1, by1, bx2, by2 = (ops.expand_dims(side, -2) for side in ops.unstack(second, 4, axis=-1))
+    width = ops.maximum(ops.minimum(ax2, bx2) - ops.maximum(ax1, bx1), 0.0)
+    height = ops.maximum(ops.minimum(ay2, by2) - ops.maximum(ay1, by1), 0.0)
+    return width * height
+
+
+def iou(first, second):
+    """Intersection over union of (…, N, 4) with (…, M, 4) → (…, N, M); 0 where both boxes are empty."""
+    shared = intersection(first, second)
+    union = ops.expand_dims(area(first), -1) + ops.expand_dims(area(second), -2) - shared
+    return shared / ops.maximum(union, 1e-9)
+
+
+def covered(first, second):
+    """Part of each of the first boxes that lies in each of the second, (…, N, M) in [0, 1]."""
+    return intersection(first, second) / ops.maximum(ops.expand_dims(area(first), -1), 1e-9)
+
+
+def encode(boxes, reference, weights=(1.0, 1.0, 1.0, 1.0)):
+    """Deltas that move `reference` boxes onto `boxes`. R-CNN, appendix C, eqs. 6 to 9; `decode` undoes it.
+
+    Args:
+        boxes: (…, 4) xyxy.
+        reference: (…, 4) xyxy, anchors or RoIs.
+        weights: multiply dx, dy, dw, dh.
+
+    Returns:
+        (…, 4) dx, dy, dw, dh. Empty boxes count as 1e-3 wide or high, so the answer is finite.
+    """
+    x, y, width, height = _centre_and_size(boxes)
+    rx, ry, rwidth, rheight = _centre_and_size(reference)
+    wx, wy, ww, wh = weights
+    return ops.stack(
+        [
+            wx * (x - rx) / rwidth,
+            wy * (y - ry) / rheight,
+            ww * ops.log(width / rwidth),
+            wh * ops.log(height / rheight),
+        ],
+        axis=-1,
+    )
+
+
+def decode(deltas, reference, weights=(1.0, 1.0, 1.0, 1.0)):
+    """`reference` boxes moved by deltas. R-CNN, appendix C, eqs. 1 to 4, with the logarithms clamped.
+
+    Args:
+        deltas: (…, 4) dx, dy, dw, dh, times `weights`.
+        reference: (…, 4) xyxy.
+
+    Returns:
+        (…, 4) xyxy.
+    """
+    x1, y1, x2, y2 = ops.unstack(reference, 4, axis=-1)
+    rwidth, rheight = x2 - x1, y2 - y1
+    dx, dy, dw, dh = ops.unstack(deltas, 4, axis=-1)
+    wx, wy, ww, wh = weights
+    x = x1 + 0.5 * rwidth + dx / wx * rwidth
+    y = y1 + 0.5 * rheight + dy / wy * rheight
+    half_width = 0.5 * rwidth * ops.exp(ops.minimum(dw / ww, MAX_LOG_SCALE))
+    half_height = 0.5 * rheight * ops.exp(ops.minimum(dh / wh, MAX_LOG_SCALE))
+    return ops.stack([x - half_width, y - half_height, x + half_width, y + half_height], axis=-1)
+
+
+def clip(boxes, sizes):
+    """Boxes cut off at the edge of their picture.
+
+    Args:
+        boxes: (B, N, 4) xyxy.
+        sizes: (B, 2) height, width.
+
+    Returns:
+        (B, N, 4) xyxy.
+    """
+    height, width = (ops.expand_dims(side, -1) for side in ops.unstack(ops.cast(sizes, boxes.dtype), 2, axis=-1))
+    x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
+    bound = lambda value, limit: ops.minimum(ops.maximum(value, 0.0), limit)  # noqa: E731
+    return ops.stack([bound(x1, width), bound(y1, height), bound(x2, width), bound(y2, height)], axis=-1)
+
+
+def _centre_and_size(boxes):
+    x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
+    width, height = ops.maximum(x2 - x1, 1e-3), ops.maximum(y2 - y1, 1e-3)
+    return 0.5 * (x1 + x2), 0.5 * (y1 + y2), width, height

@@ -1,0 +1,190 @@
+"""Pictures of results: translucent masks with outlines, boxes, and captions where they can be read."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from maskrcnn.config import Category
+from maskrcnn.geometry import masks as mask_geometry
+from maskrcnn.structures import Detections, Sample
+
+_OPACITY = 0.4  # of a mask; its outline is opaque
+_MOST_CAPTIONS = 60  # with more objects captions hide what they name …
+_CAPTION_SHARE = 0.2  # … and likewise where their plates would take more than this part of the picture
+_MOST_HIDDEN = 0.5  # of small objects under one caption, in objects
+_DARKEST = 110  # luma of the darkest colour, to stand out from a microscope's black
+_WEIGHT = 500  # of the font, medium
+
+_Plate = tuple[int, int, int, int]  # left, top, right, bottom of a caption's ground
+
+
+def draw_detections(image: np.ndarray, detections: Detections, *, show_scores: bool = True) -> np.ndarray:
+    """A copy of the picture with its detections drawn in.
+
+    Colours tell classes apart, or objects where the model has one class only. Captions shrink, or go together with the
+    boxes, where objects are too many for text; masks and outlines always stay.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, the original picture.
+        detections: what was found in it.
+        show_scores: whether captions hold the scores.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: for a picture that is no (H, W, 3) uint8, or not of the detections' size.
+    """
+    _check(image, detections.size)
+    one_class = len(detections.class_names) < 2
+    names = detections.names if detections.class_names else [""] * len(detections)
+    scores = [f"{score:.2f}" if show_scores else "" for score in detections.scores]
+    captions = [[f"{name} {score}".strip() for name, score in zip(names, scores)], scores if one_class else names]
+    colour_keys = range(len(detections)) if one_class else detections.labels
+    return _draw(image, detections.boxes, detections.rle(), [_colour(int(key)) for key in colour_keys], captions)
+
+
+def draw_truth(image: np.ndarray, sample: Sample, categories: Sequence[Category]) -> np.ndarray:
+    """A copy of the picture with its annotated objects drawn in, in the manner and colours of `draw_detections`.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, the original picture.
+        sample: its truth.
+        categories: what the sample's labels mean.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: for a picture that is no (H, W, 3) uint8, or not of the sample's size.
+    """
+    _check(image, sample.size)
+    names = [categories[label].name + " (crowd)" * bool(crowd) for label, crowd in zip(sample.labels, sample.crowd)]
+    colour_keys = range(len(names)) if len(categories) < 2 else sample.labels
+    return _draw(image, sample.boxes, sample.rles, [_colour(int(key)) for key in colour_keys], [names])
+
+
+def _draw(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    rles: list[dict[str, Any]],
+    colours: list[tuple[int, int, int]],
+    captions: list[list[str]],
+) -> np.ndarray:
+    """Masks, then boxes, then captions: the first of the lists of captions that the picture has room for."""
+    canvas = image.copy()
+    height, width = image.shape[:2]
+    line = max(1, round(min(height, width) / 500))
+    for k in sorted(range(len(rles)), key=lambda k: -mask_geometry.rle_area(rles[k])):  # small objects lie on large ones
+        _draw_mask(canvas, rles[k], colours[k], line)
+    texts = next((texts for texts in captions if _room_for(texts, (height, width))), None)
+    if texts is None:
+        return canvas
+    for box, colour in zip(boxes, colours):
+        left, top, right, bottom = np.rint(box).astype(int).tolist()
+        cv2.rectangle(canvas, (left, top), (max(left, right - 1), max(top, bottom - 1)), colour, line)
+    for k, plate in _place(texts, boxes, (height, width)).items():
+        _draw_caption(canvas, texts[k], plate, colours[k])
+    return canvas
+
+
+def _draw_mask(canvas: np.ndarray, rle: dict[str, Any], colour: tuple[int, int, int], line: int) -> None:
+    """Tints the mask's pixels and draws its outline; works on the mask's box alone, so many small objects cost little."""
+    left, top, right, bottom = mask_geometry.rle_to_box(rle).astype(int)
+    if right <= left or bottom <= top:
+        return
+    mask = mask_geometry.rle_to_mask(rle)[top:bottom, left:right]
+    region = canvas[top:bottom, left:right]
+    region[mask] = (region[mask] * (1 - _OPACITY) + np.array(colour) * _OPACITY).astype(np.uint8)
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(canvas, contours, -1, colour, line, cv2.LINE_AA, offset=(int(left), int(top)))
+
+
+def _room_for(texts: list[str], size: tuple[int, int]) -> bool:
+    plates = [_extent(text, size) for text in texts]
+    return len(texts) <= _MOST_CAPTIONS and sum(w * h for w, h in plates) <= _CAPTION_SHARE * size[0] * size[1]
+
+
+def _place(texts: list[str], boxes: np.ndarray, size: tuple[int, int]) -> dict[int, _Plate]:
+    """Where captions lie: at their box, inside the picture, on no other caption, and where they hide least of small objects.
+
+    A caption that finds no such place is left out.
+    """
+    height, width = size
+    areas = np.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 1)
+    placed: dict[int, _Plate] = {}
+    for k, text in enumerate(texts):
+        w, h = _extent(text, size)
+        left, top, right, bottom = np.rint(boxes[k]).astype(int).tolist()
+        corners = [(left, top - h), (right - w, top - h), (left, bottom), (right - w, bottom)]  # outside, above and below
+        corners += [(left, top), (right - w, top), (left, bottom - h), (right - w, bottom - h)]  # inside
+        corners += [(right, top), (left - w, top), (right, bottom - h), (left - w, bottom - h)]  # beside
+        hidden = {}
+        for x, y in corners:
+            x, y = max(0, min(x, width - w)), max(0, min(y, height - h))
+            plate = (x, y, x + w, y + h)
+            if not any(_shared(plate, np.array([other]))[0] for other in placed.values()):
+                hidden[plate] = float((_shared(plate, boxes) / areas).sum())  # in objects
+        if text and hidden and min(hidden.values()) <= _MOST_HIDDEN:
+            placed[k] = min(hidden, key=hidden.__getitem__)
+    return placed
+
+
+def _shared(plate: _Plate, boxes: np.ndarray) -> np.ndarray:
+    """(N,) square pixels that a plate shares with each of the boxes (N, 4)."""
+    widths = np.minimum(plate[2], boxes[:, 2]) - np.maximum(plate[0], boxes[:, 0])
+    heights = np.minimum(plate[3], boxes[:, 3]) - np.maximum(plate[1], boxes[:, 1])
+    return np.maximum(widths, 0) * np.maximum(heights, 0)
+
+
+def _draw_caption(canvas: np.ndarray, text: str, plate: _Plate, colour: tuple[int, int, int]) -> None:
+    left, top, right, bottom = plate
+    font_size = _font_size(canvas.shape)
+    cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, cv2.FILLED)
+    ink = (0, 0, 0) if _luma(colour) > 140 else (255, 255, 255)
+    origin = (left + _margin(font_size), bottom - _margin(font_size) - font_size // 5)  # of the base line
+    cv2.putText(canvas, text, origin, ink, _font(), font_size, _WEIGHT)
+
+
+def _font() -> cv2.FontFace:
+    return cv2.FontFace("sans")  # comes with OpenCV 5; has accents, Cyrillic and Chinese, which Pillow's does not
+
+
+def _font_size(size: tuple[int, ...]) -> int:
+    return round(8 + min(size[:2]) / 80)  # 11 for a picture of 256 pixels, 14 for 480, 21 for 1080
+
+
+def _margin(font_size: int) -> int:
+    return max(1, font_size // 6)
+
+
+def _extent(text: str, size: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) of a caption's plate in pixels; one height for all texts."""
+    font_size = _font_size(size)
+    _, _, width, _ = cv2.getTextSize((1, 1), text, (0, 0), _font(), font_size, _WEIGHT)
+    return width + 2 * _margin(font_size), font_size + 2 * _margin(font_size)
+
+
+def _colour(key: int) -> tuple[int, int, int]:
+    """The key's own bright colour, RGB. Hues step by the golden ratio, so that neighbours differ and none comes twice."""
+    saturation, value = ((0.75, 1.0), (0.5, 1.0), (0.85, 0.9))[key // 8 % 3]
+    colour = 255 * np.array(colorsys.hsv_to_rgb((0.58 + 0.618034 * key) % 1.0, saturation, value))
+    whiter = max(0.0, (_DARKEST - _luma(colour)) / (255 - _luma(colour)))
+    red, green, blue = np.rint(colour + (255 - colour) * whiter).astype(int).tolist()
+    return red, green, blue
+
+
+def _luma(colour: Sequence[float] | np.ndarray) -> float:
+    return float(np.dot(colour, (0.299, 0.587, 0.114)))  # ITU-R BT.601
+
+
+def _check(image: np.ndarray, size: tuple[int, int]) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"A picture to draw on is (H, W, 3) uint8; received {image.shape} {image.dtype}.")
+    if image.shape[:2] != tuple(size):
+        raise ValueError(f"The picture's size is {image.shape[:2]} and the results' {tuple(size)}; both are (height, width).")

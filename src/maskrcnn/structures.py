@@ -1,0 +1,168 @@
+"""What travels between the rooms, shape beside each field.
+
+`B` images, `N` rows, `K` classes, `H W` pixels, `A` anchors, `M` mask side. Boxes are xyxy float32 everywhere: x to the
+right, y down, the first pixel covers 0 to 1. *Frame* is the padded, resized image that the model sees; *original* the picture on disk.
+
+Tensor structures are NamedTuples with fixed rows and a `valid` mask; what people hold (`Sample`, `Detections`) is NumPy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from maskrcnn.geometry import masks as mask_geometry
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One picture and its truth, in original pixels. Masks stay RLE until the batch crops them to their boxes.
+
+    Attributes:
+        image_id: id in the annotation file.
+        file_name: as the annotation file writes it.
+        path: where the picture lies.
+        size: (height, width) of the picture after EXIF rotation.
+        boxes: (N, 4) float32 xyxy.
+        labels: (N,) int32, index into the data set's categories.
+        crowd: (N,) bool; crowd regions are never positives and never negatives.
+        rles: N COCO RLE dicts `{"size": [h, w], "counts": bytes}`.
+        areas: (N,) float32, as annotated (COCO's size classes rest on it).
+        annotation_ids: (N,) int64.
+        image: (H, W, 3) uint8 RGB once it has been read, else None.
+    """
+
+    image_id: int
+    file_name: str
+    path: str
+    size: tuple[int, int]
+    boxes: np.ndarray
+    labels: np.ndarray
+    crowd: np.ndarray
+    rles: list[dict[str, Any]]
+    areas: np.ndarray
+    annotation_ids: np.ndarray
+    image: np.ndarray | None = None
+
+    def replace(self, **changes: Any) -> Sample:
+        return replace(self, **changes)
+
+
+class Batch(NamedTuple):
+    """What the model trains on; the model takes it as a dict of the same names (`_asdict()`).
+
+    A dict with `images` and `sizes` alone asks for detections; with the truth beside them, for losses.
+    """
+
+    images: Any      # (B, H, W, 3) uint8 or float32, RGB 0 to 255, padded at the bottom and right
+    sizes: Any       # (B, 2) int32 height, width of the part of the frame that is picture
+    boxes: Any       # (B, N, 4) float32 xyxy, pixels of the frame
+    labels: Any      # (B, N) int32 in 0 … K-1
+    masks: Any       # (B, N, M, M) uint8 0 or 1, each cropped to its box; M = MaskHeadConfig.truth_size
+    crowd: Any       # (B, N) bool
+    valid: Any       # (B, N) bool; False rows are padding
+    image_ids: Any   # (B,) int64
+
+
+class Proposals(NamedTuple):
+    boxes: Any       # (B, N, 4) xyxy, pixels of the frame
+    scores: Any      # (B, N) in [0, 1], best first
+    valid: Any       # (B, N) bool; False rows are padding
+
+
+class AnchorTargets(NamedTuple):
+    """The anchors that the RPN's loss looks at: first the positives, then the negatives."""
+
+    indices: Any     # (B, S) int32 into the flat anchors
+    positive: Any    # (B, S) bool
+    valid: Any       # (B, S) bool; False rows count nothing
+    deltas: Any      # (B, S, 4) from anchor to its object; zeros where not positive
+
+
+class RoiTargets(NamedTuple):
+    """Sampled RoIs and what the heads should say of them: first `P` rows for positives, then the background."""
+
+    rois: Any        # (B, S, 4) xyxy, pixels of the frame
+    classes: Any     # (B, S) int32, 0 = background, k + 1 = label k
+    deltas: Any      # (B, S, 4) from RoI to its object, scaled by the box head's weights; zeros where background
+    matched: Any     # (B, S) int32, row of the truth; meaningful where positive
+    positive: Any    # (B, S) bool
+    valid: Any       # (B, S) bool
+
+
+class PaddedDetections(NamedTuple):
+    """The model's answer for a batch, fixed rows."""
+
+    boxes: Any       # (B, N, 4) xyxy, pixels of the frame, inside the picture
+    scores: Any      # (B, N) in [0, 1], best first
+    labels: Any      # (B, N) int32 in 0 … K-1
+    masks: Any       # (B, N, M, M) in [0, 1], of the predicted class, each in its box
+    valid: Any       # (B, N) bool
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What was found in one picture, in original pixels, best first.
+
+    Masks are held small (`small_masks`, one M×M grid a box) and pasted when asked: `masks`, `rle()`, `polygons()`, `areas()`.
+
+    Attributes:
+        boxes: (N, 4) float32 xyxy.
+        scores: (N,) float32 in [0, 1].
+        labels: (N,) int32, index into `class_names`.
+        small_masks: (N, M, M) float32 probabilities, each stretched over its box.
+        size: (height, width) of the original picture.
+        class_names: name of each label.
+        path: the picture's file, where it came from one.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    small_masks: np.ndarray
+    size: tuple[int, int]
+    class_names: list[str] = field(default_factory=list)
+    path: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, rows: Any) -> Detections:
+        """The detections at `rows`: an index, a slice, an index array or a boolean array. Always a `Detections`."""
+        rows = [rows] if isinstance(rows, (int, np.integer)) else rows
+        return replace(
+            self, boxes=self.boxes[rows], scores=self.scores[rows], labels=self.labels[rows], small_masks=self.small_masks[rows]
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """Name of each detection's class, N strings."""
+        return [self.class_names[label] for label in self.labels]
+
+    @property
+    def masks(self) -> np.ndarray:
+        """(N, H, W) bool in original pixels, pasted anew at each call: N × H × W bytes. `rle()` needs far less."""
+        height, width = self.size
+        pasted = np.zeros((len(self), height, width), bool)
+        for canvas, small, box in zip(pasted, self.small_masks, self.boxes):
+            mask_geometry.paste(small, box, out=canvas)
+        return pasted
+
+    def rle(self) -> list[dict[str, Any]]:
+        """N COCO RLE dicts `{"size": [h, w], "counts": bytes}`, original pixels; one mask in memory at a time."""
+        return list(self._rles)
+
+    def polygons(self) -> list[list[np.ndarray]]:
+        """For each detection the outer outlines of its parts, each (P, 2) float32 x, y in original pixels; holes are not given."""
+        return [mask_geometry.mask_to_polygons(mask_geometry.rle_to_mask(rle)) for rle in self._rles]
+
+    def areas(self) -> np.ndarray:
+        """(N,) int64 pixels of each mask, original pixels."""
+        return np.array([mask_geometry.rle_area(rle) for rle in self._rles], np.int64)
+
+    @cached_property
+    def _rles(self) -> list[dict[str, Any]]:
+        return [mask_geometry.paste_rle(small, box, self.size) for small, box in zip(self.small_masks, self.boxes)]

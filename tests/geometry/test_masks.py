@@ -1,0 +1,220 @@
+"""Laws of masks as bitmaps, run lengths, polygons and small grids."""
+
+from __future__ import annotations
+
+import time
+
+import cv2
+import numpy as np
+import pytest
+from references import masks as reference
+
+from maskrcnn.geometry import masks
+
+BOXES = [
+    (2.0, 3.0, 17.0, 14.0),
+    (2.3, 3.7, 17.9, 14.1),
+    (-6.5, -4.2, 9.3, 8.8),
+    (11.0, 8.4, 40.0, 33.3),
+    (-10.0, -10.0, 50.0, 50.0),
+    (4.2, 4.6, 5.1, 5.4),
+    (7.6, 0.0, 7.9, 20.0),
+]
+SIZE = (20, 24)
+
+
+def random_mask(rng: np.random.Generator, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """Blobs rather than noise: (H, W) bool."""
+    return cv2.GaussianBlur(rng.random(size), (5, 5), 0) > 0.5
+
+
+def without_holes(mask: np.ndarray) -> np.ndarray:
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(np.zeros(mask.shape, np.uint8), contours, -1, 1, -1).astype(bool)
+
+
+@pytest.mark.parametrize("box", BOXES)
+@pytest.mark.parametrize("side", [1, 7, 28])
+def test_paste_is_the_bilinear_sample_at_every_pixel_centre(box, side):
+    small = np.random.default_rng(side).random((side, side)).astype(np.float32)
+    out = np.zeros(SIZE, bool)
+    masks.paste(small, np.array(box, np.float32), out=out)
+    np.testing.assert_array_equal(out, reference.paste(small, np.array(box, np.float32), SIZE))
+
+
+def test_paste_of_ones_fills_exactly_the_pixels_whose_centres_are_in_the_box():
+    out = np.zeros(SIZE, bool)
+    masks.paste(np.ones((28, 28), np.float32), np.array([3, 5, 10, 9]), out=out)
+    expected = np.zeros(SIZE, bool)
+    expected[5:9, 3:10] = True
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_paste_leaves_what_is_outside_of_the_box():
+    out = np.ones(SIZE, bool)
+    masks.paste(np.zeros((28, 28), np.float32), np.array([3, 5, 10, 9]), out=out)
+    assert not out[5:9, 3:10].any()
+    assert out.sum() == out.size - 4 * 7
+
+
+@pytest.mark.parametrize(
+    "box", [(3, 3, 3, 9), (3, 9, 8, 9), (8, 3, 3, 9), (-9, -9, -1, -1), (30, 3, 40, 9), (0, 25, 9, 31), (np.nan, 0, 5, 5)]
+)
+def test_paste_of_a_box_without_area_or_outside_of_the_picture_writes_nothing(box):
+    out = np.zeros(SIZE, bool)
+    masks.paste(np.ones((28, 28), np.float32), np.array(box, np.float32), out=out)
+    assert not out.any()
+    assert masks.rle_area(masks.paste_rle(np.ones((28, 28), np.float32), np.array(box, np.float32), SIZE)) == 0
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_paste_rle_is_paste(box):
+    small = np.random.default_rng(3).random((28, 28)).astype(np.float32)
+    out = np.zeros(SIZE, bool)
+    masks.paste(small, np.array(box, np.float32), out=out)
+    rle = masks.paste_rle(small, np.array(box, np.float32), SIZE)
+    assert rle == masks.mask_to_rle(out)
+
+
+def test_paste_rle_of_a_hundred_objects_in_a_picture_of_16_megapixels_takes_less_than_a_second():
+    small, box = np.full((28, 28), 0.9, np.float32), np.array([1000.3, 2000.7, 1150.2, 2100.1])
+    start = time.perf_counter()
+    for _ in range(100):
+        masks.paste_rle(small, box, (4000, 4000))
+    assert time.perf_counter() - start < 1.0
+
+
+def test_rle_undoes_mask():
+    mask = random_mask(np.random.default_rng(0))
+    rle = masks.mask_to_rle(mask)
+    assert rle["size"] == list(SIZE)
+    decoded = masks.rle_to_mask(rle)
+    assert decoded.dtype == bool
+    np.testing.assert_array_equal(decoded, mask)
+    np.testing.assert_array_equal(masks.rle_to_mask(masks.mask_to_rle(mask.astype(np.uint8) * 255)), mask)
+    assert masks.rle_area(rle) == mask.sum()
+
+
+def test_json_undoes_rle():
+    rle = masks.mask_to_rle(random_mask(np.random.default_rng(1)))
+    written = masks.rle_to_json(rle)
+    assert isinstance(written["counts"], str)
+    assert masks.rle_from_json(written, SIZE) == rle
+
+
+def test_the_three_forms_of_a_segmentation_give_one_mask():
+    mask = np.zeros((6, 8), bool)
+    mask[2:5, 1:4] = True
+    rle = masks.mask_to_rle(mask)
+    assert masks.rle_from_json({"size": [6, 8], "counts": [8, 3, 3, 3, 3, 3, 25]}, (6, 8)) == rle
+    assert masks.rle_from_json({"size": [6, 8], "counts": rle["counts"].decode()}, (6, 8)) == rle
+    assert masks.rle_from_json([[1, 2, 4, 2, 4, 5, 1, 5]], (6, 8)) == rle
+
+
+def test_several_polygons_are_their_union():
+    rle = masks.polygons_to_rle([[0, 0, 4, 0, 4, 4, 0, 4], [2, 2, 6, 2, 6, 6, 2, 6]], (8, 8))
+    assert masks.rle_area(rle) == 16 + 16 - 4
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "words"),
+    [
+        ([], "at least one polygon"),
+        ([[1, 2, 3, 4]], "3 points; received 4 numbers"),
+        ([[1, 2, 3, 4, 5, 6, 7]], "3 points; received 7 numbers"),
+        ([[1, 2, 3, 4, 5, float("nan")]], "finite"),
+        ([["a", "b"] * 3], "flat list of x, y numbers"),
+        ([{}], "flat list of x, y numbers"),
+        ("polygon", "received 'polygon'"),
+        (None, "received None"),
+        ({"counts": "32;"}, "size and counts"),
+        ({"size": [4, 5], "counts": "32;"}, r"\[4, 4\]; received \[4, 5\]"),
+        ({"size": [4, 4], "counts": None}, "received None"),
+        ({"size": [4, 4], "counts": [3, -2, 15]}, "from 0 to 16"),
+        ({"size": [4, 4], "counts": [3.5, 12.5]}, "from 0 to 16"),
+        ({"size": [4, 4], "counts": [3, 16, 1]}, "cannot be read"),
+        ({"size": [4, 4], "counts": [3, 2]}, "end before"),
+        ({"size": [4, 4], "counts": "32"}, "end before"),
+        ({"size": [4, 4], "counts": "!!"}, "cannot be read"),
+    ],
+)
+def test_a_broken_segmentation_is_refused_in_one_line(segmentation, words):
+    with pytest.raises(ValueError, match=words) as error:
+        masks.rle_from_json(segmentation, (4, 4))
+    assert "\n" not in str(error.value)
+
+
+def test_polygons_of_a_mask_without_holes_give_the_mask_again():
+    rng = np.random.default_rng(5)
+    for _ in range(50):
+        mask = without_holes(random_mask(rng, (int(rng.integers(1, 30)), int(rng.integers(1, 30)))))
+        outlines = masks.mask_to_polygons(mask)
+        assert all(outline.dtype == np.float32 and len(outline) >= 4 for outline in outlines)
+        if mask.any():
+            np.testing.assert_array_equal(masks.rle_to_mask(masks.polygons_to_rle(outlines, mask.shape)), mask)
+        else:
+            assert outlines == []
+
+
+def test_the_outline_of_one_pixel_is_its_square():
+    mask = np.zeros((5, 5), bool)
+    mask[2, 3] = True
+    (outline,) = masks.mask_to_polygons(mask)
+    assert {tuple(corner) for corner in outline.tolist()} == {(3, 2), (4, 2), (4, 3), (3, 3)}
+
+
+def test_every_part_of_a_mask_has_its_own_outline():
+    mask = np.zeros((9, 9), bool)
+    mask[1:3, 1:3] = mask[5:8, 4:9] = True
+    assert len(masks.mask_to_polygons(mask)) == 2
+
+
+def test_the_box_of_a_mask_is_the_smallest_around_it():
+    mask = np.zeros(SIZE, bool)
+    mask[3, 5] = mask[7, 11] = True
+    np.testing.assert_array_equal(masks.mask_to_box(mask), [5, 3, 12, 8])
+    np.testing.assert_array_equal(masks.rle_to_box(masks.mask_to_rle(mask)), [5, 3, 12, 8])
+
+
+def test_the_box_of_an_empty_mask_is_zeros():
+    np.testing.assert_array_equal(masks.mask_to_box(np.zeros(SIZE, bool)), np.zeros(4))
+    np.testing.assert_array_equal(masks.rle_to_box(masks.mask_to_rle(np.zeros(SIZE, bool))), np.zeros(4))
+
+
+def test_flipping_a_mask_twice_changes_nothing():
+    mask = random_mask(np.random.default_rng(2))
+    flipped = masks.flip_rle(masks.mask_to_rle(mask))
+    np.testing.assert_array_equal(masks.rle_to_mask(flipped), mask[:, ::-1])
+    assert masks.flip_rle(flipped) == masks.mask_to_rle(mask)
+
+
+@pytest.mark.parametrize("box", BOXES)
+@pytest.mark.parametrize("side", [3, 16])
+def test_a_cell_of_a_cropped_mask_is_set_where_half_of_its_area_is_mask(box, side):
+    mask = random_mask(np.random.default_rng(side))
+    covered = reference.crop(mask, np.array(box, np.float32), side)
+    cropped = masks.crop_mask(masks.mask_to_rle(mask), np.array(box, np.float32), side)
+    assert cropped.dtype == np.uint8
+    sure = np.abs(covered - 0.5) > 1e-4
+    np.testing.assert_array_equal(cropped[sure], covered[sure] > 0.5)
+
+
+def test_a_mask_cropped_to_its_own_size_is_itself():
+    mask = random_mask(np.random.default_rng(4), (14, 14))
+    np.testing.assert_array_equal(masks.crop_mask(masks.mask_to_rle(mask), np.array([0, 0, 14, 14]), 14), mask)
+
+
+def test_paste_undoes_crop_of_an_object_smaller_than_the_grid():
+    mask = np.zeros((40, 40), bool)
+    mask[4:30, 6:33] = random_mask(np.random.default_rng(6), (26, 27))
+    box = masks.mask_to_box(mask)
+    small = masks.crop_mask(masks.mask_to_rle(mask), box, 112).astype(np.float32)
+    out = np.zeros(mask.shape, bool)
+    masks.paste(small, box, out=out)
+    assert (out & mask).sum() / (out | mask).sum() > 0.99
+
+
+@pytest.mark.parametrize("box", [(3, 3, 3, 9), (8, 3, 3, 9), (-9, -9, -1, -1), (24, 3, 40, 9), (np.nan, 0, 5, 5)])
+def test_a_mask_cropped_to_a_box_without_area_or_outside_is_empty(box):
+    cropped = masks.crop_mask(masks.mask_to_rle(np.ones(SIZE, bool)), np.array(box, np.float32), 28)
+    np.testing.assert_array_equal(cropped, np.zeros((28, 28)))
