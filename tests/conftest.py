@@ -23,3 +23,10 @@ def shared_weights() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no weights at {folder}")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What lies in tests/ops and tests/model depends on the backend; other tests say so with `@pytest.mark.backend`."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in ("ops", "model"):
+            item.add_marker(pytest.mark.backend)

@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -27,7 +28,7 @@ import maskrcnn
 from maskrcnn.backend import installed
 
 if TYPE_CHECKING:
-    from maskrcnn import Dataset, Detections, MaskRCNN
+    from maskrcnn import Detections, MaskRCNN
 
 LONGEST_ERROR = 600  # characters; a backend's own errors run to pages
 
@@ -43,13 +44,14 @@ class Commands(TyperGroup):
         debug = "--debug" in arguments
         if not debug:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets with several lines otherwise
+            warnings.showwarning = _tell_warning
         try:
             words = [word for word in arguments if word != "--debug"]
             code = super().main(words, *rest, **(extra | {"standalone_mode": False}))
         except Exception as error:
             if debug:
                 traceback.print_exc()
-            errors.print(f"[bold red]Error:[/] {escape(_one_line(error))}")
+            _tell_error(error)
             code = 2
         sys.exit(code)
 
@@ -63,12 +65,19 @@ app = typer.Typer(
 )
 
 ModelOption = Annotated[
-    Path, typer.Option("--model", metavar="RUN|FILE", help="A folder that `train` wrote (its best.keras), or a .keras file.")
+    Path,
+    typer.Option(
+        "--model", metavar="RUN|FILE", exists=True, help="A folder that `train` wrote (its best.keras), or a .keras file."
+    ),
 ]
 ImagesOption = Annotated[
     Path | None,
     typer.Option(
-        "--images", metavar="DIR", help="Folder of the pictures that a COCO JSON names, where it isn't beside the JSON."
+        "--images",
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Folder of the pictures that a COCO JSON names, where it isn't beside the JSON.",
     ),
 ]
 BatchOption = Annotated[
@@ -98,15 +107,18 @@ def start(
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Option("--data", metavar="TRAIN", help=f"What to learn from. {DATA_HELP}")],
-    val: Annotated[Path, typer.Option("--val", metavar="VAL", help="What to score each epoch on; the same two forms.")],
+    data: Annotated[Path, typer.Option("--data", metavar="TRAIN", exists=True, help=f"What to learn from. {DATA_HELP}")],
+    val: Annotated[
+        Path, typer.Option("--val", metavar="VAL", exists=True, help="What to score each epoch on; the same two forms.")
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder for best.keras, last.keras, history and scores.")],
     model: Annotated[
         str | None,
         typer.Option("--model", metavar="PRESET", help="mobilenet_v2_fpn (default, small), resnet50_fpn or resnet101_fpn."),
     ] = None,
     init: Annotated[
-        Path | None, typer.Option("--init", metavar="FILE", help="Weights to start from: a .keras file or a backbone's .npz.")
+        Path | None,
+        typer.Option("--init", metavar="FILE", exists=True, help="Weights to start from: a .keras file or a backbone's .npz."),
     ] = None,
     epochs: Annotated[
         int | None, typer.Option("--epochs", metavar="N", min=1, help="Times to go through the training data.")
@@ -130,7 +142,8 @@ def train(
     workers: Annotated[int | None, typer.Option("--workers", metavar="N", min=0, help="Processes that read pictures.")] = None,
     images: ImagesOption = None,
     val_images: Annotated[
-        Path | None, typer.Option("--val-images", metavar="DIR", help="The same as --images, for --val.")
+        Path | None,
+        typer.Option("--val-images", metavar="DIR", exists=True, file_okay=False, help="The same as --images, for --val."),
     ] = None,
     strict: StrictOption = False,
 ) -> None:
@@ -151,15 +164,15 @@ def train(
         "images": images,
         "val_images": val_images,
     }
-    given = {name: value for name, value in options.items() if value is not None}  # `train` holds the defaults
-    maskrcnn.train(data, val, out, strict=strict, **given)
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}  # `train` holds the defaults
+    maskrcnn.train(data, val, out, strict=strict, log=_tell, **given)
     console.print(f"The run is in {out}. Next: maskrcnn predict --model {out} PICTURES --out DIR")
 
 
 @app.command()
 def evaluate(
     model: ModelOption,
-    data: Annotated[Path, typer.Option("--data", metavar="DATA", help=DATA_HELP)],
+    data: Annotated[Path, typer.Option("--data", metavar="DATA", exists=True, help=DATA_HELP)],
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the scores there as well.")] = None,
     batch_size: BatchOption = 1,
     images: ImagesOption = None,
@@ -170,8 +183,8 @@ def evaluate(
     maskrcnn evaluate --model runs/first --data val.json
     """
     dataset = maskrcnn.load_dataset(data, images=images, strict=strict)
-    _tell_faults(dataset)
-    loaded = _load(model)
+    _tell(dataset.summary())
+    loaded = maskrcnn.load_model(model)
 
     from maskrcnn.evaluate import print_scores, write_scores
 
@@ -197,16 +210,17 @@ def predict(
 
     A picture that can't be read is reported and skipped; the exit code is then 1.
     """
-    from maskrcnn.predict import find_pictures, predict_files
+    from maskrcnn.data import find_pictures
+    from maskrcnn.predict import predict_files
 
     pictures = find_pictures(inputs)
-    loaded = _load(model)
+    loaded = maskrcnn.load_model(model)
     with _progress("Predicting", len(pictures)) as advance:
 
         def on_picture(path: Path, result: Detections | Exception) -> None:
             advance()
 
-        failures = predict_files(loaded, inputs, out, score=score, batch_size=batch_size, on_picture=on_picture)
+        failures = predict_files(loaded, pictures, out, score=score, batch_size=batch_size, on_picture=on_picture)
     for path, message in failures:
         errors.print(f"[bold red]Skipped:[/] {escape(f'{path}: {message}')}")
     console.print(f"{len(pictures) - len(failures)} of {len(pictures)} pictures done; the results are in {out}")
@@ -229,12 +243,13 @@ def demo(
 @app.command()
 def info(
     model: Annotated[
-        Path | None, typer.Argument(metavar="[MODEL]", help="A run folder or a .keras file. Without it: versions and devices.")
+        Path | None,
+        typer.Argument(metavar="[MODEL]", exists=True, help="A run folder or a .keras file. Without it: versions and devices."),
     ] = None,
 ) -> None:
     """Show versions, backend and devices; or a model's layers, parameters, classes and preprocessing."""
     if model is not None:
-        _print_model(_load(model))
+        _print_model(maskrcnn.load_model(model))
         return
     devices = _devices()  # imports Keras, which settles the backend
 
@@ -254,30 +269,8 @@ def info(
     console.print(table)
 
 
-def _load(path: Path) -> MaskRCNN:
-    file = find_model(path)  # a wrong path is told before Keras takes its seconds to load
-    return maskrcnn.load_model(file)
-
-
-def find_model(path: Path) -> Path:
-    """The model file that `path` stands for: itself, or a run folder's best.keras, else its last.keras.
-
-    Raises:
-        FileNotFoundError: where there is none, saying what was looked for.
-    """
-    if path.is_dir():
-        for name in ("best.keras", "last.keras"):
-            if (path / name).is_file():
-                return path / name
-        raise FileNotFoundError(f"The folder {path} holds neither best.keras nor last.keras; give a run of `maskrcnn train`.")
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no model at {path}; give a .keras file or a folder that `maskrcnn train` wrote.")
-    return path
-
-
-def _tell_faults(dataset: Dataset) -> None:
-    if dataset.faults:
-        errors.print(escape(dataset.summary()))
+def _tell(text: str) -> None:
+    console.print(escape(text))
 
 
 @contextmanager
@@ -340,14 +333,26 @@ def _memory() -> str:
         return "unknown"
 
 
-def _one_line(error: Exception) -> str:
-    """What a person needs of an error, without line breaks."""
+def _tell_error(error: Exception) -> None:
+    """What a person needs of an error: what this package says on purpose in full, anything else shortened to one line."""
+    context = getattr(error, "ctx", None)
     if hasattr(error, "format_message"):  # of the command line itself: a missing option, an unknown command
-        context = getattr(error, "ctx", None)
-        return " ".join(error.format_message().split()) + (f" See: {context.command_path} --help" if context else "")
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    text = " ".join(str(error).split())
-    if not isinstance(error, (ValueError, OSError, ImportError)):  # not said on purpose, so say what it is
-        text = f"{type(error).__name__}: {text}. --debug shows where."
-    return text if len(text) <= LONGEST_ERROR else f"{text[:LONGEST_ERROR]}… --debug shows the rest."
+        text = error.format_message() + (f" See: {context.command_path} --help" if context else "")
+    elif isinstance(error, OSError) and error.strerror:
+        text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    elif _raised_here(error):
+        text = str(error)
+    else:
+        text = f"{type(error).__name__}: {' '.join(str(error).split())[:LONGEST_ERROR]} (--debug shows where)"
+    errors.print(f"[bold red]Error:[/] {escape(text)}")
+
+
+def _raised_here(error: Exception) -> bool:
+    """Whether the error was raised by a line of this package, as a ValueError, OSError or ImportError."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = bool(frames) and Path(frames[-1].filename).is_relative_to(Path(__file__).parent)
+    return own and isinstance(error, (ValueError, OSError, ImportError))
+
+
+def _tell_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    errors.print(f"[yellow]Warning:[/] {escape(str(message))}")

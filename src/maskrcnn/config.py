@@ -7,7 +7,9 @@ Frozen dataclasses and nothing else: a model is described by one `ModelConfig`, 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, get_type_hints
 
 
@@ -160,6 +162,54 @@ class ModelConfig:
     @property
     def class_names(self) -> list[str]:
         return [category.name for category in self.categories]
+
+
+# keras.applications' ResNets were trained on Caffe's colours: blue first, means taken off, no scaling.
+CAFFE_COLOURS = {"channel_order": "bgr", "mean": (123.68, 116.779, 103.939), "std": (1.0, 1.0, 1.0)}
+
+
+def _resnet_fpn(name: Literal["resnet50", "resnet101"], categories: tuple[Category, ...]) -> ModelConfig:
+    """Mask R-CNN as published, on the ResNet of `keras.applications`."""
+    return ModelConfig(categories, image=ImageConfig(**CAFFE_COLOURS), backbone=BackboneConfig(name=name))  # type: ignore[arg-type]
+
+
+def _mobilenet_v2_fpn(categories: tuple[Category, ...]) -> ModelConfig:
+    """A small model for machines without a GPU: half the width after the backbone, a quarter of the RoIs."""
+    return ModelConfig(
+        categories,
+        image=ImageConfig(short_side=512, long_side=853, mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5)),
+        backbone=BackboneConfig(name="mobilenet_v2", frozen_stages=1),
+        fpn=FpnConfig(channels=128),
+        rpn=RpnConfig(train_top_k=1000, train_proposals=500, top_k=500, proposals=500),
+        roi_sampler=RoiSamplerConfig(num_sampled=128),
+        box_head=BoxHeadConfig(hidden=512),
+        mask_head=MaskHeadConfig(channels=128),
+    )
+
+
+PRESETS: dict[str, Callable[[tuple[Category, ...]], ModelConfig]] = {
+    "resnet50_fpn": partial(_resnet_fpn, "resnet50"),
+    "resnet101_fpn": partial(_resnet_fpn, "resnet101"),
+    "mobilenet_v2_fpn": _mobilenet_v2_fpn,
+}
+
+
+def preset(name: str, categories: tuple[Category, ...]) -> ModelConfig:
+    """The configuration of a published model for these classes.
+
+    Raises:
+        ValueError: for a name that is none of `PRESETS`.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"Unknown preset {name!r}; possible: {', '.join(PRESETS)}.")
+    return PRESETS[name](categories)
+
+
+def placeholder_categories(num_classes: int) -> tuple[Category, ...]:
+    """Classes known by number alone, until a data set names them."""
+    if num_classes < 1:
+        raise ValueError(f"A model needs at least one class, background not counted; received num_classes={num_classes}.")
+    return tuple(Category(number, f"class {number}") for number in range(1, num_classes + 1))
 
 
 def replace(config: Any, **changes: Any) -> Any:

@@ -6,6 +6,7 @@ travel. A small grid is M×M and lives in the frame of its xyxy box. Coordinates
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -110,16 +111,16 @@ def rle_from_json(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
     if isinstance(segmentation, list):
         return polygons_to_rle(segmentation, size)
     if not isinstance(segmentation, dict) or not {"size", "counts"} <= set(segmentation):
-        raise ValueError(f"A segmentation is a list of polygons or an RLE with size and counts; received {_short(segmentation)}.")
+        raise ValueError(f"A segmentation is a list of polygons or an RLE with size and counts; received {reprlib.repr(segmentation)}.")
     height, width = size
     if segmentation["size"] != [height, width]:
-        raise ValueError(f"An RLE has its picture's size [{height}, {width}]; received {_short(segmentation['size'])}.")
+        raise ValueError(f"An RLE has its picture's size [{height}, {width}]; received {reprlib.repr(segmentation['size'])}.")
     counts = segmentation["counts"]
     if isinstance(counts, list):
         if not all(type(count) is int and 0 <= count <= height * width for count in counts):
-            raise ValueError(f"RLE counts are whole numbers from 0 to {height * width}; received {_short(counts)}.")
+            raise ValueError(f"RLE counts are whole numbers from 0 to {height * width}; received {reprlib.repr(counts)}.")
     elif not isinstance(counts, (str, bytes)):
-        raise ValueError(f"RLE counts are a list of numbers or a string; received {_short(counts)}.")
+        raise ValueError(f"RLE counts are a list of numbers or a string; received {reprlib.repr(counts)}.")
     try:
         rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
     except ValueError as error:
@@ -156,11 +157,11 @@ def polygons_to_rle(polygons: Sequence[Any], size: tuple[int, int]) -> dict[str,
         try:
             points = np.asarray(polygon, np.float64).ravel()
         except (TypeError, ValueError):
-            raise ValueError(f"A polygon is a flat list of x, y numbers; received {_short(polygon)}.") from None
+            raise ValueError(f"A polygon is a flat list of x, y numbers; received {reprlib.repr(polygon)}.") from None
         if len(points) < 6 or len(points) % 2:
             raise ValueError(f"A polygon needs x, y pairs for at least 3 points; received {len(points)} numbers.")
         if not np.isfinite(points).all():
-            raise ValueError(f"A polygon's numbers are finite; received {_short(polygon)}.")
+            raise ValueError(f"A polygon's numbers are finite; received {reprlib.repr(polygon)}.")
         parts.append(coco_mask.fr_poly(points.tolist(), height, width))
     return coco_mask.merge(parts)
 
@@ -229,8 +230,3 @@ def _between(rows: np.ndarray, places: np.ndarray) -> np.ndarray:
     above = np.minimum(below + 1, len(rows) - 1)
     part = (places - below)[:, None]
     return rows[below] * (1 - part) + rows[above] * part
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"

@@ -7,6 +7,7 @@ library's own summary answers -1 for AP50 when `max_detections` does not end wit
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,9 @@ def evaluate_coco(
 ) -> dict[str, Any]:
     """COCO scores of results against the truth: numbers in [0, 1], None where there is no truth to find.
 
-    Pairs are matched as they come and then let go, so a generator that runs the model keeps one picture in memory. Rows may come
-    in any order and are held, as RLE, until the last one. Crowd regions are neither found nor missed. A picture without results
-    counts with all its objects missed.
+    Pairs are matched as they come and then let go, so a generator that runs the model keeps one picture in memory. Rows may
+    come in any order and are held, as RLE, until the last one. Crowd regions are neither found nor missed. A picture without
+    results counts with all its objects missed.
 
     Args:
         samples: the truth.
@@ -45,8 +46,8 @@ def evaluate_coco(
             last; COCO's standard is 100, and pictures of more objects need more.
 
     Returns:
-        `{"mask": overall, "box": overall, "per_class": {name: …}, "max_detections": […]}`. Overall are AP (mean over IoU 0.50 to
-        0.95 and over the classes that have truth), AP50, AP75, AP_small, AP_medium, AP_large, AR_n for each n of
+        `{"mask": overall, "box": overall, "per_class": {name: …}, "max_detections": […]}`. Overall are AP (mean over IoU 0.50
+        to 0.95 and over the classes that have truth), AP50, AP75, AP_small, AP_medium, AP_large, AR_n for each n of
         `max_detections`, AR_small, AR_medium and AR_large. A class has mask_AP, mask_AP50, box_AP, box_AP50 and num_objects,
         crowds not counted.
 
@@ -55,7 +56,7 @@ def evaluate_coco(
             size than its picture, and limits that don't ascend.
     """
     limits = [int(limit) for limit in max_detections]
-    if not limits or limits[0] < 1 or any(low >= high for low, high in zip(limits, limits[1:])):
+    if not limits or limits[0] < 1 or any(low >= high for low, high in pairwise(limits)):
         raise ValueError(f"max_detections ascends from at least 1, such as (1, 10, 100); received {tuple(max_detections)}.")
     truth: dict[int, Sample] = {}
     for sample in samples:
@@ -105,16 +106,20 @@ class _Matching:
         """One row of a result file, in the library's numbers."""
         rle = mask_geometry.rle_from_json(row["segmentation"], self._sample(row["image_id"]).size)
         if row["category_id"] not in self._by_id:
-            known = ", ".join(str(category.id) for category in self.categories)
-            raise ValueError(f"A result of picture {row['image_id']} has category_id {row['category_id']}; the data has {known}.")
+            known = ", ".join(map(str, self._by_id))
+            raise ValueError(
+                f"A result of image_id {row['image_id']} has category_id {row['category_id']}; the data has {known}."
+            )
         box = row["bbox"] if "bbox" in row else _xywh(mask_geometry.rle_to_box(rle))
         return _annotation(self._by_id[row["category_id"]], box, rle, score=float(row["score"]))
 
     def from_detections(self, image_id: int, detections: Detections) -> list[dict[str, Any]]:
         """The detections whose class the data has, in the library's numbers."""
-        size = self._sample(image_id).size
-        if tuple(detections.size) != tuple(size):
-            raise ValueError(f"Detections of picture {image_id} are of size {tuple(detections.size)}; the picture's is {tuple(size)}.")
+        size = tuple(self._sample(image_id).size)
+        if tuple(detections.size) != size:
+            raise ValueError(
+                f"Detections of image_id {image_id} are in a picture of {tuple(detections.size)}; the data's is {size}."
+            )
         names = detections.class_names or [category.name for category in self.categories]
         return [
             _annotation(self._by_name[names[label]], _xywh(box), rle, score=float(score))
@@ -132,8 +137,8 @@ class _Matching:
         height, width = sample.size
         image = {"id": number, "height": height, "width": width}
         objects = [
-            # Annotations are written to a hundredth of a pixel; the thousandth takes back what float32 did to them, without which
-            # a result at exactly IoU 0.75 falls on the wrong side (COCO's golden example: box AP 0.5044 for 0.5046).
+            # Annotations are written to a hundredth of a pixel; the thousandth takes back what float32 did to them, without
+            # which a result at exactly IoU 0.75 falls on the wrong side (COCO's golden example: box AP 0.5044 for 0.5046).
             _annotation(int(label) + 1, np.round(_xywh(box), 3).tolist(), rle, area=float(area), iscrowd=int(crowd))
             for label, box, rle, area, crowd in zip(sample.labels, sample.boxes, sample.rles, sample.areas, sample.crowd)
         ]
@@ -170,7 +175,7 @@ class _Matching:
 
     def _sample(self, image_id: int) -> Sample:
         if image_id not in self.truth:
-            raise ValueError(f"A result is of image_id {image_id}, which the data does not have; does it belong to other pictures?")
+            raise ValueError(f"A result is of image_id {image_id}, which the data does not have; is it of other pictures?")
         return self.truth[image_id]
 
 

@@ -1,0 +1,1 @@
+"""Weights from elsewhere ↔ our weights, one file a source."""

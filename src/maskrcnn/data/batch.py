@@ -1,0 +1,64 @@
+"""Makes the batch that the model trains on out of samples whose images are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from maskrcnn.config import ModelConfig
+from maskrcnn.data.resize import choose_frame, fit_to_frame, pad_to_frame
+from maskrcnn.geometry.masks import crop_mask
+from maskrcnn.structures import Batch, Sample
+
+ROW_COUNTS = (16, 64, 256, 1024)  # rows of truth a batch may have: few, so that few shapes are compiled
+
+
+def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
+    """Resizes the pictures, pads them to one frame and their truth to one number of rows, and crops each mask to its box.
+
+    Args:
+        samples: read samples; those without objects have no valid row.
+        model_config: gives the sides, the frames and the side of a true mask.
+
+    Returns:
+        NumPy arrays, images uint8: four times less to move than floats.
+
+    Raises:
+        ValueError: for a picture that has changed its size since its annotations were read.
+    """
+    pictures = []
+    for sample in samples:
+        assert sample.image is not None
+        if sample.image.shape[:2] != sample.size:
+            raise ValueError(f"{sample.path} had height, width {sample.size} when it was checked; now {sample.image.shape[:2]}.")
+        pictures.append(fit_to_frame(sample.image, model_config.image)[0])
+    frame = choose_frame([picture.shape[:2] for picture in pictures], model_config.image.frames())
+    shape = len(samples), num_rows(max(len(sample.labels) for sample in samples))
+    side = model_config.mask_head.truth_size
+    batch = Batch(
+        images=np.stack([pad_to_frame(picture, frame) for picture in pictures]),
+        sizes=np.array([picture.shape[:2] for picture in pictures], np.int32),
+        boxes=np.zeros((*shape, 4), np.float32),
+        labels=np.zeros(shape, np.int32),
+        masks=np.zeros((*shape, side, side), np.uint8),
+        crowd=np.zeros(shape, bool),
+        valid=np.zeros(shape, bool),
+        image_ids=np.array([sample.image_id for sample in samples], np.int64),
+    )
+    for index, (sample, picture) in enumerate(zip(samples, pictures, strict=True)):
+        count = len(sample.labels)
+        stretch = np.array(picture.shape[1::-1], np.float32) / sample.size[::-1]  # x, y; rounding makes them differ a little
+        batch.boxes[index, :count] = sample.boxes * np.tile(stretch, 2)
+        batch.labels[index, :count] = sample.labels
+        batch.crowd[index, :count] = sample.crowd
+        batch.valid[index, :count] = True
+        for row, (rle, box) in enumerate(zip(sample.rles, sample.boxes, strict=True)):
+            batch.masks[index, row] = crop_mask(rle, box, side)  # from the original pixels: resizing first would blur it twice
+    return batch
+
+
+def num_rows(num_objects: int) -> int:
+    """The least of `ROW_COUNTS` that holds so many objects; above them the next multiple of the last."""
+    last = ROW_COUNTS[-1]
+    return next((count for count in ROW_COUNTS if count >= num_objects), -(-num_objects // last) * last)

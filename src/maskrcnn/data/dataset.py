@@ -1,0 +1,105 @@
+"""A data set: pictures with their truth, checked before anything is trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from maskrcnn.config import Category
+from maskrcnn.data.coco import read_coco
+from maskrcnn.data.faults import Fault, summarize
+from maskrcnn.data.labelmaps import read_labelmaps
+from maskrcnn.structures import Sample
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Pictures with their truth; `len(dataset)` is the number of pictures.
+
+    Attributes:
+        samples: one a picture, images not read.
+        categories: `categories[k]` is what label k means.
+        faults: all that was repaired or left out.
+        name: what the file or folder is called.
+    """
+
+    samples: list[Sample]
+    categories: tuple[Category, ...]
+    faults: list[Fault] = field(default_factory=list)
+    name: str = ""
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def summary(self) -> str:
+        """How much there is, and the faults by kind with the first few of each: a few lines to print."""
+        num_objects = sum(len(sample.labels) for sample in self.samples)
+        num_crowds = sum(int(sample.crowd.sum()) for sample in self.samples)
+        num_empty = sum(not len(sample.labels) for sample in self.samples)
+        lines = [
+            f"{self.name}: pictures {len(self)} ({num_empty} without objects), objects {num_objects} "
+            f"({num_crowds} of them crowds), classes {len(self.categories)}"
+        ]
+        num_repaired = sum(fault.repaired for fault in self.faults)
+        if self.faults:
+            lines += [f"{len(self.faults)} faults, {num_repaired} of them repaired:", summarize(self.faults)]
+        return "\n".join(lines)
+
+    def with_categories(self, categories: Sequence[Category]) -> Dataset:
+        """The same pictures with labels that count in other categories of the same names: those of a model, say.
+
+        Raises:
+            ValueError: for an object of a class that is not among them.
+        """
+        names = [category.name for category in categories]
+        used = {int(label) for sample in self.samples for label in np.unique(sample.labels)}
+        strange = sorted(self.categories[label].name for label in used if self.categories[label].name not in names)
+        if strange:
+            raise ValueError(
+                f"{self.name} has objects of {', '.join(map(repr, strange))}; possible classes: {', '.join(map(repr, names))}."
+            )
+        new_labels = np.array(
+            [names.index(category.name) if category.name in names else -1 for category in self.categories], np.int32
+        )
+        samples = [sample.replace(labels=new_labels[sample.labels]) for sample in self.samples]
+        return replace(self, samples=samples, categories=tuple(categories))
+
+
+def load_dataset(
+    path: str | Path, *, images: str | Path | None = None, strict: bool = False, verify_pictures: bool = True
+) -> Dataset:
+    """Reads a data set and finds its faults: `load_dataset("train.json").summary()` says what there is.
+
+    What contradicts itself is repaired where that is safe and left out where it is not, and both are in `Dataset.faults`.
+
+    Args:
+        path: a COCO JSON, or a folder with `images/` and `masks/` (label maps).
+        images: folder of a COCO file's pictures; by default beside the JSON, see `read_coco`.
+        strict: any fault is an error.
+        verify_pictures: decode every picture to find those that are cut off (a few milliseconds each).
+
+    Raises:
+        ValueError: for a path that holds no data set, for one without a usable picture, and with `strict` for all faults at once.
+    """
+    path = Path(path)
+    if images is not None and not Path(images).is_dir():
+        raise ValueError(f"There is no folder {images} for the pictures.")
+    if path.is_dir():
+        if images is not None:
+            raise ValueError(f"A folder of label maps has its pictures in images/; received the folder {images} as well.")
+        samples, categories, faults = read_labelmaps(path, verify_pictures=verify_pictures)
+    elif path.is_file():
+        samples, categories, faults = read_coco(
+            path, images=None if images is None else Path(images), verify_pictures=verify_pictures
+        )
+    else:
+        raise ValueError(f"There is no data set {path}; wanted is a COCO JSON or a folder with images/ and masks/.")
+    if strict and faults:
+        raise ValueError(f"{path} has {len(faults)} faults and was to have none:\n{summarize(faults, examples=len(faults))}")
+    if not samples:
+        reasons = f":\n{summarize(faults)}" if faults else "."
+        raise ValueError(f"{path} has no usable picture{reasons}")
+    return Dataset(samples, categories, faults, name=path.name)

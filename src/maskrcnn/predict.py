@@ -1,0 +1,183 @@
+"""From pictures to detections in their original pixels, and to files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskrcnn.config import ModelConfig
+from maskrcnn.data.images import find_pictures, read_image
+from maskrcnn.data.resize import choose_frame, fit_to_frame, pad_to_frame
+from maskrcnn.results.files import PredictionWriter
+from maskrcnn.structures import Detections, PaddedDetections
+
+Picture = np.ndarray    # (H, W, 3) or (H, W), uint8
+
+
+def detect(model: Any, images: Any, *, batch_size: int = 1, score: float | None = None) -> Iterator[Detections]:
+    """Finds objects, picture by picture; only one batch of pictures is held in memory.
+
+    Args:
+        model: a `MaskRCNN`.
+        images: a path, an (H, W, 3) or (H, W) uint8 array, a (B, H, W, 3) array, or an iterable of paths and arrays of any size.
+        batch_size: pictures that go through the model together.
+        score: least score; the model's own where None.
+
+    Yields:
+        `Detections` in original pixels, in the order of the pictures.
+
+    Raises:
+        ValueError: for an array that is no picture, or a file that cannot be read.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is at least 1; received {batch_size}.")
+    waiting: list[tuple[Picture, str | None]] = []
+    for item in _each(images):
+        waiting.append((_as_picture(item), str(item) if isinstance(item, (str, Path)) else None))
+        if len(waiting) == batch_size:
+            yield from _detect_batch(model, waiting, batch_size, score)
+            waiting = []
+    if waiting:
+        yield from _detect_batch(model, waiting, batch_size, score)
+
+
+def predict_files(
+    model: Any,
+    inputs: Iterable[str | Path],
+    out: str | Path,
+    *,
+    score: float = 0.5,
+    batch_size: int = 1,
+    on_picture: Callable[[Path, Detections | Exception], None] | None = None,
+) -> list[tuple[Path, str]]:
+    """Writes `predictions.json`, an overlay and a label map a picture into a folder.
+
+    Args:
+        model: a `MaskRCNN`.
+        inputs: files, folders and globs.
+        out: folder, made where it is not there.
+        score: least score of what is written.
+        batch_size: pictures that go through the model together.
+        on_picture: called after each picture with its path and its detections, or what was wrong with it.
+
+    Returns:
+        The pictures that could not be read, each with the reason. The others are done.
+
+    Raises:
+        FileNotFoundError: a file named in `inputs` is not there, or nothing in them is a picture.
+    """
+    failures: list[tuple[Path, str]] = []
+    paths = find_pictures(inputs)
+
+    def readable() -> Iterator[tuple[Path, Picture]]:
+        for path in paths:
+            try:
+                yield path, read_image(path)
+            except (ValueError, OSError) as error:
+                failures.append((path, str(error)))
+                if on_picture:
+                    on_picture(path, error)
+
+    with PredictionWriter(out) as writer:
+        for batch in _batches(readable(), batch_size):
+            found = detect(model, [picture for _, picture in batch], batch_size=batch_size, score=score)
+            for (path, picture), detections in zip(batch, found, strict=True):
+                writer.write(path, picture, detections, model.config.categories)
+                if on_picture:
+                    on_picture(path, detections)
+    return failures
+
+
+def _detect_batch(
+    model: Any, pictures: list[tuple[Picture, str | None]], batch_size: int, score: float | None
+) -> Iterator[Detections]:
+    config: ModelConfig = model.config
+    fitted = [fit_to_frame(picture, config.image)[0] for picture, _ in pictures]
+    frame = choose_frame([image.shape[:2] for image in fitted], config.image.frames())
+    images = np.zeros((batch_size, *frame, 3), np.uint8)              # the last batch is filled up: one shape, one compilation
+    sizes = np.ones((batch_size, 2), np.int32)
+    for row, image in enumerate(fitted):
+        images[row], sizes[row] = pad_to_frame(image, frame), image.shape[:2]
+    answer = PaddedDetections(*model.predict_on_batch({"images": images, "sizes": sizes}))
+    for row, (picture, path) in enumerate(pictures):
+        yield original(answer, row, sizes[row], picture.shape[:2], config, score=score, path=path)
+
+
+def original(
+    answer: PaddedDetections,
+    row: int,
+    size: Any,
+    original_size: tuple[int, int],
+    config: ModelConfig,
+    *,
+    score: float | None = None,
+    path: str | None = None,
+) -> Detections:
+    """One picture's detections, from pixels of the frame to pixels of the original.
+
+    Args:
+        answer: NumPy arrays.
+        row: which picture of the batch.
+        size: (height, width) of the picture in the frame.
+        original_size: (height, width) of the picture itself.
+        config: of the model, for the names of the classes.
+        score: least score; None keeps all.
+    """
+    keep = answer.valid[row]
+    if score is not None:
+        keep = keep & (answer.scores[row] >= score)
+    (height, width), (original_height, original_width) = size, original_size
+    scale = np.array([original_width / width, original_height / height] * 2, np.float32)
+    return Detections(
+        boxes=np.asarray(answer.boxes[row][keep] * scale, np.float32),
+        scores=np.asarray(answer.scores[row][keep], np.float32),
+        labels=np.asarray(answer.labels[row][keep], np.int32),
+        small_masks=np.asarray(answer.masks[row][keep], np.float32),
+        size=(int(original_height), int(original_width)),
+        class_names=config.class_names,
+        path=path,
+    )
+
+
+def _each(images: Any) -> Iterable[Any]:
+    if isinstance(images, (str, Path)):
+        return [images]
+    if isinstance(images, np.ndarray):
+        if images.ndim == 4:
+            return images
+        return [images]
+    return images
+
+
+def _as_picture(item: Any) -> Picture:
+    if isinstance(item, (str, Path)):
+        return read_image(item)
+    picture = np.asarray(item)
+    if picture.ndim == 2:
+        picture = np.repeat(picture[:, :, None], 3, axis=2)
+    if picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+        raise ValueError(f"A picture is an (H, W, 3) or (H, W) array; received shape {picture.shape}.")
+    if picture.dtype != np.uint8:
+        if not (np.issubdtype(picture.dtype, np.number) and np.isfinite(picture).all()):
+            raise ValueError(f"A picture's values are finite numbers from 0 to 255; received {picture.dtype} with others.")
+        low, high = picture.min(), picture.max()
+        if low < 0 or high > 255 or (high <= 1 and np.issubdtype(picture.dtype, np.floating)):
+            raise ValueError(
+                f"A picture's values go from 0 to 255; received {picture.dtype} from {low} to {high}. Scale it, and pass uint8."
+            )
+        picture = np.round(picture).astype(np.uint8)
+    return picture
+
+
+def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    batch: list[Any] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,119 @@
+"""ImageNet weights for backbones: from `keras.applications`, or from a file.
+
+Weights are handed over as `{layer name: arrays in Keras's order}`; every backbone names its layers as `keras.applications` does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from maskrcnn.config import BackboneConfig
+
+NamedArrays = dict[str, list[np.ndarray]]
+
+APPLICATIONS = {"resnet50": "ResNet50", "resnet101": "ResNet101", "mobilenet_v2": "MobileNetV2"}
+KERAS_SUFFIXES = (".h5", ".keras")
+MAX_BYTES = 1 << 30    # no backbone's file is larger; a larger one is not read into memory
+
+
+def imagenet(name: str) -> NamedArrays:
+    """ImageNet weights of `keras.applications`: from its cache, else downloaded into it and checked against its hash.
+
+    Raises:
+        ConnectionError: where neither can be had; one line that says what to do.
+    """
+    try:
+        return _arrays_of(_application(name, weights="imagenet"))
+    except Exception as error:     # keras.utils.get_file raises bare Exception when it cannot download
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConnectionError(
+            f"ImageNet weights of {APPLICATIONS[name]} are neither in Keras's cache nor can they be downloaded ({reason}). "
+            "Give a file with weights=FILE (--init FILE), or weights=None to start from random ones."
+        ) from error
+
+
+def read(path: str | Path, config: BackboneConfig) -> NamedArrays:
+    """Backbone weights from a file: `.h5`, `.weights.h5` or `.keras` of a `keras.applications` model, with or without its
+    classifier, or a `.npz` of MobileNetV2 with folded batch norm (52 pairs `NN_conv_kernel` or `NN_dw_kernel`, `NN_…_bias`).
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is not one of these, or does not fit the backbone.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No weights file at {path}.")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path} has {path.stat().st_size:,} bytes; a backbone's weights have at most {MAX_BYTES:,}.")
+    if path.suffix == ".npz":
+        return _read_folded_mobilenet(path, config)
+    if path.suffix not in KERAS_SUFFIXES:
+        raise ValueError(f"Backbone weights come as .npz, .h5, .weights.h5 or .keras; received {path.name}.")
+    errors = []
+    for include_top in (False, True):
+        model = _application(config.name, weights=None, include_top=include_top)
+        try:
+            model.load_weights(path)
+            return _arrays_of(model)
+        except Exception as error:    # h5py and Keras raise many kinds for a file of another layout
+            errors.append(str(error).splitlines()[0])
+    raise ValueError(f"{path} does not hold weights of {APPLICATIONS[config.name]} as keras.applications saves them: {errors[0]}")
+
+
+def put(arrays: NamedArrays, backbone: keras.Model) -> None:
+    """Sets every weight of the backbone.
+
+    Raises:
+        ValueError: naming the first layer that is missing or has another shape; the backbone is then unchanged.
+    """
+    layers = [layer for layer in backbone.layers if layer.weights]
+    for layer in layers:
+        wanted = [tuple(weight.shape) for weight in layer.weights]
+        found = [array.shape for array in arrays[layer.name]] if layer.name in arrays else "none"
+        if found != wanted:
+            raise ValueError(f"Weights of backbone layer {layer.name!r} have shapes {found}; the model needs {wanted}.")
+    for layer in layers:
+        layer.set_weights(arrays[layer.name])
+
+
+def _application(name: str, *, weights: str | None, include_top: bool = False) -> keras.Model:
+    return getattr(keras.applications, APPLICATIONS[name])(weights=weights, include_top=include_top)
+
+
+def _arrays_of(model: keras.Model) -> NamedArrays:
+    return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+
+
+def _read_folded_mobilenet(path: Path, config: BackboneConfig) -> NamedArrays:
+    """Batch norm was folded into the kernels: the k-th norm becomes the identity plus the k-th bias."""
+    if config.name != "mobilenet_v2":
+        raise ValueError(f"{path.name}: only MobileNetV2 is read from .npz; the model's backbone is {config.name}.")
+    if config.norm != "frozen":
+        raise ValueError(
+            f"{path.name} has its batch norm folded in, so the norms can only stay frozen; the model's are {config.norm!r}. "
+            'Use backbone__norm="frozen".'
+        )
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            kernels = [archive[name] for name in sorted(archive.files) if name.endswith("_kernel")]
+            biases = [archive[name] for name in sorted(archive.files) if name.endswith("_bias")]
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} is not a readable .npz of arrays: {error}") from error
+    model = _application(config.name, weights=None)
+    convs = [layer for layer in model.layers if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D))]
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    if not len(kernels) == len(biases) == len(convs):
+        raise ValueError(
+            f"{path} holds {len(kernels)} kernels and {len(biases)} biases; MobileNetV2 has {len(convs)} of each."
+        )
+    arrays: NamedArrays = {}
+    for conv, norm, kernel, bias in zip(convs, norms, kernels, biases, strict=True):
+        kernel, bias = kernel.astype(np.float32), bias.astype(np.float32)
+        if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+            raise ValueError(f"{path}: weights of {conv.name!r} are not all finite.")
+        arrays[conv.name] = [kernel]
+        arrays[norm.name] = [np.ones_like(bias), bias, np.zeros_like(bias), np.full_like(bias, 1.0 - norm.epsilon)]
+    return arrays

@@ -1,0 +1,80 @@
+"""Our own `.keras` files: what is in them, and their weights as a start for another model."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+MAX_CONFIG_BYTES = 16 << 20
+REGISTERED_NAME = "maskrcnn>MaskRCNN"
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """What a `.keras` file says of its model, without loading it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a `.keras` file, or not one of this package.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No model file at {path}.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entry = archive.getinfo("config.json")
+            if entry.file_size > MAX_CONFIG_BYTES:
+                raise ValueError(f"{path} describes its model in {entry.file_size:,} bytes; at most {MAX_CONFIG_BYTES:,} are read.")
+            config = json.loads(archive.read(entry))
+    except (zipfile.BadZipFile, KeyError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a whole .keras file, or not one at all ({type(error).__name__}).") from error
+    if not isinstance(config, dict) or config.get("registered_name") != REGISTERED_NAME:
+        raise ValueError(f"{path} holds a {config.get('class_name', 'thing')!r}, not a model of maskrcnn.")
+    return config
+
+
+def is_model(path: str | Path) -> bool:
+    """Whether the file is a model of this package (and not, say, a backbone of `keras.applications`)."""
+    try:
+        read_config(path)
+    except ValueError:
+        return False
+    return True
+
+
+def transfer(source: keras.Model, target: keras.Model) -> list[str]:
+    """Copies weights from one network to another, wherever name and shape are the same.
+
+    Returns:
+        Paths of the weights of `target` that `source` does not fit and that therefore start anew: the class layers, where the
+        classes differ.
+
+    Raises:
+        ValueError: where anything but the class layers differs; then nothing was copied.
+    """
+    # A path starts with the model's own name, which differs between two models of one process.
+    found = {weight.path.partition("/")[2]: weight for weight in source.weights}
+    fits, remade = [], []
+    for weight in target.weights:
+        name = weight.path.partition("/")[2]
+        if name in found and tuple(found[name].shape) == tuple(weight.shape):
+            fits.append((weight, found[name]))
+        elif _belongs_to_classes(name):
+            remade.append(name)
+        elif not name.startswith("seed"):
+            shape = tuple(found[name].shape) if name in found else "nothing"
+            raise ValueError(
+                f"Weights of {name!r} do not fit: the file has {shape}, the model {tuple(weight.shape)}. "
+                "Choose the preset and the settings that the file was made with."
+            )
+    for weight, other in fits:
+        weight.assign(np.asarray(keras.ops.convert_to_numpy(other)))
+    return remade
+
+
+def _belongs_to_classes(name: str) -> bool:
+    return name.startswith(("box_head/classes/", "box_head/deltas/", "mask_head/class_"))

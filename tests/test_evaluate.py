@@ -1,0 +1,120 @@
+"""Laws of evaluating a model."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from maskrcnn.config import Category, ModelConfig, replace
+from maskrcnn.evaluate import evaluate, print_scores, write_scores
+from maskrcnn.geometry import masks
+from maskrcnn.structures import Detections, Sample
+
+SIZE = (40, 50)
+
+
+def picture(image_id: int, image: np.ndarray | None = None) -> Sample:
+    box = (10, 10, 20 + image_id, 30)
+    mask = np.zeros(SIZE, bool)
+    mask[box[1] : box[3], box[0] : box[2]] = True
+    return Sample(
+        image_id=image_id,
+        file_name=f"{image_id}.png",
+        path=f"folder/{image_id}.png",
+        size=SIZE,
+        boxes=np.array([box], np.float32),
+        labels=np.zeros(1, np.int32),
+        crowd=np.zeros(1, bool),
+        rles=[masks.mask_to_rle(mask)],
+        areas=np.array([mask.sum()], np.float32),
+        annotation_ids=np.array([image_id]),
+        image=image,
+    )
+
+
+def data(samples: Sequence[Sample], names: Sequence[str] = ("date",)) -> Any:
+    categories = tuple(Category(k + 1, name) for k, name in enumerate(names))
+    return SimpleNamespace(samples=list(samples), categories=categories)
+
+
+class Oracle:
+    """A model that knows the answer of each path."""
+
+    def __init__(self, samples: Sequence[Sample], *, names: Sequence[str] = ("date",), max_detections: int = 100) -> None:
+        config = ModelConfig(categories=tuple(Category(k, name) for k, name in enumerate(names)))
+        self.config = replace(config, detect__max_detections=max_detections, detect__score=0.07)
+        self.truth = {sample.path: sample for sample in samples}
+        self.calls: list[tuple[list[Any], int, float]] = []
+
+    def detect(self, images: list[Any], *, batch_size: int, score: float) -> list[Detections]:
+        self.calls.append((images, batch_size, score))
+        return [self.answer(self.truth[image]) for image in images]
+
+    def answer(self, sample: Sample) -> Detections:
+        num = len(sample.boxes)
+        small, scores = np.ones((num, 28, 28), np.float32), np.ones(num, np.float32)
+        return Detections(sample.boxes, scores, sample.labels, small, sample.size, self.config.class_names, sample.path)
+
+
+def test_every_picture_goes_through_the_model_once_in_batches() -> None:
+    samples = [picture(k) for k in range(5)]
+    model, steps = Oracle(samples), []
+    scores = evaluate(model, data(samples), batch_size=2, progress=steps.append)
+    assert [len(images) for images, _, _ in model.calls] == steps == [2, 2, 1]
+    assert [image for images, _, _ in model.calls for image in images] == [sample.path for sample in samples]
+    assert {(batch_size, score) for _, batch_size, score in model.calls} == {(2, 0.07)}
+    assert [scores["mask"]["AP"], scores["box"]["AP"]] == pytest.approx([1.0, 1.0])
+
+
+def test_pictures_in_memory_are_not_read_again() -> None:
+    image = np.zeros((*SIZE, 3), np.uint8)
+    sample = picture(1, image)
+    model = Oracle([sample])
+    model.detect = lambda images, **options: [model.answer(sample)] if images[0] is image else []  # type: ignore[method-assign]
+    assert evaluate(model, data([sample]))["mask"]["AP"] == pytest.approx(1.0)
+
+
+def test_a_model_that_finds_more_than_100_is_scored_on_all_of_them() -> None:
+    samples = [picture(1)]
+    assert evaluate(Oracle(samples), data(samples))["max_detections"] == [1, 10, 100]
+    assert evaluate(Oracle(samples, max_detections=20), data(samples))["max_detections"] == [1, 10, 100]
+    scores = evaluate(Oracle(samples, max_detections=400), data(samples))
+    assert scores["max_detections"] == [1, 10, 100, 400]
+    assert [scores["mask"]["AR_400"], scores["mask"]["AP50"]] == pytest.approx([1.0, 1.0])
+
+
+def test_no_picture_has_no_score() -> None:
+    assert evaluate(Oracle([]), data([]))["mask"]["AP"] is None
+
+
+def test_classes_of_other_data_are_refused() -> None:
+    samples = [picture(1)]
+    with pytest.raises(ValueError, match=r"model knows cat, dog, .*data has date"):
+        evaluate(Oracle(samples, names=["cat", "dog"]), data(samples))
+
+
+def test_classes_the_model_does_not_know_are_told() -> None:
+    samples = [picture(1)]
+    with pytest.warns(UserWarning, match="doesn't know fig"):
+        evaluate(Oracle(samples), data(samples, names=["date", "fig"]))
+
+
+def test_scores_are_printed_and_written(tmp_path: Path) -> None:
+    samples = [picture(1)]
+    with pytest.warns(UserWarning, match="fig"):
+        scores = evaluate(Oracle(samples, max_detections=300), data(samples, names=["date", "fig"]))
+    text = io.StringIO()
+    print_scores(scores, Console(file=text, width=100))
+    for word in ("AP50", "AR small", "date", "fig", "1.000", "–", "300 detections"):
+        assert word in text.getvalue()
+    write_scores(tmp_path / "scores.json", scores)
+    assert json.loads((tmp_path / "scores.json").read_text()) == scores
+    assert scores["per_class"]["fig"]["mask_AP"] is None

@@ -1,0 +1,105 @@
+"""What `import maskrcnn` promises: the names, how little it loads, and what it says where no backend is installed."""
+
+import os
+import subprocess
+import sys
+from importlib.machinery import ModuleSpec
+
+import pytest
+
+import maskrcnn
+from maskrcnn import backend
+
+HIDE_BACKENDS = "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'jax', 'torch']));"
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    return subprocess.run([sys.executable, "-c", code], env=inherited | environment, capture_output=True, text=True, timeout=60)
+
+
+def test_the_public_names_are_these():
+    assert set(maskrcnn.__all__) == {
+        "MaskRCNN",
+        "load_model",
+        "train",
+        "evaluate",
+        "load_dataset",
+        "Dataset",
+        "Sample",
+        "Detections",
+        "ModelConfig",
+        "__version__",
+    }
+
+
+@pytest.mark.parametrize("name", maskrcnn.__all__)
+def test_every_public_name_is_there_and_documented(name):
+    assert name in dir(maskrcnn)
+    assert getattr(maskrcnn, name).__doc__
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'detectron'"):
+        maskrcnn.detectron  # noqa: B018
+
+
+def test_reading_pictures_loads_no_keras():
+    code = "import sys, maskrcnn.data; print([m for m in ('keras', 'tensorflow', 'jax', 'torch') if m in sys.modules])"
+    assert python(code).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("first", ["import maskrcnn.evaluate", "maskrcnn.evaluate", "from maskrcnn.evaluate import evaluate"])
+def test_a_verb_is_its_function_whoever_imports_its_module_first(first):
+    code = f"import maskrcnn; {first}; import maskrcnn.evaluate; print(type(maskrcnn.evaluate).__name__)"
+    assert python(code).stdout.strip() == "function"
+
+
+def test_without_a_backend_the_import_says_what_to_install():
+    done = python(HIDE_BACKENDS + "import maskrcnn")
+    assert done.returncode == 0
+    assert 'pip install "maskrcnn[tensorflow]"' in done.stderr
+
+
+def test_without_a_backend_a_model_is_an_import_error_that_says_what_to_install():
+    done = python(HIDE_BACKENDS + "from maskrcnn import MaskRCNN")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("ImportError: maskrcnn needs a backend for Keras")
+    assert 'pip install "maskrcnn[tensorflow]"' in done.stderr.splitlines()[-1]
+
+
+@pytest.fixture
+def only_installed(monkeypatch, tmp_path):
+    """Gives a machine where only the backends named are installed, and Keras is neither configured nor imported."""
+    monkeypatch.setenv("KERAS_BACKEND", "")  # so that what `choose` sets is undone
+    monkeypatch.delenv("KERAS_BACKEND")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+
+    def install(*names):
+        monkeypatch.setattr(backend, "find_spec", lambda name: ModuleSpec(name, None, origin=name) if name in names else None)
+        return tmp_path
+
+    return install
+
+
+def test_keras_own_choice_stays_where_it_is_installed(only_installed):
+    only_installed("tensorflow", "jax")
+    backend.choose()
+    assert "KERAS_BACKEND" not in os.environ
+
+
+def test_the_backend_that_is_installed_is_taken(only_installed):
+    home = only_installed("torch")
+    (home / "keras.json").write_text('{"backend": "tensorflow"}')  # as Keras itself writes it
+    backend.choose()
+    assert os.environ["KERAS_BACKEND"] == "torch"
+
+
+def test_a_backend_named_by_the_user_stays_and_its_absence_is_told(only_installed, monkeypatch):
+    only_installed("torch")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    backend.choose()
+    assert os.environ["KERAS_BACKEND"] == "jax"
+    with pytest.raises(ImportError, match=r'KERAS_BACKEND is "jax", which is not installed'):
+        backend.require()
