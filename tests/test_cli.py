@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import maskrcnn
 from maskrcnn.cli import app
 from maskrcnn.config import Category, ImageConfig, ModelConfig
+from maskrcnn.data import make_shapes
 from maskrcnn.structures import PaddedDetections
 
 OPTIONS = {
@@ -94,6 +95,15 @@ def test_an_error_is_one_line_and_exit_code_2(words, said, tmp_path, monkeypatch
     assert done.stderr.startswith("Error: ")
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""
+
+
+def test_an_unknown_preset_is_told_with_those_that_are_possible(tmp_path):
+    data, val = make_shapes(tmp_path / "shapes", num_train=1, num_val=1)
+    done = run("train", "--data", data, "--val", val, "--out", tmp_path / "run", "--model", "resnet9000")
+    assert done.exit_code == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "'resnet9000'" in done.stderr
+    assert "mobilenet_v2_fpn" in done.stderr
 
 
 def test_a_run_folder_without_a_model_says_so(tmp_path):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from maskrcnn.data import Dataset, load_dataset
     from maskrcnn.evaluate import evaluate
     from maskrcnn.structures import Detections, Sample
-    from maskrcnn.train import train
+    from maskrcnn.train import CocoEvaluation, train
 
     __version__: str
 
@@ -30,6 +30,7 @@ __all__ = [
     "load_model",
     "train",
     "evaluate",
+    "CocoEvaluation",
     "load_dataset",
     "Dataset",
     "Sample",
@@ -43,13 +44,14 @@ _HOMES = {
     "load_model": "maskrcnn.api",
     "train": "maskrcnn.train",
     "evaluate": "maskrcnn.evaluate",
+    "CocoEvaluation": "maskrcnn.train",
     "load_dataset": "maskrcnn.data",
     "Dataset": "maskrcnn.data",
     "Sample": "maskrcnn.structures",
     "Detections": "maskrcnn.structures",
     "ModelConfig": "maskrcnn.config",
 }
-_NEED_KERAS = {"MaskRCNN", "load_model", "train", "evaluate"}
+_NEED_KERAS = {"MaskRCNN", "load_model", "train", "evaluate", "CocoEvaluation"}
 
 
 class _Package(ModuleType):

@@ -12,14 +12,13 @@ import keras
 from maskrcnn import config as configs
 from maskrcnn import predict as prediction
 from maskrcnn.config import Category, ModelConfig
-from maskrcnn.data import Dataset, load_dataset, make_loader
+from maskrcnn.data import Dataset, load_dataset
+from maskrcnn.data.loader import Loader, make_loader, num_batches
 from maskrcnn.model.backbone import freeze
 from maskrcnn.model.mask_rcnn import Network
 from maskrcnn.structures import Detections
 from maskrcnn.weights import backbones
 from maskrcnn.weights import models as model_files
-
-TRUTH = ("boxes", "labels", "masks", "crowd", "valid", "image_ids")
 
 
 @keras.saving.register_keras_serializable(package="maskrcnn", name="MaskRCNN")
@@ -62,9 +61,9 @@ class MaskRCNN(Network):
             ConnectionError: `"imagenet"` that cannot be had.
         """
         config = configs.preset(preset, _categories(num_classes, class_names))
-        if isinstance(weights, Path) or weights not in ("auto", "imagenet", None):
-            if Path(weights).is_file() and Path(weights).suffix == ".keras" and model_files.is_model(weights):
-                return cls._from_model_file(weights, configs.replace(config, **changes), seed)
+        is_file = weights is not None and weights not in ("auto", "imagenet")
+        if is_file and Path(weights).suffix == ".keras" and model_files.is_model(weights):
+            return cls._from_model_file(weights, configs.replace(config, **changes), seed)
         try:
             arrays = None if weights is None else _backbone_arrays(weights, configs.replace(config, **changes))
         except ConnectionError as error:
@@ -123,7 +122,7 @@ class MaskRCNN(Network):
         batch_size = batch_size or 2
         if (data := _as_dataset(x)) is not None:
             self.adopt_categories(data)
-            kwargs.setdefault("steps_per_epoch", max(1, len(data) // batch_size))
+            kwargs.setdefault("steps_per_epoch", num_batches(data, batch_size))
             x = self.loader(data, batch_size=batch_size, shuffle=True, repeat=True, flip=True)
         if (data := _as_dataset(kwargs.get("validation_data"))) is not None:
             kwargs["validation_data"] = self.loader(data, batch_size=batch_size)
@@ -138,14 +137,12 @@ class MaskRCNN(Network):
     def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
         """As `keras.Model.predict`: `PaddedDetections` in pixels of the frame. `detect` takes pictures of any size."""
         if (data := _as_dataset(x)) is not None:
-            x = self.loader(data, batch_size=batch_size or 1)
-        elif not hasattr(x, "map"):
-            kwargs["batch_size"] = batch_size
-        if isinstance(x, dict):
-            x = _without_truth(x)
-        elif hasattr(x, "map"):
-            x = x.map(_without_truth)
-        return super().predict(x, **kwargs)
+            x, batch_size = self.loader(data, batch_size=batch_size or 1), None
+        if isinstance(x, Loader):
+            x = x.without_truth()
+        elif isinstance(x, dict):
+            x = {name: x[name] for name in ("images", "sizes")}
+        return super().predict(x, batch_size=batch_size, **kwargs)
 
     def loader(self, dataset: Dataset, **options: Any) -> Any:
         """Batches of a data set for this model: `maskrcnn.data.make_loader` with the model's classes and frames."""
@@ -215,7 +212,3 @@ def _as_dataset(data: Any) -> Dataset | None:
     if isinstance(data, (str, Path)):
         return load_dataset(data)
     return data if isinstance(data, Dataset) else None
-
-
-def _without_truth(batch: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in batch.items() if name not in TRUTH}

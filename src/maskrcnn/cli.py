@@ -5,15 +5,17 @@ Keras and its backend are imported inside the commands, so that `maskrcnn --help
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import platform
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -146,6 +148,14 @@ def train(
         typer.Option("--val-images", metavar="DIR", exists=True, file_okay=False, help="The same as --images, for --val."),
     ] = None,
     strict: StrictOption = False,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Any number of the model, by its place in maskrcnn.config: detect.max_detections=400. Repeat for more.",
+        ),
+    ] = None,
 ) -> None:
     """Train a model on your pictures.
 
@@ -165,8 +175,10 @@ def train(
         "val_images": val_images,
     }
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}  # `train` holds the defaults
-    maskrcnn.train(data, val, out, strict=strict, log=_tell, **given)
-    console.print(f"The run is in {out}. Next: maskrcnn predict --model {out} PICTURES --out DIR")
+    _load_keras()
+    given |= dict(_setting(change) for change in changes or [])
+    maskrcnn.train(data, val, out, strict=strict, log=_tell, verbose=_verbose(), **given)
+    _tell(f"The run is in {out}. Next: maskrcnn predict --model {out} PICTURES --out DIR")
 
 
 @app.command()
@@ -184,6 +196,7 @@ def evaluate(
     """
     dataset = maskrcnn.load_dataset(data, images=images, strict=strict)
     _tell(dataset.summary())
+    _load_keras()
     loaded = maskrcnn.load_model(model)
 
     from maskrcnn.evaluate import print_scores, write_scores
@@ -193,7 +206,7 @@ def evaluate(
     print_scores(scores, console)
     if json_file is not None:
         write_scores(json_file, scores)
-        console.print(f"Scores written to {json_file}")
+        _tell(f"Scores written to {json_file}")
 
 
 @app.command()
@@ -214,6 +227,7 @@ def predict(
     from maskrcnn.predict import predict_files
 
     pictures = find_pictures(inputs)
+    _load_keras()
     loaded = maskrcnn.load_model(model)
     with _progress("Predicting", len(pictures)) as advance:
 
@@ -221,9 +235,9 @@ def predict(
             advance()
 
         failures = predict_files(loaded, pictures, out, score=score, batch_size=batch_size, on_picture=on_picture)
-    for path, message in failures:
-        errors.print(f"[bold red]Skipped:[/] {escape(f'{path}: {message}')}")
-    console.print(f"{len(pictures) - len(failures)} of {len(pictures)} pictures done; the results are in {out}")
+    for _, message in failures:
+        errors.print(f"[bold red]Skipped:[/] {escape(message)}")
+    _tell(f"{len(pictures) - len(failures)} of {len(pictures)} pictures done; the results are in {out}")
     if failures:
         raise typer.Exit(1)
 
@@ -235,9 +249,11 @@ def demo(
     ),
 ) -> None:
     """Draw a small data set of shapes, train on it for a few minutes, evaluate, and write a report. Needs no data."""
+    _load_keras()
+
     from maskrcnn.demo import demo as run_demo
 
-    run_demo(out, console=console)
+    run_demo(out, console=console, verbose=_verbose())
 
 
 @app.command()
@@ -248,10 +264,10 @@ def info(
     ] = None,
 ) -> None:
     """Show versions, backend and devices; or a model's layers, parameters, classes and preprocessing."""
+    _load_keras()
     if model is not None:
         _print_model(maskrcnn.load_model(model))
         return
-    devices = _devices()  # imports Keras, which settles the backend
 
     import keras
 
@@ -261,7 +277,7 @@ def info(
     table.add_row("Python", f"{platform.python_version()} on {platform.platform()}")
     table.add_row("Keras", keras.version())
     table.add_row("backend", f"{name} {_version_of(name)}")
-    table.add_row("devices", ", ".join(devices))
+    table.add_row("devices", ", ".join(_devices()))
     others = [f"{other} {_version_of(other)}" for other in installed() if other != name]
     table.add_row("other backends", ", ".join(others) or "none installed")
     table.add_row("CPU cores", str(_num_cores()))
@@ -269,8 +285,22 @@ def info(
     console.print(table)
 
 
+def _setting(change: str) -> tuple[str, Any]:
+    """`detect.max_detections=400` as a name and a value of `ModelConfig`."""
+    field, _, value = change.partition("=")
+    try:
+        return field.replace(".", "__"), json.loads(value)
+    except json.JSONDecodeError:
+        return field.replace(".", "__"), value  # a word, such as class_agnostic
+
+
 def _tell(text: str) -> None:
-    console.print(escape(text))
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def _verbose() -> int:
+    """Of Keras: its progress bar on a terminal, a line an epoch in a file."""
+    return 1 if console.is_terminal else 2
 
 
 @contextmanager
@@ -291,23 +321,51 @@ def _progress(title: str, total: int) -> Iterator[Callable[..., None]]:
 
 def _print_model(model: MaskRCNN) -> None:
     config = model.config
-    layers = Table("layer", "kind", "parameters", "trainable", title="Layers")
-    for layer in model.layers:
-        trainable = sum(math.prod(variable.shape) for variable in layer.trainable_variables)
-        layers.add_row(layer.name, type(layer).__name__, f"{layer.count_params():,}", f"{trainable:,}")
-    console.print(layers)
-    console.print(f"Parameters: {model.count_params():,}")
-    console.print(f"Classes ({config.num_classes}): {', '.join(config.class_names)}")
+    table = Table("layer", "weights", "parameters", "trainable", title="Layers", title_justify="left")
+    for part in model.layers:
+        blocks = getattr(part, "layers", [])  # the backbone's are Keras's own and many, so they are counted, not listed
+        table.add_row(f"[bold]{part.name}[/]", f"{len(blocks)} layers" if blocks else "", *_counts(part.variables, part))
+        if not blocks:
+            for name, variables in groupby(part.variables, key=lambda variable: variable.path.split("/")[1]):
+                group = list(variables)
+                table.add_row(f"  {name}", " × ".join(map(str, group[0].shape)), *_counts(group, part))
+    console.print(table)
     image = config.image
-    console.print(
+    _tell(f"Parameters: {model.count_params():,}")
+    _tell(f"Classes ({config.num_classes}): {', '.join(config.class_names)}")
+    _tell(
         f"Preprocessing: shorter side {image.short_side} pixels, longer at most {image.long_side}; "
         f"{image.channel_order.upper()}, mean {image.mean}, standard deviation {image.std} (0 to 255)"
     )
 
 
-def _devices() -> list[str]:
-    maskrcnn.backend.require()
+def _counts(variables: Iterable[Any], part: Any) -> tuple[str, str]:
+    """Numbers of parameters, and of those that training changes."""
+    trainable = {variable.path for variable in part.trainable_variables}
+    sizes = {variable.path: math.prod(variable.shape) for variable in variables}
+    return f"{sum(sizes.values()):,}", f"{sum(size for path, size in sizes.items() if path in trainable):,}"
 
+
+def _load_keras() -> None:
+    """Imports Keras without TensorFlow's greeting, which goes straight to the process's stderr, whatever the log level.
+
+    Raises:
+        ImportError: where no backend is installed, saying what to install.
+    """
+    maskrcnn.backend.require()
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "3":  # with --debug, or by the user's wish
+        return
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        import keras  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _devices() -> list[str]:
     import keras
 
     if keras.config.backend() in ("tensorflow", "jax"):

@@ -7,48 +7,66 @@ Frozen dataclasses and nothing else: a model is described by one `ModelConfig`, 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True)
 class ImageConfig:
     """How a picture becomes the model's input. Sizes in pixels, colours on the 0 to 255 scale."""
 
-    short_side: int = 800                      # FPN paper, section 5.1: the shorter side
-    long_side: int = 1333                      # Mask R-CNN, Detectron's release: the longer side never exceeds it
-    channel_order: Literal["rgb", "bgr"] = "rgb"   # what the backbone was trained on; pictures travel as RGB
-    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)   # ImageNet, in RGB order
-    std: tuple[float, float, float] = (58.395, 57.12, 57.375)      # ImageNet, in RGB order
-    stride: int = 32                           # frames are multiples of it, so that every level halves exactly
+    short_side: int = 800  # FPN paper, section 5.1: the shorter side
+    long_side: int = 1333  # Mask R-CNN, Detectron's release: the longer side never exceeds it
+    channel_order: Literal["rgb", "bgr"] = "rgb"  # what the backbone was trained on; pictures travel as RGB
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)  # ImageNet, in RGB order
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)  # ImageNet, in RGB order
+    stride: int = 32  # frames are multiples of it, so that every level halves exactly
 
     def frames(self) -> tuple[tuple[int, int], ...]:
-        """The few (height, width) that batches are padded to, smallest first, so that a compiled model is reused."""
-        short, long = (-(-side // self.stride) * self.stride for side in (self.short_side, self.long_side))
-        return tuple(dict.fromkeys([(short, short), (short, long), (long, short), (long, long)]))
+        """The few (height, width) that batches are padded to, so that a compiled model is reused.
+
+        Square, 4:3 (what most cameras take) and the longest allowed, upright and lying, and squares for batches of both.
+        """
+        short = self._whole(self.short_side)
+        middle, long = (self._whole(min(side, self.long_side)) for side in (self.short_side * 4 / 3, self.long_side))
+        frames = [
+            (short, short),
+            (short, middle),
+            (middle, short),
+            (short, long),
+            (long, short),
+            (middle, middle),
+            (long, long),
+        ]
+        return tuple(sorted(set(frames), key=lambda frame: (frame[0] * frame[1], frame)))
+
+    def _whole(self, side: float) -> int:
+        """The next multiple of the stride."""
+        return math.ceil(side / self.stride) * self.stride
 
 
 @dataclass(frozen=True)
 class BackboneConfig:
     name: Literal["resnet50", "resnet101", "mobilenet_v2"] = "resnet50"
-    stride_in: Literal["1x1", "3x3"] = "1x1"   # He et al. 2015 and keras.applications: 1x1; torchvision: 3x3
-    norm: Literal["frozen", "live"] = "frozen"   # Mask R-CNN, section 3.1: batch norm is frozen while fine-tuning
-    frozen_stages: int = 2                     # Detectron: the stem and res2 keep their ImageNet weights; 0 trains all
+    stride_in: Literal["1x1", "3x3"] = "1x1"  # He et al. 2015 and keras.applications: 1x1; torchvision: 3x3
+    norm: Literal["frozen", "live"] = "frozen"  # Mask R-CNN, section 3.1: batch norm is frozen while fine-tuning
+    frozen_stages: int = 2  # Detectron: the stem and res2 keep their ImageNet weights; 0 trains all
 
 
 @dataclass(frozen=True)
 class FpnConfig:
-    channels: int = 256                        # FPN paper, section 3: d = 256
+    channels: int = 256  # FPN paper, section 3: d = 256
 
 
 @dataclass(frozen=True)
 class AnchorConfig:
     """Anchors of each level P2…P6: every size with every ratio, in pixels of the padded image."""
 
-    sizes: tuple[tuple[float, ...], ...] = ((32,), (64,), (128,), (256,), (512,))   # FPN paper, section 4.1
-    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)    # height / width; Faster R-CNN, section 3.1.1
+    sizes: tuple[tuple[float, ...], ...] = ((32,), (64,), (128,), (256,), (512,))  # FPN paper, section 4.1
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # height / width; Faster R-CNN, section 3.1.1
 
     @property
     def num_per_place(self) -> int:
@@ -57,62 +75,62 @@ class AnchorConfig:
 
 @dataclass(frozen=True)
 class RpnConfig:
-    positive_iou: float = 0.7                  # Faster R-CNN, section 3.1.2
-    negative_iou: float = 0.3                  # Faster R-CNN, section 3.1.2
-    num_sampled: int = 256                     # Faster R-CNN, section 3.1.3: anchors in the loss of one image
-    positive_fraction: float = 0.5             # Faster R-CNN, section 3.1.3
-    train_top_k: int = 2000                    # a level, before NMS; Detectron's FPN settings
-    train_proposals: int = 1000                # an image, after NMS
-    top_k: int = 1000                          # a level, before NMS, in inference
-    proposals: int = 1000                      # an image, after NMS, in inference; Mask R-CNN, section 3.1
-    nms_iou: float = 0.7                       # Faster R-CNN, section 3.3
-    min_size: float = 1e-3                     # torchvision: boxes thinner than this many pixels are no proposals
-    box_beta: float = 1 / 9                    # smooth L1 turns linear here; Detectron, torchvision
+    positive_iou: float = 0.7  # Faster R-CNN, section 3.1.2
+    negative_iou: float = 0.3  # Faster R-CNN, section 3.1.2
+    num_sampled: int = 256  # Faster R-CNN, section 3.1.3: anchors in the loss of one image
+    positive_fraction: float = 0.5  # Faster R-CNN, section 3.1.3
+    train_top_k: int = 2000  # a level, before NMS; Detectron's FPN settings
+    train_proposals: int = 1000  # an image, after NMS
+    top_k: int = 1000  # a level, before NMS, in inference
+    proposals: int = 1000  # an image, after NMS, in inference; Mask R-CNN, section 3.1
+    nms_iou: float = 0.7  # Faster R-CNN, section 3.3
+    min_size: float = 1e-3  # torchvision: boxes thinner than this many pixels are no proposals
+    box_beta: float = 1 / 9  # smooth L1 turns linear here; Detectron, torchvision
 
 
 @dataclass(frozen=True)
 class RoiSamplerConfig:
-    num_sampled: int = 512                     # Mask R-CNN, section 3.1, N = 512 for FPN
-    positive_fraction: float = 0.25            # Fast R-CNN, section 2.3
-    positive_iou: float = 0.5                  # Fast R-CNN, section 2.3
-    crowd_overlap: float = 0.5                 # a background RoI covered by a crowd to this part is left out
+    num_sampled: int = 512  # Mask R-CNN, section 3.1, N = 512 for FPN
+    positive_fraction: float = 0.25  # Fast R-CNN, section 2.3
+    positive_iou: float = 0.5  # Fast R-CNN, section 2.3
+    crowd_overlap: float = 0.5  # a background RoI covered by a crowd to this part is left out
 
 
 @dataclass(frozen=True)
 class RoiAlignConfig:
-    aligned: bool = True                       # detectron2: pixel centres at half a pixel; torchvision's models: False
-    sampling_ratio: int = 2                    # samples a bin, along each axis; Mask R-CNN, section 3: 4 a bin
-    canonical_size: float = 224.0              # FPN paper, eq. 1: a RoI of this side …
-    canonical_level: int = 4                   # … is pooled from P4
+    aligned: bool = True  # detectron2: pixel centres at half a pixel; torchvision's models: False
+    sampling_ratio: int = 2  # samples a bin, along each axis; Mask R-CNN, section 3: 4 a bin
+    canonical_size: float = 224.0  # FPN paper, eq. 1: a RoI of this side …
+    canonical_level: int = 4  # … is pooled from P4
 
 
 @dataclass(frozen=True)
 class BoxHeadConfig:
-    kind: Literal["2fc", "4conv1fc"] = "2fc"   # FPN paper, section 4.2; 4conv1fc: Group Normalization, section 4.2
-    hidden: int = 1024                         # FPN paper, section 4.2
-    conv_channels: int = 256                   # of the 4 convolutions, where there are any
-    pool_size: int = 7                         # FPN paper, section 4.2
-    delta_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)   # Fast R-CNN's code: 1 / std of the deltas
-    box_beta: float = 1.0                      # Fast R-CNN, eq. 3
-    dropout: float = 0.0                       # after each fully connected layer
+    kind: Literal["2fc", "4conv1fc"] = "2fc"  # FPN paper, section 4.2; 4conv1fc: Group Normalization, section 4.2
+    hidden: int = 1024  # FPN paper, section 4.2
+    conv_channels: int = 256  # of the 4 convolutions, where there are any
+    pool_size: int = 7  # FPN paper, section 4.2
+    delta_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)  # Fast R-CNN's code: 1 / std of the deltas
+    box_beta: float = 1.0  # Fast R-CNN, eq. 3
+    dropout: float = 0.0  # after each fully connected layer
 
 
 @dataclass(frozen=True)
 class MaskHeadConfig:
-    mask_size: int = 28                        # Mask R-CNN, figure 4; 56 adds one more deconvolution
-    num_convs: int = 4                         # Mask R-CNN, figure 4
-    channels: int = 256                        # Mask R-CNN, figure 4
-    pool_size: int = 14                        # Mask R-CNN, figure 4
-    truth_size: int = 112                      # side of the bitmap that holds one true mask, cropped to its box
+    mask_size: int = 28  # Mask R-CNN, figure 4; 56 adds one more deconvolution
+    num_convs: int = 4  # Mask R-CNN, figure 4
+    channels: int = 256  # Mask R-CNN, figure 4
+    pool_size: int = 14  # Mask R-CNN, figure 4
+    truth_size: int = 112  # side of the bitmap that holds one true mask, cropped to its box
 
 
 @dataclass(frozen=True)
 class DetectConfig:
-    score: float = 0.05                        # Fast R-CNN's code: the least score of a detection
-    nms_iou: float = 0.5                       # Fast R-CNN's code
+    score: float = 0.05  # Fast R-CNN's code: the least score of a detection
+    nms_iou: float = 0.5  # Fast R-CNN's code
     nms: Literal["per_class", "class_agnostic"] = "per_class"
-    max_detections: int = 100                  # Mask R-CNN, section 3.1
-    candidates: int = 1000                     # best (RoI, class) pairs that enter NMS
+    max_detections: int = 100  # Mask R-CNN, section 3.1
+    candidates: int = 1000  # best (RoI, class) pairs that enter NMS
 
 
 @dataclass(frozen=True)
@@ -148,8 +166,7 @@ class ModelConfig:
             raise ValueError(f"Class names must differ; received {', '.join(map(repr, repeated))} more than once.")
         if len(self.anchors.sizes) != 5 or len({len(sizes) for sizes in self.anchors.sizes}) != 1:
             raise ValueError(
-                "Anchors need sizes for the five levels P2…P6, equally many for each; "
-                f"received {self.anchors.sizes}."
+                f"Anchors need sizes for the five levels P2…P6, equally many for each; received {self.anchors.sizes}."
             )
         if self.mask_head.mask_size % self.mask_head.pool_size or self.mask_head.mask_size not in (28, 56, 112):
             raise ValueError(f"mask_size is 28, 56 or 112; received {self.mask_head.mask_size}.")
@@ -218,8 +235,9 @@ def replace(config: Any, **changes: Any) -> Any:
     Example: `replace(config, detect__max_detections=400, image__short_side=512)`.
 
     Raises:
-        ValueError: for a field that does not exist, naming those that do.
+        ValueError: for a field that does not exist, naming those that do; for a value of another kind than the field's.
     """
+    hints = get_type_hints(type(config))
     nested: dict[str, dict[str, Any]] = {}
     plain: dict[str, Any] = {}
     for key, value in changes.items():
@@ -230,7 +248,7 @@ def replace(config: Any, **changes: Any) -> Any:
         if rest:
             nested.setdefault(section, {})[rest] = value
         else:
-            plain[section] = value
+            plain[section] = _checked(f"{type(config).__name__}.{section}", hints[section], value)
     for section, inner in nested.items():
         plain[section] = replace(getattr(config, section), **inner)
     return dataclasses.replace(config, **plain)
@@ -254,7 +272,9 @@ def _build(kind: type, values: dict[str, Any]) -> Any:
     hints = get_type_hints(kind)
     unknown = sorted(set(values) - set(hints))
     if unknown:
-        raise ValueError(f"{kind.__name__} has no field {', '.join(map(repr, unknown))}; was the model saved by a newer version?")
+        raise ValueError(
+            f"{kind.__name__} has no field {', '.join(map(repr, unknown))}; was the model saved by a newer version?"
+        )
     built = {}
     for name, value in values.items():
         if dataclasses.is_dataclass(hints[name]):
@@ -262,9 +282,24 @@ def _build(kind: type, values: dict[str, Any]) -> Any:
         elif name == "categories":
             value = tuple(_build(Category, category) for category in value)
         else:
-            value = _frozen(value)
+            value = _checked(f"{kind.__name__}.{name}", hints[name], value)
         built[name] = value
     return kind(**built)
+
+
+def _checked(name: str, hint: Any, value: Any) -> Any:
+    """The value, lists made tuples, if it is of the kind that the field's annotation names."""
+    value = _frozen(value)
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise ValueError(f"{name} is one of {', '.join(map(repr, get_args(hint)))}; received {value!r}.")
+        return value
+    kind = get_origin(hint) or hint
+    if kind is float and type(value) is int:
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{name} takes {kind.__name__} values; received {value!r}.")
+    return value
 
 
 def _frozen(value: Any) -> Any:

@@ -14,7 +14,7 @@ from maskrcnn.data.resize import choose_frame, fit_to_frame, pad_to_frame
 from maskrcnn.results.files import PredictionWriter
 from maskrcnn.structures import Detections, PaddedDetections
 
-Picture = np.ndarray    # (H, W, 3) or (H, W), uint8
+Picture = np.ndarray  # (H, W, 3) or (H, W), uint8
 
 
 def detect(model: Any, images: Any, *, batch_size: int = 1, score: float | None = None) -> Iterator[Detections]:
@@ -22,7 +22,7 @@ def detect(model: Any, images: Any, *, batch_size: int = 1, score: float | None 
 
     Args:
         model: a `MaskRCNN`.
-        images: a path, an (H, W, 3) or (H, W) uint8 array, a (B, H, W, 3) array, or an iterable of paths and arrays of any size.
+        images: a path, an (H, W, 3) or (H, W) uint8 array, a (B, H, W, 3) array, or an iterable of paths and arrays.
         batch_size: pictures that go through the model together.
         score: least score; the model's own where None.
 
@@ -97,7 +97,7 @@ def _detect_batch(
     config: ModelConfig = model.config
     fitted = [fit_to_frame(picture, config.image)[0] for picture, _ in pictures]
     frame = choose_frame([image.shape[:2] for image in fitted], config.image.frames())
-    images = np.zeros((batch_size, *frame, 3), np.uint8)              # the last batch is filled up: one shape, one compilation
+    images = np.zeros((batch_size, *frame, 3), np.uint8)  # the last batch is filled up: one shape, one compilation
     sizes = np.ones((batch_size, 2), np.int32)
     for row, image in enumerate(fitted):
         images[row], sizes[row] = pad_to_frame(image, frame), image.shape[:2]

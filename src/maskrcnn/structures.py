@@ -1,7 +1,8 @@
 """What travels between the rooms, shape beside each field.
 
-`B` images, `N` rows, `K` classes, `H W` pixels, `A` anchors, `M` mask side. Boxes are xyxy float32 everywhere: x to the
-right, y down, the first pixel covers 0 to 1. *Frame* is the padded, resized image that the model sees; *original* the picture on disk.
+`B` images, `N` rows, `K` classes, `H W` pixels, `A` anchors, `M` mask side. Boxes are xyxy float32 everywhere: x to
+the right, y down, the first pixel covers 0 to 1. *Frame* is the padded, resized image that the model sees; *original* the picture
+on disk.
 
 Tensor structures are NamedTuples with fixed rows and a `valid` mask; what people hold (`Sample`, `Detections`) is NumPy.
 """
@@ -57,50 +58,50 @@ class Batch(NamedTuple):
     A dict with `images` and `sizes` alone asks for detections; with the truth beside them, for losses.
     """
 
-    images: Any      # (B, H, W, 3) uint8 or float32, RGB 0 to 255, padded at the bottom and right
-    sizes: Any       # (B, 2) int32 height, width of the part of the frame that is picture
-    boxes: Any       # (B, N, 4) float32 xyxy, pixels of the frame
-    labels: Any      # (B, N) int32 in 0 … K-1
-    masks: Any       # (B, N, M, M) uint8 0 or 1, each cropped to its box; M = MaskHeadConfig.truth_size
-    crowd: Any       # (B, N) bool
-    valid: Any       # (B, N) bool; False rows are padding
-    image_ids: Any   # (B,) int64
+    images: Any  # (B, H, W, 3) uint8 or float32, RGB 0 to 255, padded at the bottom and right
+    sizes: Any  # (B, 2) int32 height, width of the part of the frame that is picture
+    boxes: Any  # (B, N, 4) float32 xyxy, pixels of the frame
+    labels: Any  # (B, N) int32 in 0 … K-1
+    masks: Any  # (B, N, M, M) uint8 0 or 1, each cropped to its box; M = MaskHeadConfig.truth_size
+    crowd: Any  # (B, N) bool
+    valid: Any  # (B, N) bool; False rows are padding
+    image_ids: Any  # (B,) int64
 
 
 class Proposals(NamedTuple):
-    boxes: Any       # (B, N, 4) xyxy, pixels of the frame
-    scores: Any      # (B, N) in [0, 1], best first
-    valid: Any       # (B, N) bool; False rows are padding
+    boxes: Any  # (B, N, 4) xyxy, pixels of the frame
+    scores: Any  # (B, N) in [0, 1], best first
+    valid: Any  # (B, N) bool; False rows are padding
 
 
 class AnchorTargets(NamedTuple):
     """The anchors that the RPN's loss looks at: first the positives, then the negatives."""
 
-    indices: Any     # (B, S) int32 into the flat anchors
-    positive: Any    # (B, S) bool
-    valid: Any       # (B, S) bool; False rows count nothing
-    deltas: Any      # (B, S, 4) from anchor to its object; zeros where not positive
+    indices: Any  # (B, S) int32 into the flat anchors
+    positive: Any  # (B, S) bool
+    valid: Any  # (B, S) bool; False rows count nothing
+    deltas: Any  # (B, S, 4) from anchor to its object; zeros where not positive
 
 
 class RoiTargets(NamedTuple):
     """Sampled RoIs and what the heads should say of them: first `P` rows for positives, then the background."""
 
-    rois: Any        # (B, S, 4) xyxy, pixels of the frame
-    classes: Any     # (B, S) int32, 0 = background, k + 1 = label k
-    deltas: Any      # (B, S, 4) from RoI to its object, scaled by the box head's weights; zeros where background
-    matched: Any     # (B, S) int32, row of the truth; meaningful where positive
-    positive: Any    # (B, S) bool
-    valid: Any       # (B, S) bool
+    rois: Any  # (B, S, 4) xyxy, pixels of the frame
+    classes: Any  # (B, S) int32, 0 = background, k + 1 = label k
+    deltas: Any  # (B, S, 4) from RoI to its object, scaled by the box head's weights; zeros where background
+    matched: Any  # (B, S) int32, row of the truth; meaningful where positive
+    positive: Any  # (B, S) bool
+    valid: Any  # (B, S) bool
 
 
 class PaddedDetections(NamedTuple):
     """The model's answer for a batch, fixed rows."""
 
-    boxes: Any       # (B, N, 4) xyxy, pixels of the frame, inside the picture
-    scores: Any      # (B, N) in [0, 1], best first
-    labels: Any      # (B, N) int32 in 0 … K-1
-    masks: Any       # (B, N, M, M) in [0, 1], of the predicted class, each in its box
-    valid: Any       # (B, N) bool
+    boxes: Any  # (B, N, 4) xyxy, pixels of the frame, inside the picture
+    scores: Any  # (B, N) in [0, 1], best first
+    labels: Any  # (B, N) int32 in 0 … K-1
+    masks: Any  # (B, N, M, M) in [0, 1], of the predicted class, each in its box
+    valid: Any  # (B, N) bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +157,7 @@ class Detections:
         return list(self._rles)
 
     def polygons(self) -> list[list[np.ndarray]]:
-        """For each detection the outer outlines of its parts, each (P, 2) float32 x, y in original pixels; holes are not given."""
+        """For each detection the outer outlines of its parts, each (P, 2) float32 x, y in original pixels, without holes."""
         return [mask_geometry.mask_to_polygons(mask_geometry.rle_to_mask(rle)) for rle in self._rles]
 
     def areas(self) -> np.ndarray:

@@ -13,17 +13,18 @@ from tensorboardX import SummaryWriter
 from maskrcnn import config as configs
 from maskrcnn.api import MaskRCNN
 from maskrcnn.data import Dataset, load_dataset
+from maskrcnn.data.loader import num_batches
 from maskrcnn.evaluate import evaluate
 from maskrcnn.results.files import write_json
 
 LEARNING_RATES = {
-    "adam": 2e-4,     # at any batch size
-    "adamw": 2e-4,    # MMDetection's "ResNet strikes back" recipe
+    "adam": 2e-4,  # at any batch size
+    "adamw": 2e-4,  # MMDetection's "ResNet strikes back" recipe
     "sgd": 0.02 / 16,  # a picture of the batch; Detectron's 0.02 for 16
 }
-WEIGHT_DECAY = {"adamw": 0.05, "sgd": 1e-4}    # the same sources
-WARM_UP_STEPS = 500                            # Detectron; at most a tenth of the run
-CLIP_NORM = 10.0                               # steps beyond it are accidents: a first step on a crowded picture
+WEIGHT_DECAY = {"adamw": 0.05, "sgd": 1e-4}  # the same sources
+WARM_UP_STEPS = 500  # Detectron; at most a tenth of the run
+CLIP_NORM = 10.0  # steps beyond it are accidents: a first step on a crowded picture
 
 
 def train(
@@ -50,8 +51,9 @@ def train(
 ) -> MaskRCNN:
     """Trains a model and leaves everything in a folder.
 
-    The folder gets `best.keras` (by the mask AP on `val`; without `val` the newest), `last.keras`, `history.csv`, `config.json`,
-    `metrics.json` (the scores of `best.keras`) and `tensorboard/`. Each file is replaced whole, never half-written.
+    The folder gets `best.keras` (by the mask AP on `val`; without `val` the newest), `last.keras`, `history.csv`,
+    `config.json`, `metrics.json` (the scores of `best.keras`) and `tensorboard/`. Models and JSON are replaced whole, never
+    half-written.
 
     Args:
         data: training data: a COCO JSON, a label-map folder, or a `Dataset`.
@@ -62,7 +64,7 @@ def train(
         images, val_images: folders of the pictures, where they lie neither beside the JSON nor in `images/`.
         epochs: rounds through the data.
         batch_size: pictures a step.
-        image_size: the shorter side of the model's input in pixels; the longer side is at most 5/3 of it. The preset's where None.
+        image_size: the shorter side of the model's input in pixels, the longer one at most 5/3 of it; the preset's where None.
         optimizer: `"adam"`, `"adamw"` or `"sgd"`; the rate warms up, then falls along a cosine.
         learning_rate: peak rate; chosen by optimizer and batch size where None.
         seed: of weights, order, flips and samples.
@@ -88,16 +90,23 @@ def train(
     if image_size is not None:
         changes = {"image__short_side": image_size, "image__long_side": round(image_size * 5 / 3), **changes}
     network = MaskRCNN.from_preset(model, class_names=train_data.categories, weights=init, seed=seed, **changes)
-    steps = max(1, len(train_data) // batch_size)
+    steps = num_batches(train_data, batch_size)
     network.compile(optimizer=make_optimizer(optimizer, learning_rate, batch_size=batch_size, num_steps=steps * epochs))
 
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     arguments = {
-        "data": train_data.name, "val": val_data.name if val_data else None, "model": model, "init": None if init is None else str(init),
-        "epochs": epochs, "batch_size": batch_size, "image_size": image_size, "optimizer": optimizer,
-        "learning_rate": learning_rate, "seed": seed,
-    }  # fmt: skip
+        "data": train_data.name,
+        "val": val_data.name if val_data else None,
+        "model": model,
+        "init": str(init) if init else None,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "image_size": image_size,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
     write_json(out / "config.json", {"arguments": arguments, "model": configs.to_dict(network.config)})
     evaluation = [] if val_data is None else [CocoEvaluation(val_data)]
     network.fit(
@@ -117,9 +126,7 @@ def train(
     return network
 
 
-def make_optimizer(
-    name: str, learning_rate: float | None, *, batch_size: int, num_steps: int
-) -> keras.optimizers.Optimizer:
+def make_optimizer(name: str, learning_rate: float | None, *, batch_size: int, num_steps: int) -> keras.optimizers.Optimizer:
     """An optimizer with warm-up and cosine decay, and without weight decay on norms and biases.
 
     Raises:
@@ -142,7 +149,9 @@ def make_optimizer(
 class CocoEvaluation(keras.callbacks.Callback):
     """Average precision after each epoch, as `val_mask_ap`, `val_mask_ap50` and `val_box_ap` for every later callback.
 
-    Example: `model.fit(train_data, callbacks=[CocoEvaluation(val_data), keras.callbacks.EarlyStopping("val_mask_ap", mode="max")])`.
+    Example:
+        stop = keras.callbacks.EarlyStopping("val_mask_ap", mode="max", patience=5)
+        model.fit(train_data, epochs=50, callbacks=[CocoEvaluation(val_data), stop])
 
     Args:
         dataset: what to evaluate on.
@@ -162,7 +171,7 @@ class CocoEvaluation(keras.callbacks.Callback):
                 "val_mask_ap": ("mask", "AP"), "val_mask_ap50": ("mask", "AP50"), "val_box_ap": ("box", "AP")
             }.items():  # fmt: skip
                 value = self.scores[kind][key]
-                logs[name] = 0.0 if value is None else value      # no object to find: nothing was found
+                logs[name] = 0.0 if value is None else value  # no object to find: nothing was found
 
 
 class SaveModels(keras.callbacks.Callback):
@@ -199,7 +208,9 @@ class TensorBoardScalars(keras.callbacks.Callback):
         for name, value in (logs or {}).items():
             part, _, rest = name.partition("val_")
             self.writer.add_scalar(f"validation/{rest}" if not part else f"training/{name}", float(value), epoch + 1)
-        self.writer.add_scalar("training/learning_rate", float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)), epoch + 1)
+        self.writer.add_scalar(
+            "training/learning_rate", float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)), epoch + 1
+        )
         self.writer.flush()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:

@@ -123,6 +123,7 @@ def test_several_polygons_are_their_union():
         ([[1, 2, 3, 4]], "3 points; received 4 numbers"),
         ([[1, 2, 3, 4, 5, 6, 7]], "3 points; received 7 numbers"),
         ([[1, 2, 3, 4, 5, float("nan")]], "finite"),
+        ([[1, 2, 3, 4, 5, 10**400]], "flat list of x, y numbers"),
         ([["a", "b"] * 3], "flat list of x, y numbers"),
         ([{}], "flat list of x, y numbers"),
         ("polygon", "received 'polygon'"),
@@ -136,6 +137,7 @@ def test_several_polygons_are_their_union():
         ({"size": [4, 4], "counts": [3, 2]}, "end before"),
         ({"size": [4, 4], "counts": "32"}, "end before"),
         ({"size": [4, 4], "counts": "!!"}, "cannot be read"),
+        ({"size": [4, 4], "counts": "\ud800"}, "cannot be read"),
     ],
 )
 def test_a_broken_segmentation_is_refused_in_one_line(segmentation, words):
@@ -189,7 +191,7 @@ def test_flipping_a_mask_twice_changes_nothing():
 
 
 @pytest.mark.parametrize("box", BOXES)
-@pytest.mark.parametrize("side", [3, 16])
+@pytest.mark.parametrize("side", [3, 8])
 def test_a_cell_of_a_cropped_mask_is_set_where_half_of_its_area_is_mask(box, side):
     mask = random_mask(np.random.default_rng(side))
     covered = reference.crop(mask, np.array(box, np.float32), side)

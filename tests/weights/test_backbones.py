@@ -51,7 +51,7 @@ def test_folded_mobilenet_is_a_convolution_plus_its_bias(shared_weights):
     with np.load(path) as archive:
         kernel, bias = archive["00_conv_kernel"], archive["00_conv_bias"]
     answer = keras.ops.convert_to_numpy(first(image))
-    expected = np.einsum("hwc,hwcd->d", image[0, 4:7, 6:9], kernel) + bias     # stride 2, same padding: starts at pixel 2i
+    expected = np.einsum("hwc,hwcd->d", image[0, 4:7, 6:9], kernel) + bias  # stride 2, same padding: starts at pixel 2i
     np.testing.assert_allclose(answer[0, 2, 3], expected, atol=1e-4)
 
 

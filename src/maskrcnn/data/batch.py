@@ -31,7 +31,9 @@ def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
     for sample in samples:
         assert sample.image is not None
         if sample.image.shape[:2] != sample.size:
-            raise ValueError(f"{sample.path} had height, width {sample.size} when it was checked; now {sample.image.shape[:2]}.")
+            raise ValueError(
+                f"{sample.path} had height, width {sample.size} when it was checked; now {sample.image.shape[:2]}."
+            )
         pictures.append(fit_to_frame(sample.image, model_config.image)[0])
     frame = choose_frame([picture.shape[:2] for picture in pictures], model_config.image.frames())
     shape = len(samples), num_rows(max(len(sample.labels) for sample in samples))

@@ -124,7 +124,9 @@ def _read_entries(entries: list[Any]) -> tuple[dict[int, dict[str, Any] | None],
         if earlier is entry:
             continue
         if earlier and earlier["file_name"] == entry["file_name"]:
-            faults.append(Fault("duplicate image", f"{entry['file_name']} is listed twice; once is enough", image_id, repaired=True))
+            faults.append(
+                Fault("duplicate image", f"{entry['file_name']} is listed twice; once is enough", image_id, repaired=True)
+            )
         else:
             others = f"{earlier['file_name']} and " if earlier else ""
             faults.append(Fault("duplicate image id", f"{others}{entry['file_name']} have one id; none is used", image_id))
@@ -135,7 +137,7 @@ def _read_entries(entries: list[Any]) -> tuple[dict[int, dict[str, Any] | None],
 def _find_folder(path: Path, listed: dict[int, dict[str, Any] | None]) -> Path:
     candidates = [folder for folder in (path.with_suffix(""), path.parent / "images", path.parent) if folder.is_dir()]
     names = [entry["file_name"] for entry in listed.values() if entry]
-    return next((folder for folder in candidates if any((folder / name).is_file() for name in names)), candidates[0])
+    return next((folder for folder in candidates if any(os.path.isfile(folder / name) for name in names)), candidates[0])
 
 
 def _find_pictures(
@@ -154,7 +156,7 @@ def _find_pictures(
         path = folder / entry["file_name"]
         if not _is_inside(path, folder):
             leave_out("file name outside of its folder", f"{entry['file_name']!r} leads out of {folder}", image_id)
-        elif not path.is_file():
+        elif not os.path.isfile(path):  # unlike `path.is_file()` it also says no to names that no system takes
             leave_out("missing picture", f"there is no file {path}", image_id)
         else:
             present[image_id] = entry, path
@@ -257,13 +259,13 @@ def _read_object(
         label=labels[annotation["category_id"]],
         crowd=bool(annotation.get("iscrowd", 0)),
         rle=rle,
-        area=float(area) if _are_numbers([area]) and area > 0 else float(rle_area(rle)),
+        area=float(area if area is not None and _are_numbers([area]) and area > 0 else rle_area(rle)),
         annotation_id=annotation["id"],
     ), faults
 
 
 def _choose_box(bbox: Any, mask_box: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, tuple[str, str] | None]:
-    """The annotated box [x, y, width, height] as (4,) xyxy in its picture, or its mask's box with the reason (kind, message)."""
+    """The annotated box [x, y, width, height] as (4,) xyxy in its picture, or its mask's; with a fault's kind and message."""
     if bbox is None:
         return mask_box, ("missing box", "it has no bbox; measured on its mask")
     if not isinstance(bbox, list) or len(bbox) != 4 or not _are_numbers(bbox) or bbox[2] <= 0 or bbox[3] <= 0:
@@ -276,7 +278,10 @@ def _choose_box(bbox: Any, mask_box: np.ndarray, size: tuple[int, int]) -> tuple
         kind = "box outside of its picture" if not box_area(clipped[None])[0] else "box contradicts its mask"
         return mask_box, (kind, f"bbox {reprlib.repr(bbox)} in a picture of {size[0]}×{size[1]}; measured on its mask instead")
     if np.abs(box - clipped).max() > ROUNDING:
-        return clipped, ("box outside of its picture", f"bbox {reprlib.repr(bbox)} in a picture of {size[0]}×{size[1]}; clipped")
+        return clipped, (
+            "box outside of its picture",
+            f"bbox {reprlib.repr(bbox)} in a picture of {size[0]}×{size[1]}; clipped",
+        )
     return clipped, None
 
 
@@ -292,11 +297,12 @@ def _contradict(box: np.ndarray, mask_box: np.ndarray) -> bool:
 
 
 def _has(entry: Any, **kinds: type) -> bool:
-    """Whether a JSON object has these fields with values of these kinds; true and false are no numbers."""
+    """Whether a JSON object has these fields with values of these kinds; true and 1e20 are no whole numbers."""
     return isinstance(entry, dict) and all(
-        isinstance(entry.get(name), kind) and not isinstance(entry[name], bool) for name, kind in kinds.items()
+        type(entry.get(name)) is kind and (kind is not int or abs(entry[name]) < 2**62) for name, kind in kinds.items()
     )
 
 
 def _are_numbers(values: Iterable[Any]) -> bool:
-    return all(isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value) for value in values)
+    """Whether all are finite numbers of a size that a picture can have."""
+    return all(isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9 for value in values)

@@ -82,7 +82,7 @@ def load_dataset(
         verify_pictures: decode every picture to find those that are cut off (a few milliseconds each).
 
     Raises:
-        ValueError: for a path that holds no data set, for one without a usable picture, and with `strict` for all faults at once.
+        ValueError: for a path without a data set or without a usable picture, and with `strict` for all faults at once.
     """
     path = Path(path)
     if images is not None and not Path(images).is_dir():

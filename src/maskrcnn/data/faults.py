@@ -40,7 +40,9 @@ def summarize(faults: Iterable[Fault], *, examples: int = 3) -> str:
     lines = []
     for (repaired, kind), alike in sorted(kinds.items(), key=lambda item: (item[0][0], -len(item[1]))):
         lines.append(f"{len(alike)} × {kind} ({'repaired' if repaired else 'left out'})")
-        lines += [f"    {fault.place}: {fault.message}" if fault.place else f"    {fault.message}" for fault in alike[:examples]]
+        lines += [
+            f"    {fault.place}: {fault.message}" if fault.place else f"    {fault.message}" for fault in alike[:examples]
+        ]
         if len(alike) > examples:
             lines.append(f"    … and {len(alike) - examples} more")
     return "\n".join(lines)

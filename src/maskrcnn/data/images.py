@@ -85,7 +85,7 @@ def read_label_map(path: str | Path) -> np.ndarray:
 def find_pictures(inputs: Iterable[str | Path]) -> list[Path]:
     """The pictures that files, folders and globs stand for, each once, in the order of the inputs, sorted within each.
 
-    A folder gives the pictures directly in it; `**` in a glob reaches deeper. A file that is named is taken whatever its suffix.
+    A folder gives the pictures directly in it; `**` in a glob reaches deeper. A named file is taken whatever its suffix.
 
     Raises:
         ValueError: for a file that does not exist, and for a folder or a glob without pictures.
@@ -147,7 +147,7 @@ def _is_deep(picture: Image.Image) -> bool:
     """Whether a channel has more than 8 bits in the file; Pillow itself cuts colours of 16 bits to 8."""
     if picture.format == "TIFF":
         return max(picture.tag_v2.get(ExifTags.Base.BitsPerSample, (1,))) > 8  # type: ignore[attr-defined]
-    return picture.mode in ("I", "F") or picture.mode.startswith("I;16") or ";16" in str(picture.tile)
+    return picture.mode in ("I", "F") or picture.mode.startswith("I;16") or ";16" in str(getattr(picture, "tile", ""))
 
 
 def _read_deep_colors(picture: Image.Image, path: str | Path) -> np.ndarray:

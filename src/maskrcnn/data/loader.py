@@ -33,8 +33,15 @@ class Loader(GrainDatasetAdapter):
         num_batches: batches in one pass; None if the loader never ends.
     """
 
-    def __init__(self, batches: grain.IterDataset, *, batch_size: int, num_batches: int | None, model_config: ModelConfig) -> None:
-        self._signature = _signature(model_config)
+    def __init__(
+        self,
+        batches: grain.IterDataset,
+        *,
+        batch_size: int,
+        num_batches: int | None,
+        signature: dict[str, keras.KerasTensor],
+    ) -> None:
+        self._signature = signature
         self._known_batch_size = batch_size
         self._num_batches = num_batches
         super().__init__(batches)
@@ -45,6 +52,16 @@ class Loader(GrainDatasetAdapter):
     @property
     def num_batches(self) -> int | None:
         return self._num_batches
+
+    def without_truth(self) -> Loader:
+        """The same batches, `images` and `sizes` alone: asked for detections instead of losses."""
+        names = ("images", "sizes")
+        return Loader(
+            self._dataset.map(partial(_only, names=names)),
+            batch_size=self._known_batch_size,
+            num_batches=self._num_batches,
+            signature=_only(self._signature, names),
+        )
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self._dataset)
@@ -101,13 +118,17 @@ def make_loader(
         stream,
         batch_size=batch_size,
         num_batches=None if repeat else num_batches(dataset, batch_size),
-        model_config=model_config,
+        signature=_signature(model_config),
     )
 
 
 def num_batches(dataset: Dataset, batch_size: int) -> int:
     """Batches that one pass over a data set takes, the last perhaps not full: `steps_per_epoch` of a repeating loader."""
     return -(-len(dataset) // batch_size)
+
+
+def _only(batch: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: batch[name] for name in names}
 
 
 def _signature(model_config: ModelConfig) -> dict[str, keras.KerasTensor]:

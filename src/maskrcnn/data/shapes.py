@@ -43,7 +43,8 @@ def make_shapes(
     paths = []
     for part, (name, count) in enumerate((("train", num_train), ("val", num_val))):
         (folder / name).mkdir(parents=True, exist_ok=True)
-        images, annotations = [], []
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
         for image_id in range(1, count + 1):
             image, shapes = draw_shapes(np.random.default_rng([seed, part, image_id]), size)
             file_name = f"{image_id:05d}.png"
@@ -104,7 +105,7 @@ def _draw_coverage(rng: np.random.Generator, label: int, size: tuple[int, int]) 
 
 def _draw_ground(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     """(H, W, 3) float32: soft clouds between two colours, coarse ones and fine ones."""
-    clouds = sum(_draw_clouds(rng, size, cells) * share for cells, share in ((3, 0.5), (9, 0.3), (40, 0.2)))
+    clouds = np.sum([_draw_clouds(rng, size, cells) * share for cells, share in ((3, 0.5), (9, 0.3), (40, 0.2))], axis=0)
     dark, light = rng.uniform(20, 235, (2, 3))
     return (dark + clouds[:, :, None] * (light - dark)).astype(np.float32)
 

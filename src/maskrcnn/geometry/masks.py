@@ -111,7 +111,9 @@ def rle_from_json(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
     if isinstance(segmentation, list):
         return polygons_to_rle(segmentation, size)
     if not isinstance(segmentation, dict) or not {"size", "counts"} <= set(segmentation):
-        raise ValueError(f"A segmentation is a list of polygons or an RLE with size and counts; received {reprlib.repr(segmentation)}.")
+        raise ValueError(
+            f"A segmentation is a list of polygons or an RLE with size and counts; received {reprlib.repr(segmentation)}."
+        )
     height, width = size
     if segmentation["size"] != [height, width]:
         raise ValueError(f"An RLE has its picture's size [{height}, {width}]; received {reprlib.repr(segmentation['size'])}.")
@@ -123,7 +125,7 @@ def rle_from_json(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
         raise ValueError(f"RLE counts are a list of numbers or a string; received {reprlib.repr(counts)}.")
     try:
         rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"RLE counts cannot be read: {error}.") from error
     if _fits(counts, height * width - 1):
         raise ValueError(f"RLE counts end before the picture's {height * width} pixels do.")
@@ -156,7 +158,7 @@ def polygons_to_rle(polygons: Sequence[Any], size: tuple[int, int]) -> dict[str,
     for polygon in polygons:
         try:
             points = np.asarray(polygon, np.float64).ravel()
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(f"A polygon is a flat list of x, y numbers; received {reprlib.repr(polygon)}.") from None
         if len(points) < 6 or len(points) % 2:
             raise ValueError(f"A polygon needs x, y pairs for at least 3 points; received {len(points)} numbers.")
@@ -188,7 +190,7 @@ def mask_to_polygons(mask: np.ndarray) -> list[np.ndarray]:
     for contour in contours:
         corners = (contour[:, 0] + 1) // 2  # doubled pixel 2x is x + 1/4 and becomes x; 2x + 1 is x + 3/4 and becomes x + 1
         corners = corners[np.any(corners != np.roll(corners, 1, axis=0), axis=1)]
-        outlines.append((corners + (left, top)).astype(np.float32))
+        outlines.append((corners + np.array([left, top])).astype(np.float32))
     return outlines
 
 
@@ -219,7 +221,7 @@ def crop_mask(rle: dict[str, Any], box: np.ndarray, side: int) -> np.ndarray:
 
 
 def _cell_edges(start: float, stop: float, limit: int, cells: int) -> tuple[slice, np.ndarray]:
-    """The pixels that touch start … stop inside of 0 … limit, and the (cells + 1,) edges of the cells counted from the first."""
+    """The pixels in 0 … limit that touch start … stop, and the (cells + 1,) edges of the cells, counted from the first."""
     first, last = (int(np.clip(edge, 0, limit)) for edge in (np.floor(start), np.ceil(stop)))
     return slice(first, last), np.clip(np.linspace(start, stop, cells + 1), first, last) - first
 

@@ -14,8 +14,12 @@ STAGE_ENDS = {
     # The widest tensor of each stride is the one before it is halved: the expansion of the next stage's first block.
     "mobilenet_v2": ("Conv1_relu", "block_3_expand_relu", "block_6_expand_relu", "block_13_expand_relu", "out_relu"),
 }
-BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}    # He et al. 2015, table 1
-NORM_EPSILON = 1.001e-5                                            # keras.applications
+BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}  # He et al. 2015, table 1
+NORM_EPSILON = 1.001e-5  # keras.applications
+
+# Of the running mean and variance, where norms are live: PyTorch's and Detectron2's. MobileNetV2's own 0.999 in
+# keras.applications takes thousands of steps to forget its first values; until then a model that has learned answers nonsense.
+LIVE_MOMENTUM = 0.9
 
 
 def build_backbone(config: BackboneConfig) -> keras.Model:
@@ -40,6 +44,8 @@ def freeze(backbone: keras.Model, config: BackboneConfig) -> None:
     stage = 1
     for layer in backbone.layers:
         is_norm = isinstance(layer, layers.BatchNormalization)
+        if is_norm and config.norm == "live":
+            layer.momentum = LIVE_MOMENTUM
         layer.trainable = stage > config.frozen_stages and not (is_norm and config.norm == "frozen")
         if layer.name in STAGE_ENDS[config.name]:
             stage += 1
@@ -51,7 +57,7 @@ def _resnet(blocks: tuple[int, ...], *, stride_in: str) -> keras.Model:
     x = layers.ZeroPadding2D(3, name="conv1_pad")(images)
     x = _conv_norm(x, 64, 7, strides=2, padding="valid", name="conv1")
     x = layers.ReLU(name="conv1_relu")(x)
-    x = layers.ZeroPadding2D(1, name="pool1_pad")(x)              # zeros are no maximum above a ReLU
+    x = layers.ZeroPadding2D(1, name="pool1_pad")(x)  # zeros are no maximum above a ReLU
     x = layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)
     for stage, (num_blocks, width) in enumerate(zip(blocks, (64, 128, 256, 512), strict=True), start=2):
         for block in range(1, num_blocks + 1):

@@ -34,10 +34,14 @@ class BoxHead(layers.Layer):
         self.hidden = [layers.Dense(config.hidden, activation="relu", name=f"fc{i + 1}") for i in range(num_hidden)]
         self.dropout = layers.Dropout(config.dropout, name="dropout")
         self.classes = layers.Dense(
-            num_classes + 1, kernel_initializer=initializers.RandomNormal(stddev=0.01), name="classes"   # Fast R-CNN, 4.2
+            num_classes + 1,
+            kernel_initializer=initializers.RandomNormal(stddev=0.01),
+            name="classes",  # Fast R-CNN, 4.2
         )
         self.deltas = layers.Dense(
-            4 * num_classes, kernel_initializer=initializers.RandomNormal(stddev=0.001), name="deltas"   # Fast R-CNN, 4.2
+            4 * num_classes,
+            kernel_initializer=initializers.RandomNormal(stddev=0.001),
+            name="deltas",  # Fast R-CNN, 4.2
         )
 
     def build(self, input_shape):
@@ -72,10 +76,10 @@ class BoxHead(layers.Layer):
             **asdict(self.align),
         )
         batch, num_rows = ops.shape(boxes)[:2]
-        x = ops.reshape(pooled, (-1, *pooled.shape[2:]))                        # (B N, P, P, C)
+        x = ops.reshape(pooled, (-1, *pooled.shape[2:]))  # (B N, P, P, C)
         for conv in self.convs:
             x = conv(x)
-        x = ops.reshape(x, (-1, x.shape[1] * x.shape[2] * x.shape[3]))          # (B N, P P C)
+        x = ops.reshape(x, (-1, x.shape[1] * x.shape[2] * x.shape[3]))  # (B N, P P C)
         for layer in self.hidden:
             x = self.dropout(layer(x), training=training)
         logits = ops.reshape(self.classes(x), (batch, num_rows, self.num_classes + 1))
@@ -90,7 +94,7 @@ class BoxHead(layers.Layer):
             deltas: (B, S, K, 4).
         """
         label = ops.one_hot(ops.maximum(targets.classes - 1, 0), self.num_classes, dtype=deltas.dtype)
-        deltas = ops.einsum("bsk,bskd->bsd", label, deltas)                     # of the true class
+        deltas = ops.einsum("bsk,bskd->bsd", label, deltas)  # of the true class
         return {
             "class_loss": loss_ops.class_loss(logits, targets.classes, targets.valid),
             "box_loss": loss_ops.box_loss(deltas, targets.deltas, targets.positive, targets.valid, self.config.box_beta),

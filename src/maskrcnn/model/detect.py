@@ -10,7 +10,7 @@ from maskrcnn.ops import nms
 from maskrcnn.ops import rows as row_ops
 from maskrcnn.structures import PaddedDetections, Proposals
 
-MIN_SIDE = 1e-2    # pixels; torchvision drops thinner boxes
+MIN_SIDE = 1e-2  # pixels; torchvision drops thinner boxes
 
 
 class Detect:
@@ -31,12 +31,12 @@ class Detect:
         """
         batch, _, num_logits = ops.shape(logits)
         num_classes = num_logits - 1
-        scores = ops.softmax(logits, axis=-1)[:, :, 1:]                                   # (B, N, K)
+        scores = ops.softmax(logits, axis=-1)[:, :, 1:]  # (B, N, K)
         good = ops.logical_and(scores > self.config.score, ops.expand_dims(proposals.valid, -1))
-        scores = ops.reshape(ops.where(good, scores, -float("inf")), (batch, -1))         # (B, N K)
+        scores = ops.reshape(ops.where(good, scores, -float("inf")), (batch, -1))  # (B, N K)
         count = scores.shape[1]
         rows = min(self.config.candidates, count) if isinstance(count, int) else self.config.candidates
-        scores, pairs, valid = row_ops.top(scores, rows)                                  # (B, R)
+        scores, pairs, valid = row_ops.top(scores, rows)  # (B, R)
         labels = pairs % num_classes
         reference = row_ops.gather(proposals.boxes, pairs // num_classes)
         deltas = row_ops.gather(ops.reshape(deltas, (batch, -1, 4)), pairs)

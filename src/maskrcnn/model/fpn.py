@@ -7,7 +7,7 @@ from keras import layers, ops
 from maskrcnn.config import FpnConfig
 
 LEVELS = (2, 3, 4, 5, 6)
-STRIDES = tuple(2**level for level in LEVELS)      # pixels of the frame a feature pixel
+STRIDES = tuple(2**level for level in LEVELS)  # pixels of the frame a feature pixel
 
 
 class FPN(layers.Layer):
@@ -16,9 +16,7 @@ class FPN(layers.Layer):
     def __init__(self, config: FpnConfig, **kwargs):
         super().__init__(**kwargs)
         self.lateral = [layers.Conv2D(config.channels, 1, name=f"lateral{level}") for level in LEVELS[:4]]
-        self.output_convs = [
-            layers.Conv2D(config.channels, 3, padding="same", name=f"output{level}") for level in LEVELS[:4]
-        ]
+        self.output_convs = [layers.Conv2D(config.channels, 3, padding="same", name=f"output{level}") for level in LEVELS[:4]]
         self.channels = config.channels
 
     def build(self, input_shape):

@@ -45,9 +45,7 @@ class MaskHead(layers.Layer):
             layer.build((None, None, None, width))
             width = self.config.channels
         # The last 1×1 convolution, one row a class, so that only the class asked for need be computed.
-        self.class_kernel = self.add_weight(
-            name="class_kernel", shape=(self.num_classes, width), initializer="glorot_uniform"
-        )
+        self.class_kernel = self.add_weight(name="class_kernel", shape=(self.num_classes, width), initializer="glorot_uniform")
         self.class_bias = self.add_weight(name="class_bias", shape=(self.num_classes,), initializer="zeros")
 
     def call(self, features, boxes, labels):
@@ -70,15 +68,15 @@ class MaskHead(layers.Layer):
             **asdict(self.align),
         )
         batch, num_rows = ops.shape(boxes)[:2]
-        x = ops.reshape(x, (-1, *x.shape[2:]))                                  # (B N, P, P, C)
+        x = ops.reshape(x, (-1, *x.shape[2:]))  # (B N, P, P, C)
         for layer in (*self.convs, *self.deconvs):
-            x = layer(x)                                                        # (B N, M, M, C) at last
+            x = layer(x)  # (B N, M, M, C) at last
         labels = ops.reshape(labels, (-1,))
-        kernel = ops.take(ops.convert_to_tensor(self.class_kernel), labels, axis=0)       # (B N, C)
-        bias = ops.take(ops.convert_to_tensor(self.class_bias), labels, axis=0)           # (B N,)
+        kernel = ops.take(ops.convert_to_tensor(self.class_kernel), labels, axis=0)  # (B N, C)
+        bias = ops.take(ops.convert_to_tensor(self.class_bias), labels, axis=0)  # (B N,)
         side = self.config.mask_size
         x = ops.reshape(x, (-1, side * side, self.config.channels))
-        logits = ops.matmul(x, ops.cast(ops.expand_dims(kernel, -1), x.dtype))            # (B N, M M, 1)
+        logits = ops.matmul(x, ops.cast(ops.expand_dims(kernel, -1), x.dtype))  # (B N, M M, 1)
         logits = ops.cast(logits, "float32") + ops.reshape(ops.cast(bias, "float32"), (-1, 1, 1))
         return ops.reshape(logits, (batch, num_rows, side, side))
 

@@ -25,7 +25,7 @@ from maskrcnn.ops import native
 from maskrcnn.structures import PaddedDetections
 
 LOSSES = ("rpn_objectness_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss")
-VALIDATION_SEED = 0    # validation samples the same anchors and RoIs each time, so that its losses can be compared
+VALIDATION_SEED = 0  # validation samples the same anchors and RoIs each time, so that its losses can be compared
 
 
 class Network(keras.Model):
@@ -63,7 +63,7 @@ class Network(keras.Model):
         self.built = True
 
     def call(self, inputs, training=None):
-        """Keras's door: `{"images", "sizes"}` or images alone → `PaddedDetections`; a whole `Batch` as a dict → its losses by name.
+        """Keras's door: `{"images", "sizes"}` or images alone → `PaddedDetections`; a whole `Batch` as a dict → its losses.
 
         What comes in decides what comes out, never `training`: so `fit`, `evaluate` and `predict` of Keras all work unchanged.
         """
@@ -83,11 +83,11 @@ class Network(keras.Model):
         Returns:
             `PaddedDetections`, boxes in pixels of the frame.
         """
-        features = self.fpn(self.backbone(self.normalise(images, sizes)))                 # [P2 … P6]
-        proposals = self.rpn.propose(self.rpn(features), sizes, training=False)           # Proposals, 1000 rows
-        logits, deltas = self.box_head(features, proposals.boxes)                         # (B, 1000, K+1), (B, 1000, K, 4)
-        detections = self.detect_boxes(proposals, logits, deltas, sizes)                  # PaddedDetections, 100 rows
-        return self.mask_head.add_masks(features, detections)                             # … with masks (B, 100, 28, 28)
+        features = self.fpn(self.backbone(self.normalise(images, sizes)))  # [P2 … P6]
+        proposals = self.rpn.propose(self.rpn(features), sizes, training=False)  # Proposals, 1000 rows
+        logits, deltas = self.box_head(features, proposals.boxes)  # (B, 1000, K+1), (B, 1000, K, 4)
+        detections = self.detect_boxes(proposals, logits, deltas, sizes)  # PaddedDetections, 100 rows
+        return self.mask_head.add_masks(features, detections)  # … with masks (B, 100, 28, 28)
 
     def losses_of(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
         """The training path of the paper.
@@ -101,12 +101,12 @@ class Network(keras.Model):
         """
         seeds = (self.seed, self.seed) if training else (VALIDATION_SEED, VALIDATION_SEED + 1)
         images = self.normalise(batch["images"], batch["sizes"])
-        features = self.fpn(self.backbone(images, training=training))                     # [P2 … P6]
+        features = self.fpn(self.backbone(images, training=training))  # [P2 … P6]
         rpn = self.rpn(features)
         anchor_targets = self.rpn.sample(rpn, batch, seeds[0])
         proposals = self.rpn.propose(rpn, batch["sizes"], training=True)
-        targets = self.roi_sampler.sample(proposals, batch, seeds[1])                      # RoiTargets, 512 rows
-        logits, deltas = self.box_head(features, targets.rois, training=training)         # (B, 512, K+1), (B, 512, K, 4)
+        targets = self.roi_sampler.sample(proposals, batch, seeds[1])  # RoiTargets, 512 rows
+        logits, deltas = self.box_head(features, targets.rois, training=training)  # (B, 512, K+1), (B, 512, K, 4)
         mask_loss = self.mask_head.loss_of(features, targets, batch, self.roi_sampler.num_positive, self._per_roi_mask_loss)
         return {
             **self.rpn.losses_of(rpn, anchor_targets),
@@ -125,12 +125,13 @@ class Network(keras.Model):
             (B, H, W, 3) float32.
         """
         image = self.config.image
-        pixels = (ops.cast(images, "float32") - np.array(image.mean, "float32")) / np.array(image.std, "float32")
+        mean, std = (ops.convert_to_tensor(np.array(colour, "float32")) for colour in (image.mean, image.std))
+        pixels = (ops.cast(images, "float32") - mean) / std
         if image.channel_order == "bgr":
             pixels = ops.flip(pixels, axis=-1)
         height, width = ops.shape(images)[1:3]
-        inside_y = ops.arange(height, dtype="int32") < ops.cast(sizes[:, :1], "int32")    # (B, H)
-        inside_x = ops.arange(width, dtype="int32") < ops.cast(sizes[:, 1:], "int32")     # (B, W)
+        inside_y = ops.arange(height, dtype="int32") < ops.cast(sizes[:, :1], "int32")  # (B, H)
+        inside_x = ops.arange(width, dtype="int32") < ops.cast(sizes[:, 1:], "int32")  # (B, W)
         inside = ops.logical_and(ops.expand_dims(inside_y, 2), ops.expand_dims(inside_x, 1))
         return ops.where(ops.expand_dims(inside, -1), pixels, 0.0)
 
@@ -156,22 +157,24 @@ class Network(keras.Model):
         if set(loss_weights) - set(LOSSES):
             unknown = ", ".join(map(repr, sorted(set(loss_weights) - set(LOSSES))))
             raise ValueError(f"Unknown loss in loss_weights: {unknown}; possible: {', '.join(LOSSES)}.")
-        jit_compile = native.JIT_COMPILE if jit_compile == "auto" else jit_compile
+        if jit_compile == "auto":
+            jit_compile = native.JIT_COMPILE and not kwargs.get("run_eagerly")
         super().compile(optimizer=optimizer, loss=None, jit_compile=jit_compile, **kwargs)
         self.mask_loss = loss if isinstance(loss, str) else keras.losses.get(loss)
         self.loss_weights = loss_weights
         for head in (self.box_head, self.mask_head):
-            head.use_native = not (jit_compile and not native.JIT_COMPILE)    # XLA cannot compile TensorFlow's own kernel
+            head.use_native = not (jit_compile and not native.JIT_COMPILE)  # XLA cannot compile TensorFlow's own kernel
 
     def _per_roi_mask_loss(self, target, logits):
         """The mask loss of every RoI: target, logits (B, P, M, M) → (B, P)."""
         if self.mask_loss == "binary_crossentropy":
             return ops.mean(loss_ops.binary_crossentropy(target, logits), axis=(2, 3))
         batch, num_rows, side = ops.shape(logits)[:3]
-        rows = (-1, side * side)
         loss = keras.losses.get(self.mask_loss)
-        loss = getattr(loss, "fn", None) or loss
-        per_roi = loss(ops.reshape(target, rows), ops.reshape(ops.sigmoid(logits), rows))
+        loss = loss.call if isinstance(loss, keras.losses.Loss) else loss
+        rows = [ops.reshape(values, (-1, 1, side * side)) for values in (target, ops.sigmoid(logits))]
+        # One RoI at a time: some of Keras's losses, dice among them, give one number for all rows together.
+        per_roi = ops.vectorized_map(lambda row: ops.mean(loss(*row)), rows)
         return ops.reshape(per_roi, (batch, num_rows))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -185,7 +188,7 @@ class Network(keras.Model):
         for tracker in self.loss_trackers:
             tracker.update_state(y_pred[tracker.name], sample_weight=num_images)
         losses = [y_pred[name] * self.loss_weights.get(name, 1.0) for name in LOSSES]
-        losses.extend(self._aggregate_additional_loss(loss) for loss in self.losses)      # regularisers, where a user adds some
+        losses.extend(self._aggregate_additional_loss(loss) for loss in self.losses)  # regularisers, where a user adds some
         return ops.sum(ops.stack(losses))
 
     def get_config(self):
@@ -200,12 +203,17 @@ class Network(keras.Model):
         if config:
             config["loss"] = keras.saving.serialize_keras_object(self.mask_loss)
             config["loss_weights"] = self.loss_weights
+            config["optimizer_built"] = self.optimizer.built
+            if self.jit_compile == native.JIT_COMPILE:
+                config["jit_compile"] = "auto"  # the file may be opened on another backend
         return config
 
     def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.optimizer is not None:
-            self.optimizer.build(self.trainable_variables)      # so that its saved state finds its place
+        config = keras.saving.deserialize_keras_object(config)
+        optimizer_built = config.pop("optimizer_built")
+        self.compile(**config)
+        if optimizer_built:
+            self.optimizer.build(self.trainable_variables)  # so that its saved state finds its place
 
 
 def _whole_frame(images):

@@ -27,14 +27,14 @@ class RoiSampler:
         return int(self.config.num_sampled * self.config.positive_fraction)
 
     def sample(self, proposals: Proposals, truth: dict[str, Any], seed) -> RoiTargets:
-        """Samples 1 positive to 3 background RoIs. True boxes join the proposals, so that positives exist from the first step on.
+        """Samples 1 positive to 3 background RoIs. True boxes join the proposals, so positives exist from the first step on.
 
         Args:
             proposals: in training, 1000 rows.
             truth: the fields of a `Batch` by name.
             seed: of the sampling.
         """
-        rois = ops.concatenate([proposals.boxes, truth["boxes"]], axis=1)                  # (B, N, 4)
+        rois = ops.concatenate([proposals.boxes, truth["boxes"]], axis=1)  # (B, N, 4)
         is_object = ops.logical_and(truth["valid"], ops.logical_not(truth["crowd"]))
         valid = ops.concatenate([proposals.valid, is_object], axis=1)
         match = matching.match(
@@ -55,7 +55,7 @@ class RoiSampler:
             positive_fraction=self.config.positive_fraction,
         )
         rois = ops.where(ops.expand_dims(sampled, -1), row_ops.gather(rois, indices), 0.0)
-        matched = row_ops.gather(match.object, indices)                                    # (B, S)
+        matched = row_ops.gather(match.object, indices)  # (B, S)
         deltas = box_ops.encode(row_ops.gather(truth["boxes"], matched), rois, self.delta_weights)
         classes = ops.where(positive, ops.cast(row_ops.gather(truth["labels"], matched), "int32") + 1, 0)
         return RoiTargets(

@@ -23,9 +23,9 @@ from maskrcnn.structures import AnchorTargets, Proposals
 class RpnOutput(NamedTuple):
     """What the head says, one entry a level."""
 
-    anchors: list[Any]   # (T_l, 4) xyxy, pixels of the frame
-    logits: list[Any]    # (B, T_l)
-    deltas: list[Any]    # (B, T_l, 4)
+    anchors: list[Any]  # (T_l, 4) xyxy, pixels of the frame
+    logits: list[Any]  # (B, T_l)
+    deltas: list[Any]  # (B, T_l, 4)
 
 
 class RPN(layers.Layer):
@@ -34,7 +34,7 @@ class RPN(layers.Layer):
         self.config = config
         self.channels = channels
         self.cells = [anchor_ops.cell_anchors(sizes, anchors.ratios) for sizes in anchors.sizes]
-        small = initializers.RandomNormal(stddev=0.01)      # Faster R-CNN, section 3.1.3
+        small = initializers.RandomNormal(stddev=0.01)  # Faster R-CNN, section 3.1.3
         num_anchors = anchors.num_per_place
         self.conv = layers.Conv2D(channels, 3, padding="same", activation="relu", kernel_initializer=small, name="conv")
         self.objectness = layers.Conv2D(num_anchors, 1, kernel_initializer=small, name="objectness")
@@ -70,9 +70,9 @@ class RPN(layers.Layer):
         all_boxes, all_logits = [], []
         for anchors, logits, deltas in zip(*output, strict=True):
             count = anchors.shape[0]
-            rows = min(top_k, count) if isinstance(count, int) else top_k      # small levels hold fewer
-            logits, indices, valid = row_ops.top(ops.stop_gradient(logits), rows)          # (B, R)
-            deltas = row_ops.gather(ops.stop_gradient(deltas), indices)                    # (B, R, 4)
+            rows = min(top_k, count) if isinstance(count, int) else top_k  # small levels hold fewer
+            logits, indices, valid = row_ops.top(ops.stop_gradient(logits), rows)  # (B, R)
+            deltas = row_ops.gather(ops.stop_gradient(deltas), indices)  # (B, R, 4)
             boxes = box_ops.clip(box_ops.decode(deltas, ops.take(anchors, indices, axis=0)), sizes)
             x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
             large = ops.logical_and(x2 - x1 >= self.config.min_size, y2 - y1 >= self.config.min_size)
@@ -86,7 +86,7 @@ class RPN(layers.Layer):
 
     def sample(self, output: RpnOutput, truth: dict[str, Any], seed) -> AnchorTargets:
         """The anchors that the loss looks at. Faster R-CNN, sections 3.1.2 and 3.1.3."""
-        anchors = ops.concatenate(output.anchors, axis=0)                                  # (T, 4)
+        anchors = ops.concatenate(output.anchors, axis=0)  # (T, 4)
         match = matching.match(
             ops.expand_dims(anchors, 0),
             truth["boxes"],
@@ -103,14 +103,14 @@ class RPN(layers.Layer):
             num_sampled=self.config.num_sampled,
             positive_fraction=self.config.positive_fraction,
         )
-        objects = row_ops.gather(truth["boxes"], row_ops.gather(match.object, indices))    # (B, S, 4)
+        objects = row_ops.gather(truth["boxes"], row_ops.gather(match.object, indices))  # (B, S, 4)
         deltas = box_ops.encode(objects, ops.take(anchors, indices, axis=0))
         return AnchorTargets(indices, positive, valid, ops.where(ops.expand_dims(positive, -1), deltas, 0.0))
 
     def losses_of(self, output: RpnOutput, targets: AnchorTargets) -> dict[str, Any]:
         """Named losses, scalars. Faster R-CNN, eq. 1."""
-        logits = row_ops.gather(ops.concatenate(output.logits, axis=1), targets.indices)   # (B, S)
-        deltas = row_ops.gather(ops.concatenate(output.deltas, axis=1), targets.indices)   # (B, S, 4)
+        logits = row_ops.gather(ops.concatenate(output.logits, axis=1), targets.indices)  # (B, S)
+        deltas = row_ops.gather(ops.concatenate(output.deltas, axis=1), targets.indices)  # (B, S, 4)
         return {
             "rpn_objectness_loss": loss_ops.objectness_loss(logits, targets.positive, targets.valid),
             "rpn_box_loss": loss_ops.box_loss(deltas, targets.deltas, targets.positive, targets.valid, self.config.box_beta),

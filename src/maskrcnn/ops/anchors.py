@@ -41,6 +41,6 @@ def level_anchors(cell: np.ndarray, stride: int, height, width):
     y = ops.cast(ops.arange(height), "float32") * stride
     x = ops.cast(ops.arange(width), "float32") * stride
     y, x = ops.meshgrid(y, x, indexing="ij")
-    places = ops.stack([x, y, x, y], axis=-1)                                   # (H, W, 4)
-    anchors = ops.expand_dims(places, 2) + ops.convert_to_tensor(cell)          # (H, W, A, 4)
+    places = ops.stack([x, y, x, y], axis=-1)  # (H, W, 4)
+    anchors = ops.expand_dims(places, 2) + ops.convert_to_tensor(cell)  # (H, W, A, 4)
     return ops.reshape(anchors, (-1, 4))

@@ -11,10 +11,10 @@ from maskrcnn.ops import rows as row_ops
 
 
 class Match(NamedTuple):
-    iou: Any        # (B, N) with the best object, 0 where there is none
-    object: Any     # (B, N) int32, row of the best object
-    positive: Any   # (B, N) bool
-    negative: Any   # (B, N) bool; rows that are neither count nothing
+    iou: Any  # (B, N) with the best object, 0 where there is none
+    object: Any  # (B, N) int32, row of the best object
+    positive: Any  # (B, N) bool
+    negative: Any  # (B, N) bool; rows that are neither count nothing
 
 
 def match(
@@ -45,13 +45,13 @@ def match(
     Returns:
         A `Match`.
     """
-    objects = ops.expand_dims(ops.logical_and(valid, ops.logical_not(crowd)), 1)          # (B, 1, M)
+    objects = ops.expand_dims(ops.logical_and(valid, ops.logical_not(crowd)), 1)  # (B, 1, M)
     crowds = ops.expand_dims(ops.logical_and(valid, crowd), 1)
-    iou = ops.where(objects, box_ops.iou(boxes, truth), 0.0)                              # (B, N, M)
+    iou = ops.where(objects, box_ops.iou(boxes, truth), 0.0)  # (B, N, M)
     best = ops.max(iou, axis=2)
     positive = best >= positive_iou
     if best_is_positive:
-        nearest = ops.max(iou, axis=1, keepdims=True)                                     # (B, 1, M)
+        nearest = ops.max(iou, axis=1, keepdims=True)  # (B, 1, M)
         is_nearest = ops.logical_and(ops.equal(iou, nearest), nearest > 0.0)
         positive = ops.logical_or(positive, ops.any(is_nearest, axis=2))
     in_crowd = ops.any(ops.where(crowds, box_ops.covered(boxes, truth), 0.0) >= crowd_overlap, axis=2)
@@ -78,7 +78,7 @@ def sample_balanced(positive, negative, priority, *, num_sampled: int, positive_
     is_negative = ops.logical_and(is_negative, ops.arange(num_sampled, dtype="int32") < num_sampled - num_positive)
     indices = ops.concatenate([positive_rows, negative_rows], axis=1)
     taken = ops.concatenate([is_positive, is_negative], axis=1)
-    order = -ops.arange(taken.shape[1], dtype="float32")                        # top() then keeps the rows' order
+    order = -ops.arange(taken.shape[1], dtype="float32")  # top() then keeps the rows' order
     _, kept, valid = row_ops.top(ops.where(taken, order, -float("inf")), num_sampled)
     is_positive = ops.concatenate([is_positive, ops.zeros_like(is_negative)], axis=1)
     return row_ops.gather(indices, kept), ops.logical_and(row_ops.gather(is_positive, kept), valid), valid

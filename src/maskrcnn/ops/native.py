@@ -9,8 +9,9 @@ import keras
 from keras import ops
 
 sample_levels = None
+top_k = ops.top_k
 
-# TensorFlow's own kernels and oneDNN convolutions were faster than XLA on the CPU; JAX has nothing but XLA; PyTorch runs eagerly.
+# TensorFlow's own kernels and oneDNN's convolutions were faster than XLA on the CPU; JAX has nothing but XLA; PyTorch is eager.
 JIT_COMPILE = keras.backend.backend() == "jax"
 
 if keras.backend.backend() == "tensorflow":
@@ -55,3 +56,12 @@ if keras.backend.backend() == "tensorflow":
     def _repeat_edge(feature):
         feature = tf.concat([feature[:, :1], feature, feature[:, -1:]], axis=1)
         return tf.concat([feature[:, :, :1], feature, feature[:, :, -1:]], axis=2)
+
+
+if keras.backend.backend() == "torch":
+    import torch
+
+    def top_k(values, num_rows: int):
+        """As `keras.ops.top_k`, but equal values keep their order, as on the other backends; `torch.topk` promises none."""
+        values, indices = torch.sort(values, dim=-1, descending=True, stable=True)
+        return values[..., :num_rows], indices[..., :num_rows]

@@ -24,13 +24,13 @@ def nms(boxes, valid, iou_threshold: float, labels=None):
         (B, N) bool.
     """
     boxes = ops.stop_gradient(boxes)
-    overlaps = box_ops.iou(boxes, boxes) > iou_threshold                        # (B, N, N)
+    overlaps = box_ops.iou(boxes, boxes) > iou_threshold  # (B, N, N)
     rank = ops.arange(ops.shape(boxes)[1], dtype="int32")
     overlaps = ops.logical_and(overlaps, ops.expand_dims(rank, 1) < ops.expand_dims(rank, 0))
     if labels is not None:
         overlaps = ops.logical_and(overlaps, ops.equal(ops.expand_dims(labels, 2), ops.expand_dims(labels, 1)))
-    suppresses = ops.cast(overlaps, "float32")                                  # [b, i, j]: i would remove j
-    candidates = ops.cast(valid, "float32")                                     # (B, N)
+    suppresses = ops.cast(overlaps, "float32")  # [b, i, j]: i would remove j
+    candidates = ops.cast(valid, "float32")  # (B, N)
 
     def unsettled(keep, previous):
         return ops.any(ops.not_equal(keep, previous))

@@ -19,8 +19,8 @@ def assign_levels(boxes, *, canonical_size: float, canonical_level: int, min_lev
     Returns:
         (…,) int32 in min_level … max_level.
     """
-    size = ops.sqrt(ops.maximum(box_ops.area(boxes), 1e-12))                    # (B, N), pixels of the frame
-    level = ops.floor(canonical_level + ops.log2(size / canonical_size + 1e-6))   # 1e-6: torchvision, so that 224 is P4
+    size = ops.sqrt(ops.maximum(box_ops.area(boxes), 1e-12))  # (B, N), pixels of the frame
+    level = ops.floor(canonical_level + ops.log2(size / canonical_size + 1e-6))  # 1e-6: torchvision, so that 224 is P4
     return ops.cast(ops.clip(level, min_level, max_level), "int32")
 
 
@@ -78,7 +78,7 @@ def roi_align(
     Returns:
         (B, N, pool_size, pool_size, C), each bin the mean of its samples.
     """
-    boxes = ops.stop_gradient(boxes)                                            # RoIs are data here, as in every peer
+    boxes = ops.stop_gradient(boxes)  # RoIs are data here, as in every peer
     levels = assign_levels(
         boxes,
         canonical_size=canonical_size,
@@ -86,11 +86,11 @@ def roi_align(
         min_level=min_level,
         max_level=min_level + len(features) - 1,
     )
-    levels = levels - min_level                                                 # (B, N) in 0 … L-1
+    levels = levels - min_level  # (B, N) in 0 … L-1
     box_strides = ops.take(ops.convert_to_tensor([float(stride) for stride in strides]), levels, axis=0)
     x, y = sample_places(boxes, box_strides, pool_size=pool_size, sampling_ratio=sampling_ratio, aligned=aligned)
     if use_native and native.sample_levels is not None:
-        samples = native.sample_levels(features, levels, x, y)                  # (B, N, P*S, P*S, C)
+        samples = native.sample_levels(features, levels, x, y)  # (B, N, P*S, P*S, C)
         return _mean_of_bins(samples, pool_size, sampling_ratio)
     return _gather_bins(features, levels, x, y, pool_size, sampling_ratio)
 
@@ -105,15 +105,15 @@ def _mean_of_bins(samples, pool_size: int, sampling_ratio: int):
 
 
 def _gather_bins(features, levels, x, y, pool_size: int, sampling_ratio: int):
-    """Sums the four neighbours of every sample, one gather at a time, so that only one bin-sized tensor is held, not all samples."""
+    """Sums the four neighbours of every sample, one gather at a time: a tensor of bins is held, never one of all samples."""
     batch, num_rows = ops.shape(levels)
     channels = features[0].shape[-1]
     shapes = [ops.shape(feature)[1:3] for feature in features]
     flat = ops.concatenate([ops.reshape(feature, (batch, -1, channels)) for feature in features], axis=1)
     num_places = ops.shape(flat)[1]
-    flat = ops.reshape(flat, (-1, channels))                                    # (B * sum(H W), C)
+    flat = ops.reshape(flat, (-1, channels))  # (B * sum(H W), C)
 
-    heights = _take([height for height, _ in shapes], levels)                   # (B, N) int32
+    heights = _take([height for height, _ in shapes], levels)  # (B, N) int32
     widths = _take([width for _, width in shapes], levels)
     starts, start = [], 0
     for height, width in shapes:
@@ -128,12 +128,12 @@ def _gather_bins(features, levels, x, y, pool_size: int, sampling_ratio: int):
     total = 0.0
     for sample_y in range(sampling_ratio):
         for y_place, y_weight in (y_sides[:2], y_sides[2:]):
-            rows = first + ops.expand_dims(y_place[..., sample_y], -1) * row_width          # (B, N, P, 1)
+            rows = first + ops.expand_dims(y_place[..., sample_y], -1) * row_width  # (B, N, P, 1)
             for sample_x in range(sampling_ratio):
                 for x_place, x_weight in (x_sides[:2], x_sides[2:]):
-                    places = rows + ops.expand_dims(x_place[..., sample_x], -2)             # (B, N, P, P)
+                    places = rows + ops.expand_dims(x_place[..., sample_x], -2)  # (B, N, P, P)
                     weight = ops.expand_dims(y_weight[..., sample_y], -1) * ops.expand_dims(x_weight[..., sample_x], -2)
-                    taken = ops.take(flat, places, axis=0)                                  # (B, N, P, P, C)
+                    taken = ops.take(flat, places, axis=0)  # (B, N, P, P, C)
                     total = total + taken * ops.cast(ops.expand_dims(weight, -1), taken.dtype)
     return total / (sampling_ratio * sampling_ratio)
 

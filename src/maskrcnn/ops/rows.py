@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from keras import ops
 
+from maskrcnn.ops import native
+
 
 def gather(values, indices):
     """Rows of each image's set.
@@ -37,7 +39,7 @@ def top(scores, num_rows: int):
     batch, num_scores = ops.shape(scores)
     if not isinstance(num_scores, int) or num_scores < num_rows:
         scores = ops.concatenate([scores, ops.full((batch, num_rows), -float("inf"), scores.dtype)], axis=1)
-    values, indices = ops.top_k(scores, num_rows)
+    values, indices = native.top_k(scores, num_rows)
     valid = values > -float("inf")
     return values, ops.where(valid, ops.cast(indices, "int32"), 0), valid
 

@@ -1,6 +1,6 @@
 """ImageNet weights for backbones: from `keras.applications`, or from a file.
 
-Weights are handed over as `{layer name: arrays in Keras's order}`; every backbone names its layers as `keras.applications` does.
+Weights are handed over as `{layer name: arrays in Keras's order}`; backbones name their layers as `keras.applications` does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ NamedArrays = dict[str, list[np.ndarray]]
 
 APPLICATIONS = {"resnet50": "ResNet50", "resnet101": "ResNet101", "mobilenet_v2": "MobileNetV2"}
 KERAS_SUFFIXES = (".h5", ".keras")
-MAX_BYTES = 1 << 30    # no backbone's file is larger; a larger one is not read into memory
+MAX_BYTES = 1 << 30  # no backbone's file is larger; a larger one is not read into memory
 
 
 def imagenet(name: str) -> NamedArrays:
@@ -27,7 +27,7 @@ def imagenet(name: str) -> NamedArrays:
     """
     try:
         return _arrays_of(_application(name, weights="imagenet"))
-    except Exception as error:     # keras.utils.get_file raises bare Exception when it cannot download
+    except Exception as error:  # keras.utils.get_file raises bare Exception when it cannot download
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConnectionError(
             f"ImageNet weights of {APPLICATIONS[name]} are neither in Keras's cache nor can they be downloaded ({reason}). "
@@ -58,9 +58,11 @@ def read(path: str | Path, config: BackboneConfig) -> NamedArrays:
         try:
             model.load_weights(path)
             return _arrays_of(model)
-        except Exception as error:    # h5py and Keras raise many kinds for a file of another layout
+        except Exception as error:  # h5py and Keras raise many kinds for a file of another layout
             errors.append(str(error).splitlines()[0])
-    raise ValueError(f"{path} does not hold weights of {APPLICATIONS[config.name]} as keras.applications saves them: {errors[0]}")
+    raise ValueError(
+        f"{path} does not hold weights of {APPLICATIONS[config.name]} as keras.applications saves them: {errors[0]}"
+    )
 
 
 def put(arrays: NamedArrays, backbone: keras.Model) -> None:
@@ -106,9 +108,7 @@ def _read_folded_mobilenet(path: Path, config: BackboneConfig) -> NamedArrays:
     convs = [layer for layer in model.layers if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D))]
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     if not len(kernels) == len(biases) == len(convs):
-        raise ValueError(
-            f"{path} holds {len(kernels)} kernels and {len(biases)} biases; MobileNetV2 has {len(convs)} of each."
-        )
+        raise ValueError(f"{path} holds {len(kernels)} kernels and {len(biases)} biases; MobileNetV2 has {len(convs)} of each.")
     arrays: NamedArrays = {}
     for conv, norm, kernel, bias in zip(convs, norms, kernels, biases, strict=True):
         kernel, bias = kernel.astype(np.float32), bias.astype(np.float32)

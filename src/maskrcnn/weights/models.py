@@ -28,7 +28,9 @@ def read_config(path: str | Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             entry = archive.getinfo("config.json")
             if entry.file_size > MAX_CONFIG_BYTES:
-                raise ValueError(f"{path} describes its model in {entry.file_size:,} bytes; at most {MAX_CONFIG_BYTES:,} are read.")
+                raise ValueError(
+                    f"{path} describes its model in {entry.file_size:,} bytes; at most {MAX_CONFIG_BYTES:,} are read."
+                )
             config = json.loads(archive.read(entry))
     except (zipfile.BadZipFile, KeyError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a whole .keras file, or not one at all ({type(error).__name__}).") from error

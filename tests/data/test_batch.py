@@ -1,0 +1,82 @@
+"""Laws of the batch that the model trains on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from small_data import read_samples
+
+from maskrcnn.config import Category, ImageConfig, ModelConfig, replace
+from maskrcnn.data.batch import make_batch, num_rows
+from maskrcnn.geometry.masks import crop_mask, paste, rle_to_mask
+
+CONFIG = replace(
+    ModelConfig(categories=(Category(1, "a"), Category(2, "b")), image=ImageConfig(short_side=64, long_side=100)),
+    mask_head__truth_size=28,
+)
+
+
+def samples(sizes, counts):
+    return read_samples(np.random.default_rng(0), sizes, counts)
+
+
+def test_shapes_kinds_and_padding():
+    batch = make_batch(samples([(40, 60), (30, 30)], [3, 20]), CONFIG)
+    assert batch.images.shape == (2, 64, 96, 3) and batch.images.dtype == np.uint8
+    np.testing.assert_array_equal(batch.sizes, np.array([[64, 96], [64, 64]], np.int32))
+    assert batch.boxes.shape == (2, 64, 4) and batch.boxes.dtype == np.float32
+    assert batch.labels.shape == (2, 64) and batch.labels.dtype == np.int32
+    assert batch.masks.shape == (2, 64, 28, 28) and batch.masks.dtype == np.uint8
+    assert batch.crowd.dtype == batch.valid.dtype == bool
+    np.testing.assert_array_equal(batch.valid.sum(axis=1), [3, 20])
+    np.testing.assert_array_equal(batch.image_ids, [1, 2])
+    for field in (batch.boxes, batch.labels, batch.masks, batch.crowd):
+        assert not field[~batch.valid].any()
+
+
+def test_boxes_lie_on_the_resized_picture():
+    (sample,) = samples([(40, 60)], [6])
+    batch = make_batch([sample], CONFIG)
+    np.testing.assert_allclose(batch.boxes[0, :6], sample.boxes * 1.6, rtol=1e-6)
+    whole = sample.replace(
+        boxes=np.array([[0, 0, 53, 37]], np.float32), rles=sample.rles[:1], size=(37, 53), image=sample.image[:37, :53]
+    )
+    whole = whole.replace(labels=whole.labels[:1], crowd=whole.crowd[:1])
+    batch = make_batch([whole], CONFIG)
+    np.testing.assert_array_equal(batch.boxes[0, 0], [0, 0, batch.sizes[0, 1], batch.sizes[0, 0]])
+
+
+def test_masks_are_cropped_to_their_boxes_and_paste_back():
+    (sample,) = samples([(40, 60)], [6])
+    batch = make_batch([sample], CONFIG)
+    for row, (rle, box) in enumerate(zip(sample.rles, sample.boxes, strict=True)):
+        np.testing.assert_array_equal(batch.masks[0, row], crop_mask(rle, box, 28))
+        pasted = np.zeros((40, 60), bool)
+        paste(batch.masks[0, row].astype(np.float32), box, out=pasted)
+        np.testing.assert_array_equal(pasted, rle_to_mask(rle))  # rectangles survive
+
+
+def test_crowds_and_labels_keep_their_rows():
+    (sample,) = samples([(40, 60)], [3])
+    batch = make_batch([sample.replace(crowd=np.array([False, True, False]))], CONFIG)
+    np.testing.assert_array_equal(batch.crowd[0, :3], [False, True, False])
+    np.testing.assert_array_equal(batch.labels[0, :3], [0, 1, 0])
+    np.testing.assert_array_equal(batch.valid[0, :4], [True, True, True, False])
+
+
+def test_a_picture_without_objects_is_a_normal_sample():
+    batch = make_batch(samples([(40, 60)], [0]), CONFIG)
+    assert batch.images.any() and not batch.valid.any()
+    assert batch.boxes.shape == (1, 16, 4)
+
+
+def test_rows_come_in_few_numbers():
+    assert [num_rows(count) for count in (0, 1, 16, 17, 64, 65, 256, 375, 1024, 1025, 2049)] == [
+        16, 16, 16, 64, 64, 256, 256, 1024, 1024, 2048, 3072,
+    ]  # fmt: skip
+
+
+def test_a_picture_that_changed_its_size_is_named():
+    (sample,) = samples([(40, 60)], [1])
+    with pytest.raises(ValueError, match=r"1\.png.*\(40, 60\).*\(39, 60\)"):
+        make_batch([sample.replace(image=sample.image[1:])], CONFIG)

@@ -1,0 +1,178 @@
+"""Laws of reading pictures."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PIL import ExifTags, Image
+
+from maskrcnn.data.images import MAX_PIXELS, find_pictures, read_image, read_label_map, read_size
+
+PIXELS = cv2.resize(np.random.default_rng(0).integers(0, 256, (3, 4, 3), np.uint8), (30, 20))  # (20, 30, 3) RGB, smooth
+
+
+def same(read: np.ndarray, wanted: np.ndarray, *, within: float = 0) -> bool:
+    return read.shape == wanted.shape and float(np.abs(read.astype(int) - wanted.astype(int)).mean()) <= within
+
+
+@pytest.mark.parametrize(
+    ("name", "within"), [("a.png", 0), ("a.bmp", 0), ("a.tif", 0), ("a.webp", 6), ("a.jpg", 6), ("a.JPEG", 6)]
+)
+def test_every_kind_of_file_gives_its_pixels_as_rgb(tmp_path, name, within):
+    Image.fromarray(PIXELS).save(tmp_path / name)
+    image = read_image(tmp_path / name)
+    assert image.dtype == np.uint8 and image.flags.c_contiguous
+    assert same(image, PIXELS, within=within)
+    assert read_size(tmp_path / name) == (20, 30)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
+def test_exif_rotation_is_applied(tmp_path, name, orientation):
+    upright = {
+        1: PIXELS,
+        2: PIXELS[:, ::-1],
+        3: PIXELS[::-1, ::-1],
+        4: PIXELS[::-1],
+        5: PIXELS.swapaxes(0, 1),
+        6: np.rot90(PIXELS, -1),
+        7: PIXELS[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(PIXELS),
+    }[orientation]
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(PIXELS).save(tmp_path / name, exif=exif)
+    assert same(read_image(tmp_path / name), upright, within=6 if name == "a.jpg" else 0)
+    assert read_size(tmp_path / name) == upright.shape[:2]
+
+
+def test_a_palette_gives_its_colours(tmp_path):
+    picture = Image.fromarray(PIXELS).quantize(16)
+    picture.save(tmp_path / "a.png")
+    assert picture.mode == "P"
+    assert same(read_image(tmp_path / "a.png"), np.asarray(picture.convert("RGB")))
+
+
+def test_alpha_is_dropped(tmp_path):
+    alpha = np.random.default_rng(1).integers(0, 256, (20, 30), np.uint8)
+    Image.fromarray(np.dstack([PIXELS, alpha])).save(tmp_path / "a.png")
+    assert same(read_image(tmp_path / "a.png"), PIXELS)
+
+
+def test_grey_becomes_three_equal_channels(tmp_path):
+    Image.fromarray(PIXELS[:, :, 0]).save(tmp_path / "grey.png")
+    assert same(read_image(tmp_path / "grey.png"), np.repeat(PIXELS[:, :, :1], 3, axis=2))
+    Image.fromarray(PIXELS[:, :, 0] > 128).save(tmp_path / "bits.png")
+    assert same(read_image(tmp_path / "bits.png"), np.repeat((PIXELS[:, :, :1] > 128) * 255, 3, axis=2))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_16_bits_keep_their_contrast_in_a_narrow_range(tmp_path, name):
+    ramp = np.linspace(33_000, 35_000, 600).reshape(20, 30).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / name), ramp)
+    image = read_image(tmp_path / name)
+    assert image.min() == 0 and image.max() == 255
+    assert (np.diff(image[:, :, 0].ravel().astype(int)) >= 0).all()
+
+
+def test_a_few_hot_pixels_do_not_darken_16_bits(tmp_path):
+    ramp = np.linspace(33_000, 35_000, 6000).reshape(60, 100).astype(np.uint16)
+    ramp[5, 5] = 65_535
+    cv2.imwrite(str(tmp_path / "a.png"), ramp)
+    assert 120 < np.median(read_image(tmp_path / "a.png")) < 136
+
+
+def test_colours_of_16_bits_are_stretched_together(tmp_path):
+    deep = PIXELS.astype(np.uint16) * 8 + 33_000
+    wanted = np.interp(PIXELS, np.percentile(PIXELS, (0.1, 99.9)), (0, 255))
+    cv2.imwrite(str(tmp_path / "a.png"), deep[:, :, ::-1])
+    cv2.imwrite(str(tmp_path / "a.tif"), deep[:, :, ::-1])
+    tifffile.imwrite(tmp_path / "planar.tif", deep.transpose(2, 0, 1), photometric="rgb", planarconfig="separate")
+    tifffile.imwrite(tmp_path / "float.tif", deep.astype(np.float32), photometric="rgb")
+    for name in ("a.png", "a.tif", "planar.tif", "float.tif"):
+        assert same(read_image(tmp_path / name), wanted, within=1), name
+        assert read_size(tmp_path / name) == (20, 30)
+
+
+def test_a_picture_of_one_value_is_black(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.full((20, 30), 33_000, np.uint16))
+    assert not read_image(tmp_path / "a.tif").any()
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tif"])
+def test_a_truncated_picture_is_an_error_in_one_line(tmp_path, name):
+    Image.fromarray(np.random.default_rng(2).integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / name)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=name) as error:
+        read_image(tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n broken", b"II*\x00broken", b"\xff\xd8\xff\xe0"])
+@pytest.mark.parametrize("read", [read_image, read_size, read_label_map])
+def test_what_is_no_picture_is_an_error_in_one_line(tmp_path, content, read):
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.png") as error:
+        read(tmp_path / "a.png")
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(ValueError, match=r"nowhere\.png: there is no such file"):
+        read_image("nowhere.png")
+
+
+def test_a_picture_that_is_too_large_is_refused_before_it_is_decoded(tmp_path):
+    side = int(MAX_PIXELS**0.5) + 1
+    Image.new("1", (side, side)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="178 million pixels"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int16, np.float32, np.uint64])
+def test_label_maps_keep_their_numbers(tmp_path, dtype):
+    values = np.arange(600).reshape(20, 30).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    np.testing.assert_array_equal(read_label_map(tmp_path / "a.tif"), values)
+
+
+def test_a_label_map_with_a_palette_is_its_indices(tmp_path):
+    values = np.arange(600).reshape(20, 30).astype(np.uint8) % 9
+    picture = Image.fromarray(values)
+    picture.putpalette(np.random.default_rng(3).integers(0, 256, 768, np.uint8).tobytes())
+    picture.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_label_map(tmp_path / "a.png"), values)
+
+
+def test_colours_and_fractions_are_no_label_map(tmp_path):
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="one value a pixel; received 3"):
+        read_label_map(tmp_path / "a.png")
+    tifffile.imwrite(tmp_path / "a.tif", np.full((4, 4), 0.5, np.float32))
+    with pytest.raises(ValueError, match="whole numbers"):
+        read_label_map(tmp_path / "a.tif")
+
+
+def test_files_folders_and_globs_give_their_pictures_once_and_sorted(tmp_path):
+    for name in ("b.png", "a.JPG", "c.txt", "deeper/d.tif", "odd.picture"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert find_pictures([tmp_path]) == [tmp_path / "a.JPG", tmp_path / "b.png"]
+    assert find_pictures([tmp_path / "**/*"]) == [tmp_path / "a.JPG", tmp_path / "b.png", tmp_path / "deeper/d.tif"]
+    assert find_pictures([tmp_path / "odd.picture", tmp_path / "b.png", tmp_path]) == [
+        tmp_path / "odd.picture",
+        tmp_path / "b.png",
+        tmp_path / "a.JPG",
+    ]
+
+
+def test_inputs_without_pictures_are_errors(tmp_path):
+    with pytest.raises(ValueError, match="no file or folder"):
+        find_pictures([tmp_path / "a.png"])
+    with pytest.raises(ValueError, match="no pictures in"):
+        find_pictures([tmp_path])
+    with pytest.raises(ValueError, match="no pictures in"):
+        find_pictures([str(tmp_path / "*.png")])

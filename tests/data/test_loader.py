@@ -1,0 +1,125 @@
+"""Laws of feeding a data set to Keras."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from small_data import annotation, write_picture
+
+from maskrcnn.config import Category, ImageConfig, ModelConfig, replace
+from maskrcnn.data import load_dataset, make_loader, num_batches
+from maskrcnn.structures import Batch
+
+CONFIG = replace(
+    ModelConfig(categories=(Category(7, "cat"), Category(3, "dog")), image=ImageConfig(short_side=32, long_side=60)),
+    mask_head__truth_size=14,
+)
+SIZES = [(30, 30)] * 4 + [(30, 50), (50, 30), (30, 50), (50, 30), (30, 50), (30, 50), (30, 30)]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Eleven pictures: first four alike, then others of other frames; the last but one has more than 16 objects."""
+    folder = tmp_path_factory.mktemp("pictures")
+    images, annotations = [], []
+    for image_id, (height, width) in enumerate(SIZES, start=1):
+        write_picture(folder / f"data/{image_id}.png", (height, width))
+        images.append({"id": image_id, "file_name": f"{image_id}.png", "height": height, "width": width})
+        for _ in range(20 if image_id == 10 else image_id % 3):
+            annotations.append(annotation(len(annotations) + 1, image_id))
+    categories = [{"id": category.id, "name": category.name} for category in CONFIG.categories]
+    (folder / "data.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    return load_dataset(folder / "data.json", strict=True)
+
+
+def same(some, others) -> bool:
+    return len(some) == len(others) and all(
+        np.array_equal(one[name], other[name]) for one, other in zip(some, others, strict=True) for name in Batch._fields
+    )
+
+
+def test_every_picture_comes_once_and_in_order(dataset):
+    batches = list(make_loader(dataset, CONFIG, batch_size=4))
+    assert [batch["image_ids"].tolist() for batch in batches] == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11]]
+    assert all(tuple(batch) == Batch._fields for batch in batches)
+    assert len(batches) == num_batches(dataset, 4) == make_loader(dataset, CONFIG, batch_size=4).num_batches
+
+
+def test_shapes_vary_between_batches(dataset):
+    batches = list(make_loader(dataset, CONFIG, batch_size=2))
+    assert {batch["images"].shape[1:3] for batch in batches} == {(32, 32), (32, 64), (64, 64)}
+    assert {batch["boxes"].shape[1] for batch in batches} == {16, 64}
+
+
+def test_the_same_seed_gives_the_same_batches_and_another_others(dataset):
+    options = {"batch_size": 2, "shuffle": True, "flip": True}
+    one, again, other = (list(make_loader(dataset, CONFIG, seed=seed, **options)) for seed in (1, 1, 2))
+    assert same(one, again) and not same(one, other)
+    assert sorted(np.concatenate([batch["image_ids"] for batch in one])) == list(range(1, 12))
+
+
+def test_worker_processes_give_the_same_batches(dataset):
+    options = {"batch_size": 2, "shuffle": True, "flip": True, "repeat": True, "seed": 5}
+    threads, processes = (iter(make_loader(dataset, CONFIG, num_workers=count, **options)) for count in (0, 2))
+    assert same(list(itertools.islice(threads, 8)), list(itertools.islice(processes, 8)))
+    threads.close()
+    processes.close()
+
+
+def test_each_pass_of_a_repeating_loader_has_all_pictures_in_another_order(dataset):
+    loader = make_loader(dataset, CONFIG, batch_size=11, shuffle=True, repeat=True)
+    first, second = itertools.islice(loader, 2)
+    assert sorted(first["image_ids"]) == sorted(second["image_ids"]) == list(range(1, 12))
+    assert first["image_ids"].tolist() != second["image_ids"].tolist()
+    assert loader.num_batches is None
+
+
+def test_a_repeating_loader_gives_full_batches(dataset):
+    loader = make_loader(dataset, CONFIG, batch_size=4, repeat=True)
+    batches = [batch["image_ids"].tolist() for batch in itertools.islice(loader, 4)]
+    assert batches[2:] == [[9, 10, 11, 1], [2, 3, 4, 5]]
+
+
+def test_pictures_are_held_only_in_their_batch(dataset):
+    list(make_loader(dataset, CONFIG, batch_size=4))
+    assert all(sample.image is None for sample in dataset.samples)
+
+
+def test_categories_of_another_model_are_an_error(dataset):
+    other = replace(CONFIG, categories=(Category(1, "bird"),))
+    with pytest.raises(ValueError, match=r"\['cat', 'dog'\], the model \['bird'\]"):
+        make_loader(dataset, other, batch_size=1)
+
+
+class Brightness(keras.Model):
+    """Learns one number; reads every field of a batch, whatever its shape."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = self.add_weight(shape=(), initializer="ones")
+
+    def call(self, batch):
+        read = sum(ops.sum(ops.cast(value, "float32")) for value in batch.values())
+        return self.scale * ops.mean(ops.cast(batch["images"], "float32"), axis=(1, 2, 3)) + 0 * read
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return ops.mean(ops.square(y_pred))
+
+
+@pytest.mark.backend
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of PyTorch in Keras's `predict`
+def test_keras_fits_evaluates_and_predicts_on_batches_of_many_shapes(dataset):
+    model = Brightness()
+    model.compile(keras.optimizers.SGD(1e-6))
+    training = make_loader(dataset, CONFIG, batch_size=2, shuffle=True, flip=True, repeat=True)
+    validation = make_loader(dataset, CONFIG, batch_size=2)  # its first two batches are alike, the third is not
+    history = model.fit(training, steps_per_epoch=num_batches(dataset, 2), epochs=2, validation_data=validation, verbose=0)
+    assert np.isfinite(history.history["loss"]).all() and len(history.history["val_loss"]) == 2
+    assert history.history["val_loss"][1] < history.history["val_loss"][0]
+    assert float(model.evaluate(validation, verbose=0)) == pytest.approx(float(history.history["val_loss"][1]), rel=1e-5)
+    assert model.predict(validation, verbose=0).shape == (11,)

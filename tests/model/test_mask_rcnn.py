@@ -1,0 +1,433 @@
+"""Laws of the whole network."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from small_network import (
+    FRAME,
+    NUM_ROWS,
+    Batches,
+    evaluate,
+    make_batch,
+    pictures_of,
+    predict,
+    small_network,
+    train,
+    with_small_backbone,
+)
+from tensors import compute
+
+from maskrcnn.model.mask_rcnn import LOSSES, Network
+
+EMPTY_PICTURE = ("rpn_box_loss", "box_loss", "mask_loss")  # 0 where nothing can be positive
+on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="shapes unknown until the graph runs")
+
+
+def variables_of(network: Network) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(variable) for variable in network.variables]
+
+
+def odd_batch(kind: str) -> dict[str, np.ndarray]:
+    batch = {
+        "no object": lambda: make_batch((0, 0)),
+        "one object": lambda: make_batch((1, 0)),
+        "400 objects": lambda: make_batch((NUM_ROWS, 2)),
+        "crowds alone": lambda: make_batch((2, 1), num_crowds=2),
+        "a crowd that covers the frame": lambda: make_batch((1, 1), num_crowds=1),
+        "objects without area": lambda: make_batch((4, 4)),
+        "objects outside": lambda: make_batch((4, 4)),
+        "objects that are all one": lambda: make_batch((40, 40)),
+        "masks that are empty": lambda: make_batch(),
+    }[kind]()
+    if kind == "a crowd that covers the frame":
+        batch["boxes"][:, 0] = (0, 0, *FRAME[::-1])
+    if kind == "objects without area":
+        batch["boxes"][:, :4] = [[10, 10, 10, 10], [10, 10, 10, 30], [30, 10, 50, 10], [0, 0, 0, 0]]
+    if kind == "objects outside":
+        batch["boxes"][:, :4] = [[-50, -50, -20, -20], [500, 10, 540, 40], [-1e6, -1e6, 1e6, 1e6], [90, 60, 130, 100]]
+    if kind == "objects that are all one":
+        batch["boxes"][:, :40] = (20, 20, 44, 40)
+    if kind == "masks that are empty":
+        batch["masks"][:] = 0
+    return batch
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "no object",
+        "one object",
+        "400 objects",
+        "crowds alone",
+        "a crowd that covers the frame",
+        "objects without area",
+        "objects outside",
+        "objects that are all one",
+        "masks that are empty",
+    ],
+)
+def test_losses_and_gradients_are_finite_whatever_a_picture_shows(network, kind):
+    """A weight after a step is the weight before less the gradient times the rate, so finite weights are finite gradients."""
+    before = variables_of(network)
+    losses = train(network, odd_batch(kind))
+    assert all(np.isfinite(losses[name]).all() for name in (*LOSSES, "loss")), losses
+    after = variables_of(network)
+    assert all(np.isfinite(value).all() for value in after)
+    assert any((one != other).any() for one, other in zip(before, after))
+    np.testing.assert_allclose(losses["loss"], sum(losses[name][0] for name in LOSSES), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["no object", "crowds alone", "a crowd that covers the frame"])
+def test_without_objects_only_objectness_and_class_losses_are_left(network, kind):
+    before = {weight.path: keras.ops.convert_to_numpy(weight).copy() for weight in network.mask_head.weights}
+    losses = train(network, odd_batch(kind))
+    for name in LOSSES:
+        if name in EMPTY_PICTURE:
+            assert losses[name] == [0.0], name
+        elif kind != "a crowd that covers the frame":
+            assert losses[name][0] > 0.0, name
+    for weight in network.mask_head.weights:
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(weight), before[weight.path])
+
+
+def test_a_frame_that_is_all_crowd_costs_nothing(network):
+    losses = evaluate(network, odd_batch("a crowd that covers the frame"))
+    batch = odd_batch("a crowd that covers the frame")
+    assert losses["class_loss"] >= 0.0
+    # Anchors that stick out of the frame to more than half are not in the crowd, and stay negatives.
+    assert losses["rpn_objectness_loss"] > 0.0
+    assert batch["crowd"].any()
+
+
+def test_some_steps_on_one_batch_lower_every_loss(network):
+    losses = train(network, make_batch(), steps=15)
+    assert losses["loss"][-1] < 0.8 * losses["loss"][0]
+    for name in ("rpn_objectness_loss", "class_loss", "mask_loss"):
+        assert losses[name][-1] < losses[name][0], name
+
+
+def test_fit_shows_every_loss_by_name_in_training_and_in_validation(network):
+    history = network.fit(
+        Batches([make_batch()] * 2), validation_data=Batches([make_batch(seed=1)]), epochs=1, verbose=0
+    ).history
+    assert set(history) == {prefix + name for prefix in ("", "val_") for name in (*LOSSES, "loss")}
+    assert all(np.isfinite(values).all() for values in history.values())
+
+
+def test_validation_is_the_same_each_time_and_changes_nothing(network):
+    before = variables_of(network.backbone)
+    first, second = (evaluate(network, make_batch()) for _ in range(2))
+    assert first == second
+    for one, other in zip(before, variables_of(network.backbone)):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_losses_of_several_batches_are_averaged(network):
+    few, many = make_batch((1, 1), seed=1), make_batch((9, 9), seed=2)
+    both = network.evaluate(Batches([few, many]), verbose=0, return_dict=True)
+    for name in (*LOSSES, "loss"):
+        np.testing.assert_allclose(both[name], (evaluate(network, few)[name] + evaluate(network, many)[name]) / 2, rtol=1e-4)
+
+
+def test_padding_rows_change_nothing_whatever_they_hold(network):
+    """Also those in front and between: the order of the objects means nothing, for every anchor and RoI is sampled here."""
+    batch = make_batch((3, 0))
+    plain, detections = evaluate(network, batch), predict(network, batch)
+    padding = ~batch["valid"]
+    filled = {name: value.copy() for name, value in batch.items()}
+    filled["boxes"][padding], filled["labels"][padding], filled["masks"][padding] = np.nan, 999, 255
+    filled["crowd"] |= padding
+    assert evaluate(network, filled) == plain
+    filled["boxes"][padding] = np.inf
+    assert evaluate(network, filled) == plain
+    order = np.random.default_rng(0).permutation(NUM_ROWS)
+    moved = {
+        name: value[:, order] if name in ("boxes", "labels", "masks", "crowd", "valid") else value
+        for name, value in filled.items()
+    }
+    for name, loss in evaluate(network, moved).items():
+        np.testing.assert_allclose(loss, plain[name], rtol=1e-4, atol=1e-6, err_msg=name)
+    for one, other in zip(detections, predict(network, filled)):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_pixels_outside_of_the_picture_change_nothing_whatever_they_show(network):
+    """A larger frame does, a little: past the first layer its zeros are no longer zero, and its anchors are negatives too."""
+    batch = make_batch()
+    height, width = FRAME
+    outside = ~((np.arange(height)[:, None] < batch["sizes"][1, 0]) & (np.arange(width) < batch["sizes"][1, 1]))
+    assert outside.any()
+    filled = {**batch, "images": batch["images"].copy()}
+    filled["images"][1][outside] = np.random.default_rng(0).integers(0, 255, (outside.sum(), 3))
+    assert evaluate(network, filled) == evaluate(network, batch)
+    for one, other in zip(predict(network, filled), predict(network, batch)):
+        np.testing.assert_array_equal(one, other)
+    inside = {**batch, "images": batch["images"].copy()}
+    inside["images"][1, :8, :8] += 90
+    assert evaluate(network, inside) != evaluate(network, batch)
+
+
+def test_pictures_of_a_batch_do_not_touch_each_other(network):
+    batch = make_batch()
+    swapped = {name: value[::-1].copy() for name, value in batch.items()}
+    plain, answer = predict(network, batch), predict(network, swapped)
+    for one, other in zip(plain, answer):
+        np.testing.assert_allclose(one, other[::-1], rtol=1e-4, atol=1e-4)
+
+
+def check_detections(found, sizes, *, num_rows: int, num_classes: int, mask_size: int) -> None:
+    images = len(sizes)
+    assert found.boxes.shape == (images, num_rows, 4)
+    assert found.masks.shape == (images, num_rows, mask_size, mask_size)
+    assert found.scores.shape == found.labels.shape == found.valid.shape == (images, num_rows)
+    assert (found.boxes >= 0).all()
+    assert (found.boxes[..., 2:] <= np.asarray(sizes)[:, None, ::-1]).all()
+    assert ((found.boxes[..., 2:] > found.boxes[..., :2]).all(axis=-1) == found.valid).all()
+    assert (np.diff(found.scores, axis=1) <= 0).all()
+    assert ((found.labels >= 0) & (found.labels < num_classes)).all()
+    assert ((found.masks >= 0) & (found.masks <= 1)).all()
+    assert ((found.scores > 0.05) == found.valid).all()
+
+
+def test_detections_are_inside_the_picture_sorted_and_at_most_so_many(network):
+    batch = make_batch()
+    found = predict(network, batch)
+    check_detections(found, batch["sizes"], num_rows=20, num_classes=3, mask_size=28)
+    assert found.valid.all(), "this untrained network believes in everything"
+
+
+def test_a_network_that_believes_in_nothing_finds_nothing(network):
+    bias = network.box_head.classes.bias
+    bias.assign(np.array([50.0, 0.0, 0.0, 0.0]))
+    found = predict(network, make_batch())
+    assert not found.valid.any()
+    assert not found.boxes.any()
+    assert not found.scores.any()
+    assert np.isfinite(found.masks).all()
+
+
+def test_weights_that_are_no_numbers_give_no_detections(network):
+    """Not an index out of range: who has lost a training to NaN should see NaN losses."""
+    for weight in network.trainable_weights:
+        weight.assign(np.full(weight.shape, np.nan))
+    assert not predict(network, make_batch()).valid.any()
+    assert np.isnan(evaluate(network, make_batch())["loss"])
+
+
+def test_images_alone_are_frames_that_are_all_picture(network):
+    images = make_batch()["images"]
+    sizes = np.tile(np.array(FRAME, np.int32), (2, 1))
+    found = predict(network, {"images": images, "sizes": sizes})
+    alone = compute(lambda images: network(images, training=False), images.astype(np.float32))
+    np.testing.assert_allclose(alone.scores, found.scores, rtol=1e-3, atol=1e-4)
+
+
+def test_normalising_takes_the_mean_off_divides_and_leaves_0_outside():
+    for order in ("rgb", "bgr"):
+        network = small_network(image__channel_order=order)
+        batch = make_batch()
+        answer = compute(network.normalise, batch["images"], batch["sizes"])
+        image = network.config.image
+        expected = (batch["images"] - np.array(image.mean)) / np.array(image.std)
+        if order == "bgr":
+            expected = expected[..., ::-1]
+        expected[1, batch["sizes"][1, 0] :] = 0
+        expected[1, :, batch["sizes"][1, 1] :] = 0
+        np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-5)
+        break
+
+
+def test_a_saved_network_gives_equal_output_and_goes_on_where_it_was(network, tmp_path):
+    batch = make_batch()
+    train(network, batch, steps=2)
+    network.save(tmp_path / "network.keras")
+    with with_small_backbone():
+        loaded = keras.models.load_model(tmp_path / "network.keras", custom_objects={"Network": Network})
+    assert loaded.config == network.config
+    for one, other in zip(network.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    pairs = zip(network.optimizer.variables, loaded.optimizer.variables, strict=True)
+    for one, other in pairs:
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(one), keras.ops.convert_to_numpy(other))
+    assert loaded.optimizer.iterations == network.optimizer.iterations
+    assert {layer.trainable for layer in loaded.backbone.layers} == {True, False}
+    for one, other in zip(predict(network, batch), predict(loaded, batch)):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_saved_network_keeps_what_it_was_compiled_with(tmp_path):
+    network = small_network()
+    network.compile(keras.optimizers.Adam(0.002), loss="dice", loss_weights={"mask_loss": 2.5, "box_loss": 0.5})
+    network.save(tmp_path / "network.keras")
+    with with_small_backbone():
+        loaded = keras.models.load_model(tmp_path / "network.keras", custom_objects={"Network": Network})
+    assert loaded.mask_loss == "dice"
+    assert loaded.loss_weights == {"mask_loss": 2.5, "box_loss": 0.5}
+    assert isinstance(loaded.optimizer, keras.optimizers.Adam)
+    np.testing.assert_allclose(float(loaded.optimizer.learning_rate), 0.002, rtol=1e-6)
+    assert network.get_compile_config()["jit_compile"] == "auto", "a file may be opened on another backend"
+
+
+def total_of(network: Network, losses: dict[str, float]) -> float:
+    tensors = {name: keras.ops.convert_to_tensor(np.float32(loss)) for name, loss in losses.items()}
+    batch = {"images": keras.ops.zeros((1, *FRAME, 3))}
+    return float(network.compute_loss(x=batch, y_pred=tensors))
+
+
+def test_the_loss_is_the_sum_of_the_named_ones_by_their_weights():
+    network = small_network()
+    losses = {name: float(place + 1) for place, name in enumerate(LOSSES)}
+    network.compile("sgd")
+    np.testing.assert_allclose(total_of(network, losses), 15.0, rtol=1e-6)
+    network.compile("sgd", loss_weights={"rpn_box_loss": 10, "mask_loss": 0.0})
+    np.testing.assert_allclose(total_of(network, losses), 1 + 20 + 3 + 4, rtol=1e-6)
+
+
+def mean_difference(target, probabilities):
+    return keras.ops.mean(keras.ops.abs(target - probabilities), axis=-1)
+
+
+def mask_loss_of(network: Network, target: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    return compute(network._per_roi_mask_loss, target, logits)
+
+
+def test_the_mask_loss_is_the_one_that_compile_names():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(2, 3, 4, 4)).astype(np.float32)
+    target = (rng.random((2, 3, 4, 4)) < 0.5).astype(np.float32)
+    probabilities = 1 / (1 + np.exp(-logits.astype(float)))
+    expected = {
+        "binary_crossentropy": -np.log(np.where(target == 1, probabilities, 1 - probabilities)).mean((2, 3)),
+        mean_difference: np.abs(target - probabilities).mean((2, 3)),
+        "mean_absolute_error": np.abs(target - probabilities).mean((2, 3)),
+        "dice": 1 - 2 * (target * probabilities).sum((2, 3)) / (target.sum((2, 3)) + probabilities.sum((2, 3))),
+        keras.losses.MeanSquaredError(): np.square(target - probabilities).mean((2, 3)),
+        keras.losses.Huber(delta=0.2): np.where(
+            np.abs(target - probabilities) < 0.2,
+            np.square(target - probabilities) / 2,
+            0.2 * np.abs(target - probabilities) - 0.02,
+        ).mean((2, 3)),
+        keras.losses.Dice(): 1 - 2 * (target * probabilities).sum((2, 3)) / (target.sum((2, 3)) + probabilities.sum((2, 3))),
+    }
+    for loss, values in expected.items():
+        network = small_network()
+        network.compile("sgd", loss=loss)
+        np.testing.assert_allclose(mask_loss_of(network, target, logits), values, rtol=1e-4, err_msg=str(loss))
+
+
+@pytest.mark.parametrize("argument", ["metrics", "weighted_metrics"])
+def test_metrics_are_refused_with_what_takes_their_place(argument):
+    network = small_network()
+    with pytest.raises(ValueError, match="compile\\(\\) takes no metrics.*maskrcnn.evaluate"):
+        network.compile("adam", **{argument: ["accuracy"]})
+
+
+def test_a_loss_weight_of_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="'masks'; possible: rpn_objectness_loss, .*mask_loss"):
+        small_network().compile("adam", loss_weights={"masks": 2.0})
+
+
+def test_fit_without_truth_says_what_is_missing(network):
+    with pytest.raises(ValueError, match="need batches that hold boxes, labels and masks"):
+        network.fit(Batches([pictures_of(make_batch())]), verbose=0)
+
+
+# Everything that can be chosen, chosen otherwise than above.
+OTHER_CHOICES = {
+    "num_classes": 80,
+    "anchors__sizes": tuple((size, size * 2 ** (1 / 3), size * 2 ** (2 / 3)) for size in (8, 16, 32, 64, 128)),  # 9 a place
+    "backbone__norm": "frozen",
+    "backbone__frozen_stages": 0,
+    "box_head__kind": "4conv1fc",
+    "box_head__conv_channels": 8,
+    "box_head__dropout": 0.5,
+    "mask_head__mask_size": 56,
+    "roi_align__aligned": False,
+    "roi_align__sampling_ratio": 1,
+    "rpn__num_sampled": 256,
+    "roi_sampler__num_sampled": 64,
+    "detect__nms": "class_agnostic",
+    "detect__score": 0.005,
+}
+
+
+def test_the_other_choices_train_and_detect():
+    """One upright picture, 80 classes, dice as the mask loss."""
+    keras.utils.set_random_seed(0)
+    network = small_network(**OTHER_CHOICES)
+    network.compile(keras.optimizers.SGD(0.005, momentum=0.9), loss="dice")
+    batch = make_batch((6,), frame=(96, 64), num_rows=16, num_classes=80)
+    losses = train(network, batch, steps=6)
+    assert all(np.isfinite(losses[name]).all() for name in (*LOSSES, "loss"))
+    assert losses["loss"][-1] < losses["loss"][0]
+    found = predict(network, batch)
+    assert found.masks.shape == (1, 20, 56, 56)
+    assert (found.boxes[..., 2:] <= batch["sizes"][:, None, ::-1]).all()
+
+
+def test_one_class_trains_and_detects():
+    network = small_network(num_classes=1)
+    network.compile("sgd")
+    batch = make_batch((2,), num_rows=16, num_classes=1)
+    losses = train(network, batch)
+    assert all(np.isfinite(losses[name]).all() for name in LOSSES)
+    check_detections(predict(network, batch), batch["sizes"], num_rows=20, num_classes=1, mask_size=28)
+
+
+@on_tensorflow
+def test_one_graph_takes_frames_of_any_size(network):
+    import tensorflow as tf
+
+    infer = tf.function(
+        network.infer,
+        input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8), tf.TensorSpec((None, 2), tf.int32)],
+    )
+    losses_of = None
+    for frame, images in (((64, 96), 2), ((160, 96), 1), ((32, 32), 3)):
+        batch = make_batch((2,) * images, frame=(96, 96) if frame == (32, 32) else frame, num_rows=7)
+        if frame == (32, 32):
+            batch["images"], batch["sizes"] = batch["images"][:, :32, :32], np.full((images, 2), 32, np.int32)
+        found = infer(tf.constant(batch["images"]), tf.constant(batch["sizes"]))
+        expected = network.infer(tf.constant(batch["images"]), tf.constant(batch["sizes"]))
+        for one, other in zip(found, expected):
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+        signature = {name: tf.TensorSpec([None] * value.ndim, value.dtype) for name, value in batch.items()}
+        signature["images"] = tf.TensorSpec((None, None, None, 3), tf.uint8)
+        signature["sizes"] = tf.TensorSpec((None, 2), tf.int32)
+        signature["boxes"] = tf.TensorSpec((None, None, 4), tf.float32)
+        signature["masks"] = tf.TensorSpec((None, None, 28, 28), tf.uint8)
+        losses_of = losses_of or tf.function(
+            lambda batch: network.losses_of(batch, training=False), input_signature=[signature]
+        )
+        tensors = {name: tf.constant(value) for name, value in batch.items()}
+        expected = network.losses_of(tensors, training=False)
+        for name, loss in losses_of(tensors).items():
+            np.testing.assert_allclose(loss, expected[name], rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_batches_of_different_frames_and_rows_follow_each_other(network):
+    batches = [make_batch(), make_batch(frame=FRAME[::-1], num_rows=16)]
+    if keras.backend.backend() == "jax":
+        pytest.skip("compiles once more for every frame: the same code, but half a minute")
+    history = network.fit(Batches(batches), verbose=0).history
+    assert all(np.isfinite(values).all() for values in history.values())
+    assert set(network.evaluate(Batches(batches), verbose=0, return_dict=True)) == {*LOSSES, "loss"}
+
+
+@pytest.mark.slow
+@on_tensorflow
+def test_xla_compiles_the_training_step():
+    keras.utils.set_random_seed(0)
+    batch, losses = make_batch(num_rows=16), []
+    for jit_compile in (False, True):
+        network = small_network(backbone__norm="frozen")
+        network.set_weights(
+            [np.random.default_rng(place).normal(0, 0.1, w.shape) for place, w in enumerate(network.get_weights())]
+        )
+        network.compile(keras.optimizers.SGD(0.01), jit_compile=jit_compile)
+        assert network.box_head.use_native == network.mask_head.use_native == (not jit_compile)
+        losses.append(train(network, batch, steps=2))
+    for name in LOSSES:
+        np.testing.assert_allclose(losses[1][name], losses[0][name], rtol=1e-3, atol=1e-6, err_msg=name)

@@ -1,0 +1,46 @@
+"""Slow, obvious twins of `maskrcnn.ops.losses`: one number at a time, float64."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def smooth_l1(difference: float, beta: float) -> float:
+    """Fast R-CNN, eq. 3, with the turn at `beta` instead of 1."""
+    if abs(difference) < beta:
+        return 0.5 * difference * difference / beta
+    return abs(difference) - 0.5 * beta
+
+
+def binary_crossentropy(target: float, logit: float) -> float:
+    """-log of the probability that the sigmoid gives to a target of 0 or 1."""
+    signed = logit if target == 1 else -logit
+    return math.log1p(math.exp(-signed)) if signed > -700 else -signed
+
+
+def objectness_loss(logits: np.ndarray, positive: np.ndarray, valid: np.ndarray) -> float:
+    terms = [
+        binary_crossentropy(float(positive[place]), float(logits[place])) for place in np.ndindex(logits.shape) if valid[place]
+    ]
+    return sum(terms) / len(terms) if terms else 0.0
+
+
+def box_loss(deltas: np.ndarray, target: np.ndarray, positive: np.ndarray, valid: np.ndarray, beta: float) -> float:
+    total, count = 0.0, 0
+    for place in np.ndindex(valid.shape):
+        if valid[place]:
+            count += 1
+            if positive[place]:
+                total += sum(smooth_l1(float(one) - float(other), beta) for one, other in zip(deltas[place], target[place]))
+    return total / count if count else 0.0
+
+
+def class_loss(logits: np.ndarray, classes: np.ndarray, valid: np.ndarray) -> float:
+    terms = []
+    for place in np.ndindex(valid.shape):
+        if valid[place]:
+            row = [float(logit) for logit in logits[place]]
+            terms.append(max(row) + math.log(sum(math.exp(logit - max(row)) for logit in row)) - row[classes[place]])
+    return sum(terms) / len(terms) if terms else 0.0

@@ -1,0 +1,57 @@
+"""Pieces of small data sets, for the tests of several rooms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from maskrcnn.geometry.masks import mask_to_rle, rle_area
+from maskrcnn.structures import Sample
+
+SQUARE = [[2, 3, 12, 3, 12, 11, 2, 11]]  # a polygon and its box
+SQUARE_BOX = [2, 3, 10, 8]
+
+
+def annotation(annotation_id: int, image_id: int = 1, **changes: Any) -> dict[str, Any]:
+    """A faultless COCO annotation of a square, with fields changed; a field set to None is left away."""
+    fields = {"category_id": 7, "segmentation": SQUARE, "bbox": SQUARE_BOX, "area": 80, "iscrowd": 0}
+    entry = {"id": annotation_id, "image_id": image_id} | fields | changes
+    return {key: value for key, value in entry.items() if value is not None}
+
+
+def write_picture(path: Path, size: tuple[int, int] = (20, 30)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(len(path.name)).integers(0, 256, (*size, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def read_samples(rng: np.random.Generator, sizes: list[tuple[int, int]], counts: list[int]) -> list[Sample]:
+    """Samples with images of noise, one of each size, and so many rectangles for objects; labels 0 and 1 by turns."""
+    samples = []
+    for image_id, ((height, width), count) in enumerate(zip(sizes, counts, strict=True), start=1):
+        corners = np.sort(rng.integers(0, (height, width), (count, 2, 2)), axis=1)  # (N, 2, y x)
+        boxes = np.concatenate([corners[:, 0, ::-1], corners[:, 1, ::-1] + 1], axis=1).astype(np.float32).reshape(-1, 4)
+        rles = []
+        for left, top, right, bottom in boxes.astype(int):
+            mask = np.zeros((height, width), bool)
+            mask[top:bottom, left:right] = True
+            rles.append(mask_to_rle(mask))
+        samples.append(
+            Sample(
+                image_id=image_id,
+                file_name=f"{image_id}.png",
+                path=f"{image_id}.png",
+                size=(height, width),
+                boxes=boxes,
+                labels=np.arange(count, dtype=np.int32) % 2,
+                crowd=np.zeros(count, bool),
+                rles=rles,
+                areas=np.array([rle_area(rle) for rle in rles], np.float32),
+                annotation_ids=np.arange(count, dtype=np.int64) + 1000 * image_id,
+                image=rng.integers(0, 256, (height, width, 3), np.uint8),
+            )
+        )
+    return samples

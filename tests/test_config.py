@@ -1,0 +1,58 @@
+"""Numbers of a model: changed by name, kept through JSON, refused where they cannot be."""
+
+import json
+
+import pytest
+
+from maskrcnn import config as configs
+from maskrcnn.config import ImageConfig, ModelConfig
+
+
+@pytest.fixture
+def config() -> ModelConfig:
+    return configs.preset("mobilenet_v2_fpn", configs.placeholder_categories(2))
+
+
+@pytest.mark.parametrize("name", list(configs.PRESETS))
+def test_every_preset_survives_json(name):
+    config = configs.preset(name, configs.placeholder_categories(2))
+    assert configs.from_dict(json.loads(json.dumps(configs.to_dict(config)))) == config
+
+
+def test_replace_reaches_one_level_down_and_changes_nothing_else(config):
+    changed = configs.replace(config, detect__max_detections=7, anchors__sizes=[[8], [16], [32], [64], [128]])
+    assert changed.detect.max_detections == 7
+    assert changed.anchors.sizes == ((8,), (16,), (32,), (64,), (128,))
+    assert configs.replace(changed, detect=config.detect, anchors=config.anchors) == config
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"detect__colour": 1}, "DetectConfig has no field 'colour'; possible: score"),
+        ({"colour": 1}, "ModelConfig has no field 'colour'"),
+        ({"detect__max_detections": "many"}, "takes int values; received 'many'"),
+        ({"detect__max_detections": True}, "takes int values"),
+        ({"detect__nms": "none"}, "one of 'per_class', 'class_agnostic'; received 'none'"),
+        ({"anchors__sizes": ((32,),)}, "five levels"),
+        ({"mask_head__mask_size": 30}, "28, 56 or 112"),
+    ],
+)
+def test_what_cannot_be_is_refused(config, change, words):
+    with pytest.raises(ValueError, match=words):
+        configs.replace(config, **change)
+
+
+def test_a_field_of_a_newer_version_is_refused(config):
+    values = configs.to_dict(config)
+    values["detect"]["soft_nms"] = True
+    with pytest.raises(ValueError, match="'soft_nms'; was the model saved by a newer version"):
+        configs.from_dict(values)
+
+
+def test_frames_hold_every_picture_that_the_resize_makes():
+    for image in (ImageConfig(), ImageConfig(short_side=512, long_side=853), ImageConfig(short_side=100, long_side=110)):
+        frames = image.frames()
+        assert len(frames) <= 7
+        assert all(side % image.stride == 0 for frame in frames for side in frame)
+        assert max(frames) >= (image.long_side, image.long_side)

@@ -1,0 +1,122 @@
+"""Training from files to files."""
+
+import csv
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from maskrcnn.api import load_model
+from maskrcnn.data import load_dataset, make_shapes
+from maskrcnn.evaluate import evaluate
+from maskrcnn.train import make_optimizer, train
+
+SMALL = {
+    "model": "mobilenet_v2_fpn",
+    "init": None,
+    "image_size": 96,
+    "fpn__channels": 16,
+    "box_head__hidden": 32,
+    "mask_head__channels": 16,
+    "rpn__train_top_k": 50,
+    "rpn__train_proposals": 50,
+    "rpn__proposals": 50,
+    "verbose": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory) -> tuple[Path, Path]:
+    return make_shapes(tmp_path_factory.mktemp("shapes"), num_train=4, num_val=2, seed=3)
+
+
+class Seen(keras.callbacks.Callback):
+    """Writes down what a user's callback is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.logs = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.logs.append(dict(logs))
+
+
+@pytest.fixture(scope="module")
+def run(shapes, tmp_path_factory) -> tuple[Path, Seen]:
+    out, seen = tmp_path_factory.mktemp("run"), Seen()
+    train(*shapes, out, epochs=2, batch_size=2, callbacks=[seen], log=lambda text: None, **SMALL)
+    return out, seen
+
+
+def test_a_run_leaves_everything_in_its_folder(run):
+    out, _ = run
+    assert {path.name for path in out.iterdir()} == {
+        "best.keras", "last.keras", "history.csv", "config.json", "metrics.json", "tensorboard"
+    }  # fmt: skip
+    assert any((out / "tensorboard").iterdir())
+    with open(out / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2
+    assert {"loss", "mask_loss", "val_loss", "val_mask_ap", "val_box_ap"} <= set(rows[0])
+
+
+def test_callbacks_see_the_average_precision(run):
+    _, seen = run
+    assert all({"val_mask_ap", "val_mask_ap50", "val_box_ap", "val_mask_loss"} <= set(logs) for logs in seen.logs)
+
+
+def test_metrics_are_those_of_the_best_model(run, shapes):
+    out, seen = run
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["mask"]["AP"] == pytest.approx(max(logs["val_mask_ap"] for logs in seen.logs))
+    scores = evaluate(load_model(out), load_dataset(shapes[1]))
+    assert scores["mask"]["AP"] == pytest.approx(metrics["mask"]["AP"], abs=1e-3)
+
+
+def test_the_configuration_says_how_it_was_made(run):
+    settings = json.loads((run[0] / "config.json").read_text())
+    assert settings["arguments"]["epochs"] == 2
+    assert settings["model"]["image"]["short_side"] == 96
+    assert [category["name"] for category in settings["model"]["categories"]] == ["circle", "square", "triangle"]
+
+
+def test_training_starts_from_a_model_of_ours(run, shapes, tmp_path):
+    model = train(shapes[0], None, tmp_path, epochs=1, batch_size=4, **{**SMALL, "init": run[0] / "last.keras"},
+                  backbone__norm="live", learning_rate=0.0)  # fmt: skip
+    before = load_model(run[0] / "last.keras")
+    np.testing.assert_array_equal(model.fpn.get_weights()[0], before.fpn.get_weights()[0])
+    assert (tmp_path / "best.keras").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"epochs": 0}, "at least 1"),
+        ({"optimizer": "lion"}, "possible: adam, adamw, sgd"),
+        ({"model": "vgg"}, "Unknown preset"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(shapes, tmp_path, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        train(*shapes, tmp_path / "run", **{**SMALL, **arguments})
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_rate_warms_up_to_its_peak_and_falls():
+    schedule = make_optimizer("adam", 1e-3, batch_size=2, num_steps=1000)._learning_rate
+    rates = [float(keras.ops.convert_to_numpy(schedule(step))) for step in (0, 50, 100, 500, 1000)]
+    assert rates[0] < rates[1] < rates[2] == pytest.approx(1e-3)
+    assert rates[2] > rates[3] > rates[4]
+
+
+@pytest.mark.slow
+def test_two_real_pictures_are_learnt_by_heart(shared_data, shared_weights, tmp_path):
+    nuts = load_dataset(shared_data / "nuts/trainval.json")
+    two = type(nuts)(samples=nuts.samples[:2], categories=nuts.categories, faults=[], name="two pictures")
+    model = train(
+        two, None, tmp_path, init=shared_weights / "mobilenet_v2_imagenet.npz", image_size=256, epochs=150, batch_size=2,
+        learning_rate=1e-3, verbose=0,
+    )  # fmt: skip
+    assert evaluate(model, two)["mask"]["AP"] >= 0.9
