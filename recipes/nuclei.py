@@ -24,7 +24,7 @@ from maskrcnn.train import train
 SETTINGS = {
     "model": "mobilenet_v2_fpn",
     "image_size": 512,
-    "epochs": 8,
+    "epochs": 6,
     "batch_size": 2,
     "optimizer": "adam",
     "learning_rate": 4e-4,

@@ -23,7 +23,7 @@ TRUTH_SIZE = 28
 
 
 def small_config(*, num_classes: int = 3, **changes: Any) -> ModelConfig:
-    """Few channels, small anchors, and samples so large that every anchor and every RoI is in them: no loss is left to chance."""
+    """Few channels, small anchors, and samples that hold every anchor and every RoI, so that no loss is left to chance."""
     config = ModelConfig(
         categories=tuple(Category(number, f"class {number}") for number in range(1, num_classes + 1)),
         backbone=BackboneConfig(name="mobilenet_v2", norm="live", frozen_stages=2),

@@ -2,13 +2,14 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from maskrcnn.api import load_model
+from maskrcnn.api import MaskRCNN, load_model
 from maskrcnn.data import load_dataset, make_shapes
 from maskrcnn.evaluate import evaluate
 from maskrcnn.train import make_optimizer, train
@@ -112,11 +113,16 @@ def test_the_rate_warms_up_to_its_peak_and_falls():
 
 
 @pytest.mark.slow
-def test_two_real_pictures_are_learnt_by_heart(shared_data, shared_weights, tmp_path):
+def test_two_real_pictures_are_learnt_by_heart(shared_data, shared_weights):
     nuts = load_dataset(shared_data / "nuts/trainval.json")
-    two = type(nuts)(samples=nuts.samples[:2], categories=nuts.categories, faults=[], name="two pictures")
-    model = train(
-        two, None, tmp_path, init=shared_weights / "mobilenet_v2_imagenet.npz", image_size=256, epochs=150, batch_size=2,
-        learning_rate=1e-3, verbose=0,
-    )  # fmt: skip
+    two = replace(nuts, samples=nuts.samples[:2])
+    model = MaskRCNN.from_preset(
+        "mobilenet_v2_fpn",
+        class_names=two.categories,
+        weights=shared_weights / "mobilenet_v2_imagenet.npz",
+        image__short_side=256,
+        image__long_side=427,
+    )
+    model.compile(make_optimizer("adam", 1e-3, batch_size=2, num_steps=150))
+    model.fit(two, batch_size=2, steps_per_epoch=150, verbose=0)
     assert evaluate(model, two)["mask"]["AP"] >= 0.9

@@ -61,8 +61,7 @@ class MaskRCNN(Network):
             ConnectionError: `"imagenet"` that cannot be had.
         """
         config = configs.preset(preset, _categories(num_classes, class_names))
-        is_file = weights is not None and weights not in ("auto", "imagenet")
-        if is_file and Path(weights).suffix == ".keras" and model_files.is_model(weights):
+        if weights is not None and Path(weights).suffix == ".keras" and model_files.is_model(weights):
             return cls._from_model_file(weights, configs.replace(config, **changes), seed)
         try:
             arrays = None if weights is None else _backbone_arrays(weights, configs.replace(config, **changes))

@@ -1,8 +1,8 @@
 """What travels between the rooms, shape beside each field.
 
 `B` images, `N` rows, `K` classes, `H W` pixels, `A` anchors, `M` mask side. Boxes are xyxy float32 everywhere: x to
-the right, y down, the first pixel covers 0 to 1. *Frame* is the padded, resized image that the model sees; *original* the picture
-on disk.
+the right, y down, the first pixel covers 0 to 1. *Frame* is the padded, resized image that the model sees; *original* the
+picture on disk.
 
 Tensor structures are NamedTuples with fixed rows and a `valid` mask; what people hold (`Sample`, `Detections`) is NumPy.
 """

@@ -21,7 +21,9 @@ from tensors import compute
 
 from maskrcnn.model.mask_rcnn import LOSSES, Network
 
-EMPTY_PICTURE = ("rpn_box_loss", "box_loss", "mask_loss")  # 0 where nothing can be positive
+not_on_jax = pytest.mark.skipif(
+    keras.backend.backend() == "jax", reason="the same code for other shapes, which takes JAX long to compile"
+)
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="shapes unknown until the graph runs")
 
 
@@ -83,22 +85,12 @@ def test_losses_and_gradients_are_finite_whatever_a_picture_shows(network, kind)
 def test_without_objects_only_objectness_and_class_losses_are_left(network, kind):
     before = {weight.path: keras.ops.convert_to_numpy(weight).copy() for weight in network.mask_head.weights}
     losses = train(network, odd_batch(kind))
-    for name in LOSSES:
-        if name in EMPTY_PICTURE:
-            assert losses[name] == [0.0], name
-        elif kind != "a crowd that covers the frame":
-            assert losses[name][0] > 0.0, name
+    assert losses["rpn_box_loss"] == losses["box_loss"] == losses["mask_loss"] == [0.0]
+    assert losses["rpn_objectness_loss"][0] > 0.0
+    # No RoI is known to be background where the crowd is everywhere; anchors that stick out of the frame are.
+    assert (losses["class_loss"][0] == 0.0) == (kind == "a crowd that covers the frame")
     for weight in network.mask_head.weights:
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(weight), before[weight.path])
-
-
-def test_a_frame_that_is_all_crowd_costs_nothing(network):
-    losses = evaluate(network, odd_batch("a crowd that covers the frame"))
-    batch = odd_batch("a crowd that covers the frame")
-    assert losses["class_loss"] >= 0.0
-    # Anchors that stick out of the frame to more than half are not in the crowd, and stay negatives.
-    assert losses["rpn_objectness_loss"] > 0.0
-    assert batch["crowd"].any()
 
 
 def test_some_steps_on_one_batch_lower_every_loss(network):
@@ -177,7 +169,7 @@ def test_pictures_of_a_batch_do_not_touch_each_other(network):
         np.testing.assert_allclose(one, other[::-1], rtol=1e-4, atol=1e-4)
 
 
-def check_detections(found, sizes, *, num_rows: int, num_classes: int, mask_size: int) -> None:
+def check_detections(found, sizes, *, num_rows: int, num_classes: int, mask_size: int, score: float = 0.05) -> None:
     images = len(sizes)
     assert found.boxes.shape == (images, num_rows, 4)
     assert found.masks.shape == (images, num_rows, mask_size, mask_size)
@@ -188,7 +180,7 @@ def check_detections(found, sizes, *, num_rows: int, num_classes: int, mask_size
     assert (np.diff(found.scores, axis=1) <= 0).all()
     assert ((found.labels >= 0) & (found.labels < num_classes)).all()
     assert ((found.masks >= 0) & (found.masks <= 1)).all()
-    assert ((found.scores > 0.05) == found.valid).all()
+    assert ((found.scores > score) == found.valid).all()
 
 
 def test_detections_are_inside_the_picture_sorted_and_at_most_so_many(network):
@@ -216,6 +208,7 @@ def test_weights_that_are_no_numbers_give_no_detections(network):
     assert np.isnan(evaluate(network, make_batch())["loss"])
 
 
+@not_on_jax
 def test_images_alone_are_frames_that_are_all_picture(network):
     images = make_batch()["images"]
     sizes = np.tile(np.array(FRAME, np.int32), (2, 1))
@@ -224,19 +217,16 @@ def test_images_alone_are_frames_that_are_all_picture(network):
     np.testing.assert_allclose(alone.scores, found.scores, rtol=1e-3, atol=1e-4)
 
 
-def test_normalising_takes_the_mean_off_divides_and_leaves_0_outside():
-    for order in ("rgb", "bgr"):
-        network = small_network(image__channel_order=order)
-        batch = make_batch()
-        answer = compute(network.normalise, batch["images"], batch["sizes"])
-        image = network.config.image
-        expected = (batch["images"] - np.array(image.mean)) / np.array(image.std)
-        if order == "bgr":
-            expected = expected[..., ::-1]
-        expected[1, batch["sizes"][1, 0] :] = 0
-        expected[1, :, batch["sizes"][1, 1] :] = 0
-        np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-5)
-        break
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_normalising_takes_the_mean_off_divides_and_leaves_0_outside(order):
+    network, batch = small_network(image__channel_order=order), make_batch()
+    image = network.config.image
+    expected = (batch["images"] - np.array(image.mean)) / np.array(image.std)
+    expected = expected if order == "rgb" else expected[..., ::-1]
+    for picture, (height, width) in zip(expected, batch["sizes"]):
+        picture[height:], picture[:, width:] = 0, 0
+    answer = compute(network.normalise, batch["images"], batch["sizes"])
+    np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_saved_network_gives_equal_output_and_goes_on_where_it_was(network, tmp_path):
@@ -353,67 +343,59 @@ OTHER_CHOICES = {
 }
 
 
-def test_the_other_choices_train_and_detect():
+def test_the_other_choices_train():
     """One upright picture, 80 classes, dice as the mask loss."""
     keras.utils.set_random_seed(0)
     network = small_network(**OTHER_CHOICES)
     network.compile(keras.optimizers.SGD(0.005, momentum=0.9), loss="dice")
-    batch = make_batch((6,), frame=(96, 64), num_rows=16, num_classes=80)
-    losses = train(network, batch, steps=6)
+    losses = train(network, make_batch((6,), frame=(96, 64), num_rows=16, num_classes=80), steps=6)
     assert all(np.isfinite(losses[name]).all() for name in (*LOSSES, "loss"))
     assert losses["loss"][-1] < losses["loss"][0]
-    found = predict(network, batch)
-    assert found.masks.shape == (1, 20, 56, 56)
-    assert (found.boxes[..., 2:] <= batch["sizes"][:, None, ::-1]).all()
 
 
-def test_one_class_trains_and_detects():
+@not_on_jax
+def test_the_other_choices_detect():
+    network = small_network(**OTHER_CHOICES)
+    batch = make_batch((6,), frame=(96, 64), num_classes=80)
+    found = compute(network.infer, batch["images"], batch["sizes"])
+    assert found.valid.any()
+    check_detections(found, batch["sizes"], num_rows=20, num_classes=80, mask_size=56, score=0.005)
+
+
+@not_on_jax
+def test_one_class_is_enough():
     network = small_network(num_classes=1)
-    network.compile("sgd")
     batch = make_batch((2,), num_rows=16, num_classes=1)
-    losses = train(network, batch)
-    assert all(np.isfinite(losses[name]).all() for name in LOSSES)
-    check_detections(predict(network, batch), batch["sizes"], num_rows=20, num_classes=1, mask_size=28)
+    losses = compute(lambda batch: network.losses_of(batch, training=False), batch)
+    assert all(np.isfinite(loss) for loss in losses.values())
+    found = compute(network.infer, batch["images"], batch["sizes"])
+    check_detections(found, batch["sizes"], num_rows=20, num_classes=1, mask_size=28)
 
 
 @on_tensorflow
 def test_one_graph_takes_frames_of_any_size(network):
     import tensorflow as tf
 
-    infer = tf.function(
-        network.infer,
-        input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8), tf.TensorSpec((None, 2), tf.int32)],
-    )
-    losses_of = None
-    for frame, images in (((64, 96), 2), ((160, 96), 1), ((32, 32), 3)):
-        batch = make_batch((2,) * images, frame=(96, 96) if frame == (32, 32) else frame, num_rows=7)
-        if frame == (32, 32):
-            batch["images"], batch["sizes"] = batch["images"][:, :32, :32], np.full((images, 2), 32, np.int32)
-        found = infer(tf.constant(batch["images"]), tf.constant(batch["sizes"]))
-        expected = network.infer(tf.constant(batch["images"]), tf.constant(batch["sizes"]))
-        for one, other in zip(found, expected):
+    any_size = [tf.TensorSpec((None, None, None, 3), tf.uint8), tf.TensorSpec((None, 2), tf.int32)]
+    infer = tf.function(network.infer, input_signature=any_size)
+    for frame, images in (((160, 96), 1), ((32, 64), 3)):
+        batch = make_batch((0,) * images, frame=frame)
+        pictures = [tf.constant(batch[name]) for name in ("images", "sizes")]
+        for one, other in zip(infer(*pictures), network.infer(*pictures)):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
-        signature = {name: tf.TensorSpec([None] * value.ndim, value.dtype) for name, value in batch.items()}
-        signature["images"] = tf.TensorSpec((None, None, None, 3), tf.uint8)
-        signature["sizes"] = tf.TensorSpec((None, 2), tf.int32)
-        signature["boxes"] = tf.TensorSpec((None, None, 4), tf.float32)
-        signature["masks"] = tf.TensorSpec((None, None, 28, 28), tf.uint8)
-        losses_of = losses_of or tf.function(
-            lambda batch: network.losses_of(batch, training=False), input_signature=[signature]
-        )
-        tensors = {name: tf.constant(value) for name, value in batch.items()}
-        expected = network.losses_of(tensors, training=False)
-        for name, loss in losses_of(tensors).items():
-            np.testing.assert_allclose(loss, expected[name], rtol=1e-3, atol=1e-5, err_msg=name)
 
 
+@not_on_jax
 def test_batches_of_different_frames_and_rows_follow_each_other(network):
     batches = [make_batch(), make_batch(frame=FRAME[::-1], num_rows=16)]
-    if keras.backend.backend() == "jax":
-        pytest.skip("compiles once more for every frame: the same code, but half a minute")
+    tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, batches)
+    expected = [network.losses_of(batch, training=False) for batch in tensors]
+    losses = network.evaluate(Batches(batches), verbose=0, return_dict=True)
+    for name in LOSSES:
+        mean = np.mean([keras.ops.convert_to_numpy(of_batch[name]) for of_batch in expected])
+        np.testing.assert_allclose(losses[name], mean, rtol=1e-3, atol=1e-5, err_msg=name)
     history = network.fit(Batches(batches), verbose=0).history
     assert all(np.isfinite(values).all() for values in history.values())
-    assert set(network.evaluate(Batches(batches), verbose=0, return_dict=True)) == {*LOSSES, "loss"}
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ def test_the_same_head_looks_at_every_place(rpn):
 def slow_proposals(output: RpnOutput, image: int, size, top_k: int, num_proposals: int) -> list[tuple[float, np.ndarray]]:
     found = []
     for anchors, logits, deltas in zip(*output):
-        best = sorted(range(len(anchors)), key=lambda row: -logits[image, row])[:top_k]  # noqa: B023
+        best = sorted(range(len(anchors)), key=lambda row: -logits[image, row])[:top_k]
         boxes = box_reference.clip(box_reference.decode(deltas[image][best], anchors[best]), size)
         large = np.array([x2 - x1 >= 1e-3 and y2 - y1 >= 1e-3 for x1, y1, x2, y2 in boxes])
         keep = nms_reference.nms(boxes, large, 0.7)
@@ -146,7 +146,7 @@ def test_targets_of_positive_anchors_lead_to_their_objects():
         np.testing.assert_allclose(boxes[positive], objects[iou.argmax(axis=1)][positive], atol=1e-2)
         assert not targets.deltas[image][~positive].any()
         assert iou[valid & ~positive].max() < 0.3
-        found = {row for row in iou.argmax(axis=1)[positive]}
+        found = set(iou.argmax(axis=1)[positive])
         assert found == set(range(len(objects))), "every object has an anchor"
 
 

@@ -58,16 +58,15 @@ def transfer(source: keras.Model, target: keras.Model) -> list[str]:
     Raises:
         ValueError: where anything but the class layers differs; then nothing was copied.
     """
-    # A path starts with the model's own name, which differs between two models of one process.
-    found = {weight.path.partition("/")[2]: weight for weight in source.weights}
+    found = {weight.path: weight for weight in source.weights}
     fits, remade = [], []
     for weight in target.weights:
-        name = weight.path.partition("/")[2]
+        name = weight.path
         if name in found and tuple(found[name].shape) == tuple(weight.shape):
             fits.append((weight, found[name]))
         elif _belongs_to_classes(name):
             remade.append(name)
-        elif not name.startswith("seed"):
+        else:
             shape = tuple(found[name].shape) if name in found else "nothing"
             raise ValueError(
                 f"Weights of {name!r} do not fit: the file has {shape}, the model {tuple(weight.shape)}. "
