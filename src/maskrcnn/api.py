@@ -40,7 +40,7 @@ class MaskRCNN(Network):
         num_classes: int | None = None,
         class_names: Sequence[str | Category] | None = None,
         weights: str | Path | None = "auto",
-        seed: int = 0,
+        seed: int | None = None,
         **changes: Any,
     ) -> MaskRCNN:
         """A model for your classes.
@@ -52,7 +52,7 @@ class MaskRCNN(Network):
             weights: `"auto"` starts from an ImageNet backbone out of Keras's cache or a download, and if neither can be had
                 warns and starts from random weights; `"imagenet"` insists; a file holds a backbone or a whole maskrcnn model;
                 None is random. With random weights batch norm is live and nothing frozen, unless `changes` says otherwise.
-            seed: of random weights and of the sampling in training.
+            seed: of random weights and of the sampling in training; it also seeds Python, NumPy and the backend. None draws one.
             **changes: fields of `ModelConfig`, `section__field=value`, such as `detect__max_detections=400`.
 
         Raises:
@@ -72,17 +72,21 @@ class MaskRCNN(Network):
             arrays = None
         if arrays is None:
             config = configs.replace(config, backbone__norm="live", backbone__frozen_stages=0)
-        keras.utils.set_random_seed(seed)
-        model = cls(configs.replace(config, **changes), seed=seed)
+        model = cls._seeded(configs.replace(config, **changes), seed)
         if arrays is not None:
             backbones.put(arrays, model.backbone)
         return model
 
     @classmethod
-    def _from_model_file(cls, path: str | Path, config: ModelConfig, seed: int) -> MaskRCNN:
+    def _seeded(cls, config: ModelConfig, seed: int | None) -> MaskRCNN:
+        if seed is not None:
+            keras.utils.set_random_seed(seed)  # Keras's initial weights come from there
+        return cls(config, seed=seed)
+
+    @classmethod
+    def _from_model_file(cls, path: str | Path, config: ModelConfig, seed: int | None) -> MaskRCNN:
         source = load_model(path)
-        keras.utils.set_random_seed(seed)
-        model = cls(config, seed=seed)
+        model = cls._seeded(config, seed)
         remade = model_files.transfer(source, model)
         if remade:
             warnings.warn(
@@ -98,7 +102,7 @@ class MaskRCNN(Network):
         Args:
             images: a path, an (H, W, 3) or (H, W) uint8 array, a (B, H, W, 3) array, or an iterable of paths and arrays.
             batch_size: pictures that go through the model together.
-            score: least score; the model's own `config.detect.score` where None.
+            score: least score; the model's own `config.detect.score` where None, below which nothing is kept anyway.
 
         Returns:
             One `Detections` a picture, in original pixels. `maskrcnn.predict.detect` yields them one by one.

@@ -22,6 +22,8 @@ def choose() -> None:
     A backend named in `KERAS_BACKEND` is somebody's word and stays. The one in Keras's configuration file may be nobody's:
     Keras writes "tensorflow" there, unasked, when it is first imported.
     """
+    # TensorFlow's C++ side greets, and complains of shapes that it cannot cost; its real errors reach Python as exceptions.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "keras" in sys.modules or os.environ.get("KERAS_BACKEND"):
         return
     if not _found(_configured()) and (others := installed()):

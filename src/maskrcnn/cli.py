@@ -44,8 +44,9 @@ class Commands(TyperGroup):
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
         arguments = list(sys.argv[1:] if args is None else args)
         debug = "--debug" in arguments
-        if not debug:
-            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets with several lines otherwise
+        if debug:
+            os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
+        else:
             warnings.showwarning = _tell_warning
         try:
             words = [word for word in arguments if word != "--debug"]

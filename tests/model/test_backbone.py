@@ -13,9 +13,8 @@ from maskrcnn.config import BackboneConfig
 from maskrcnn.model.backbone import BLOCKS, STAGE_ENDS, build_backbone, freeze
 
 CHANNELS = {"resnet50": (256, 512, 1024, 2048), "resnet101": (256, 512, 1024, 2048), "mobilenet_v2": (144, 192, 576, 1280)}
-real_backbones = (
-    pytest.mark.slow
-)  # the graph of layers is the same on every backend, and JAX takes long to fill it with numbers
+# Their graph of layers is the same on every backend, and JAX takes long to fill it with numbers.
+real_backbones = pytest.mark.slow
 
 
 @functools.cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from maskrcnn.structures import RoiTargets
 CHANNELS = 4
 
 
+@functools.cache
 def make_head(num_classes: int = 3, **changes) -> BoxHead:
     config = BoxHeadConfig(**{"hidden": 8, "conv_channels": 6, "pool_size": 3, **changes})
     head = BoxHead(config, RoiAlignConfig(canonical_size=56.0), num_classes=num_classes, channels=CHANNELS)
@@ -38,7 +41,7 @@ def rois_of(count: int = 6, seed: int = 0) -> np.ndarray:
     return np.stack([samples.boxes(rng, count, side=60) for _ in range(2)])
 
 
-@pytest.mark.parametrize("num_classes", [1, 3, 80])
+@pytest.mark.parametrize("num_classes", [1, 80])
 def test_every_roi_gets_a_logit_a_class_and_one_for_the_background_and_deltas_a_class(num_classes):
     logits, deltas = compute(make_head(num_classes), features_of(), rois_of())
     assert logits.shape == (2, 6, num_classes + 1)
@@ -50,9 +53,6 @@ def test_the_kinds_are_two_fully_connected_layers_or_four_convolutions_and_one()
     shapes = {kind: [weight.shape for weight in make_head(kind=kind).get_weights()] for kind in ("2fc", "4conv1fc")}
     assert shapes["2fc"][::2] == [(3 * 3 * 4, 8), (8, 8), (8, 4), (8, 12)]
     assert shapes["4conv1fc"][::2] == [(3, 3, 4, 6), (3, 3, 6, 6), (3, 3, 6, 6), (3, 3, 6, 6), (3 * 3 * 6, 8), (8, 4), (8, 12)]
-    logits, deltas = compute(make_head(kind="4conv1fc"), features_of(), rois_of())
-    assert logits.shape == (2, 6, 4)
-    assert deltas.shape == (2, 6, 3, 4)
 
 
 @pytest.mark.parametrize("kind", ["2fc", "4conv1fc"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 from references import boxes as box_reference
@@ -28,7 +30,13 @@ def answers(num_classes: int = 3, count: int = 20, seed: int = 0):
 
 
 def detect(config: DetectConfig, proposals, logits, deltas, sizes=SIZES) -> PaddedDetections:
-    return compute(Detect(config, WEIGHTS), proposals, logits, deltas, sizes)
+    return compute(detector(config), proposals, logits, deltas, sizes)
+
+
+@functools.cache
+def detector(config: DetectConfig) -> Detect:
+    """One for each config, so that JAX compiles it once."""
+    return Detect(config, WEIGHTS)
 
 
 def slow_detections(config: DetectConfig, proposals, logits, deltas, image: int):

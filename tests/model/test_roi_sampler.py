@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from maskrcnn.structures import Proposals, RoiTargets
 WEIGHTS = BoxHeadConfig().delta_weights
 
 
+@functools.cache
 def make_sampler(**changes) -> RoiSampler:
     return RoiSampler(RoiSamplerConfig(**changes), WEIGHTS)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 from references import anchors as anchor_reference
@@ -21,6 +23,7 @@ PLACES = [(-(-FRAME[0] // stride), -(-FRAME[1] // stride)) for stride in STRIDES
 FEW = RpnConfig(train_top_k=40, train_proposals=50, top_k=30, proposals=25)
 
 
+@functools.cache
 def make_rpn(config: RpnConfig = FEW, sizes=SIZES) -> RPN:
     rpn = RPN(config, AnchorConfig(sizes=sizes), CHANNELS)
     rpn.build(None)
@@ -28,7 +31,7 @@ def make_rpn(config: RpnConfig = FEW, sizes=SIZES) -> RPN:
     return rpn
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def rpn() -> RPN:
     return make_rpn()
 
@@ -133,7 +136,7 @@ def test_at_most_half_of_the_sampled_anchors_are_positive_and_none_is_a_padding_
 
 
 def test_targets_of_positive_anchors_lead_to_their_objects():
-    rpn = make_rpn(RpnConfig(num_sampled=256))
+    rpn = make_rpn(RpnConfig(num_sampled=128))
     batch = make_batch((6, 4))
     output, targets = sample(rpn, batch)
     anchors = np.concatenate(output.anchors)
@@ -151,7 +154,7 @@ def test_targets_of_positive_anchors_lead_to_their_objects():
 
 
 def test_crowds_are_neither_positive_nor_negative_anchors():
-    rpn = make_rpn(RpnConfig(num_sampled=256))
+    rpn = make_rpn(RpnConfig(num_sampled=128))
     batch = make_batch((4, 2), num_crowds=2)  # the second picture holds crowds alone
     output, targets = sample(rpn, batch)
     anchors = np.concatenate(output.anchors)
@@ -162,8 +165,8 @@ def test_crowds_are_neither_positive_nor_negative_anchors():
 
 
 def test_an_empty_picture_gives_negatives_alone_whatever_its_padding_rows_hold():
-    rpn = make_rpn(RpnConfig(num_sampled=64))
-    batch = make_batch((0, 0), num_rows=20)
+    rpn = make_rpn(RpnConfig(num_sampled=128))
+    batch = make_batch((0, 0))
     _, targets = sample(rpn, batch)
     assert targets.valid.all()
     assert not targets.positive.any()

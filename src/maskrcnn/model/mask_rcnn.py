@@ -33,10 +33,10 @@ class Network(keras.Model):
 
     Args:
         config: every number of the model.
-        seed: of the sampling of anchors and RoIs in training.
+        seed: of the sampling of anchors and RoIs in training; None draws one.
     """
 
-    def __init__(self, config: ModelConfig, *, seed: int = 0, **kwargs):
+    def __init__(self, config: ModelConfig, *, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
         self.config = config
         self.backbone = build_backbone(config.backbone)
