@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import maskrcnn
-from maskrcnn.cli import app
+from maskrcnn.cli import _setting, app
 from maskrcnn.config import Category, ImageConfig, ModelConfig
 from maskrcnn.data import make_shapes
 from maskrcnn.structures import PaddedDetections
@@ -151,3 +151,28 @@ def test_predict_skips_an_unreadable_picture_does_the_rest_and_ends_with_1(run_f
     assert "broken.png" in done.stderr
     assert "1 of 2 pictures" in done.stdout
     assert "good.png" in (tmp_path / "out" / "predictions.json").read_text()
+
+
+def test_an_interruption_is_one_line_and_code_130(run_folder, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(StandIn, "predict_on_batch", interrupt)
+    Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
+    done = run("predict", "--model", run_folder, "--out", tmp_path / "out", tmp_path / "one.png")
+    assert done.exit_code == 130
+    assert done.stderr.splitlines()[-1] == "Interrupted; what was finished is kept."
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "out" / "predictions.json").read_text().split() == ["[", "]"]
+
+
+@pytest.mark.parametrize(
+    ("word", "name", "value"),
+    [
+        ("detect.max_detections=400", "detect__max_detections", 400),
+        ("anchors.ratios=[1, 2]", "anchors__ratios", [1, 2]),
+        ("detect.nms=class_agnostic", "detect__nms", "class_agnostic"),
+    ],
+)
+def test_a_setting_is_a_place_and_a_value(word, name, value):
+    assert _setting(word) == (name, value)

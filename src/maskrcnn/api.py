@@ -52,7 +52,7 @@ class MaskRCNN(Network):
             weights: `"auto"` starts from an ImageNet backbone out of Keras's cache or a download, and if neither can be had
                 warns and starts from random weights; `"imagenet"` insists; a file holds a backbone or a whole maskrcnn model;
                 None is random. With random weights batch norm is live and nothing frozen, unless `changes` says otherwise.
-            seed: of random weights and of the sampling in training; it also seeds Python, NumPy and the backend. None draws one.
+            seed: of random weights and of the sampling in training; seeds Python, NumPy and the backend too. None draws one.
             **changes: fields of `ModelConfig`, `section__field=value`, such as `detect__max_detections=400`.
 
         Raises:

@@ -407,7 +407,7 @@ def test_xla_compiles_the_training_step():
         rng = np.random.default_rng(0)
         network.set_weights([rng.normal(0, 0.1, weight.shape) + 1.0 * (weight.ndim == 1) for weight in network.get_weights()])
         network.compile(keras.optimizers.SGD(0.01), jit_compile=jit_compile)
-        assert network.box_head.use_native == network.mask_head.use_native == (not jit_compile)
+        assert network.box_head.pool.use_native == network.mask_head.pool.use_native == (not jit_compile)
         losses.append(train(network, batch, steps=2))
     for name in LOSSES:
         np.testing.assert_allclose(losses[1][name], losses[0][name], rtol=1e-3, atol=1e-6, err_msg=name)

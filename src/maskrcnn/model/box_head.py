@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from keras import initializers, layers, ops
 
 from maskrcnn.config import BoxHeadConfig, RoiAlignConfig
-from maskrcnn.model.fpn import STRIDES
+from maskrcnn.model.roi_pooler import RoiPooler
 from maskrcnn.ops import losses as loss_ops
-from maskrcnn.ops.roi_align import roi_align
 from maskrcnn.structures import RoiTargets
 
 
@@ -20,8 +18,7 @@ class BoxHead(layers.Layer):
     def __init__(self, config: BoxHeadConfig, roi_align_config: RoiAlignConfig, *, num_classes: int, channels: int, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.config = config
-        self.align = roi_align_config
-        self.use_native = True
+        self.pool = RoiPooler(roi_align_config, config.pool_size)
         self.num_classes = num_classes
         self.channels = channels
         num_convs, num_hidden = {"2fc": (0, 2), "4conv1fc": (4, 1)}[config.kind]
@@ -67,16 +64,8 @@ class BoxHead(layers.Layer):
         Returns:
             logits (B, N, K + 1), background first, and deltas (B, N, K, 4), both float32.
         """
-        pooled = roi_align(
-            features[:4],
-            boxes,
-            strides=STRIDES[:4],
-            pool_size=self.config.pool_size,
-            use_native=self.use_native,
-            **asdict(self.align),
-        )
+        x = self.pool(features, boxes)  # (B N, P, P, C)
         batch, num_rows = ops.shape(boxes)[:2]
-        x = ops.reshape(pooled, (-1, *pooled.shape[2:]))  # (B N, P, P, C)
         for conv in self.convs:
             x = conv(x)
         x = ops.reshape(x, (-1, x.shape[1] * x.shape[2] * x.shape[3]))  # (B N, P P C)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from keras import layers, ops
 
 from maskrcnn.config import MaskHeadConfig, RoiAlignConfig
-from maskrcnn.model.fpn import STRIDES
+from maskrcnn.model.roi_pooler import RoiPooler
 from maskrcnn.ops import losses as loss_ops
 from maskrcnn.ops import rows as row_ops
 from maskrcnn.ops.mask_targets import mask_targets
-from maskrcnn.ops.roi_align import roi_align
 from maskrcnn.structures import PaddedDetections, RoiTargets
 
 
@@ -21,8 +18,7 @@ class MaskHead(layers.Layer):
     def __init__(self, config: MaskHeadConfig, roi_align_config: RoiAlignConfig, *, num_classes: int, channels: int, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.config = config
-        self.align = roi_align_config
-        self.use_native = True
+        self.pool = RoiPooler(roi_align_config, config.pool_size)
         self.num_classes = num_classes
         self.channels = channels
         self.convs = [
@@ -59,16 +55,8 @@ class MaskHead(layers.Layer):
         Returns:
             (B, N, M, M) float32.
         """
-        x = roi_align(
-            features[:4],
-            boxes,
-            strides=STRIDES[:4],
-            pool_size=self.config.pool_size,
-            use_native=self.use_native,
-            **asdict(self.align),
-        )
+        x = self.pool(features, boxes)  # (B N, P, P, C)
         batch, num_rows = ops.shape(boxes)[:2]
-        x = ops.reshape(x, (-1, *x.shape[2:]))  # (B N, P, P, C)
         for layer in (*self.convs, *self.deconvs):
             x = layer(x)  # (B N, M, M, C) at last
         labels = ops.reshape(labels, (-1,))

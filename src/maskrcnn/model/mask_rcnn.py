@@ -163,7 +163,7 @@ class Network(keras.Model):
         self.mask_loss = loss if isinstance(loss, str) else keras.losses.get(loss)
         self.loss_weights = loss_weights
         for head in (self.box_head, self.mask_head):
-            head.use_native = not (jit_compile and not native.JIT_COMPILE)  # XLA cannot compile TensorFlow's own kernel
+            head.pool.use_native = not (jit_compile and not native.JIT_COMPILE)  # XLA cannot compile TensorFlow's own kernel
 
     def _per_roi_mask_loss(self, target, logits):
         """The mask loss of every RoI: target, logits (B, P, M, M) → (B, P)."""
