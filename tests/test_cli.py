@@ -153,7 +153,7 @@ def test_predict_skips_an_unreadable_picture_does_the_rest_and_ends_with_1(run_f
     assert "good.png" in (tmp_path / "out" / "predictions.json").read_text()
 
 
-def test_an_interruption_is_one_line_and_code_130(run_folder, tmp_path, monkeypatch):
+def test_an_interruption_keeps_what_is_done_and_ends_with_130(run_folder, tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
@@ -161,7 +161,6 @@ def test_an_interruption_is_one_line_and_code_130(run_folder, tmp_path, monkeypa
     Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
     done = run("predict", "--model", run_folder, "--out", tmp_path / "out", tmp_path / "one.png")
     assert done.exit_code == 130
-    assert done.stderr.splitlines()[-1] == "Interrupted; what was finished is kept."
     assert "Traceback" not in done.stderr
     assert (tmp_path / "out" / "predictions.json").read_text().split() == ["[", "]"]
 

@@ -51,9 +51,6 @@ class Commands(TyperGroup):
         try:
             words = [word for word in arguments if word != "--debug"]
             code = super().main(words, *rest, **(extra | {"standalone_mode": False}))
-        except (typer.Abort, KeyboardInterrupt):
-            errors.print("Interrupted; what was finished is kept.")
-            code = 130  # as shells count Ctrl-C
         except Exception as error:
             if debug:
                 traceback.print_exc()
