@@ -75,7 +75,8 @@ def test_rois_stand_for_the_object_they_overlap_most(seed):
 
 def test_true_boxes_are_proposals_too():
     """Without any other proposal, the positives are the objects themselves, and there is no background."""
-    batch = make_batch((5, 1), num_rows=16)
+    batch = make_batch((6, 1), num_rows=16)
+    batch["boxes"][0, 5], batch["crowd"][0, 5] = batch["boxes"][0, 0] + 0.5, True  # a crowd's box is none of them
     nothing = Proposals(np.zeros((2, 30, 4), np.float32), np.zeros((2, 30), np.float32), np.zeros((2, 30), bool))
     targets = sample(make_sampler(num_sampled=64), nothing, batch)
     np.testing.assert_array_equal(targets.valid, targets.positive)

@@ -49,6 +49,12 @@ def test_iou_of_known_boxes():
     np.testing.assert_allclose(compute(box_ops.covered, second, first)[:, 0], [1, 0.5, 0, 1, 0], rtol=1e-6)
 
 
+def test_iou_of_boxes_far_smaller_than_a_pixel():
+    tiny = 0.01 * np.array([[0, 0, 1, 1], [0.5, 0, 1.5, 1]], np.float32)
+    np.testing.assert_allclose(compute(box_ops.iou, tiny, tiny), [[1, 1 / 3], [1 / 3, 1]], rtol=1e-4)
+    np.testing.assert_allclose(compute(box_ops.covered, tiny, tiny), [[1, 0.5], [0.5, 1]], rtol=1e-4)
+
+
 def test_boxes_turned_inside_out_have_no_area():
     areas = compute(box_ops.area, samples.DEGENERATE)
     np.testing.assert_allclose(areas, [reference.area(box) for box in samples.DEGENERATE])

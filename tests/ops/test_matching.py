@@ -64,6 +64,15 @@ def test_all_equally_near_anchors_of_an_object_are_positive():
     np.testing.assert_array_equal(answer.positive, [[True, True, False]])
 
 
+def test_a_box_exactly_at_a_threshold_is_positive_and_no_negative():
+    """Half of the object; half of it in the crowd."""
+    truth = np.array([[[0, 0, 16, 16], [32, 0, 48, 16]]], np.float32)
+    boxes = np.array([[[0, 0, 16, 8], [0, 0, 16, 7.9], [40, 0, 56, 16], [40.1, 0, 56.1, 16]]], np.float32)
+    answer = match(boxes, truth, np.array([[True, True]]), np.array([[False, True]]), **HEADS)
+    np.testing.assert_array_equal(answer.positive, [[True, False, False, False]])
+    np.testing.assert_array_equal(answer.negative, [[False, True, False, True]])
+
+
 def test_an_object_that_no_anchor_touches_makes_none_positive():
     truth = np.array([[[500, 500, 520, 520]]], np.float32)
     answer = match(scene(6)[0][:, :30], truth, np.array([[True]]), np.array([[False]]), **RPN)
