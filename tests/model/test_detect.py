@@ -126,6 +126,14 @@ def test_nothing_is_found_where_no_proposal_is():
     assert not detect(DetectConfig(), nothing, logits, deltas).valid.any()
 
 
+def test_boxes_that_lie_outside_of_the_picture_are_no_detections():
+    """Cut off at the edge, nothing is left of them."""
+    proposals, logits, deltas = answers()
+    outside = np.array([[100, 10, 130, 40], [10, 70, 40, 90], [-40, -40, -10, -10], [95.995, 10, 130, 40]], np.float32)
+    boxes = np.tile(outside, (2, 5, 1))
+    assert not detect(DetectConfig(), proposals._replace(boxes=boxes), logits, 0 * deltas).valid.any()
+
+
 def test_numbers_that_are_none_are_no_detections():
     proposals, logits, deltas = answers()
     for one, other in ((logits * np.nan, deltas), (logits, deltas * np.nan), (logits, deltas + np.inf)):

@@ -363,6 +363,30 @@ def test_the_other_choices_detect():
 
 
 @not_on_jax
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_boxes_keep_their_digits_under_a_mixed_precision_policy(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        network = small_network()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    batch = make_batch((3, 2), num_rows=16)
+    features = network.fpn(network.backbone(keras.ops.convert_to_tensor(batch["images"].astype(np.float32))))
+    assert "mixed_" + keras.backend.standardize_dtype(features[0].dtype) == policy
+    seen = {}
+
+    def sample(proposals, truth, seed, inner=network.roi_sampler.sample):
+        seen["boxes"] = truth["boxes"]
+        return inner(proposals, truth, seed)
+
+    network.roi_sampler.sample = sample
+    losses = network(keras.tree.map_structure(keras.ops.convert_to_tensor, batch), training=True)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(seen["boxes"]), batch["boxes"])
+    assert all(keras.backend.standardize_dtype(loss.dtype) == "float32" for loss in losses.values())
+    assert all(np.isfinite(keras.ops.convert_to_numpy(keras.ops.stop_gradient(loss))) for loss in losses.values())
+
+
+@not_on_jax
 def test_one_class_is_enough():
     network = small_network(num_classes=1)
     batch = make_batch((2,), num_rows=16, num_classes=1)

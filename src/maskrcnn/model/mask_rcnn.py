@@ -38,6 +38,7 @@ class Network(keras.Model):
 
     def __init__(self, config: ModelConfig, *, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
+        self.autocast = False  # under a mixed precision policy boxes stay float32; the layers cast what they compute
         self.config = config
         self.backbone = build_backbone(config.backbone)
         self.fpn = FPN(config.fpn, name="fpn")

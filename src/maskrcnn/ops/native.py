@@ -38,7 +38,7 @@ if keras.backend.backend() == "tensorflow":
         levels = tf.reshape(levels, (-1,))
         rows, samples = [], []
         for level, feature in enumerate(features):
-            edged = _repeat_edge(feature)
+            edged = _repeat_edge(tf.cast(feature, tf.float32))  # there is no kernel for bfloat16
             here = tf.where(tf.equal(levels, level))[:, 0]
             last = tf.cast(tf.shape(edged)[1:3] - 1, tf.float32)
             scale = tf.stack([last[0], last[1], last[0], last[1]])
