@@ -74,8 +74,6 @@ def sample_balanced(positive, negative, priority, *, num_sampled: int, positive_
     """
     positive_rows, is_positive = row_ops.sample(positive, priority, int(num_sampled * positive_fraction))
     negative_rows, is_negative = row_ops.sample(negative, priority, num_sampled)
-    num_positive = ops.sum(ops.cast(is_positive, "int32"), axis=1, keepdims=True)
-    is_negative = ops.logical_and(is_negative, ops.arange(num_sampled, dtype="int32") < num_sampled - num_positive)
     indices = ops.concatenate([positive_rows, negative_rows], axis=1)
     taken = ops.concatenate([is_positive, is_negative], axis=1)
     order = -ops.arange(taken.shape[1], dtype="float32")  # top() then keeps the rows' order
