@@ -14,7 +14,6 @@ from maskrcnn import predict as prediction
 from maskrcnn.config import Category, ModelConfig
 from maskrcnn.data import Dataset, load_dataset
 from maskrcnn.data.loader import Loader, make_loader, num_batches
-from maskrcnn.model.backbone import freeze
 from maskrcnn.model.mask_rcnn import Network
 from maskrcnn.structures import Detections
 from maskrcnn.weights import backbones
@@ -186,11 +185,9 @@ def load_model(path: str | Path) -> MaskRCNN:
         path = found[0]
     model_files.read_config(path)
     try:
-        model = keras.saving.load_model(path)
+        return keras.saving.load_model(path)
     except (OSError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
-    freeze(model.backbone, model.config.backbone)
-    return model
 
 
 def _categories(num_classes: int | None, class_names: Sequence[str | Category] | None) -> tuple[Category, ...]:
