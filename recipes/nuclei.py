@@ -9,8 +9,8 @@ Command:
 FOLDER holds `train.json` and `val.json` with their pictures in `train/` and `val/`. Without `--init` the ImageNet backbone
 comes from `keras.applications`.
 
-Machine: two processor cores, TensorFlow 2.21, no GPU. Time: 57 minutes with other work on the same cores (67 on the clock, halted
-for 10 of them), evaluation after each of the 6 epochs included.
+Machine: two processor cores, TensorFlow 2.21, no GPU. Time: 57 minutes with other work on the same cores (67 on the clock, of
+which it was halted for 10), evaluation after each of the 6 epochs included.
 
 Scores on the 89 validation pictures, at most 400 detections a picture:
     mask AP 0.608, AP50 0.894, AP75 0.665; box AP 0.593, AP50 0.895, AP75 0.655
