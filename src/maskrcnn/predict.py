@@ -34,14 +34,9 @@ def detect(model: Any, images: Any, *, batch_size: int = 1, score: float | None 
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is at least 1; received {batch_size}.")
-    waiting: list[tuple[Picture, str | None]] = []
-    for item in _each(images):
-        waiting.append((_as_picture(item), str(item) if isinstance(item, (str, Path)) else None))
-        if len(waiting) == batch_size:
-            yield from _detect_batch(model, waiting, batch_size, score)
-            waiting = []
-    if waiting:
-        yield from _detect_batch(model, waiting, batch_size, score)
+    pictures = ((_as_picture(item), str(item) if isinstance(item, (str, Path)) else None) for item in _each(images))
+    for batch in _batches(pictures, batch_size):
+        yield from _detect_batch(model, batch, batch_size, score)
 
 
 def predict_files(
