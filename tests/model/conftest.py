@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,17 +11,6 @@ import tensors  # noqa: F401  (before anything is compiled)
 from small_network import small_network
 
 from maskrcnn.model.mask_rcnn import Network
-
-FOLDER = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.is_relative_to(FOLDER):
-            # Keras's conversion of torch tensors, with NumPy 2.4.
-            item.add_marker(
-                pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
-            )
 
 
 @pytest.fixture(scope="session")
