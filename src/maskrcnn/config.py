@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+Norm = Literal["none", "frozen", "live", "group"]  # batch norm with stored or running statistics; Wu & He 2018
+
 
 @dataclass(frozen=True)
 class ImageConfig:
@@ -20,6 +22,15 @@ class ImageConfig:
 
     short_side: int = 800  # FPN paper, section 5.1: the shorter side
     long_side: int = 1333  # Mask R-CNN, Detectron's release: the longer side never exceeds it
+    # Whose rule for sides and pixels, see `data.resize`: Pillow's, wide filter; float32 from four pixels, sides rounded down;
+    # OpenCV's; scikit-image's with black around, and only pictures smaller than `short_side` are enlarged.
+    resize: Literal["detectron2", "torchvision", "mmdet", "matterport"] = "detectron2"
+    min_scale: float = 0.0  # matterport's IMAGE_MIN_SCALE: pictures are enlarged at least so much
+    # "few": one of `frames()`, so that a compiled model is reused. "tight": the next multiples of `stride`, as torchvision,
+    # detectron2 and MMDetection pad. "square": `long_side` on every side, as matterport pads.
+    frame: Literal["few", "tight", "square"] = "few"
+    place: Literal["corner", "centre"] = "corner"  # where the picture lies in its frame; matterport: centre
+    padding: Literal["mean", "black"] = "mean"  # colour around it: 0 after normalisation (Detectron), or before (matterport)
     channel_order: Literal["rgb", "bgr"] = "rgb"  # what the backbone was trained on; pictures travel as RGB
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)  # ImageNet, in RGB order
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)  # ImageNet, in RGB order
@@ -51,7 +62,12 @@ class ImageConfig:
 @dataclass(frozen=True)
 class BackboneConfig:
     name: Literal["resnet50", "resnet101", "mobilenet_v2"] = "resnet50"
-    stride_in: Literal["1x1", "3x3"] = "1x1"  # He et al. 2015 and keras.applications: 1x1; torchvision: 3x3
+    stride_in: Literal["1x1", "3x3"] = "1x1"  # He et al. 2015, keras.applications, detectron2: 1x1; torchvision: 3x3
+    groups: int = 1  # of each 3×3 convolution; ResNeXt (Xie et al. 2017): 32 or 64
+    width_per_group: int = 64  # channels a group in C2, doubled at each stage; ResNeXt 32x8d: 8
+    conv_bias: bool = True  # keras.applications and matterport; torchvision, detectron2, MMDetection: False
+    stem_pool: Literal["symmetric", "same"] = "symmetric"  # zeros on all sides; matterport: TensorFlow's "same"
+    epsilon: float = 1.001e-5  # of batch norm: keras.applications; PyTorch 1e-5, torchvision's COCO v1 0, matterport 1e-3
     norm: Literal["frozen", "live"] = "frozen"  # Mask R-CNN, section 3.1: batch norm is frozen while fine-tuning
     frozen_stages: int = 2  # Detectron: the stem and res2 keep their ImageNet weights; 0 trains all
 
@@ -59,6 +75,8 @@ class BackboneConfig:
 @dataclass(frozen=True)
 class FpnConfig:
     channels: int = 256  # FPN paper, section 3: d = 256
+    norm: Norm = "none"  # behind each convolution, which then has no bias; torchvision v2, detectron2's LSJ: batch norm
+    epsilon: float = 1e-5  # of the norms; PyTorch
 
 
 @dataclass(frozen=True)
@@ -66,7 +84,12 @@ class AnchorConfig:
     """Anchors of each level P2…P6: every size with every ratio, in pixels of the padded image."""
 
     sizes: tuple[tuple[float, ...], ...] = ((32,), (64,), (128,), (256,), (512,))  # FPN paper, section 4.1
-    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # height / width; Faster R-CNN, section 3.1.1
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # height / width; Faster R-CNN, section 3.1.1; matterport: 2, 1, 0.5
+    rounded: bool = False  # torchvision rounds the sides' halves to whole pixels
+    strides: Literal["level", "frame"] = "level"  # 4, 8 … 64; torchvision: frame // grid, 61 for P6 of a frame of 800
+    # A box ends at the edge of its last pixel, or (matterport) names that pixel: its anchors lose one at x2 and y2, and so
+    # every box made of them, until the answer adds it again.
+    ends: Literal["edge", "last_pixel"] = "edge"
 
     @property
     def num_per_place(self) -> int:
@@ -75,16 +98,21 @@ class AnchorConfig:
 
 @dataclass(frozen=True)
 class RpnConfig:
+    num_convs: int = 1  # 3×3 convolutions before the two answers; torchvision v2, detectron2's LSJ: 2
+    channels: int = 0  # of those convolutions; 0: as many as the pyramid has; matterport: 512
+    delta_weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)  # matterport: 10, 10, 5, 5, as in the box head
+    max_scale: float = 1000 / 16  # a delta enlarges a side at most so much; Detectron; matterport sets no limit
+    rank: Literal["each_level", "all_levels"] = "each_level"  # what top_k and NMS count by; matterport: all levels together
     positive_iou: float = 0.7  # Faster R-CNN, section 3.1.2
     negative_iou: float = 0.3  # Faster R-CNN, section 3.1.2
     num_sampled: int = 256  # Faster R-CNN, section 3.1.3: anchors in the loss of one image
     positive_fraction: float = 0.5  # Faster R-CNN, section 3.1.3
     train_top_k: int = 2000  # a level, before NMS; Detectron's FPN settings
     train_proposals: int = 1000  # an image, after NMS
-    top_k: int = 1000  # a level, before NMS, in inference
+    top_k: int = 1000  # a level, before NMS, in inference; matterport: 6000 of all levels
     proposals: int = 1000  # an image, after NMS, in inference; Mask R-CNN, section 3.1
     nms_iou: float = 0.7  # Faster R-CNN, section 3.3
-    min_size: float = 1e-3  # torchvision: boxes thinner than this many pixels are no proposals
+    min_size: float = 1e-3  # torchvision: boxes thinner than this many pixels are no proposals; detectron2: 0
     box_beta: float = 1 / 9  # smooth L1 turns linear here; Detectron, torchvision
 
 
@@ -98,10 +126,14 @@ class RoiSamplerConfig:
 
 @dataclass(frozen=True)
 class RoiAlignConfig:
+    mode: Literal["roi_align", "crop_and_resize"] = "roi_align"  # matterport: one sample a bin, the outer ones on the corners
     aligned: bool = True  # detectron2: pixel centres at half a pixel; torchvision's models: False
-    sampling_ratio: int = 2  # samples a bin, along each axis; Mask R-CNN, section 3: 4 a bin
+    sampling_ratio: int = 2  # samples a bin, along each axis; Mask R-CNN, section 3: 4 a bin; 0: as many as it has pixels
+    max_samples: int = 4  # the most along each axis where sampling_ratio is 0 (detectron2: no limit; docs/notes.md)
     canonical_size: float = 224.0  # FPN paper, eq. 1: a RoI of this side …
     canonical_level: int = 4  # … is pooled from P4
+    level_epsilon: float = 1e-6  # added to side / canonical_size; MMDetection 1e-6, detectron2 1e-8, torchvision 0
+    level_shift: float = 0.0  # added to the level before it is rounded down; torchvision 1e-6, matterport 0.5
 
 
 @dataclass(frozen=True)
@@ -110,7 +142,10 @@ class BoxHeadConfig:
     hidden: int = 1024  # FPN paper, section 4.2
     conv_channels: int = 256  # of the 4 convolutions, where there are any
     pool_size: int = 7  # FPN paper, section 4.2
+    norm: Norm = "none"  # behind each convolution, which then has no bias; where there is none, behind each layer (matterport)
+    epsilon: float = 1e-5  # of the norms; PyTorch; matterport 1e-3
     delta_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)  # Fast R-CNN's code: 1 / std of the deltas
+    max_scale: float = 1000 / 16  # as in `RpnConfig`
     box_beta: float = 1.0  # Fast R-CNN, eq. 3
     dropout: float = 0.0  # after each fully connected layer
 
@@ -121,13 +156,18 @@ class MaskHeadConfig:
     num_convs: int = 4  # Mask R-CNN, figure 4
     channels: int = 256  # Mask R-CNN, figure 4
     pool_size: int = 14  # Mask R-CNN, figure 4
+    norm: Norm = "none"  # behind each 3×3 convolution, which then has no bias
+    epsilon: float = 1e-5  # of the norms; PyTorch; matterport 1e-3
+    paste: Literal["exact", "torchvision"] = "exact"  # onto the box as it is (detectron2), or cut to whole pixels
     truth_size: int = 112  # side of the bitmap that holds one true mask, cropped to its box
 
 
 @dataclass(frozen=True)
 class DetectConfig:
-    score: float = 0.05  # Fast R-CNN's code: the least score of a detection
-    nms_iou: float = 0.5  # Fast R-CNN's code
+    score: float = 0.05  # Fast R-CNN's code: the least score of a detection; matterport 0.7
+    classes: Literal["every", "best"] = "every"  # of a RoI that may become detections; matterport: the best one alone
+    min_side: float = 1e-2  # pixels; torchvision drops thinner boxes, the others keep them
+    nms_iou: float = 0.5  # Fast R-CNN's code; matterport 0.3
     nms: Literal["per_class", "class_agnostic"] = "per_class"
     max_detections: int = 100  # Mask R-CNN, section 3.1
     candidates: int = 1000  # best (RoI, class) pairs that enter NMS
@@ -156,6 +196,7 @@ class ModelConfig:
     box_head: BoxHeadConfig = field(default_factory=BoxHeadConfig)
     mask_head: MaskHeadConfig = field(default_factory=MaskHeadConfig)
     detect: DetectConfig = field(default_factory=DetectConfig)
+    origin: str = ""  # of the weights and under which licence, where they came from elsewhere
 
     def __post_init__(self) -> None:
         if not self.categories:

@@ -48,7 +48,7 @@ def main() -> None:
     kept |= {"roi_align_feature": feature, "roi_align_boxes": rois}
     channels_first = torch.tensor(feature).permute(0, 3, 1, 2)
     for aligned in (False, True):
-        for ratio in (1, 2, 3):
+        for ratio in (0, 1, 2, 3):
             pooled = torchvision.ops.roi_align(channels_first, [torch.tensor(rois)], 4, 1 / 8, ratio, aligned)
             kept[f"roi_align_{'aligned' if aligned else 'not_aligned'}_{ratio}"] = pooled.permute(0, 2, 3, 1).numpy()
 

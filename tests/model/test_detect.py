@@ -9,9 +9,9 @@ import pytest
 from references import boxes as box_reference
 from references import nms as nms_reference
 from references import samples
-from tensors import compute
+from tensors import compute, windows_of
 
-from maskrcnn.config import BoxHeadConfig, DetectConfig
+from maskrcnn.config import BoxHeadConfig, BoxHeadConfig, DetectConfig
 from maskrcnn.model.detect import Detect
 from maskrcnn.structures import PaddedDetections, Proposals
 
@@ -30,13 +30,13 @@ def answers(num_classes: int = 3, count: int = 20, seed: int = 0):
 
 
 def detect(config: DetectConfig, proposals, logits, deltas, sizes=SIZES) -> PaddedDetections:
-    return compute(detector(config), proposals, logits, deltas, sizes)
+    return compute(detector(config), proposals, logits, deltas, windows_of(sizes))
 
 
 @functools.cache
 def detector(config: DetectConfig) -> Detect:
     """One for each config, so that JAX compiles it once."""
-    return Detect(config, WEIGHTS)
+    return Detect(config, BoxHeadConfig(delta_weights=WEIGHTS))
 
 
 def slow_detections(config: DetectConfig, proposals, logits, deltas, image: int):

@@ -10,7 +10,7 @@ from references import anchors as anchor_reference
 from references import boxes as box_reference
 from references import nms as nms_reference
 from small_network import FRAME, make_batch
-from tensors import compute
+from tensors import compute, windows_of
 
 from maskrcnn.config import AnchorConfig, RpnConfig
 from maskrcnn.model.fpn import STRIDES
@@ -88,7 +88,7 @@ def slow_proposals(output: RpnOutput, image: int, size, top_k: int, num_proposal
 @pytest.mark.parametrize("training", [True, False])
 def test_proposals_are_the_best_boxes_of_every_level_without_doubles(rpn, training):
     output, sizes = answer_of(), np.array([[64, 96], [50, 70]], np.int32)
-    proposals = compute(rpn.propose, output, sizes, training=training)
+    proposals = compute(rpn.propose, output, windows_of(sizes), training=training)
     top_k, count = (40, 50) if training else (30, 25)
     assert proposals.boxes.shape == (2, count, 4)
     for image in range(2):
@@ -102,7 +102,7 @@ def test_proposals_are_the_best_boxes_of_every_level_without_doubles(rpn, traini
 @pytest.mark.parametrize("seed", range(3))
 def test_proposals_are_sorted_and_inside_the_picture(rpn, seed):
     sizes = np.array([[64, 96], [33, 41]], np.int32)
-    proposals = compute(rpn.propose, answer_of(seed), sizes, training=False)
+    proposals = compute(rpn.propose, answer_of(seed), windows_of(sizes), training=False)
     assert (np.diff(proposals.scores, axis=1) <= 0).all()
     assert (np.diff(proposals.valid.astype(int), axis=1) <= 0).all(), "rows that are not valid stand last"
     assert (proposals.boxes >= 0).all()
@@ -115,7 +115,7 @@ def test_deltas_that_throw_every_box_away_give_no_proposal(rpn):
     output = answer_of()
     for filling in (1e9, -1e9, np.inf, np.nan):
         thrown = output._replace(deltas=[np.full_like(deltas, filling) for deltas in output.deltas])
-        proposals = compute(rpn.propose, thrown, np.array([[64, 96]] * 2, np.int32), training=False)
+        proposals = compute(rpn.propose, thrown, windows_of([[64, 96]] * 2), training=False)
         assert not proposals.valid.any()
         assert not proposals.boxes.any()
 

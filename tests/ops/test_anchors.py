@@ -13,7 +13,7 @@ SIZES, RATIOS = (32.0, 40.0, 50.8), (0.5, 1.0, 2.0)
 
 def level(sizes, ratios, stride: int, height: int, width: int) -> np.ndarray:
     cell = anchor_ops.cell_anchors(sizes, ratios)
-    return compute(anchor_ops.level_anchors, cell, stride=stride, height=height, width=width)
+    return compute(anchor_ops.level_anchors, cell, strides=(stride, stride), height=height, width=width)
 
 
 def test_anchors_are_those_of_the_definition_in_the_order_of_a_convolutions_output():
@@ -37,3 +37,14 @@ def test_one_place_further_is_one_stride_further():
 
 def test_anchors_equal_torchvision(golden):
     np.testing.assert_allclose(level((32,), (0.25, 1.0, 4.0), 16, 3, 5), golden["anchors"], atol=1e-5)
+
+
+def test_rounded_anchors_are_torchvisions():
+    cell = anchor_ops.cell_anchors((32,), (0.5, 1.0, 2.0), rounded=True)
+    np.testing.assert_array_equal(cell, [[-23, -11, 23, 11], [-16, -16, 16, 16], [-11, -23, 11, 23]])
+
+
+def test_strides_may_differ_by_axis():
+    cell = anchor_ops.cell_anchors((32,), (1.0,))
+    anchors = compute(anchor_ops.level_anchors, cell, strides=(61, 64), height=2, width=2)
+    np.testing.assert_array_equal(anchors - cell, [[0, 0, 0, 0], [64, 0, 64, 0], [0, 61, 0, 61], [64, 61, 64, 61]])

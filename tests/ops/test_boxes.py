@@ -102,10 +102,11 @@ def test_decode_never_enlarges_by_more_than_the_clamp():
 def test_clip_cuts_every_picture_at_its_own_size():
     boxes = np.stack([some_boxes(7), some_boxes(8)])
     sizes = np.array([[40, 64], [33, 17]], np.int32)
-    clipped = compute(box_ops.clip, boxes, sizes)
+    windows = np.concatenate([np.zeros_like(sizes), sizes[:, ::-1]], axis=1)
+    clipped = compute(box_ops.clip, boxes, windows)
     for image in range(2):
         np.testing.assert_array_equal(clipped[image], reference.clip(boxes[image], sizes[image]).astype(np.float32))
-    np.testing.assert_array_equal(compute(box_ops.clip, clipped, sizes), clipped)
+    np.testing.assert_array_equal(compute(box_ops.clip, clipped, windows), clipped)
 
 
 def test_coder_equals_torchvision(golden):

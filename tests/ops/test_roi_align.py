@@ -159,3 +159,49 @@ def test_no_gradient_reaches_the_boxes():
     boxes = samples.boxes(np.random.default_rng(5), 4)[None]
     slope = gradient(lambda b: keras.ops.sum(roi_align([feature], b, strides=(8,), pool_size=2, use_native=False)), boxes)
     np.testing.assert_array_equal(slope, 0.0)
+
+
+@pytest.mark.parametrize("use_native", WAYS)
+@pytest.mark.parametrize("aligned", [True, False])
+def test_without_a_ratio_a_bin_has_a_sample_a_feature_pixel(golden, use_native, aligned):
+    """The largest box is 31.25 feature pixels wide: 8 samples in each of its 4 bins."""
+    options = {"strides": (8,), "pool_size": 4, "sampling_ratio": 0, "max_samples": 8}
+    answer = pool(golden["roi_align_feature"], golden["roi_align_boxes"], **options, aligned=aligned, use_native=use_native)
+    expected = golden[f"roi_align_{'aligned' if aligned else 'not_aligned'}_0"]
+    area = np.prod(golden["roi_align_boxes"][:, 2:] - golden["roi_align_boxes"][:, :2], axis=1)
+    with_area = area > 0 if aligned else slice(None)  # detectron2's kernel gives boxes without area no sample, ours one
+    np.testing.assert_allclose(answer[0][with_area], expected[with_area], atol=1e-5)
+
+
+@pytest.mark.parametrize("use_native", WAYS)
+def test_samples_without_a_ratio_are_at_most_so_many(use_native):
+    rng = np.random.default_rng(6)
+    feature, boxes = rng.normal(size=(1, 12, 17, 2)).astype(np.float32), samples.boxes(rng, 12, side=120, most=130)
+    options = {"pool_size": 3, "sampling_ratio": 0, "max_samples": 2, "aligned": True}
+    expected = [reference.roi_align(feature[0], box, 8, **options) for box in boxes]
+    np.testing.assert_allclose(pool(feature, boxes, strides=(8,), **options, use_native=use_native)[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("use_native", WAYS)
+def test_crop_and_resize_samples_corner_to_corner_on_the_nearest_level(use_native):
+    maps, frame = pyramid(7), (96, 160)
+    rng = np.random.default_rng(7)
+    sides = np.exp(rng.uniform(np.log(2), np.log(94), (2, 20, 2)))
+    corners = rng.uniform(0, 1, (2, 20, 2)) * (np.array([159, 95]) - sides)
+    boxes = np.concatenate([corners, corners + sides], axis=2).clip(0, [159, 95, 159, 95])
+    options = {"pool_size": 3, "mode": "crop_and_resize", "canonical_size": 40.0, "level_epsilon": 0.0, "level_shift": 0.5}
+    answer = pool(maps, boxes, strides=(4, 8, 16, 32), **options, use_native=use_native)
+    for image in range(2):
+        for row, box in enumerate(boxes[image]):
+            area = (box[2] - box[0]) / 159 * (box[3] - box[1]) / 95  # of the frame
+            level = int(np.clip(np.round(4 + np.log2(np.sqrt(area * 96 * 160) / 40)), 2, 5))
+            expected = reference.crop_and_resize(maps[level - 2][image], box, frame, pool_size=3)
+            np.testing.assert_allclose(answer[image, row], expected, atol=1e-4)
+
+
+def test_the_shift_and_the_epsilon_move_where_a_level_begins():
+    boxes = np.array([[0, 0, side, side] for side in (223.99, 158.5, 158.3)], np.float32)
+    assert list(compute(assign_levels, boxes, **LEVELS)) == [3, 3, 3]
+    assert list(compute(assign_levels, boxes, **LEVELS, level_epsilon=0.0, level_shift=1e-3)) == [4, 3, 3]
+    assert list(compute(assign_levels, boxes, **LEVELS, level_epsilon=1e-3)) == [4, 3, 3]
+    assert list(compute(assign_levels, boxes, **LEVELS, level_shift=0.5)) == [4, 4, 3]  # 158.4 is 224 / sqrt(2)

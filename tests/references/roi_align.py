@@ -25,25 +25,35 @@ def bilinear(feature: np.ndarray, y: float, x: float) -> np.ndarray:
 
 
 def roi_align(
-    feature: np.ndarray, box: np.ndarray, stride: float, *, pool_size: int, sampling_ratio: int, aligned: bool
+    feature: np.ndarray,
+    box: np.ndarray,
+    stride: float,
+    *,
+    pool_size: int,
+    sampling_ratio: int,
+    aligned: bool,
+    max_samples: int | None = None,
 ) -> np.ndarray:
-    """One box on one (H, W, C) map → (pool_size, pool_size, C)."""
+    """One box on one (H, W, C) map → (pool_size, pool_size, C). Without a ratio, a sample a feature pixel of the bin."""
     x1, y1, x2, y2 = (float(side) / stride - (0.5 if aligned else 0.0) for side in box)
     width, height = x2 - x1, y2 - y1
     if not aligned:
         width, height = max(width, 1.0), max(height, 1.0)
     bin_width, bin_height = width / pool_size, height / pool_size
+    rows, columns = (
+        sampling_ratio or min(max(math.ceil(side), 1), max_samples or math.inf) for side in (bin_height, bin_width)
+    )
     pooled = np.zeros((pool_size, pool_size, feature.shape[-1]))
     for row in range(pool_size):
         for column in range(pool_size):
             samples = [
                 bilinear(
                     feature,
-                    y1 + bin_height * (row + (i + 0.5) / sampling_ratio),
-                    x1 + bin_width * (column + (j + 0.5) / sampling_ratio),
+                    y1 + bin_height * (row + (i + 0.5) / rows),
+                    x1 + bin_width * (column + (j + 0.5) / columns),
                 )
-                for i in range(sampling_ratio)
-                for j in range(sampling_ratio)
+                for i in range(rows)
+                for j in range(columns)
             ]
             pooled[row, column] = np.mean(samples, axis=0)
     return pooled
@@ -55,3 +65,19 @@ def assign_level(box: np.ndarray, *, canonical_size: float, canonical_level: int
     while level < max_level and side >= canonical_size * 2.0 ** (level + 1 - canonical_level):
         level += 1
     return level
+
+
+def crop_and_resize(feature: np.ndarray, box: np.ndarray, frame: tuple[int, int], *, pool_size: int) -> np.ndarray:
+    """matterport's pooling of one box that names its last pixel, on one (H, W, C) map → (pool_size, pool_size, C).
+
+    Box and map share one normalised frame: 0 is the first pixel of either, 1 the last.
+    """
+    height, width, channels = feature.shape
+    x1, y1, x2, y2 = (float(side) for side in box)
+    pooled = np.zeros((pool_size, pool_size, channels))
+    for row in range(pool_size):
+        for column in range(pool_size):
+            y = (y1 + (y2 - y1) * row / (pool_size - 1)) / (frame[0] - 1)
+            x = (x1 + (x2 - x1) * column / (pool_size - 1)) / (frame[1] - 1)
+            pooled[row, column] = bilinear(feature, y * (height - 1), x * (width - 1))
+    return pooled

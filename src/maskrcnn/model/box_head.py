@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
 from keras import initializers, layers, ops
 
 from maskrcnn.config import BoxHeadConfig, RoiAlignConfig
+from maskrcnn.model.norm import make_norms, normed_relu
 from maskrcnn.model.roi_pooler import RoiPooler
 from maskrcnn.ops import losses as loss_ops
 from maskrcnn.structures import RoiTargets
@@ -22,13 +24,11 @@ class BoxHead(layers.Layer):
         self.num_classes = num_classes
         self.channels = channels
         num_convs, num_hidden = {"2fc": (0, 2), "4conv1fc": (4, 1)}[config.kind]
-        self.convs = [
-            layers.Conv2D(
-                config.conv_channels, 3, padding="same", activation="relu", kernel_initializer="he_normal", name=f"conv{i + 1}"
-            )
-            for i in range(num_convs)
-        ]
-        self.hidden = [layers.Dense(config.hidden, activation="relu", name=f"fc{i + 1}") for i in range(num_hidden)]
+        conv = {"padding": "same", "use_bias": config.norm == "none", "kernel_initializer": "he_normal"}
+        self.convs = [layers.Conv2D(config.conv_channels, 3, **conv, name=f"conv{i + 1}") for i in range(num_convs)]
+        self.hidden = [layers.Dense(config.hidden, name=f"fc{i + 1}") for i in range(num_hidden)]
+        normed = self.convs or self.hidden
+        self.norms = make_norms(config.norm, config.epsilon, [f"{layer.name}_norm" for layer in normed])
         self.dropout = layers.Dropout(config.dropout, name="dropout")
         self.classes = layers.Dense(
             num_classes + 1,
@@ -50,6 +50,8 @@ class BoxHead(layers.Layer):
         for layer in self.hidden:
             layer.build((None, width))
             width = self.config.hidden
+        for norm in self.norms:
+            norm.build((None, pool, pool, self.config.conv_channels) if self.convs else (None, width))
         self.dropout.build((None, width))
         self.classes.build((None, width))
         self.deltas.build((None, width))
@@ -66,11 +68,12 @@ class BoxHead(layers.Layer):
         """
         x = self.pool(features, boxes)  # (B N, P, P, C)
         batch, num_rows = ops.shape(boxes)[:2]
-        for conv in self.convs:
-            x = conv(x)
+        conv_norms, hidden_norms = (self.norms, []) if self.convs else ([], self.norms)
+        for conv, norm in zip_longest(self.convs, conv_norms):
+            x = normed_relu(conv(x), norm, training)
         x = ops.reshape(x, (-1, x.shape[1] * x.shape[2] * x.shape[3]))  # (B N, P P C)
-        for layer in self.hidden:
-            x = self.dropout(layer(x), training=training)
+        for layer, norm in zip_longest(self.hidden, hidden_norms):
+            x = self.dropout(normed_relu(layer(x), norm, training), training=training)
         logits = ops.reshape(self.classes(x), (batch, num_rows, self.num_classes + 1))
         deltas = ops.reshape(self.deltas(x), (batch, num_rows, self.num_classes, 4))
         return ops.cast(logits, "float32"), ops.cast(deltas, "float32")

@@ -4,35 +4,37 @@ from __future__ import annotations
 
 from keras import ops
 
-from maskrcnn.config import DetectConfig
+from maskrcnn.config import BoxHeadConfig, DetectConfig
 from maskrcnn.ops import boxes as box_ops
 from maskrcnn.ops import nms
 from maskrcnn.ops import rows as row_ops
 from maskrcnn.structures import PaddedDetections, Proposals
 
-MIN_SIDE = 1e-2  # pixels; torchvision drops thinner boxes
-
 
 class Detect:
     """No weights, so no layer: a function with its numbers."""
 
-    def __init__(self, config: DetectConfig, delta_weights: tuple[float, ...]):
+    def __init__(self, config: DetectConfig, box_head: BoxHeadConfig):
         self.config = config
-        self.delta_weights = delta_weights
+        self.box_head = box_head
 
-    def __call__(self, proposals: Proposals, logits, deltas, sizes) -> PaddedDetections:
+    def __call__(self, proposals: Proposals, logits, deltas, windows) -> PaddedDetections:
         """Scores every class of every proposal, moves the boxes, removes doubles. Masks come later and are None.
 
         Args:
             proposals: (B, N).
             logits: (B, N, K + 1), background first.
             deltas: (B, N, K, 4).
-            sizes: (B, 2) height, width of the picture in the frame.
+            windows: (B, 4) xyxy, where the picture lies in the frame.
         """
         batch, _, num_logits = ops.shape(logits)
         num_classes = num_logits - 1
         scores = ops.softmax(logits, axis=-1)[:, :, 1:]  # (B, N, K)
-        good = ops.logical_and(scores > self.config.score, ops.expand_dims(proposals.valid, -1))
+        good = scores > self.config.score
+        if self.config.classes == "best":
+            best = ops.cast(ops.argmax(logits, axis=-1), "int32")  # (B, N), 0 is background
+            good = ops.logical_and(good, ops.equal(ops.expand_dims(best - 1, -1), ops.arange(num_classes, dtype="int32")))
+        good = ops.logical_and(good, ops.expand_dims(proposals.valid, -1))
         scores = ops.reshape(ops.where(good, scores, -float("inf")), (batch, -1))  # (B, N K)
         count = scores.shape[1]
         rows = min(self.config.candidates, count) if isinstance(count, int) else self.config.candidates
@@ -40,9 +42,11 @@ class Detect:
         labels = pairs % num_classes
         reference = row_ops.gather(proposals.boxes, pairs // num_classes)
         deltas = row_ops.gather(ops.reshape(deltas, (batch, -1, 4)), pairs)
-        boxes = box_ops.clip(box_ops.decode(deltas, reference, self.delta_weights), sizes)
+        boxes = box_ops.decode(deltas, reference, self.box_head.delta_weights, max_scale=self.box_head.max_scale)
+        boxes = box_ops.clip(boxes, windows)
         x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
-        valid = ops.logical_and(valid, ops.logical_and(x2 - x1 >= MIN_SIDE, y2 - y1 >= MIN_SIDE))
+        large = ops.logical_and(x2 - x1 >= self.config.min_side, y2 - y1 >= self.config.min_side)
+        valid = ops.logical_and(valid, large)
         keep = nms.nms(boxes, valid, self.config.nms_iou, labels if self.config.nms == "per_class" else None)
         scores, indices, valid = row_ops.top(ops.where(keep, scores, -float("inf")), self.config.max_detections)
         return PaddedDetections(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from keras import layers, ops
 
 from maskrcnn.config import FpnConfig
+from maskrcnn.model.norm import make_norms
 
 LEVELS = (2, 3, 4, 5, 6)
 STRIDES = tuple(2**level for level in LEVELS)  # pixels of the frame a feature pixel
@@ -15,23 +16,32 @@ class FPN(layers.Layer):
 
     def __init__(self, config: FpnConfig, **kwargs):
         super().__init__(**kwargs)
-        self.lateral = [layers.Conv2D(config.channels, 1, name=f"lateral{level}") for level in LEVELS[:4]]
-        self.output_convs = [layers.Conv2D(config.channels, 3, padding="same", name=f"output{level}") for level in LEVELS[:4]]
+        levels, use_bias = LEVELS[:4], config.norm == "none"
+        self.lateral = [layers.Conv2D(config.channels, 1, use_bias=use_bias, name=f"lateral{level}") for level in levels]
+        self.lateral_norms = make_norms(config.norm, config.epsilon, [f"lateral{level}_norm" for level in levels])
+        self.output_convs = [
+            layers.Conv2D(config.channels, 3, padding="same", use_bias=use_bias, name=f"output{level}") for level in levels
+        ]
+        self.output_norms = make_norms(config.norm, config.epsilon, [f"output{level}_norm" for level in levels])
         self.channels = config.channels
 
     def build(self, input_shape):
         for lateral, output, shape in zip(self.lateral, self.output_convs, input_shape, strict=True):
             lateral.build(shape)
             output.build((None, None, None, self.channels))
+        for norm in (*self.lateral_norms, *self.output_norms):
+            norm.build((None, None, None, self.channels))
 
-    def call(self, features):
+    def call(self, features, training=None):
         """[C2, C3, C4, C5], (B, H/2^l, W/2^l, ·) each → [P2, P3, P4, P5, P6], (B, H/2^l, W/2^l, channels) each."""
-        merged = None
-        pyramid = []
-        for feature, lateral, output in reversed(list(zip(features, self.lateral, self.output_convs, strict=True))):
-            feature = lateral(feature)
-            merged = feature if merged is None else feature + _double(merged)
-            pyramid.insert(0, output(merged))
+        features = [lateral(feature) for feature, lateral in zip(features, self.lateral, strict=True)]
+        if self.lateral_norms:
+            features = [norm(feature, training=training) for feature, norm in zip(features, self.lateral_norms, strict=True)]
+        for finer in (2, 1, 0):
+            features[finer] = features[finer] + _double(features[finer + 1])
+        pyramid = [output(feature) for feature, output in zip(features, self.output_convs, strict=True)]
+        if self.output_norms:
+            pyramid = [norm(feature, training=training) for feature, norm in zip(pyramid, self.output_norms, strict=True)]
         return [*pyramid, pyramid[-1][:, ::2, ::2]]
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 from keras import layers, ops
 
 from maskrcnn.config import MaskHeadConfig, RoiAlignConfig
+from maskrcnn.model.norm import make_norms, normed_relu
 from maskrcnn.model.roi_pooler import RoiPooler
 from maskrcnn.ops import losses as loss_ops
 from maskrcnn.ops import rows as row_ops
@@ -21,12 +24,10 @@ class MaskHead(layers.Layer):
         self.pool = RoiPooler(roi_align_config, config.pool_size)
         self.num_classes = num_classes
         self.channels = channels
-        self.convs = [
-            layers.Conv2D(
-                config.channels, 3, padding="same", activation="relu", kernel_initializer="he_normal", name=f"conv{i + 1}"
-            )
-            for i in range(config.num_convs)
-        ]
+        names = [f"conv{i + 1}" for i in range(config.num_convs)]
+        conv = {"padding": "same", "use_bias": config.norm == "none", "kernel_initializer": "he_normal"}
+        self.convs = [layers.Conv2D(config.channels, 3, **conv, name=name) for name in names]
+        self.norms = make_norms(config.norm, config.epsilon, [f"{name}_norm" for name in names])
         num_doublings = (config.mask_size // config.pool_size).bit_length() - 1
         self.deconvs = [
             layers.Conv2DTranspose(
@@ -40,11 +41,13 @@ class MaskHead(layers.Layer):
         for layer in (*self.convs, *self.deconvs):
             layer.build((None, None, None, width))
             width = self.config.channels
+        for norm in self.norms:
+            norm.build((None, None, None, width))
         # The last 1×1 convolution, one row a class, so that only the class asked for need be computed.
         self.class_kernel = self.add_weight(name="class_kernel", shape=(self.num_classes, width), initializer="glorot_uniform")
         self.class_bias = self.add_weight(name="class_bias", shape=(self.num_classes,), initializer="zeros")
 
-    def call(self, features, boxes, labels):
+    def call(self, features, boxes, labels, training=None):
         """Mask logits of one class for each box.
 
         Args:
@@ -57,8 +60,10 @@ class MaskHead(layers.Layer):
         """
         x = self.pool(features, boxes)  # (B N, P, P, C)
         batch, num_rows = ops.shape(boxes)[:2]
-        for layer in (*self.convs, *self.deconvs):
-            x = layer(x)  # (B N, M, M, C) at last
+        for conv, norm in zip_longest(self.convs, self.norms):
+            x = normed_relu(conv(x), norm, training)
+        for deconv in self.deconvs:
+            x = deconv(x)  # (B N, M, M, C) at last
         labels = ops.reshape(labels, (-1,))
         kernel = ops.take(ops.convert_to_tensor(self.class_kernel), labels, axis=0)  # (B N, C)
         bias = ops.take(ops.convert_to_tensor(self.class_bias), labels, axis=0)  # (B N,)
@@ -72,7 +77,7 @@ class MaskHead(layers.Layer):
         """The detections with masks of their classes, (B, N, M, M) probabilities. Mask R-CNN, section 3.1, inference."""
         return detections._replace(masks=ops.sigmoid(self(features, detections.boxes, detections.labels)))
 
-    def loss_of(self, features, targets: RoiTargets, truth, num_rows: int, mask_loss):
+    def loss_of(self, features, targets: RoiTargets, truth, num_rows: int, mask_loss, *, training: bool):
         """L_mask: the mean over the positive RoIs of the loss of their true class's mask. Mask R-CNN, section 3.
 
         Args:
@@ -86,6 +91,6 @@ class MaskHead(layers.Layer):
         target = mask_targets(
             row_ops.gather(truth["masks"], matched), row_ops.gather(truth["boxes"], matched), rois, self.config.mask_size
         )
-        logits = self(features, rois, ops.maximum(targets.classes[:, :num_rows] - 1, 0))
+        logits = self(features, rois, ops.maximum(targets.classes[:, :num_rows] - 1, 0), training=training)
         per_roi = mask_loss(ops.stop_gradient(target), logits)
         return loss_ops.weighted_mean(per_roi, targets.positive[:, :num_rows])

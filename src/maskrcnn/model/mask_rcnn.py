@@ -46,7 +46,7 @@ class Network(keras.Model):
         self.roi_sampler = RoiSampler(config.roi_sampler, config.box_head.delta_weights)
         heads = {"num_classes": config.num_classes, "channels": config.fpn.channels}
         self.box_head = BoxHead(config.box_head, config.roi_align, name="box_head", **heads)
-        self.detect_boxes = Detect(config.detect, config.box_head.delta_weights)
+        self.detect_boxes = Detect(config.detect, config.box_head)
         self.mask_head = MaskHead(config.mask_head, config.roi_align, name="mask_head", **heads)
         self.seed = keras.random.SeedGenerator(seed)
         self.loss_trackers = [keras.metrics.Mean(name=name) for name in LOSSES]
@@ -84,10 +84,11 @@ class Network(keras.Model):
         Returns:
             `PaddedDetections`, boxes in pixels of the frame.
         """
+        windows, visible = self.windows(images, sizes)
         features = self.fpn(self.backbone(self.normalise(images, sizes)))  # [P2 … P6]
-        proposals = self.rpn.propose(self.rpn(features), sizes, training=False)  # Proposals, 1000 rows
+        proposals = self.rpn.propose(self.rpn(features), visible, training=False)  # Proposals, 1000 rows
         logits, deltas = self.box_head(features, proposals.boxes)  # (B, 1000, K+1), (B, 1000, K, 4)
-        detections = self.detect_boxes(proposals, logits, deltas, sizes)  # PaddedDetections, 100 rows
+        detections = self.detect_boxes(proposals, logits, deltas, windows)  # PaddedDetections, 100 rows
         return self.mask_head.add_masks(features, detections)  # … with masks (B, 100, 28, 28)
 
     def losses_of(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
@@ -101,14 +102,18 @@ class Network(keras.Model):
             Five named losses, scalars.
         """
         seeds = (self.seed, self.seed) if training else (VALIDATION_SEED, VALIDATION_SEED + 1)
+        _, visible = self.windows(batch["images"], batch["sizes"])
+        if self.config.anchors.ends == "last_pixel":
+            batch = {**batch, "boxes": batch["boxes"] - ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0])}
         images = self.normalise(batch["images"], batch["sizes"])
-        features = self.fpn(self.backbone(images, training=training))  # [P2 … P6]
+        features = self.fpn(self.backbone(images, training=training), training=training)  # [P2 … P6]
         rpn = self.rpn(features)
         anchor_targets = self.rpn.sample(rpn, batch, seeds[0])
-        proposals = self.rpn.propose(rpn, batch["sizes"], training=True)
+        proposals = self.rpn.propose(rpn, visible, training=True)
         targets = self.roi_sampler.sample(proposals, batch, seeds[1])  # RoiTargets, 512 rows
         logits, deltas = self.box_head(features, targets.rois, training=training)  # (B, 512, K+1), (B, 512, K, 4)
-        mask_loss = self.mask_head.loss_of(features, targets, batch, self.roi_sampler.num_positive, self._per_roi_mask_loss)
+        num_positive = self.roi_sampler.num_positive
+        mask_loss = self.mask_head.loss_of(features, targets, batch, num_positive, self._per_roi_mask_loss, training=training)
         return {
             **self.rpn.losses_of(rpn, anchor_targets),
             **self.box_head.losses_of(logits, deltas, targets),
@@ -116,10 +121,10 @@ class Network(keras.Model):
         }
 
     def normalise(self, images, sizes):
-        """Colours as the backbone was trained on them; the padding is 0 *after* it (Detectron, torchvision).
+        """Colours as the backbone was trained on them; the padding is 0 after that, or before it (`image.padding`).
 
         Args:
-            images: (B, H, W, 3) RGB 0 to 255, uint8 or float.
+            images: (B, H, W, 3) RGB 0 to 255, uint8 or float, the padding 0.
             sizes: (B, 2) height, width of the part of the frame that is picture.
 
         Returns:
@@ -130,11 +135,42 @@ class Network(keras.Model):
         pixels = (ops.cast(images, "float32") - mean) / std
         if image.channel_order == "bgr":
             pixels = ops.flip(pixels, axis=-1)
-        height, width = ops.shape(images)[1:3]
-        inside_y = ops.arange(height, dtype="int32") < ops.cast(sizes[:, :1], "int32")  # (B, H)
-        inside_x = ops.arange(width, dtype="int32") < ops.cast(sizes[:, 1:], "int32")  # (B, W)
-        inside = ops.logical_and(ops.expand_dims(inside_y, 2), ops.expand_dims(inside_x, 1))
+        if image.padding == "black":
+            return pixels
+        inside = []
+        for axis in (0, 1):
+            first = ops.expand_dims(self._first_pixel(images, sizes)[axis], -1)  # (B, 1)
+            pixel = ops.arange(ops.shape(images)[1 + axis], dtype="int32")
+            after = first + ops.cast(sizes[:, axis : axis + 1], "int32")
+            inside.append(ops.logical_and(pixel >= first, pixel < after))  # (B, H), then (B, W)
+        inside = ops.logical_and(ops.expand_dims(inside[0], 2), ops.expand_dims(inside[1], 1))
         return ops.where(ops.expand_dims(inside, -1), pixels, 0.0)
+
+    def windows(self, images, sizes):
+        """Where boxes may lie: (B, 4) xyxy of the picture in its frame, and of what the RPN takes for picture.
+
+        The second is the whole frame where the padding is as black as a picture may be (matterport).
+        """
+        top, left = self._first_pixel(images, sizes)  # (B,)
+        height, width = ops.unstack(ops.cast(sizes, "int32"), 2, axis=1)
+        windows = ops.cast(ops.stack([left, top, left + width, top + height], axis=1), "float32")
+        if self.config.anchors.ends == "last_pixel":
+            windows = windows - ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0])
+        if self.config.image.padding == "mean":
+            return windows, windows
+        last = 1.0 if self.config.anchors.ends == "last_pixel" else 0.0
+        frame_height, frame_width = ops.unstack(ops.cast(_whole_frame(images), "float32") - last, 2, axis=1)
+        zeros = ops.zeros_like(frame_height)
+        return windows, ops.stack([zeros, zeros, frame_width, frame_height], axis=1)
+
+    def _first_pixel(self, images, sizes):
+        """Row and column of the frame where the picture begins, each (B,) int32."""
+        sizes = ops.cast(sizes, "int32")
+        if self.config.image.place == "corner":
+            zeros = ops.zeros_like(sizes[:, 0])
+            return zeros, zeros
+        height, width = ops.shape(images)[1:3]
+        return (height - sizes[:, 0]) // 2, (width - sizes[:, 1]) // 2
 
     # ── what Keras asks for ──
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import initializers, layers, ops
 
 from maskrcnn.config import AnchorConfig, RpnConfig
@@ -32,48 +33,67 @@ class RPN(layers.Layer):
     def __init__(self, config: RpnConfig, anchors: AnchorConfig, channels: int, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.config = config
+        self.anchors = anchors
         self.channels = channels
-        self.cells = [anchor_ops.cell_anchors(sizes, anchors.ratios) for sizes in anchors.sizes]
+        self.cells = [anchor_ops.cell_anchors(sizes, anchors.ratios, rounded=anchors.rounded) for sizes in anchors.sizes]
+        if anchors.ends == "last_pixel":
+            self.cells = [cell - np.array([0, 0, 1, 1], np.float32) for cell in self.cells]
         small = initializers.RandomNormal(stddev=0.01)  # Faster R-CNN, section 3.1.3
         num_anchors = anchors.num_per_place
-        self.conv = layers.Conv2D(channels, 3, padding="same", activation="relu", kernel_initializer=small, name="conv")
+        self.width = config.channels or channels
+        self.convs = [
+            layers.Conv2D(self.width, 3, padding="same", activation="relu", kernel_initializer=small, name=name)
+            for name in ("conv", *(f"conv{i + 2}" for i in range(config.num_convs - 1)))
+        ]
         self.objectness = layers.Conv2D(num_anchors, 1, kernel_initializer=small, name="objectness")
         self.deltas = layers.Conv2D(4 * num_anchors, 1, kernel_initializer=small, name="deltas")
 
     def build(self, input_shape):
-        shape = (None, None, None, self.channels)
-        for layer in (self.conv, self.objectness, self.deltas):
-            layer.build(shape)
+        width = self.channels
+        for conv in self.convs:
+            conv.build((None, None, None, width))
+            width = self.width
+        for layer in (self.objectness, self.deltas):
+            layer.build((None, None, None, width))
 
     def call(self, features) -> RpnOutput:
         """[P2 … P6] → logits and deltas of every anchor; the same head looks at every level."""
+        frame = [side * STRIDES[0] for side in ops.shape(features[0])[1:3]]  # frames are multiples of every stride up to P5's
         output = RpnOutput([], [], [])
         for feature, cell, stride in zip(features, self.cells, STRIDES, strict=True):
             batch, height, width = ops.shape(feature)[:3]
-            hidden = self.conv(feature)
-            output.anchors.append(anchor_ops.level_anchors(cell, stride, height, width))
+            strides = (stride, stride) if self.anchors.strides == "level" else (frame[0] // height, frame[1] // width)
+            hidden = feature
+            for conv in self.convs:
+                hidden = conv(hidden)
+            output.anchors.append(anchor_ops.level_anchors(cell, strides, height, width))
             output.logits.append(ops.cast(ops.reshape(self.objectness(hidden), (batch, -1)), "float32"))
             output.deltas.append(ops.cast(ops.reshape(self.deltas(hidden), (batch, -1, 4)), "float32"))
         return output
 
-    def propose(self, output: RpnOutput, sizes, *, training: bool) -> Proposals:
+    def propose(self, output: RpnOutput, windows, *, training: bool) -> Proposals:
         """The best boxes of each level, cut off at the picture's edge, without near-doubles. FPN, section 4.1.
 
         Args:
             output: of `call`.
-            sizes: (B, 2) height, width of the picture in the frame.
+            windows: (B, 4) xyxy, where the picture lies in the frame.
             training: more boxes a level enter NMS, so that the heads see more kinds of box.
         """
         top_k, num_proposals = (
             (self.config.train_top_k, self.config.train_proposals) if training else (self.config.top_k, self.config.proposals)
         )
+        if self.config.rank == "all_levels":
+            anchors, logits, deltas = output
+            output = RpnOutput(
+                [ops.concatenate(anchors, axis=0)], [ops.concatenate(logits, axis=1)], [ops.concatenate(deltas, axis=1)]
+            )
         all_boxes, all_logits = [], []
         for anchors, logits, deltas in zip(*output, strict=True):
             count = anchors.shape[0]
             rows = min(top_k, count) if isinstance(count, int) else top_k  # small levels hold fewer
             logits, indices, valid = row_ops.top(ops.stop_gradient(logits), rows)  # (B, R)
             deltas = row_ops.gather(ops.stop_gradient(deltas), indices)  # (B, R, 4)
-            boxes = box_ops.clip(box_ops.decode(deltas, ops.take(anchors, indices, axis=0)), sizes)
+            boxes = box_ops.clip(self.decode(deltas, ops.take(anchors, indices, axis=0)), windows)
             x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
             large = ops.logical_and(x2 - x1 >= self.config.min_size, y2 - y1 >= self.config.min_size)
             keep = nms.nms(boxes, ops.logical_and(valid, large), self.config.nms_iou)
@@ -83,6 +103,10 @@ class RPN(layers.Layer):
         boxes = row_ops.gather(ops.concatenate(all_boxes, axis=1), indices)
         boxes = ops.where(ops.expand_dims(valid, -1), boxes, 0.0)
         return Proposals(boxes, ops.sigmoid(logits), valid)
+
+    def decode(self, deltas, anchors):
+        """Anchors moved by deltas, both (B, R, 4), → (B, R, 4)."""
+        return box_ops.decode(deltas, anchors, self.config.delta_weights, max_scale=self.config.max_scale)
 
     def sample(self, output: RpnOutput, truth: dict[str, Any], seed) -> AnchorTargets:
         """The anchors that the loss looks at. Faster R-CNN, sections 3.1.2 and 3.1.3."""
@@ -104,7 +128,7 @@ class RPN(layers.Layer):
             positive_fraction=self.config.positive_fraction,
         )
         objects = row_ops.gather(truth["boxes"], row_ops.gather(match.object, indices))  # (B, S, 4)
-        deltas = box_ops.encode(objects, ops.take(anchors, indices, axis=0))
+        deltas = box_ops.encode(objects, ops.take(anchors, indices, axis=0), self.config.delta_weights)
         return AnchorTargets(indices, positive, valid, ops.where(ops.expand_dims(positive, -1), deltas, 0.0))
 
     def losses_of(self, output: RpnOutput, targets: AnchorTargets) -> dict[str, Any]:

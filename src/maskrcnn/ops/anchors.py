@@ -8,12 +8,13 @@ import numpy as np
 from keras import ops
 
 
-def cell_anchors(sizes: Sequence[float], ratios: Sequence[float]) -> np.ndarray:
+def cell_anchors(sizes: Sequence[float], ratios: Sequence[float], *, rounded: bool = False) -> np.ndarray:
     """The anchors of one place, centred on 0, 0. Faster R-CNN, section 3.1.1.
 
     Args:
         sizes: square roots of the anchors' areas, pixels of the frame.
         ratios: height / width.
+        rounded: every number to the nearest whole one, as torchvision does.
 
     Returns:
         (len(sizes) * len(ratios), 4) float32 xyxy, size by size.
@@ -23,23 +24,27 @@ def cell_anchors(sizes: Sequence[float], ratios: Sequence[float]) -> np.ndarray:
         for ratio in ratios:
             half_width, half_height = 0.5 * size / np.sqrt(ratio), 0.5 * size * np.sqrt(ratio)
             anchors.append([-half_width, -half_height, half_width, half_height])
-    return np.array(anchors, np.float32)
+    cell = np.array(anchors, np.float32)
+    return np.round(cell) if rounded else cell
 
 
-def level_anchors(cell: np.ndarray, stride: int, height, width):
+def level_anchors(cell: np.ndarray, strides: tuple, height, width):
     """The anchors of one level, in the order in which a convolution's output is flattened: y, x, anchor.
 
     Args:
         cell: (A, 4) of `cell_anchors`.
-        stride: pixels of the frame between neighbouring places. Place (0, 0) is centred on pixel 0, 0 (Detectron, torchvision).
+        strides: pixels of the frame between neighbouring places along y and along x. Place (0, 0) is centred on pixel 0, 0
+            (Detectron, torchvision).
         height: places of the level along y.
         width: places along x.
 
     Returns:
         (height * width * A, 4) float32 xyxy, pixels of the frame.
     """
-    y = ops.cast(ops.arange(height), "float32") * stride
-    x = ops.cast(ops.arange(width), "float32") * stride
+    y, x = (
+        ops.cast(ops.arange(count), "float32") * ops.cast(stride, "float32")
+        for count, stride in zip((height, width), strides, strict=True)
+    )
     y, x = ops.meshgrid(y, x, indexing="ij")
     places = ops.stack([x, y, x, y], axis=-1)  # (H, W, 4)
     anchors = ops.expand_dims(places, 2) + ops.convert_to_tensor(cell)  # (H, W, A, 4)

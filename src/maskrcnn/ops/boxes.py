@@ -6,8 +6,7 @@ import math
 
 from keras import ops
 
-# Detectron: a delta of the logarithm of width or height never enlarges a box by more than 1000 / 16, so exp cannot overflow.
-MAX_LOG_SCALE = math.log(1000.0 / 16.0)
+MAX_SCALE = 1000.0 / 16.0  # Detectron
 
 
 def area(boxes):
@@ -70,41 +69,43 @@ def encode(boxes, reference, weights=(1.0, 1.0, 1.0, 1.0)):
     )
 
 
-def decode(deltas, reference, weights=(1.0, 1.0, 1.0, 1.0)):
+def decode(deltas, reference, weights=(1.0, 1.0, 1.0, 1.0), *, max_scale: float = MAX_SCALE):
     """`reference` boxes moved by deltas. R-CNN, appendix C, eqs. 1 to 4, with the logarithms clamped.
 
     Args:
         deltas: (…, 4) dx, dy, dw, dh, times `weights`.
         reference: (…, 4) xyxy.
+        max_scale: the most by which a side grows, so that exp cannot overflow.
 
     Returns:
         (…, 4) xyxy.
     """
+    limit = math.log(max_scale)
     x1, y1, x2, y2 = ops.unstack(reference, 4, axis=-1)
     rwidth, rheight = x2 - x1, y2 - y1
     dx, dy, dw, dh = ops.unstack(deltas, 4, axis=-1)
     wx, wy, ww, wh = weights
     x = x1 + 0.5 * rwidth + dx / wx * rwidth
     y = y1 + 0.5 * rheight + dy / wy * rheight
-    half_width = 0.5 * rwidth * ops.exp(ops.minimum(dw / ww, MAX_LOG_SCALE))
-    half_height = 0.5 * rheight * ops.exp(ops.minimum(dh / wh, MAX_LOG_SCALE))
+    half_width = 0.5 * rwidth * ops.exp(ops.minimum(dw / ww, limit))
+    half_height = 0.5 * rheight * ops.exp(ops.minimum(dh / wh, limit))
     return ops.stack([x - half_width, y - half_height, x + half_width, y + half_height], axis=-1)
 
 
-def clip(boxes, sizes):
+def clip(boxes, windows):
     """Boxes cut off at the edge of their picture.
 
     Args:
         boxes: (B, N, 4) xyxy.
-        sizes: (B, 2) height, width.
+        windows: (B, 4) xyxy, where the picture lies.
 
     Returns:
         (B, N, 4) xyxy.
     """
-    height, width = (ops.expand_dims(side, -1) for side in ops.unstack(ops.cast(sizes, boxes.dtype), 2, axis=-1))
+    left, top, right, bottom = (ops.expand_dims(side, -1) for side in ops.unstack(ops.cast(windows, boxes.dtype), 4, axis=-1))
     x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
-    bound = lambda value, limit: ops.minimum(ops.maximum(value, 0.0), limit)  # noqa: E731
-    return ops.stack([bound(x1, width), bound(y1, height), bound(x2, width), bound(y2, height)], axis=-1)
+    bound = lambda value, low, high: ops.minimum(ops.maximum(value, low), high)  # noqa: E731
+    return ops.stack([bound(x1, left, right), bound(y1, top, bottom), bound(x2, left, right), bound(y2, top, bottom)], axis=-1)
 
 
 def _centre_and_size(boxes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from keras import ops
 
@@ -10,45 +11,79 @@ from maskrcnn.ops import boxes as box_ops
 from maskrcnn.ops import native
 
 
-def assign_levels(boxes, *, canonical_size: float, canonical_level: int, min_level: int, max_level: int):
+class Samples(NamedTuple):
+    """Where each box is sampled along one axis: P bins of S samples."""
+
+    places: Any  # (B, N, P, S) feature pixels; along P evenly spaced
+    weights: Any  # (B, N, S), what each sample counts in the mean of its bin
+
+
+def assign_levels(
+    boxes,
+    *,
+    canonical_size: float,
+    canonical_level: int,
+    min_level: int,
+    max_level: int,
+    level_epsilon: float = 1e-6,
+    level_shift: float = 0.0,
+):
     """The level each box is pooled from. FPN paper, eq. 1.
 
     Args:
         boxes: (…, 4) xyxy, pixels of the frame.
+        level_epsilon: added to side / canonical_size, so that a box of just that side is not rounded down to the finer level.
+        level_shift: added to the level itself before rounding down; 0.5 rounds to the nearest.
 
     Returns:
         (…,) int32 in min_level … max_level.
     """
     size = ops.sqrt(ops.maximum(box_ops.area(boxes), 1e-12))  # (B, N), pixels of the frame
-    level = ops.floor(canonical_level + ops.log2(size / canonical_size + 1e-6))  # 1e-6: torchvision, so that 224 is P4
+    level = ops.floor(canonical_level + ops.log2(size / canonical_size + level_epsilon) + level_shift)
     return ops.cast(ops.clip(level, min_level, max_level), "int32")
 
 
-def sample_places(boxes, strides, *, pool_size: int, sampling_ratio: int, aligned: bool):
-    """Where RoIAlign samples each box, in feature pixels.
+def align_samples(start, stop, *, pool_size: int, sampling_ratio: int, max_samples: int, aligned: bool) -> Samples:
+    """RoIAlign's samples along one axis. Mask R-CNN, section 3.
 
     Args:
-        boxes: (…, 4) xyxy, pixels of the frame.
-        strides: (…,) pixels of the frame a feature pixel.
-        pool_size: bins along each side.
-        sampling_ratio: samples a bin along each side.
+        start, stop: (B, N) ends of the boxes, feature pixels.
+        pool_size: bins.
+        sampling_ratio: samples a bin; 0 takes as many as a bin has feature pixels, rounded up, at most `max_samples`.
         aligned: True puts a feature pixel's centre at half a pixel (detectron2's ROIAlignV2); False puts it at whole
             numbers and makes a box at least one feature pixel wide (the paper's release, torchvision's models).
-
-    Returns:
-        x and y, each (…, pool_size * sampling_ratio).
     """
-    offset = 0.5 if aligned else 0.0
-    x1, y1, x2, y2 = (side / strides - offset for side in ops.unstack(boxes, 4, axis=-1))
-    width, height = x2 - x1, y2 - y1
-    if not aligned:
-        width, height = ops.maximum(width, 1.0), ops.maximum(height, 1.0)
-    num_samples = pool_size * sampling_ratio
-    steps = (ops.arange(num_samples, dtype="float32") + 0.5) / num_samples
-    return (
-        ops.expand_dims(x1, -1) + steps * ops.expand_dims(width, -1),
-        ops.expand_dims(y1, -1) + steps * ops.expand_dims(height, -1),
-    )
+    if aligned:
+        start, stop = start - 0.5, stop - 0.5
+    size = stop - start if aligned else ops.maximum(stop - start, 1.0)
+    most = sampling_ratio or max_samples
+    sample = ops.arange(most, dtype="float32")
+    if sampling_ratio:
+        count = ops.full_like(size, float(sampling_ratio))
+    else:
+        count = ops.clip(ops.ceil(size / pool_size), 1.0, float(max_samples))
+    count = ops.expand_dims(count, -1)  # (B, N, 1)
+    inside_bin = ops.expand_dims((sample + 0.5) / count, 2)  # (B, N, 1, S)
+    bins = ops.expand_dims(ops.arange(pool_size, dtype="float32"), 1)  # (P, 1)
+    places = _spread(start) + (bins + inside_bin) * _spread(size / pool_size)
+    return Samples(places, ops.where(sample < count, 1.0 / count, 0.0))
+
+
+def corner_samples(start, stop, *, pool_size: int) -> Samples:
+    """One sample a bin, the first and the last on the ends of the box: `tf.image.crop_and_resize`, as matterport pools.
+
+    Args:
+        start, stop: (B, N) ends of the boxes, feature pixels whose centres lie at whole numbers.
+        pool_size: bins, more than one.
+    """
+    bins = ops.expand_dims(ops.arange(pool_size, dtype="float32") / (pool_size - 1), 1)  # (P, 1)
+    places = _spread(start) + bins * _spread(stop - start)
+    return Samples(places, ops.ones_like(ops.expand_dims(start, -1)))
+
+
+def _spread(values):
+    """(B, N) → (B, N, 1, 1)."""
+    return ops.expand_dims(ops.expand_dims(values, -1), -1)
 
 
 def roi_align(
@@ -57,10 +92,14 @@ def roi_align(
     *,
     strides: Sequence[int],
     pool_size: int,
+    mode: str = "roi_align",
     sampling_ratio: int = 2,
+    max_samples: int = 4,
     aligned: bool = True,
     canonical_size: float = 224.0,
     canonical_level: int = 4,
+    level_epsilon: float = 1e-6,
+    level_shift: float = 0.0,
     min_level: int = 2,
     use_native: bool = True,
 ):
@@ -70,8 +109,10 @@ def roi_align(
         features: one (B, H_l, W_l, C) a level, finest first.
         boxes: (B, N, 4) xyxy, pixels of the frame.
         strides: pixels of the frame a feature pixel, one a level.
-        pool_size, sampling_ratio, aligned: see `sample_places`.
-        canonical_size, canonical_level: a box of this side is pooled from this level; FPN paper, eq. 1.
+        mode: "roi_align", see `align_samples`; "crop_and_resize", see `corner_samples`, for boxes that name their last pixel:
+            0 is the first feature pixel of a level and the frame's last pixel is its last.
+        pool_size, sampling_ratio, max_samples, aligned: see `align_samples`.
+        canonical_size, canonical_level, level_epsilon, level_shift: see `assign_levels`.
         min_level: number of the first level, 2 for P2.
         use_native: let the backend's own kernel do it where there is one (`ops.native`). XLA cannot compile TensorFlow's.
 
@@ -79,34 +120,78 @@ def roi_align(
         (B, N, pool_size, pool_size, C), each bin the mean of its samples.
     """
     boxes = ops.stop_gradient(boxes)  # RoIs are data here, as in every peer
+    shapes = [ops.shape(feature)[1:3] for feature in features]
+    to_features = _scales(shapes, strides, mode)  # (L, 2) y, x
+    sized = boxes
+    if mode == "crop_and_resize":  # the frame's side counts in full, though a box names its last pixel
+        frame = [ops.cast(side * strides[0], "float32") for side in shapes[0]]
+        stretch = ops.stack([side / (side - 1.0) for side in frame])  # y, x
+        sized = boxes * ops.stack([stretch[1], stretch[0], stretch[1], stretch[0]])
     levels = assign_levels(
-        boxes,
+        sized,
         canonical_size=canonical_size,
         canonical_level=canonical_level,
+        level_epsilon=level_epsilon,
+        level_shift=level_shift,
         min_level=min_level,
         max_level=min_level + len(features) - 1,
     )
     levels = levels - min_level  # (B, N) in 0 … L-1
-    box_strides = ops.take(ops.convert_to_tensor([float(stride) for stride in strides]), levels, axis=0)
-    x, y = sample_places(boxes, box_strides, pool_size=pool_size, sampling_ratio=sampling_ratio, aligned=aligned)
+    scale_y, scale_x = ops.unstack(ops.take(to_features, levels, axis=0), 2, axis=-1)
+    x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
+    ends = (y1 * scale_y, y2 * scale_y), (x1 * scale_x, x2 * scale_x)
+    if mode == "crop_and_resize":
+        y, x = (corner_samples(*axis, pool_size=pool_size) for axis in ends)
+    else:
+        options = {"sampling_ratio": sampling_ratio, "max_samples": max_samples, "aligned": aligned}
+        y, x = (align_samples(*axis, pool_size=pool_size, **options) for axis in ends)
     if use_native and native.sample_levels is not None:
-        samples = native.sample_levels(features, levels, x, y)  # (B, N, P*S, P*S, C)
-        return _mean_of_bins(samples, pool_size, sampling_ratio)
-    return _gather_bins(features, levels, x, y, pool_size, sampling_ratio)
+        return _native_bins(features, levels, y, x, evenly=mode == "crop_and_resize" or sampling_ratio > 0)
+    return _gather_bins(features, levels, y, x)
 
 
-def _mean_of_bins(samples, pool_size: int, sampling_ratio: int):
-    batch, num_rows = ops.shape(samples)[:2]
-    channels = samples.shape[-1]
-    side = pool_size * sampling_ratio
-    flat = ops.reshape(samples, (-1, side, side, channels))
-    pooled = ops.average_pool(flat, sampling_ratio, data_format="channels_last") if sampling_ratio > 1 else flat
-    return ops.reshape(pooled, (batch, num_rows, pool_size, pool_size, channels))
+def _scales(shapes, strides, mode: str):
+    """(L, 2) by which y and x of the frame are multiplied to become y and x of each level."""
+    if mode == "roi_align":
+        return ops.convert_to_tensor([[1.0 / stride, 1.0 / stride] for stride in strides])
+    frame = [ops.cast(side * strides[0], "float32") for side in shapes[0]]
+    return ops.stack(
+        [
+            ops.stack([(ops.cast(side, "float32") - 1.0) / (whole - 1.0) for side, whole in zip(shape, frame)])
+            for shape in shapes
+        ]
+    )
 
 
-def _gather_bins(features, levels, x, y, pool_size: int, sampling_ratio: int):
+def _native_bins(features, levels, y: Samples, x: Samples, *, evenly: bool):
+    """Through the backend's kernel, which samples evenly spaced grids.
+
+    Args:
+        evenly: bins have one number of samples, so that all samples of a box are one grid; otherwise the first samples of
+            all bins are one, the second another, and so on.
+    """
+    batch, num_rows, pool_size, num_samples = ops.shape(y.places)
+    channels = features[0].shape[-1]
+    if evenly:
+        whole = [ops.reshape(axis.places, (batch, num_rows, pool_size * num_samples)) for axis in (x, y)]
+        samples = native.sample_levels(features, levels, *whole)  # (B, N, P S, P S, C)
+        if num_samples == 1:
+            return samples
+        samples = ops.reshape(samples, (-1, pool_size * num_samples, pool_size * num_samples, channels))
+        samples = ops.average_pool(samples, num_samples, data_format="channels_last")
+        return ops.reshape(samples, (batch, num_rows, pool_size, pool_size, channels))
+    total = 0.0
+    for row in range(num_samples):
+        for column in range(num_samples):
+            weight = _spread(y.weights[..., row] * x.weights[..., column])[..., None]  # (B, N, 1, 1, 1)
+            samples = native.sample_levels(features, levels, x.places[..., column], y.places[..., row])
+            total = total + samples * ops.cast(weight, samples.dtype)
+    return total
+
+
+def _gather_bins(features, levels, y: Samples, x: Samples):
     """Sums the four neighbours of every sample, one gather at a time: a tensor of bins is held, never one of all samples."""
-    batch, num_rows = ops.shape(levels)
+    batch, num_samples = ops.shape(levels)[0], y.places.shape[-1]
     channels = features[0].shape[-1]
     shapes = [ops.shape(feature)[1:3] for feature in features]
     flat = ops.concatenate([ops.reshape(feature, (batch, -1, channels)) for feature in features], axis=1)
@@ -121,42 +206,42 @@ def _gather_bins(features, levels, x, y, pool_size: int, sampling_ratio: int):
         start = start + height * width
     first = _take(starts, levels) + ops.expand_dims(ops.arange(batch, dtype="int32") * num_places, -1)
 
-    grid = (batch, num_rows, pool_size, sampling_ratio)
-    y_sides = [ops.reshape(part, grid) for part in _neighbours(y, heights)]
-    x_sides = [ops.reshape(part, grid) for part in _neighbours(x, widths)]
-    row_width, first = ops.reshape(widths, (batch, num_rows, 1, 1)), ops.reshape(first, (batch, num_rows, 1, 1))
+    y_sides, x_sides = _neighbours(y, heights), _neighbours(x, widths)
+    row_width, first = _spread(widths), _spread(first)
     total = 0.0
-    for sample_y in range(sampling_ratio):
+    for sample_y in range(num_samples):
         for y_place, y_weight in (y_sides[:2], y_sides[2:]):
             rows = first + ops.expand_dims(y_place[..., sample_y], -1) * row_width  # (B, N, P, 1)
-            for sample_x in range(sampling_ratio):
+            for sample_x in range(num_samples):
                 for x_place, x_weight in (x_sides[:2], x_sides[2:]):
                     places = rows + ops.expand_dims(x_place[..., sample_x], -2)  # (B, N, P, P)
                     weight = ops.expand_dims(y_weight[..., sample_y], -1) * ops.expand_dims(x_weight[..., sample_x], -2)
                     taken = ops.take(flat, places, axis=0)  # (B, N, P, P, C)
                     total = total + taken * ops.cast(ops.expand_dims(weight, -1), taken.dtype)
-    return total / (sampling_ratio * sampling_ratio)
+    return total
 
 
 def _take(values, levels):
     return ops.take(ops.stack([ops.cast(value, "int32") for value in values]), levels, axis=0)
 
 
-def _neighbours(places, limits):
+def _neighbours(samples: Samples, limits):
     """The two pixels around each sample along one axis and their weights, with the kernels' rule at the edge.
 
     Samples more than a pixel outside count nothing; others are moved onto the edge (Caffe2's `roi_align`, copied by all).
 
     Args:
-        places: (B, N, S) feature pixels.
+        samples: along the axis.
         limits: (B, N) int32 pixels along the axis.
 
     Returns:
-        low (B, N, S) int32, its weight, high int32, its weight.
+        low (B, N, P, S) int32, its weight, high int32, its weight.
     """
-    last = ops.expand_dims(limits, -1) - 1
+    places = samples.places
+    last = _spread(limits) - 1
     limit = ops.cast(last, places.dtype)
     inside = ops.cast(ops.logical_and(places >= -1.0, places <= limit + 1.0), places.dtype)
+    inside = inside * ops.expand_dims(samples.weights, 2)
     places = ops.minimum(ops.maximum(places, 0.0), limit)
     floor = ops.floor(places)
     fraction = places - floor
