@@ -18,6 +18,7 @@ from maskrcnn import backend as _backend
 if TYPE_CHECKING:
     from maskrcnn.api import MaskRCNN, load_model
     from maskrcnn.config import ModelConfig
+    from maskrcnn.convert import convert
     from maskrcnn.data import Dataset, load_dataset
     from maskrcnn.evaluate import evaluate
     from maskrcnn.structures import Detections, Sample
@@ -30,6 +31,7 @@ __all__ = [
     "load_model",
     "train",
     "evaluate",
+    "convert",
     "CocoEvaluation",
     "load_dataset",
     "Dataset",
@@ -44,6 +46,7 @@ _HOMES = {
     "load_model": "maskrcnn.api",
     "train": "maskrcnn.train",
     "evaluate": "maskrcnn.evaluate",
+    "convert": "maskrcnn.convert",
     "CocoEvaluation": "maskrcnn.train",
     "load_dataset": "maskrcnn.data",
     "Dataset": "maskrcnn.data",
@@ -51,7 +54,7 @@ _HOMES = {
     "Detections": "maskrcnn.structures",
     "ModelConfig": "maskrcnn.config",
 }
-_NEED_KERAS = {"MaskRCNN", "load_model", "train", "evaluate", "CocoEvaluation"}
+_NEED_KERAS = {"MaskRCNN", "load_model", "train", "evaluate", "convert", "CocoEvaluation"}
 
 
 class _Package(ModuleType):

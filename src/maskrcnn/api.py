@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,11 @@ from maskrcnn.data import Dataset, load_dataset
 from maskrcnn.data.loader import Loader, make_loader, num_batches
 from maskrcnn.model.mask_rcnn import Network
 from maskrcnn.structures import Detections
-from maskrcnn.weights import backbones
+from maskrcnn.weights import backbones, published
+from maskrcnn.weights import checkpoint as checkpoints
 from maskrcnn.weights import models as model_files
+from maskrcnn.weights.checkpoint import Checkpoint
+from maskrcnn.weights.sources import read_checkpoint
 
 
 @keras.saving.register_keras_serializable(package="maskrcnn", name="MaskRCNN")
@@ -49,8 +52,10 @@ class MaskRCNN(Network):
             num_classes: number of classes, background not counted; a data set names them when `fit` first sees it.
             class_names: their names, instead of a number.
             weights: `"auto"` starts from an ImageNet backbone out of Keras's cache or a download, and if neither can be had
-                warns and starts from random weights; `"imagenet"` insists; a file holds a backbone or a whole maskrcnn model;
-                None is random. With random weights batch norm is live and nothing frozen, unless `changes` says otherwise.
+                warns and starts from random weights; `"imagenet"` insists; a file, or a published name, holds a backbone (of
+                Keras, torchvision or timm) or a whole maskrcnn model of this preset; None is random. With random weights batch
+                norm is live and nothing frozen, unless `changes` says otherwise. A whole model of another project, or of
+                another architecture, is `from_checkpoint`'s.
             seed: of random weights and of the sampling in training; seeds Python, NumPy and the backend too. None draws one.
             **changes: fields of `ModelConfig`, `section__field=value`, such as `detect__max_detections=400`.
 
@@ -60,8 +65,12 @@ class MaskRCNN(Network):
             ConnectionError: `"imagenet"` that cannot be had.
         """
         config = configs.preset(preset, _categories(num_classes, class_names))
-        if weights is not None and Path(weights).suffix == ".keras" and model_files.is_model(weights):
-            return cls._from_model_file(weights, configs.replace(config, **changes), seed)
+        if weights not in (None, "auto", "imagenet"):
+            weights = published.resolve(weights)
+            if weights.suffix == ".keras" and model_files.is_model(weights):
+                return cls._from_model_file(weights, configs.replace(config, **changes), seed)
+            if weights.suffix not in backbones.SUFFIXES:
+                return cls._from_backbone(read_checkpoint(weights), config, weights, seed, changes)
         try:
             arrays = None if weights is None else _backbone_arrays(weights, configs.replace(config, **changes))
         except ConnectionError as error:
@@ -74,6 +83,90 @@ class MaskRCNN(Network):
         model = cls._seeded(configs.replace(config, **changes), seed)
         if arrays is not None:
             backbones.put(arrays, model.backbone)
+        return model
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        file: str | Path,
+        *,
+        source: str = "auto",
+        class_names: Sequence[str | Category] | None = None,
+        new_classes: Sequence[str | Category] | None = None,
+        matterport_config: Any = None,
+        seed: int | None = None,
+        log: Callable[[str], None] = print,
+        **changes: Any,
+    ) -> MaskRCNN:
+        """A whole model from a file that torchvision, detectron2, MMDetection, matterport/Mask_RCNN or this package wrote.
+
+        It answers as the original does: the project's conventions become the model's configuration.
+
+        Args:
+            file: `.pth`, `.pkl`, `.safetensors`, `.h5`, `.keras`, or a name of `maskrcnn.weights.published.PUBLISHED`, which is
+                downloaded on first use.
+            source: `"torchvision"`, `"detectron2"`, `"mmdet"`, `"matterport"`, or `"auto"`: told by the tensors' names.
+            class_names: what the file's classes are called, background not counted, where the file or COCO does not say it.
+            new_classes: the classes to learn now. Where they differ from the file's, the layers that know the classes start
+                anew, and `log` is told.
+            matterport_config: the numbers a matterport file was trained with: their `Config`, or a dict in their names.
+            seed: of layers that start anew, and of the sampling in training.
+            log: told line by line what was found, assumed, loaded, left out and made anew.
+            **changes: fields of `ModelConfig`, `section__field=value`, over the file's conventions.
+
+        Raises:
+            FileNotFoundError, ConnectionError: no such file, or it cannot be downloaded.
+            ValueError: a file that is damaged, of no known project, or does not fit; one line that names the tensor.
+        """
+        path = published.resolve(file)
+        if model_files.is_model(path):
+            return cls._from_own_file(path, new_classes or class_names, seed, log, changes)
+        checkpoint = read_checkpoint(path, source=source, class_names=class_names, matterport_config=matterport_config)
+        if checkpoint.categories is None:
+            raise ValueError(
+                f"{path} holds a backbone of {checkpoint.source} alone; start from it with from_preset(weights=FILE)."
+            )
+        config = configs.replace(checkpoint.config, origin=_origin(file, checkpoint), **changes)
+        remake = new_classes is not None and _names(new_classes) != config.class_names
+        if new_classes is not None:
+            config = configs.replace(config, categories=_categories(None, new_classes))
+        model = cls._seeded(config, seed)
+        report = checkpoints.put(checkpoint, model, remake_classes=remake)
+        _tell(log, path, checkpoint, report)
+        return model
+
+    @classmethod
+    def _from_own_file(
+        cls,
+        path: Path,
+        classes: Sequence[str | Category] | None,
+        seed: int | None,
+        log: Callable[[str], None],
+        changes: dict[str, Any],
+    ) -> MaskRCNN:
+        source = load_model(path)
+        config = configs.replace(source.config, **changes)
+        if classes is not None:
+            config = configs.replace(config, categories=_categories(None, classes))
+        model = cls._seeded(config, seed)
+        remade = model_files.transfer(source, model, remake_classes=config.class_names != source.config.class_names)
+        log(f"{path}: a maskrcnn model of {source.config.num_classes} classes.")
+        if remade:
+            log(f"The classes differ, so these layers start anew: {', '.join(remade)}.")
+        return model
+
+    @classmethod
+    def _from_backbone(
+        cls, checkpoint: Checkpoint, config: ModelConfig, path: Path, seed: int | None, changes: dict[str, Any]
+    ) -> MaskRCNN:
+        """A model whose backbone is in a file of another project, with that project's conventions."""
+        if checkpoint.categories is not None:
+            raise ValueError(f"{path} holds a whole model of {checkpoint.source}; open it with MaskRCNN.from_checkpoint(FILE).")
+        wanted, found = config.backbone.name, checkpoint.changes.get("backbone__name", config.backbone.name)
+        if found != wanted:
+            raise ValueError(f"{path} holds a {found}; the preset's backbone is {wanted}.")
+        model = cls._seeded(configs.replace(config, **(checkpoint.changes | changes)), seed)
+        checkpoints.put(checkpoint, model)
         return model
 
     @classmethod
@@ -206,6 +299,30 @@ def _backbone_arrays(weights: str | Path, config: ModelConfig) -> backbones.Name
     if weights in ("auto", "imagenet"):
         return backbones.imagenet(config.backbone.name)
     return backbones.read(weights, config.backbone)
+
+
+def _names(classes: Sequence[str | Category]) -> list[str]:
+    return [each.name if isinstance(each, Category) else each for each in classes]
+
+
+def _origin(file: str | Path, checkpoint: Checkpoint) -> str:
+    """What a model file says of where its weights came from."""
+    if str(file) in published.PUBLISHED:
+        return published.PUBLISHED[str(file)].origin
+    return f"{checkpoint.source}, {Path(file).name}"
+
+
+def _tell(log: Callable[[str], None], path: Path, checkpoint: Checkpoint, report: checkpoints.Report) -> None:
+    """Every tensor's fate: what was loaded as a count, what was not by name."""
+    assert checkpoint.categories is not None
+    log(f"{path}: {checkpoint.source}, {len(checkpoint.categories)} classes.")
+    for sentence in checkpoint.assumed:
+        log(f"Assumed: {sentence}")
+    log(f"{report.summary()}.")
+    if report.remade:
+        log(f"The classes differ, so these start anew: {', '.join(report.remade)}.")
+    if report.unused:
+        log(f"Not used of the file: {', '.join(report.unused)}.")
 
 
 def _as_dataset(data: Any) -> Dataset | None:

@@ -23,7 +23,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from typer.core import TyperGroup
 
 import maskrcnn
@@ -120,8 +120,13 @@ def train(
         typer.Option("--model", metavar="PRESET", help="mobilenet_v2_fpn (default, small), resnet50_fpn or resnet101_fpn."),
     ] = None,
     init: Annotated[
-        Path | None,
-        typer.Option("--init", metavar="FILE", exists=True, help="Weights to start from: a .keras file or a backbone's .npz."),
+        str | None,
+        typer.Option(
+            "--init",
+            metavar="FILE|NAME",
+            help="Weights to start from: a backbone; a whole model of this package, torchvision, detectron2, MMDetection or "
+            "matterport; or a published name, such as torchvision-v2 (maskrcnn convert --help lists them).",
+        ),
     ] = None,
     epochs: Annotated[
         int | None, typer.Option("--epochs", metavar="N", min=1, help="Times to go through the training data.")
@@ -177,7 +182,7 @@ def train(
     }
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}  # `train` holds the defaults
     _load_keras()
-    given |= dict(_setting(change) for change in changes or [])
+    given |= _settings(changes)
     maskrcnn.train(data, val, out, strict=strict, log=_tell, verbose=_verbose(), **given)
     _tell(f"The run is in {out}. Next: maskrcnn predict --model {out} PICTURES --out DIR")
 
@@ -243,6 +248,65 @@ def predict(
         raise typer.Exit(1)
 
 
+@app.command(
+    epilog="Published names, downloaded on first use: torchvision-v1, torchvision-v2, detectron2-r50-3x, matterport-coco and "
+    "others; `maskrcnn convert list` shows them all."
+)
+def convert(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE|NAME|list", help="A file of weights, a published name, or the word list.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="The model to write: .keras, or .pth.")] = None,
+    to: Annotated[
+        Literal["maskrcnn", "torchvision"], typer.Option("--to", metavar="maskrcnn|torchvision", help="Default: maskrcnn.")
+    ] = "maskrcnn",
+    source: Annotated[
+        Literal["auto", "torchvision", "detectron2", "mmdet", "matterport"],
+        typer.Option("--from", metavar="auto|torchvision|detectron2|mmdet|matterport", help="Default: auto."),
+    ] = "auto",
+    classes: Annotated[
+        Path | None,
+        typer.Option("--classes", metavar="FILE", exists=True, dir_okay=False, help="Class names, one a line, in their order."),
+    ] = None,
+    num_classes: Annotated[
+        int | None, typer.Option("--num-classes", metavar="N", min=1, help="How many the file must know, without background.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="A number of the model (detect.score=0.3), or of a matterport Config (IMAGE_MAX_DIM=512). Repeat for more.",
+        ),
+    ] = None,
+) -> None:
+    """Turn weights of torchvision, detectron2, MMDetection or matterport into a model of this package, or back.
+
+    maskrcnn convert mask_rcnn_coco.h5 --out coco.keras
+
+    maskrcnn convert coco.keras --to torchvision --out coco.pth
+    """
+    if file == "list":
+        _print_published()
+        return
+    if out is None:
+        raise typer.BadParameter("say where to write with --out FILE")
+    names = None if classes is None else [line.strip() for line in classes.read_text("utf-8").splitlines() if line.strip()]
+    _load_keras()
+    options = {"to": to, "source": source, "class_names": names, "num_classes": num_classes}
+    maskrcnn.convert(file, out, log=_tell, **options, **_settings(changes))  # type: ignore[arg-type]
+
+
+def _print_published() -> None:
+    from maskrcnn.weights.published import PUBLISHED
+
+    table = Table(Column("name", no_wrap=True, overflow="fold"), "what", "box AP", "mask AP", "licence of the weights")
+    for name, published in PUBLISHED.items():
+        scores = ("" if score is None else str(score) for score in (published.box_ap, published.mask_ap))
+        table.add_row(name, published.about, *scores, published.licence)
+    console.print(table)
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the pictures, the run and the report.")] = Path(
@@ -284,6 +348,14 @@ def info(
     table.add_row("CPU cores", str(_num_cores()))
     table.add_row("memory", _memory())
     console.print(table)
+
+
+def _settings(changes: Iterable[str] | None) -> dict[str, Any]:
+    """What `--set` said: fields of `ModelConfig`, and, gathered under one name, numbers in matterport's capitals."""
+    given = dict(_setting(change) for change in changes or [])
+    numbers = {name: value for name, value in given.items() if name.isupper()}
+    fields = {name: value for name, value in given.items() if not name.isupper()}
+    return fields | ({"matterport_config": numbers} if numbers else {})
 
 
 def _setting(change: str) -> tuple[str, Any]:
@@ -333,6 +405,8 @@ def _print_model(model: MaskRCNN) -> None:
     console.print(table)
     image = config.image
     _tell(f"Parameters: {model.count_params():,}")
+    if config.origin:
+        _tell(f"Weights: {config.origin}")
     _tell(f"Classes ({config.num_classes}): {', '.join(config.class_names)}")
     _tell(
         f"Preprocessing: shorter side {image.short_side} pixels, longer at most {image.long_side}; "

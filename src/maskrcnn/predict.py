@@ -10,7 +10,7 @@ import numpy as np
 
 from maskrcnn.config import ModelConfig
 from maskrcnn.data.images import find_pictures, read_image
-from maskrcnn.data.resize import choose_frame, fit_to_frame, pad_to_frame
+from maskrcnn.data.resize import choose_frame, fit_to_frame, offset_in_frame, pad_to_frame
 from maskrcnn.results.files import PredictionWriter
 from maskrcnn.structures import Detections, PaddedDetections
 
@@ -91,20 +91,21 @@ def _detect_batch(
 ) -> Iterator[Detections]:
     config: ModelConfig = model.config
     fitted = [fit_to_frame(picture, config.image)[0] for picture, _ in pictures]
-    frame = choose_frame([image.shape[:2] for image in fitted], config.image.frames())
-    images = np.zeros((batch_size, *frame, 3), np.uint8)  # the last batch is filled up: one shape, one compilation
+    frame = choose_frame([image.shape[:2] for image in fitted], config.image)
+    images = np.zeros((batch_size, *frame, 3), fitted[0].dtype)  # the last batch is filled up: one shape, one compilation
     sizes = np.ones((batch_size, 2), np.int32)
     for row, image in enumerate(fitted):
-        images[row], sizes[row] = pad_to_frame(image, frame), image.shape[:2]
+        images[row], sizes[row] = pad_to_frame(image, frame, config.image.place), image.shape[:2]
     answer = PaddedDetections(*model.predict_on_batch({"images": images, "sizes": sizes}))
     for row, (picture, path) in enumerate(pictures):
-        yield original(answer, row, sizes[row], picture.shape[:2], config, score=score, path=path)
+        yield original(answer, row, sizes[row], frame, picture.shape[:2], config, score=score, path=path)
 
 
 def original(
     answer: PaddedDetections,
     row: int,
     size: Any,
+    frame: tuple[int, int],
     original_size: tuple[int, int],
     config: ModelConfig,
     *,
@@ -117,24 +118,40 @@ def original(
         answer: NumPy arrays.
         row: which picture of the batch.
         size: (height, width) of the picture in the frame.
+        frame: (height, width) of the frame.
         original_size: (height, width) of the picture itself.
-        config: of the model, for the names of the classes.
+        config: of the model: the names of the classes, where the picture lies in its frame, what a box's end means.
         score: least score; None keeps all.
     """
+    boxes = _original_boxes(answer.boxes[row], size, frame, original_size, config)
     keep = answer.valid[row]
     if score is not None:
         keep = keep & (answer.scores[row] >= score)
-    (height, width), (original_height, original_width) = size, original_size
-    scale = np.array([original_width / width, original_height / height] * 2, np.float32)
+    if config.anchors.ends == "last_pixel":
+        keep = keep & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # matterport drops what rounding left without area
     return Detections(
-        boxes=np.asarray(answer.boxes[row][keep] * scale, np.float32),
+        boxes=np.asarray(boxes[keep], np.float32),
         scores=np.asarray(answer.scores[row][keep], np.float32),
         labels=np.asarray(answer.labels[row][keep], np.int32),
         small_masks=np.asarray(answer.masks[row][keep], np.float32),
-        size=(int(original_height), int(original_width)),
+        size=(int(original_size[0]), int(original_size[1])),
         class_names=config.class_names,
         path=path,
+        paste=config.mask_head.paste,
     )
+
+
+def _original_boxes(
+    boxes: np.ndarray, size: Any, frame: tuple[int, int], original_size: tuple[int, int], config: ModelConfig
+) -> np.ndarray:
+    """(N, 4) boxes in pixels of the frame to pixels of the original, x2 and y2 at the edge of the last pixel."""
+    old, new, offset = (
+        np.tile(np.array(pair[::-1], np.float64), 2)  # x, y, x, y
+        for pair in (size, original_size, offset_in_frame(size, frame, config.image.place))
+    )
+    if config.anchors.ends == "last_pixel":  # whole pixels, half to even: matterport's `unmold_detections`
+        return np.round((boxes - offset) * (new - 1) / np.maximum(old - 1, 1) + [0, 0, 1, 1])
+    return (boxes - offset.astype(np.float32)) * (new / old).astype(np.float32)
 
 
 def _each(images: Any) -> Iterable[Any]:

@@ -58,7 +58,7 @@ class Batch(NamedTuple):
     A dict with `images` and `sizes` alone asks for detections; with the truth beside them, for losses.
     """
 
-    images: Any  # (B, H, W, 3) uint8 or float32, RGB 0 to 255, padded at the bottom and right
+    images: Any  # (B, H, W, 3) uint8 or float32, RGB 0 to 255, zeros around by `ImageConfig.place`
     sizes: Any  # (B, 2) int32 height, width of the part of the frame that is picture
     boxes: Any  # (B, N, 4) float32 xyxy, pixels of the frame
     labels: Any  # (B, N) int32 in 0 … K-1
@@ -118,6 +118,7 @@ class Detections:
         size: (height, width) of the original picture.
         class_names: name of each label.
         path: the picture's file, where it came from one.
+        paste: how masks are stretched over their boxes, see `MaskHeadConfig.paste`.
     """
 
     boxes: np.ndarray
@@ -127,6 +128,7 @@ class Detections:
     size: tuple[int, int]
     class_names: list[str] = field(default_factory=list)
     path: str | None = None
+    paste: mask_geometry.Paste = "exact"
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -149,7 +151,7 @@ class Detections:
         height, width = self.size
         pasted = np.zeros((len(self), height, width), bool)
         for canvas, small, box in zip(pasted, self.small_masks, self.boxes):
-            mask_geometry.paste(small, box, out=canvas)
+            mask_geometry.paste(small, box, out=canvas, how=self.paste)
         return pasted
 
     def rle(self) -> list[dict[str, Any]]:
@@ -166,4 +168,6 @@ class Detections:
 
     @cached_property
     def _rles(self) -> list[dict[str, Any]]:
-        return [mask_geometry.paste_rle(small, box, self.size) for small, box in zip(self.small_masks, self.boxes)]
+        return [
+            mask_geometry.paste_rle(small, box, self.size, how=self.paste) for small, box in zip(self.small_masks, self.boxes)
+        ]

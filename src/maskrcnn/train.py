@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,16 @@ from tensorboardX import SummaryWriter
 
 from maskrcnn import config as configs
 from maskrcnn.api import MaskRCNN
+from maskrcnn.config import Category
 from maskrcnn.data import Dataset, load_dataset
 from maskrcnn.data.loader import num_batches
 from maskrcnn.evaluate import evaluate
 from maskrcnn.results.files import write_json
+from maskrcnn.weights import published
+from maskrcnn.weights.models import is_model, save
+from maskrcnn.weights.sources import holds_whole_model
+
+PRESET = "mobilenet_v2_fpn"
 
 LEARNING_RATES = {
     "adam": 2e-4,  # at any batch size
@@ -32,7 +37,7 @@ def train(
     val: str | Path | Dataset | None,
     out: str | Path,
     *,
-    model: str = "mobilenet_v2_fpn",
+    model: str | None = None,
     init: str | Path | None = "auto",
     images: str | Path | None = None,
     val_images: str | Path | None = None,
@@ -43,6 +48,7 @@ def train(
     learning_rate: float | None = None,
     seed: int = 0,
     workers: int = 0,
+    matterport_config: Any = None,
     strict: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     log: Callable[[str], None] = print,
@@ -59,8 +65,9 @@ def train(
         data: training data: a COCO JSON, a label-map folder, or a `Dataset`.
         val: validation data, or None.
         out: folder of the run.
-        model: preset.
-        init: first weights, see `MaskRCNN.from_preset`.
+        model: preset; where None, that of a whole model in `init`, else `"mobilenet_v2_fpn"`.
+        init: first weights: a backbone, see `MaskRCNN.from_preset`; or a whole model, see `MaskRCNN.from_checkpoint`, which
+            brings its own architecture and conventions. Where its classes differ from the data's, their layers start anew.
         images, val_images: folders of the pictures, where they lie neither beside the JSON nor in `images/`.
         epochs: rounds through the data.
         batch_size: pictures a step.
@@ -69,6 +76,7 @@ def train(
         learning_rate: peak rate; chosen by optimizer and batch size where None.
         seed: of weights, order, flips and samples.
         workers: processes that read pictures; 0 reads in threads.
+        matterport_config: for `init` from matterport, the numbers it was trained with.
         strict: refuse data with faults, also those that could be repaired.
         callbacks: more Keras callbacks; they see `val_mask_ap` and `val_box_ap` besides the losses.
         log: told what happens, line by line.
@@ -89,7 +97,8 @@ def train(
         raise ValueError(f"{train_data.name} holds no picture to train on.")
     if image_size is not None:
         changes = {"image__short_side": image_size, "image__long_side": round(image_size * 5 / 3), **changes}
-    network = MaskRCNN.from_preset(model, class_names=train_data.categories, weights=init, seed=seed, **changes)
+    start = {"seed": seed, "matterport_config": matterport_config, "log": log, "changes": changes}
+    network = _start(model, init, train_data.categories, **start)
     steps = num_batches(train_data, batch_size)
     network.compile(optimizer=make_optimizer(optimizer, learning_rate, batch_size=batch_size, num_steps=steps * epochs))
 
@@ -184,12 +193,12 @@ class SaveModels(keras.callbacks.Callback):
         self.best = -1.0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        save_model(self.model, self.folder / "last.keras")
+        save(self.model, self.folder / "last.keras")
         score = (logs or {}).get("val_mask_ap", 0.0)
         if self.evaluation is not None and score <= self.best:
             return
         self.best = score
-        save_model(self.model, self.folder / "best.keras")
+        save(self.model, self.folder / "best.keras")
         scores = self.evaluation.scores if self.evaluation else {}
         write_json(self.folder / "metrics.json", {"epoch": epoch + 1, **scores})
 
@@ -217,11 +226,24 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self.writer.close()
 
 
-def save_model(model: keras.Model, path: Path) -> None:
-    """Saves under another name, then renames: a reader finds the old file or the new one, never half of one."""
-    unfinished = path.with_name(f".{path.stem}.unfinished.keras")
-    model.save(unfinished)
-    os.replace(unfinished, path)
+def _start(
+    preset: str | None,
+    init: str | Path | None,
+    categories: Sequence[Category],
+    *,
+    seed: int,
+    matterport_config: Any,
+    log: Callable[[str], None],
+    changes: dict[str, Any],
+) -> MaskRCNN:
+    """A new model of a preset; or of a file that holds a whole model, which then says what the model is like."""
+    path = None if init in (None, "auto", "imagenet") else published.resolve(str(init))
+    if path is None or not holds_whole_model(path) or (preset is not None and is_model(path)):
+        return MaskRCNN.from_preset(preset or PRESET, class_names=categories, weights=init, seed=seed, **changes)
+    if preset is not None:
+        raise ValueError(f"{path} holds a whole model, so it decides the architecture; leave out --model {preset}.")
+    options = {"matterport_config": matterport_config, "seed": seed, "log": log}
+    return MaskRCNN.from_checkpoint(str(init), new_classes=categories, **options, **changes)
 
 
 def _dataset(data: str | Path | Dataset, images: str | Path | None, strict: bool, log: Callable[[str], None]) -> Dataset:

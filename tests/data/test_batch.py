@@ -46,6 +46,25 @@ def test_boxes_lie_on_the_resized_picture():
     np.testing.assert_array_equal(batch.boxes[0, 0], [0, 0, batch.sizes[0, 1], batch.sizes[0, 0]])
 
 
+def test_boxes_of_a_centred_picture_move_with_it():
+    config = replace(CONFIG, image__frame="square", image__place="centre")
+    (sample,) = samples([(40, 60)], [6])
+    corner, centre = make_batch([sample], CONFIG), make_batch([sample], config)
+    assert centre.images.shape == (1, 128, 128, 3)
+    (height, width), top, left = centre.sizes[0], 32, 16  # 64×96 in 128×128
+    np.testing.assert_allclose(centre.boxes[0, :6], corner.boxes[0, :6] + [left, top, left, top], rtol=1e-6)
+    np.testing.assert_array_equal(centre.images[0, top : top + height, left : left + width], corner.images[0, :64, :96])
+    assert not centre.boxes[~centre.valid].any()
+
+
+def test_torchvisions_pictures_stay_floats_in_a_tight_frame():
+    config = replace(CONFIG, image__resize="torchvision", image__frame="tight")
+    batch = make_batch(samples([(40, 50), (30, 40)], [1, 0]), config)
+    assert batch.images.shape == (2, 64, 96, 3) and batch.images.dtype == np.float32
+    assert batch.images.max() > 1 and (batch.images % 1).any()  # 0 to 255, not rounded
+    np.testing.assert_array_equal(batch.sizes, [[64, 80], [64, 85]])
+
+
 def test_masks_are_cropped_to_their_boxes_and_paste_back():
     (sample,) = samples([(40, 60)], [6])
     batch = make_batch([sample], CONFIG)

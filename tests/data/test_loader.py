@@ -113,6 +113,19 @@ class Brightness(keras.Model):
 
 @pytest.mark.backend
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of PyTorch in Keras's `predict`
+@pytest.mark.parametrize("image", [{"resize": "torchvision", "frame": "tight"}, {"frame": "square", "place": "centre"}])
+def test_keras_sees_the_frames_of_each_source_unchanged(dataset, image):
+    config = replace(CONFIG, **{f"image__{name}": value for name, value in image.items()})
+    model = Brightness()
+    model.compile(keras.optimizers.SGD(1e-6))
+    batches = make_loader(dataset, config, batch_size=2)
+    means = np.concatenate([batch["images"].mean(axis=(1, 2, 3), dtype=np.float64) for batch in batches])
+    np.testing.assert_allclose(model.predict(batches, verbose=0), means, rtol=1e-5)  # torchvision's fractions too
+    assert np.isfinite(model.fit(batches, epochs=1, verbose=0).history["loss"]).all()
+
+
+@pytest.mark.backend
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of PyTorch in Keras's `predict`
 def test_keras_fits_evaluates_and_predicts_on_batches_of_many_shapes(dataset):
     model = Brightness()
     model.compile(keras.optimizers.SGD(1e-6))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ BOXES = [
     (7.6, 0.0, 7.9, 20.0),
 ]
 SIZE = (20, 24)
+GOLDEN = Path(__file__).parents[1] / "golden" / "torchvision_paste.npz"
 
 
 def random_mask(rng: np.random.Generator, size: tuple[int, int] = SIZE) -> np.ndarray:
@@ -67,13 +69,50 @@ def test_paste_of_a_box_without_area_or_outside_of_the_picture_writes_nothing(bo
     assert masks.rle_area(masks.paste_rle(np.ones((28, 28), np.float32), np.array(box, np.float32), SIZE)) == 0
 
 
+@pytest.mark.parametrize("how", ["exact", "torchvision"])
 @pytest.mark.parametrize("box", BOXES)
-def test_paste_rle_is_paste(box):
+def test_paste_rle_is_paste(box, how):
     small = np.random.default_rng(3).random((28, 28)).astype(np.float32)
     out = np.zeros(SIZE, bool)
-    masks.paste(small, np.array(box, np.float32), out=out)
-    rle = masks.paste_rle(small, np.array(box, np.float32), SIZE)
+    masks.paste(small, np.array(box, np.float32), out=out, how=how)
+    rle = masks.paste_rle(small, np.array(box, np.float32), SIZE, how=how)
     assert rle == masks.mask_to_rle(out)
+
+
+def test_paste_of_torchvisions_way_is_torchvisions():
+    golden = np.load(GOLDEN)
+    size = tuple(golden["size"])
+    expected = np.unpackbits(golden["pasted"], axis=-1, count=size[1]).astype(bool)
+    differs_from_exact = 0
+    for small, box, theirs in zip(golden["small"].astype(np.float32), golden["boxes"], expected, strict=True):
+        out, exact = np.zeros(size, bool), np.zeros(size, bool)
+        masks.paste(small, box, out=out, how="torchvision")
+        np.testing.assert_array_equal(out, theirs)
+        masks.paste(small, box, out=exact)
+        differs_from_exact += not np.array_equal(out, exact)
+    assert differs_from_exact > len(expected) / 2
+
+
+def test_paste_of_torchvisions_way_writes_whole_pixels_around_the_box():
+    out = np.zeros(SIZE, bool)
+    masks.paste(np.ones((14, 14), np.float32), np.array([4, 5, 18, 12]), out=out, how="torchvision")
+    expected = np.zeros(SIZE, bool)  # enlarged by 16 / 14: 3 … 19 and 4.5 … 12.5; cut: 17 pixels from 3, 9 from 4
+    expected[5:12, 4:19] = True  # the cells of zeros fade out in the first and last pixel
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_paste_onto_whole_pixels_is_scikit_images_resize_into_the_box():
+    """matterport's `unmold_mask`. No cell below 0.5 is left out: there scikit-image lifts the border to the least cell."""
+    transform = pytest.importorskip("skimage.transform", reason="scikit-image is not installed")
+    rng = np.random.default_rng(7)
+    for left, top, right, bottom in [(2, 3, 17, 14), (0, 0, 24, 20), (5, 5, 6, 6), (0, 19, 24, 20), (7, 1, 9, 20)]:
+        small = rng.random((28, 28)).astype(np.float32)
+        theirs = np.zeros(SIZE, bool)
+        resized = transform.resize(small, (bottom - top, right - left), order=1, mode="constant", anti_aliasing=False)
+        theirs[top:bottom, left:right] = resized >= 0.5
+        out = np.zeros(SIZE, bool)
+        masks.paste(small, np.array([left, top, right, bottom]), out=out)
+        np.testing.assert_array_equal(out, theirs)
 
 
 def test_paste_rle_of_a_hundred_objects_in_a_picture_of_16_megapixels_takes_less_than_a_second():

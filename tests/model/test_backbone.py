@@ -98,3 +98,33 @@ def test_frozen_norms_do_not_move_in_a_training_step():
         np.testing.assert_array_equal(one, other)
     trained = {weight.path for weight in network.backbone.trainable_weights}
     assert len(trained) == 2 * 5 and all("conv" in path for path in trained)
+
+
+def kernels_of(config: BackboneConfig) -> dict[str, tuple[int, ...]]:
+    return {weight.path: tuple(weight.shape) for weight in build_backbone(config).weights}
+
+
+@real_backbones
+def test_groups_and_biases_are_those_asked_for():
+    shapes = kernels_of(BackboneConfig(groups=32, width_per_group=8, conv_bias=False))
+    assert shapes["conv2_block1_2_conv/kernel"] == (3, 3, 8, 256)  # ResNeXt 32x8d: 256 channels, each from 8 of them
+    assert shapes["conv5_block3_2_conv/kernel"] == (3, 3, 64, 2048)
+    assert shapes["conv5_block3_3_conv/kernel"] == (1, 1, 2048, 2048)
+    assert not any(path.endswith("conv/bias") for path in shapes)
+    assert any(path.endswith("conv/bias") for path in kernels_of(BackboneConfig()))
+
+
+@real_backbones
+def test_the_stem_pools_as_the_source_pads():
+    """TensorFlow's "same" begins at the first pixel, zeros on all sides one before it."""
+    images = np.random.default_rng(0).normal(size=(1, 64, 64, 3)).astype(np.float32)
+    pooled = {}
+    for stem_pool in ("symmetric", "same"):
+        model = build_backbone(BackboneConfig(stem_pool=stem_pool))
+        stem = keras.Model(model.input, [model.get_layer(name).output for name in ("conv1_relu", "pool1_pool")])
+        before, pooled[stem_pool] = (keras.ops.convert_to_numpy(output)[0] for output in stem(images))
+        assert before.shape == (32, 32, 64)
+        first = {"symmetric": -1, "same": 0}[stem_pool]
+        for row, column in ((0, 0), (3, 7), (15, 15)):
+            window = [slice(max(first + 2 * place, 0), first + 2 * place + 3) for place in (row, column)]
+            np.testing.assert_allclose(pooled[stem_pool][row, column], before[*window].max(axis=(0, 1)))

@@ -11,7 +11,7 @@ from references import nms as nms_reference
 from references import samples
 from tensors import compute, windows_of
 
-from maskrcnn.config import BoxHeadConfig, BoxHeadConfig, DetectConfig
+from maskrcnn.config import BoxHeadConfig, DetectConfig
 from maskrcnn.model.detect import Detect
 from maskrcnn.structures import PaddedDetections, Proposals
 
@@ -138,3 +138,27 @@ def test_numbers_that_are_none_are_no_detections():
     proposals, logits, deltas = answers()
     for one, other in ((logits * np.nan, deltas), (logits, deltas * np.nan), (logits, deltas + np.inf)):
         assert not detect(DetectConfig(), proposals, one, other).valid.any()
+
+
+def test_the_best_class_alone_may_become_a_detection():
+    proposals, logits, deltas = answers(num_classes=4, count=30)
+    every = detect(DetectConfig(score=0.0, nms_iou=1.0, max_detections=200), proposals, logits, deltas)
+    best = detect(DetectConfig(score=0.0, nms_iou=1.0, max_detections=200, classes="best"), proposals, logits, deltas)
+    chosen = logits.argmax(-1)
+    for image in range(2):
+        expected = sum(chosen[image, row] > 0 and proposals.valid[image, row] for row in range(30))
+        assert 0 < best.valid[image].sum() <= expected < every.valid[image].sum()
+        labels = sorted(chosen[image][(chosen[image] > 0) & proposals.valid[image]] - 1)
+        kept = sorted(best.labels[image][best.valid[image]])
+        assert len(kept) == best.valid[image].sum()
+        assert all(kept.count(label) <= labels.count(label) for label in set(kept))
+
+
+def test_boxes_thinner_than_the_least_side_are_dropped():
+    proposals, logits, deltas = answers(num_classes=2, count=30)
+    options = {"score": 0.0, "nms_iou": 1.0, "max_detections": 200}
+    for least in (0.0, 8.0):
+        found = detect(DetectConfig(**options, min_side=least), proposals, logits, deltas)
+        sides = np.concatenate([found.boxes[..., 2] - found.boxes[..., 0], found.boxes[..., 3] - found.boxes[..., 1]], axis=1)
+        assert sides[np.tile(found.valid, 2)].min() >= least
+    assert sides[np.tile(found.valid, 2)].min() < 12

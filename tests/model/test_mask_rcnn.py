@@ -435,3 +435,58 @@ def test_xla_compiles_the_training_step():
         losses.append(train(network, batch, steps=2))
     for name in LOSSES:
         np.testing.assert_allclose(losses[1][name], losses[0][name], rtol=1e-3, atol=1e-6, err_msg=name)
+
+
+def test_a_centred_picture_has_its_window_in_the_middle_and_nothing_but_0_around_it():
+    network, batch = small_network(image__place="centre"), make_batch()
+    height, width = batch["images"].shape[1:3]
+    windows, visible = compute(network.windows, batch["images"], batch["sizes"])
+    for window, (rows, columns) in zip(windows, batch["sizes"]):
+        top, left = (height - rows) // 2, (width - columns) // 2
+        np.testing.assert_array_equal(window, [left, top, left + columns, top + rows])
+    np.testing.assert_array_equal(visible, windows)
+    answer = compute(network.normalise, batch["images"], batch["sizes"])
+    for picture, (left, top, right, bottom) in zip(answer, windows.astype(int)):
+        inside = np.zeros((height, width), bool)
+        inside[top:bottom, left:right] = True
+        assert not picture[~inside].any()
+        assert picture[inside].any(axis=-1).mean() > 0.9
+
+
+def test_black_padding_is_picture_to_the_network_and_last_pixels_end_one_earlier():
+    network, batch = small_network(image__padding="black", anchors__ends="last_pixel"), make_batch()
+    height, width = batch["images"].shape[1:3]
+    answer = compute(network.normalise, np.zeros_like(batch["images"]), batch["sizes"])
+    black = -np.array(network.config.image.mean) / np.array(network.config.image.std)
+    np.testing.assert_allclose(answer, np.broadcast_to(black, answer.shape), rtol=1e-5)
+    windows, visible = compute(network.windows, batch["images"], batch["sizes"])
+    np.testing.assert_array_equal(visible, [[0, 0, width - 1, height - 1]] * 2)
+    np.testing.assert_array_equal(windows[:, 2:], batch["sizes"][:, ::-1] - 1)
+
+
+MATTERPORT = {
+    "image__place": "centre",
+    "image__padding": "black",
+    "anchors__ends": "last_pixel",
+    "rpn__rank": "all_levels",
+    "rpn__delta_weights": (10.0, 10.0, 5.0, 5.0),
+    "roi_align__mode": "crop_and_resize",
+    "detect__classes": "best",
+}
+DETECTRON2 = {"roi_align__sampling_ratio": 0, "rpn__box_beta": 0.0, "box_head__box_beta": 0.0}
+
+
+@not_on_jax
+@pytest.mark.parametrize("changes", [MATTERPORT, DETECTRON2], ids=["matterport", "detectron2"])
+def test_other_projects_conventions_train_and_find(changes):
+    network, batch = small_network(**changes), make_batch()
+    network.compile(keras.optimizers.SGD(0.005, momentum=0.9))
+    losses = train(network, batch, steps=4)
+    assert all(np.isfinite(losses[name]).all() for name in (*LOSSES, "loss"))
+    assert losses["loss"][-1] < losses["loss"][0]
+    found = compute(network.infer, batch["images"], batch["sizes"])
+    assert np.isfinite(found.boxes).all()
+    windows = compute(network.windows, batch["images"], batch["sizes"])[0]
+    boxes = found.boxes[found.valid]
+    bounds = np.repeat(windows, found.valid.sum(axis=1), axis=0)
+    assert (boxes >= bounds[:, [0, 1, 0, 1]]).all() and (boxes <= bounds[:, [2, 3, 2, 3]]).all()

@@ -174,3 +174,41 @@ def test_an_empty_picture_gives_negatives_alone_whatever_its_padding_rows_hold()
     _, filled = sample(rpn, {**batch, "boxes": np.full_like(batch["boxes"], np.nan)})
     for one, other in zip(targets, filled):
         np.testing.assert_array_equal(one, other)
+
+
+def test_joint_ranking_takes_the_best_boxes_of_all_levels_together():
+    config = RpnConfig(top_k=60, proposals=25, rank="all_levels", delta_weights=(10.0, 10.0, 5.0, 5.0), max_scale=1e30)
+    output, sizes = answer_of(), np.array([[64, 96], [50, 70]], np.int32)
+    proposals = compute(make_rpn(config).propose, output, windows_of(sizes), training=False)
+    joined = RpnOutput([np.concatenate(output.anchors)], *([np.concatenate(levels, axis=1)] for levels in output[1:]))
+    joined = joined._replace(deltas=[joined.deltas[0] / np.array([10, 10, 5, 5], np.float32)])
+    for image in range(2):
+        expected = slow_proposals(joined, image, sizes[image], 60, 25)
+        assert proposals.valid[image].sum() == len(expected)
+        np.testing.assert_allclose(proposals.boxes[image][: len(expected)], [box for _, box in expected], atol=1e-3)
+
+
+@pytest.mark.parametrize("num_convs", [1, 2])
+def test_the_head_has_the_convolutions_and_the_width_asked_for(num_convs):
+    rpn = make_rpn(RpnConfig(num_convs=num_convs, channels=6))
+    shapes = {weight.path.split("/", 1)[1]: tuple(weight.shape) for weight in rpn.weights if weight.path.endswith("kernel")}
+    assert shapes["conv/kernel"] == (3, 3, CHANNELS, 6)
+    assert shapes.get("conv2/kernel") == ((3, 3, 6, 6) if num_convs == 2 else None)
+    assert (shapes["objectness/kernel"], shapes["deltas/kernel"]) == ((1, 1, 6, 3), (1, 1, 6, 12))
+    features = [np.ones((1, *places, CHANNELS), np.float32) for places in PLACES]
+    assert compute(rpn, features).logits[0].shape == (1, PLACES[0][0] * PLACES[0][1] * 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "first", "second"),
+    [
+        ({}, [-64, -64, 64, 64], [0, -64, 128, 64]),
+        ({"ends": "last_pixel"}, [-64, -64, 63, 63], [0, -64, 127, 63]),
+        ({"strides": "frame"}, [-64, -64, 64, 64], [-16, -64, 112, 64]),  # 96 // 2 = 48 pixels from place to place
+    ],
+)
+def test_anchors_of_p6_by_each_convention(changes, first, second):
+    rpn = RPN(FEW, AnchorConfig(sizes=SIZES, ratios=(1.0,), **changes), CHANNELS)
+    rpn.build(None)
+    anchors = compute(rpn, [np.ones((1, *places, CHANNELS), np.float32) for places in PLACES]).anchors[4]
+    np.testing.assert_array_equal(anchors[:2], [first, second])

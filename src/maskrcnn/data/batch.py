@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from maskrcnn.config import ModelConfig
-from maskrcnn.data.resize import choose_frame, fit_to_frame, pad_to_frame
+from maskrcnn.data.resize import choose_frame, fit_to_frame, offset_in_frame, pad_to_frame
 from maskrcnn.geometry.masks import crop_mask
 from maskrcnn.structures import Batch, Sample
 
@@ -22,7 +22,7 @@ def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
         model_config: gives the sides, the frames and the side of a true mask.
 
     Returns:
-        NumPy arrays, images uint8: four times less to move than floats.
+        NumPy arrays; images uint8, four times less to move than floats, unless the way of resizing gives floats.
 
     Raises:
         ValueError: for a picture that has changed its size since its annotations were read.
@@ -35,11 +35,11 @@ def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
                 f"{sample.path} had height, width {sample.size} when it was checked; now {sample.image.shape[:2]}."
             )
         pictures.append(fit_to_frame(sample.image, model_config.image)[0])
-    frame = choose_frame([picture.shape[:2] for picture in pictures], model_config.image.frames())
+    frame, place = choose_frame([picture.shape[:2] for picture in pictures], model_config.image), model_config.image.place
     shape = len(samples), num_rows(max(len(sample.labels) for sample in samples))
     side = model_config.mask_head.truth_size
     batch = Batch(
-        images=np.stack([pad_to_frame(picture, frame) for picture in pictures]),
+        images=np.stack([pad_to_frame(picture, frame, place) for picture in pictures]),
         sizes=np.array([picture.shape[:2] for picture in pictures], np.int32),
         boxes=np.zeros((*shape, 4), np.float32),
         labels=np.zeros(shape, np.int32),
@@ -51,7 +51,8 @@ def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
     for index, (sample, picture) in enumerate(zip(samples, pictures, strict=True)):
         count = len(sample.labels)
         stretch = np.array(picture.shape[1::-1], np.float32) / sample.size[::-1]  # x, y; rounding makes them differ a little
-        batch.boxes[index, :count] = sample.boxes * np.tile(stretch, 2)
+        offset = offset_in_frame(picture.shape[:2], frame, place)[::-1]  # x, y
+        batch.boxes[index, :count] = sample.boxes * np.tile(stretch, 2) + np.tile(offset, 2)
         batch.labels[index, :count] = sample.labels
         batch.crowd[index, :count] = sample.crowd
         batch.valid[index, :count] = True

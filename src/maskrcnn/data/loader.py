@@ -17,6 +17,7 @@ from maskrcnn.data.augment import random_flip
 from maskrcnn.data.batch import make_batch
 from maskrcnn.data.dataset import Dataset
 from maskrcnn.data.objects import read_sample
+from maskrcnn.data.resize import possible_frames
 from maskrcnn.structures import Batch
 
 MAX_THREADS = 8  # a reading process; beyond, Python's lock is busy
@@ -133,11 +134,13 @@ def _only(batch: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
 
 def _signature(model_config: ModelConfig) -> dict[str, keras.KerasTensor]:
     """Shape and kind of each array of a batch; None is a side that varies."""
-    heights, widths = (set(sides) for sides in zip(*model_config.image.frames(), strict=True))
+    frames = possible_frames(model_config.image)
+    heights, widths = ({frame[axis] for frame in frames} for axis in (0, 1))
     height, width = (sides.pop() if len(sides) == 1 else None for sides in (heights, widths))
+    kind = "float32" if model_config.image.resize == "torchvision" else "uint8"
     side = model_config.mask_head.truth_size
     return Batch(
-        images=keras.KerasTensor((None, height, width, 3), "uint8"),
+        images=keras.KerasTensor((None, height, width, 3), kind),
         sizes=keras.KerasTensor((None, 2), "int32"),
         boxes=keras.KerasTensor((None, None, 4), "float32"),
         labels=keras.KerasTensor((None, None), "int32"),

@@ -63,5 +63,5 @@ def measure_pictures(paths: Sequence[Path], *, decode: bool) -> list[tuple[int, 
 
 
 def read_sample(sample: Sample) -> Sample:
-    """The sample with its image read."""
-    return sample.replace(image=read_image(sample.path))
+    """The sample with its image read, unless it brings one along."""
+    return sample if sample.image is not None else sample.replace(image=read_image(sample.path))

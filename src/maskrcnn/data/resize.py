@@ -1,9 +1,10 @@
-"""Brings pictures to the model's size and pads them to one of a few frames."""
+"""Brings pictures to the model's size and pads them to a frame, by the rules of whoever trained the weights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -13,41 +14,120 @@ from maskrcnn.config import ImageConfig
 def fit_to_frame(image: np.ndarray, image_config: ImageConfig) -> tuple[np.ndarray, float]:
     """Resizes a picture so that its short side is `short_side`, or its long side `long_side` where that comes first.
 
-    Bilinear, and when shrinking with as wide a filter as the scale asks for (Pillow): detectron2's way, whose published
-    weights expect it. OpenCV's bilinear reads four pixels whatever the scale and turns fine texture into noise.
+    Bilinear in each of the four ways of `image_config.resize`; weights expect the one they were trained with.
+
+    - "detectron2": Pillow, when shrinking with as wide a filter as the scale asks for. The others read four pixels whatever
+      the scale, which turns fine texture into noise.
+    - "torchvision": `torch.nn.functional.interpolate`, not rounded to whole grey levels.
+    - "mmdet": OpenCV.
+    - "matterport": scikit-image's `resize(order=1, mode="constant")`, cut to whole grey levels: the outermost pixels of an
+      enlarged picture darken. A picture is never shrunk to the short side, only to the long one.
 
     Args:
         image: (H, W, 3) uint8.
-        image_config: the sides.
+        image_config: the sides and the way.
 
     Returns:
-        (h, w, 3) uint8 and the scale; h and w are H and W times it, rounded half up, at least 1.
+        (h, w, 3) uint8, or float32 from 0 to 255 for torchvision's way, and the scale; h and w are H and W times it, rounded,
+        at least 1.
     """
     height, width = image.shape[:2]
-    scale = min(image_config.short_side / min(height, width), image_config.long_side / max(height, width))
-    new_height, new_width = (max(1, int(side * scale + 0.5)) for side in (height, width))
-    if (new_height, new_width) == (height, width):
+    size, scale = _new_size(height, width, image_config)
+    if image_config.resize == "torchvision":
+        return _bilinear(image, size, np.float32), scale
+    if size == (height, width):
         return image, scale
-    resized = Image.fromarray(image).resize((new_width, new_height), Image.Resampling.BILINEAR)
-    return np.asarray(resized), scale
+    if image_config.resize == "mmdet":
+        return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR), scale
+    if image_config.resize == "matterport":
+        resized = _bilinear(image, size, np.float64, black_around=True)
+        return np.clip(resized, image.min(), image.max()).astype(np.uint8), scale  # scikit-image's `clip`
+    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)), scale
 
 
-def choose_frame(sizes: Iterable[tuple[int, int]], frames: Iterable[tuple[int, int]]) -> tuple[int, int]:
+def _new_size(height: int, width: int, image_config: ImageConfig) -> tuple[tuple[int, int], float]:
+    """Height and width of the resized picture, in the order in which each source multiplies and rounds; and the scale."""
+    short, long = min(height, width), max(height, width)
+    scale = min(image_config.short_side / short, image_config.long_side / long)
+    sides = [height * scale, width * scale]
+    if image_config.resize == "detectron2":  # two steps, which may round otherwise than one
+        enlarged = image_config.short_side / short
+        sides = [image_config.short_side if side == short else side * enlarged for side in (height, width)]
+        if max(sides) > image_config.long_side:
+            sides = [side * (image_config.long_side / max(sides)) for side in sides]
+    if image_config.resize == "matterport":
+        scale = max(1.0, image_config.short_side / short, image_config.min_scale)
+        if round(long * scale) > image_config.long_side:
+            scale = image_config.long_side / long
+        sides = [round(height * scale), round(width * scale)]  # half to even
+    # torchvision rounds down. As 0.29 does, in double precision; older releases in single, where half of all pictures end up
+    # a pixel larger or smaller.
+    half = 0.0 if image_config.resize == "torchvision" else 0.5
+    new_height, new_width = (max(1, int(side + half)) for side in sides)
+    return (new_height, new_width), scale
+
+
+def _bilinear(image: np.ndarray, size: tuple[int, int], number: type[np.floating], *, black_around: bool = False) -> np.ndarray:
+    """A picture (H, W, 3) read at the pixel centres of one of `size`, from four pixels each; (h, w, 3) of `number`.
+
+    Around the picture its outermost pixels go on, or it is black. PyTorch computes places in single precision, which at column
+    4000 moves a value of fine texture by up to 0.06 grey levels; scikit-image in double. Here `number` says it.
+    """
+    for axis, new in enumerate(size):
+        old = image.shape[axis]
+        places = (float(number(old / new)) * (np.arange(new) + 0.5) - 0.5).astype(number)  # rounded once, as PyTorch's FMA does
+        first = np.floor(places)
+        part = places - first
+        read = []
+        for index, weight in ((first.astype(int), 1 - part), (first.astype(int) + 1, part)):
+            if black_around:
+                weight = weight * ((index >= 0) & (index < old))
+            read.append(image.take(index.clip(0, old - 1), axis) * weight.reshape((-1, 1, 1) if axis == 0 else (-1, 1)))
+        image = read[0] + read[1]
+    return image
+
+
+def choose_frame(sizes: Iterable[tuple[int, int]], image_config: ImageConfig) -> tuple[int, int]:
     """The frame (height, width) of the least area that holds pictures of all these sizes.
 
     Raises:
         ValueError: if none does.
     """
-    sizes, frames = list(sizes), list(frames)
+    sizes, frames = list(sizes), possible_frames(image_config)
     height, width = max(size[0] for size in sizes), max(size[1] for size in sizes)
+    if not frames:
+        return _whole(height, image_config.stride), _whole(width, image_config.stride)
     large_enough = [frame for frame in frames if frame[0] >= height and frame[1] >= width]
     if not large_enough:
         raise ValueError(f"No frame holds {height}×{width} pixels (height × width); possible: {frames}.")
     return min(large_enough, key=lambda frame: frame[0] * frame[1])
 
 
-def pad_to_frame(image: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
-    """A picture (h, w, 3) in the upper left of a frame (height, width), zeros at its bottom and right."""
+def possible_frames(image_config: ImageConfig) -> tuple[tuple[int, int], ...]:
+    """The frames (height, width) that batches come in; none where every multiple of the stride may come ("tight")."""
+    if image_config.frame == "tight":
+        return ()
+    if image_config.frame == "square":
+        return ((_whole(image_config.long_side, image_config.stride),) * 2,)
+    return image_config.frames()
+
+
+def _whole(side: int, stride: int) -> int:
+    """The next multiple of the stride."""
+    return -(-side // stride) * stride
+
+
+def offset_in_frame(size: tuple[int, int], frame: tuple[int, int], place: str) -> tuple[int, int]:
+    """(rows above, columns left of) a picture of `size` (height, width) in its frame, for `ImageConfig.place`."""
+    if place == "corner":
+        return 0, 0
+    return (frame[0] - size[0]) // 2, (frame[1] - size[1]) // 2
+
+
+def pad_to_frame(image: np.ndarray, frame: tuple[int, int], place: str = "corner") -> np.ndarray:
+    """A picture (h, w, 3) in the upper left or the centre of a frame (height, width), zeros around."""
+    height, width = image.shape[:2]
+    top, left = offset_in_frame((height, width), frame, place)
     padded = np.zeros((*frame, 3), image.dtype)
-    padded[: image.shape[0], : image.shape[1]] = image
+    padded[top : top + height, left : left + width] = image
     return padded

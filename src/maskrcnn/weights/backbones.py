@@ -16,6 +16,7 @@ NamedArrays = dict[str, list[np.ndarray]]
 
 APPLICATIONS = {"resnet50": "ResNet50", "resnet101": "ResNet101", "mobilenet_v2": "MobileNetV2"}
 KERAS_SUFFIXES = (".h5", ".keras")
+SUFFIXES = (".npz", *KERAS_SUFFIXES)  # what `read` takes; files of PyTorch are `sources.read_checkpoint`'s
 MAX_BYTES = 1 << 30  # no backbone's file is larger; a larger one is not read into memory
 
 

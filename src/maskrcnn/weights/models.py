@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+
+from maskrcnn.weights.checkpoint import belongs_to_classes
 
 MAX_CONFIG_BYTES = 16 << 20
 REGISTERED_NAME = "maskrcnn>MaskRCNN"
@@ -48,12 +51,15 @@ def is_model(path: str | Path) -> bool:
     return True
 
 
-def transfer(source: keras.Model, target: keras.Model) -> list[str]:
+def transfer(source: keras.Model, target: keras.Model, *, remake_classes: bool = False) -> list[str]:
     """Copies weights from one network to another, wherever name and shape are the same.
 
+    Args:
+        remake_classes: leave the layers that know the classes as they are in `target`, also where they would fit.
+
     Returns:
-        Paths of the weights of `target` that `source` does not fit and that therefore start anew: the class layers, where the
-        classes differ.
+        Paths of the weights of `target` that therefore start anew, or because `source` does not fit: the class layers, where
+        the classes differ.
 
     Raises:
         ValueError: where anything but the class layers differs; then nothing was copied.
@@ -62,9 +68,10 @@ def transfer(source: keras.Model, target: keras.Model) -> list[str]:
     fits, remade = [], []
     for weight in target.weights:
         name = weight.path
-        if name in found and tuple(found[name].shape) == tuple(weight.shape):
+        of_classes = belongs_to_classes(name)
+        if name in found and tuple(found[name].shape) == tuple(weight.shape) and not (of_classes and remake_classes):
             fits.append((weight, found[name]))
-        elif _belongs_to_classes(name):
+        elif of_classes:
             remade.append(name)
         else:
             shape = tuple(found[name].shape) if name in found else "nothing"
@@ -77,5 +84,12 @@ def transfer(source: keras.Model, target: keras.Model) -> list[str]:
     return remade
 
 
-def _belongs_to_classes(name: str) -> bool:
-    return name.startswith(("box_head/classes/", "box_head/deltas/", "mask_head/class_"))
+def save(model: keras.Model, path: str | Path) -> None:
+    """Saves under another name, then renames: a reader finds the old file or the new one, never half of one."""
+    path = Path(path)
+    unfinished = path.with_name(f".{path.stem}.unfinished.keras")
+    try:
+        model.save(unfinished)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""The interfaces of other projects, for code that was written against them."""

@@ -1,0 +1,61 @@
+"""Weights of other projects to a model file of ours, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from maskrcnn.api import MaskRCNN, load_model
+from maskrcnn.config import Category
+from maskrcnn.weights import models, torchvision
+from maskrcnn.weights.pth import write_pth
+
+
+def convert(
+    file: str | Path,
+    out: str | Path,
+    *,
+    to: Literal["maskrcnn", "torchvision"] = "maskrcnn",
+    source: str = "auto",
+    class_names: Sequence[str | Category] | None = None,
+    num_classes: int | None = None,
+    matterport_config: Any = None,
+    log: Callable[[str], None] = print,
+    **changes: Any,
+) -> None:
+    """Writes a checkpoint of torchvision, detectron2, MMDetection or matterport as a `.keras` model; or ours for torchvision.
+
+    Args:
+        file: see `MaskRCNN.from_checkpoint`; a `.keras` model or the folder of a run where `to` is `"torchvision"`.
+        out: the file to write, `.keras` or `.pth`. It appears whole or not at all.
+        to: `"torchvision"` gives a state dict that torchvision's `maskrcnn_resnet50_fpn` (or `_v2`, where the heads have norms)
+            loads with `strict=True`; `log` is told how to make that model.
+        source, class_names, matterport_config, **changes: see `MaskRCNN.from_checkpoint`.
+        num_classes: of the file, background not counted, as a check.
+        log: told line by line what was found, assumed, loaded and left out.
+
+    Raises:
+        FileNotFoundError, ConnectionError: no such file, or it cannot be downloaded.
+        ValueError: a file that is damaged, of no known project, or that does not fit what was said of it.
+    """
+    out = Path(out)
+    suffix = {"maskrcnn": ".keras", "torchvision": ".pth"}.get(to)
+    if suffix is None:
+        raise ValueError(f"Models are converted to maskrcnn or torchvision; received {to!r}.")
+    if out.suffix != suffix:
+        raise ValueError(f"A model for {to} ends with {suffix}; received {out.name}.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if to == "torchvision":
+        model = load_model(file)
+        write_pth(out, torchvision.to_torchvision(model, model.config))
+        arguments = ", ".join(f"{name}={value!r}" for name, value in torchvision.torchvision_arguments(model.config).items())
+        name = "maskrcnn_resnet50_fpn" if model.config.fpn.norm == "none" else "maskrcnn_resnet50_fpn_v2"
+        log(f"{out}: for torchvision.models.detection.{name}(weights=None, weights_backbone=None, {arguments})")
+        return
+    options = {"source": source, "class_names": class_names, "matterport_config": matterport_config}
+    model = MaskRCNN.from_checkpoint(file, log=log, **options, **changes)
+    if num_classes not in (None, model.config.num_classes):
+        raise ValueError(f"{file} knows {model.config.num_classes} classes, background not counted; num_classes={num_classes}.")
+    models.save(model, out)
+    log(f"{out}: {model.config.num_classes} classes; weights: {model.config.origin or 'unknown'}")

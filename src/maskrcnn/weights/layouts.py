@@ -1,0 +1,68 @@
+"""How PyTorch's layers lie in their files, and how in Keras's: each `Layout` goes both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from maskrcnn.weights.checkpoint import Layout
+
+
+def _ranked(rank: int, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """`change`, which takes no array of another rank."""
+
+    def checked(array: np.ndarray) -> np.ndarray:
+        if array.ndim != rank:
+            raise ValueError(f"A layout of {rank} axes took an array of shape {array.shape}.")
+        return change(array)
+
+    return checked
+
+
+def _layout(rank: int, to_ours: Callable, to_theirs: Callable, *, our_rank: int | None = None) -> Layout:
+    return Layout(_ranked(rank, to_ours), _ranked(rank if our_rank is None else our_rank, to_theirs))
+
+
+VECTOR = _layout(1, lambda vector: vector, lambda vector: vector)
+
+# (O, I, h, w) ↔ (h, w, I, O), grouped or not. A transposed convolution is (I, O, h, w) ↔ (h, w, O, I): the same permutation.
+CONV = _layout(4, lambda kernel: kernel.transpose(2, 3, 1, 0), lambda kernel: kernel.transpose(3, 2, 0, 1))
+
+# (out, in) ↔ (in, out).
+DENSE = _layout(2, np.transpose, np.transpose)
+
+
+def first_dense(pool: int) -> Layout:
+    """(out, C P P) ↔ (P P C, out): behind RoIAlign, PyTorch flattens channels first and Keras channels last."""
+
+    def to_ours(kernel: np.ndarray) -> np.ndarray:
+        return kernel.reshape(len(kernel), -1, pool, pool).transpose(2, 3, 1, 0).reshape(-1, len(kernel))
+
+    def to_theirs(kernel: np.ndarray) -> np.ndarray:
+        return kernel.reshape(pool, pool, -1, kernel.shape[1]).transpose(3, 2, 0, 1).reshape(kernel.shape[1], -1)
+
+    return _layout(2, to_ours, to_theirs)
+
+
+# ── The layers with rows for the classes. Ours: background first among the logits, and no rows for it elsewhere. ──
+
+# (K + 1, in), background last ↔ (in, K + 1).
+LOGITS_BACKGROUND_LAST = _layout(2, lambda rows: np.roll(rows, 1, axis=0).T, lambda kernel: np.roll(kernel.T, -1, axis=0))
+LOGIT_BIAS_BACKGROUND_LAST = _layout(1, lambda bias: np.roll(bias, 1), lambda bias: np.roll(bias, -1))
+
+# (4 (K + 1), in), background first ↔ (in, 4 K). Background's rows are never used; on the way back they are zeros.
+DELTAS_AFTER_BACKGROUND = _layout(
+    2, lambda rows: rows[4:].T, lambda kernel: np.concatenate([np.zeros_like(kernel.T[:4]), kernel.T])
+)
+DELTA_BIAS_AFTER_BACKGROUND = _layout(1, lambda bias: bias[4:], lambda bias: np.concatenate([np.zeros_like(bias[:4]), bias]))
+
+# (K, C, 1, 1) ↔ (K, C), and with a row for the background before them.
+MASKS = _layout(4, lambda kernel: kernel[:, :, 0, 0], lambda rows: rows[:, :, None, None], our_rank=2)
+MASKS_AFTER_BACKGROUND = _layout(
+    4,
+    lambda kernel: kernel[1:, :, 0, 0],
+    lambda rows: np.concatenate([np.zeros_like(rows[:1]), rows])[:, :, None, None],
+    our_rank=2,
+)
+MASK_BIAS_AFTER_BACKGROUND = _layout(1, lambda bias: bias[1:], lambda bias: np.concatenate([np.zeros_like(bias[:1]), bias]))

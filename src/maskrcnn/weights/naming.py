@@ -1,0 +1,346 @@
+"""Where PyTorch projects keep each part of the same model: one table of names a source, and one reader for all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from maskrcnn import config as configs
+from maskrcnn.config import BackboneConfig, Category, ModelConfig
+from maskrcnn.model.backbone import BLOCKS
+from maskrcnn.weights import layouts
+from maskrcnn.weights.categories import categories_of
+from maskrcnn.weights.checkpoint import Checkpoint, Layout, Rule, translate
+
+Tensors = Mapping[str, np.ndarray]
+
+MAX_COUNT = 100  # of layers in a row: more than any ResNet has blocks
+
+
+class Unit(NamedTuple):
+    """Names of a convolution and of the norm behind it."""
+
+    conv: str
+    norm: str
+
+
+@dataclass(frozen=True)
+class ResNetNames:
+    """`{layer}` 1 … 4 or `{stage}` 2 … 5, `{block}` from 0, `{number}` 1 … 3 of the convolution."""
+
+    prefix: str  # of every tensor of the backbone
+    stem: Unit
+    bottleneck: Unit
+    shortcut: Unit
+
+
+@dataclass(frozen=True)
+class Names:
+    """Layers, without `.weight` and `.bias`: `{index}` from 0 or `{number}` from 1, and `{stage}` 2 … 5 in the pyramid."""
+
+    backbone: ResNetNames
+    lateral: Unit
+    output: Unit
+    rpn_conv: str  # where it is the only one
+    rpn_convs: str  # where there are several
+    objectness: str
+    anchor_deltas: str
+    box_conv: Unit
+    fully_connected: Mapping[str, tuple[str, ...]]  # by `BoxHeadConfig.kind`
+    classes: str
+    deltas: str
+    mask_conv: Unit
+    deconv: str
+    masks: str
+    # "first": row 0 of the classes, the boxes and the masks. "last": the last row of the classes alone.
+    background: Literal["first", "last"]
+
+
+@dataclass(frozen=True, eq=False)
+class File:
+    """A file's tensors under the names that the source gives them today.
+
+    Attributes:
+        tensors: by the name in the file.
+        names: names in the file by today's name; tensors that lie beside the model are not among them.
+    """
+
+    tensors: Tensors
+    names: Mapping[str, str]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def shape(self, name: str, rank: int) -> tuple[int, ...]:
+        """Raises ValueError where there is no such tensor, or one of another rank."""
+        if name not in self.names:
+            raise ValueError(f"The file has no tensor {name!r}; it may be cut off, or of another model.")
+        shape = self.tensors[self.names[name]].shape
+        if len(shape) != rank or 0 in shape:
+            raise ValueError(f"Tensor {self.names[name]!r} has shape {shape}; one of {rank} axes is wanted there.")
+        return shape
+
+    def count(self, pattern: str, **at: int) -> int:
+        """How many layers there are of a numbered kind, gaps included."""
+        found = (n for n in range(MAX_COUNT) if f"{_at(pattern, n, **at)}.weight" in self)
+        return max(found, default=-1) + 1
+
+    def norm(self, pattern: str, count: int) -> str:
+        """What stands behind numbered convolutions: "none", "group", or "live" for batch norm."""
+        names = [_at(pattern, n, stage=n + 2) for n in range(count)]
+        if not any(f"{name}.weight" in self for name in names):
+            return "none"
+        return "live" if any(f"{name}.running_mean" in self for name in names) else "group"
+
+
+def _at(pattern: str, index: int, **at: int) -> str:
+    return pattern.format(**({"index": index, "number": index + 1, "block": index} | at))
+
+
+def prefix_of(tensors: Tensors, telling: str) -> str | None:
+    """What stands before the names of the model that has a tensor `telling`: "", or such as "module."; None without one."""
+    found = (name.removesuffix(telling) for name in tensors if name == telling or name.endswith(f".{telling}"))
+    return min(found, key=len, default=None)
+
+
+def open_file(tensors: Tensors, telling: str, rename: Callable[[str], str] = str) -> File:
+    """The model that has a tensor named `telling`.
+
+    Args:
+        rename: today's name of a tensor, from any that it ever had.
+
+    Raises:
+        ValueError: where there is no such tensor.
+    """
+    prefix = prefix_of(tensors, telling)
+    if prefix is None:
+        raise ValueError(f"The file has no tensor {telling!r}; it may be cut off, or of another model.")
+    return File(tensors, {rename(name.removeprefix(prefix)): name for name in tensors if name.startswith(prefix)})
+
+
+# ── What the names and shapes tell of the model ──
+
+
+def backbone_changes(names: ResNetNames, file: File) -> dict[str, Any]:
+    """Which ResNet it is.
+
+    Raises:
+        ValueError: for any but ResNet-50 and 101 and their ResNeXt; naming a tensor that those do not have.
+    """
+    blocks = tuple(file.count(names.bottleneck.conv, layer=stage - 1, stage=stage, number=1) for stage in (2, 3, 4, 5))
+    name = next((name for name, known in BLOCKS.items() if known == blocks), None)
+    if name is None:
+        known = " or ".join(f"{name} with {blocks}" for name, blocks in BLOCKS.items())
+        raise ValueError(f"The file's ResNet has {blocks} blocks in its four stages; possible: {known}.")
+    ours = {rule.theirs for rule in backbone_rules(names, configs.replace(BackboneConfig(), name=name))}
+    for tensor in file.names:
+        # A ResNet-D, deformable convolutions, attention: arithmetic that this model does not have.
+        if tensor.startswith(names.prefix) and tensor not in ours and _is_resnet(tensor.removeprefix(names.prefix)):
+            raise ValueError(
+                f"Tensor {file.names[tensor]!r} has no place in a plain ResNet; others are not read. Is the stem one 7×7 "
+                "convolution, and each block three?"
+            )
+    channels, width, *_ = file.shape(f"{_at(names.bottleneck.conv, 1, layer=1, stage=2, block=0)}.weight", 4)
+    return {
+        "backbone__name": name,
+        "backbone__groups": max(channels // width, 1),
+        "backbone__width_per_group": width,
+        "backbone__conv_bias": False,
+        "backbone__epsilon": 1e-5,  # torch.nn.BatchNorm2d and every FrozenBatchNorm2d
+    }
+
+
+def _is_resnet(name: str) -> bool:
+    """Whether a tensor takes part in a ResNet's arithmetic: neither a counter nor a classifier behind it."""
+    return name.startswith(("conv", "bn", "norm", "stem", "layer", "res")) and not is_counter(name)
+
+
+def is_counter(name: str) -> bool:
+    """Of batches that a batch norm has seen: PyTorch saves it and only needs it where momentum is None."""
+    return name.rpartition(".")[2] == "num_batches_tracked"
+
+
+def model_changes(names: Names, file: File) -> dict[str, Any]:
+    """What the shapes tell of the whole model.
+
+    Raises:
+        ValueError: for a tensor that is missing or has a shape that no such model has.
+    """
+    channels = file.shape(f"{_at(names.lateral.conv, 0, stage=2)}.weight", 4)[0]
+    num_rpn_convs = file.count(names.rpn_convs) or 1
+    rpn_channels = file.shape(f"{names.objectness}.weight", 4)[1]
+    num_box_convs = file.count(names.box_conv.conv)
+    if num_box_convs not in (0, 4):
+        raise ValueError(f"The file's box head has {num_box_convs} convolutions; possible: 0 or 4.")
+    kind = "4conv1fc" if num_box_convs else "2fc"
+    hidden, rows = file.shape(f"{names.fully_connected[kind][0]}.weight", 2)
+    pooled = file.shape(f"{_at(names.box_conv.conv, 0)}.weight", 4)[0] if num_box_convs else channels
+    num_mask_convs = file.count(names.mask_conv.conv)
+    return {
+        **backbone_changes(names.backbone, file),
+        "fpn__channels": channels,
+        "fpn__norm": file.norm(names.lateral.norm, 4),
+        "rpn__num_convs": num_rpn_convs,
+        "rpn__channels": 0 if rpn_channels == channels else rpn_channels,
+        "box_head__kind": kind,
+        "box_head__norm": file.norm(names.box_conv.norm, num_box_convs),
+        "box_head__hidden": hidden,
+        "box_head__pool_size": max(math.isqrt(rows // pooled), 1),
+        **({"box_head__conv_channels": pooled} if num_box_convs else {}),
+        "mask_head__num_convs": num_mask_convs,
+        "mask_head__norm": file.norm(names.mask_conv.norm, num_mask_convs),
+        "mask_head__channels": file.shape(f"{names.deconv}.weight", 4)[0],
+    }
+
+
+# ── Which tensor is which weight ──
+
+
+def backbone_rules(names: ResNetNames, config: BackboneConfig) -> list[Rule]:
+    rules = _conv_bn(names.stem, "conv1")
+    for stage, num_blocks in enumerate(BLOCKS[config.name], start=2):
+        for block in range(num_blocks):
+            at, ours = {"layer": stage - 1, "stage": stage, "block": block}, f"conv{stage}_block{block + 1}"
+            if block == 0:
+                rules += _conv_bn(Unit(*(name.format(**at) for name in names.shortcut)), f"{ours}_0")
+            for number in (1, 2, 3):
+                unit = Unit(*(name.format(number=number, **at) for name in names.bottleneck))
+                rules += _conv_bn(unit, f"{ours}_{number}")
+    return rules
+
+
+def model_rules(names: Names, config: ModelConfig) -> list[Rule]:
+    """A rule for every weight of the model of this configuration."""
+    rules = backbone_rules(names.backbone, config.backbone)
+    for index in range(4):
+        at = {"index": index, "stage": index + 2}
+        for part, unit in (("lateral", names.lateral), ("output", names.output)):
+            rules += _unit(unit, f"fpn/{part}{index + 2}", config.fpn.norm, **at)
+
+    rules += _layer(names.rpn_conv if config.rpn.num_convs == 1 else _at(names.rpn_convs, 0), "rpn/conv", layouts.CONV)
+    for index in range(1, config.rpn.num_convs):
+        rules += _layer(_at(names.rpn_convs, index), f"rpn/conv{index + 1}", layouts.CONV)
+    rules += _layer(names.objectness, "rpn/objectness", layouts.CONV)
+    rules += _layer(names.anchor_deltas, "rpn/deltas", layouts.CONV)
+
+    for index in range(4 if config.box_head.kind == "4conv1fc" else 0):
+        rules += _unit(names.box_conv, f"box_head/conv{index + 1}", config.box_head.norm, index=index, number=index + 1)
+    for index, name in enumerate(names.fully_connected[config.box_head.kind]):
+        layout = layouts.DENSE if index else layouts.first_dense(config.box_head.pool_size)
+        rules += _layer(name, f"box_head/fc{index + 1}", layout)
+
+    for index in range(config.mask_head.num_convs):
+        rules += _unit(names.mask_conv, f"mask_head/conv{index + 1}", config.mask_head.norm, index=index, number=index + 1)
+    rules += _layer(names.deconv, "mask_head/deconv1", layouts.CONV)
+
+    if names.background == "first":
+        rules += _layer(names.classes, "box_head/classes", layouts.DENSE)
+        rules += _layer(names.deltas, "box_head/deltas", layouts.DELTAS_AFTER_BACKGROUND, layouts.DELTA_BIAS_AFTER_BACKGROUND)
+        masks = (layouts.MASKS_AFTER_BACKGROUND, layouts.MASK_BIAS_AFTER_BACKGROUND)
+    else:
+        rules += _layer(names.classes, "box_head/classes", layouts.LOGITS_BACKGROUND_LAST, layouts.LOGIT_BIAS_BACKGROUND_LAST)
+        rules += _layer(names.deltas, "box_head/deltas", layouts.DENSE)
+        masks = (layouts.MASKS, layouts.VECTOR)
+    rules.append(Rule(f"{names.masks}.weight", "mask_head/class_kernel", masks[0]))
+    rules.append(Rule(f"{names.masks}.bias", "mask_head/class_bias", masks[1]))
+    return rules
+
+
+def _layer(theirs: str, ours: str, kernel: Layout, bias: Layout = layouts.VECTOR) -> list[Rule]:
+    return [Rule(f"{theirs}.weight", f"{ours}/kernel", kernel), Rule(f"{theirs}.bias", f"{ours}/bias", bias)]
+
+
+def _norm(theirs: str, ours: str, *, statistics: bool = True) -> list[Rule]:
+    pairs = {"weight": "gamma", "bias": "beta"}
+    if statistics:
+        pairs |= {"running_mean": "moving_mean", "running_var": "moving_variance"}
+    return [Rule(f"{theirs}.{their}", f"{ours}/{our}", layouts.VECTOR) for their, our in pairs.items()]
+
+
+def _conv_bn(theirs: Unit, ours: str) -> list[Rule]:
+    """As every backbone has it: no bias, batch norm behind."""
+    return [Rule(f"{theirs.conv}.weight", f"{ours}_conv/kernel", layouts.CONV), *_norm(theirs.norm, f"{ours}_bn")]
+
+
+def _unit(theirs: Unit, ours: str, norm: str, **at: int) -> list[Rule]:
+    """A convolution with a bias or with a norm behind it, as heads have it."""
+    kernel, bias = _layer(theirs.conv.format(**at), ours, layouts.CONV)
+    if norm == "none":
+        return [kernel, bias]
+    return [kernel, *_norm(theirs.norm.format(**at), f"{ours}_norm", statistics=norm != "group")]
+
+
+# ── The file, understood ──
+
+
+def read_model(
+    source: str,
+    names: Names,
+    file: File,
+    changes: Mapping[str, Any],
+    *,
+    published: Mapping[int, tuple[Category, ...]],
+    class_names: Sequence[str | Category] | None = None,
+    ignored: Sequence[str] = (),
+    assumed: Sequence[str] = (),
+) -> Checkpoint:
+    """A whole model.
+
+    Args:
+        changes: of the configuration: what `model_changes` tells, and the source's conventions.
+        published: see `categories_of`.
+        ignored: beginnings of today's names of tensors that say nothing the changes do not, and are not reported as unused.
+
+    Raises:
+        ValueError: naming the first tensor that is missing, not finite, or does not fit the number of classes.
+    """
+    num_rows = file.shape(f"{names.classes}.weight", 2)[0]
+    num_classes = num_rows - 1
+    extra = int(names.background == "first")
+    for name, rank, wanted in (
+        (f"{names.deltas}.weight", 2, 4 * (num_classes + extra)),
+        (f"{names.masks}.weight", 4, num_classes + extra),
+    ):
+        found = file.shape(name, rank)
+        if found[0] != wanted:
+            counted = file.names[f"{names.classes}.weight"]
+            raise ValueError(
+                f"Tensor {file.names[name]!r} has shape {found}; with {num_rows} rows in {counted!r} it needs {wanted} rows."
+            )
+    categories = categories_of(num_classes, class_names, published=published)
+    num_anchors = file.shape(f"{names.objectness}.weight", 4)[0]
+    if num_anchors != ModelConfig(categories).anchors.num_per_place:
+        assumed = (
+            *assumed,
+            f"The file has {num_anchors} anchors at a place and does not say which: give anchors__sizes and anchors__ratios.",
+        )
+    rules = model_rules(names, configs.replace(ModelConfig(categories), **changes))
+    return _checkpoint(source, file, rules, categories, dict(changes), ignored, assumed)
+
+
+def read_backbone(
+    source: str, names: ResNetNames, file: File, changes: Mapping[str, Any], *, assumed: Sequence[str] = ()
+) -> Checkpoint:
+    """A backbone alone. Raises as `read_model`."""
+    config = BackboneConfig(name=changes["backbone__name"])
+    return _checkpoint(source, file, backbone_rules(names, config), None, dict(changes), (), assumed)
+
+
+def _checkpoint(
+    source: str,
+    file: File,
+    rules: Sequence[Rule],
+    categories: tuple[Category, ...] | None,
+    changes: dict[str, Any],
+    ignored: Sequence[str],
+    assumed: Sequence[str],
+) -> Checkpoint:
+    rules = [rule._replace(theirs=file.names.get(rule.theirs, rule.theirs)) for rule in rules]
+    arrays, names = translate(file.tensors, rules)
+    accounted = set(names.values()) | {theirs for today, theirs in file.names.items() if today.startswith(tuple(ignored))}
+    unused = tuple(name for name in file.tensors if name not in accounted and not is_counter(name))
+    return Checkpoint(source, categories, changes, arrays, names, unused, tuple(assumed))

@@ -1,0 +1,94 @@
+"""Any file of weights, understood: which project it came from, and what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, get_args
+
+from maskrcnn.config import Category
+from maskrcnn.weights import detectron2, matterport, mmdet, models, resnets, torchvision
+from maskrcnn.weights.checkpoint import Checkpoint
+from maskrcnn.weights.files import read_tensors
+
+Source = Literal["auto", "torchvision", "detectron2", "mmdet", "matterport"]
+SOURCES: dict[str, ModuleType] = {
+    "torchvision": torchvision,
+    "detectron2": detectron2,
+    "mmdet": mmdet,
+    "matterport": matterport,
+    "backbone": resnets,  # last: whole models hold one too
+}
+
+CLASS_NAMES = ("meta/CLASSES", "meta/dataset_meta/classes")  # where MMDetection 2 and 3 write what its classes are called
+
+
+def read_checkpoint(
+    path: str | Path,
+    *,
+    source: str = "auto",
+    class_names: Sequence[str | Category] | None = None,
+    matterport_config: Any = None,
+) -> Checkpoint:
+    """Reads a file of another project's weights.
+
+    Args:
+        path: `.pth`, `.pkl`, `.safetensors` or `.h5`; the kind is told by the content.
+        source: `"torchvision"`, `"detectron2"`, `"mmdet"`, `"matterport"`, or `"auto"`: told by the tensors' names.
+        class_names: of the classes in the file, background not counted; where None, those that the file tells.
+        matterport_config: of a matterport file, the numbers it was trained with: their `Config`, or a dict in their names.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: one line that names the file: damaged, of another project than said, of none that is known, or not fitting.
+    """
+    if source not in get_args(Source):
+        raise ValueError(f"Unknown source {source!r}; possible: {', '.join(get_args(Source))}.")
+    path = Path(path)
+    file = read_tensors(path)
+    tensors = file.tensors
+    recognised = _recognise(tensors)
+    if recognised is None:
+        some = ", ".join(map(repr, list(tensors)[:3]))
+        raise ValueError(
+            f"{path} holds {len(tensors)} tensors ({some}, …) of no project that is known: their names are neither those of "
+            "torchvision's, detectron2's, MMDetection's or matterport's Mask R-CNN, nor those of a ResNet of torchvision or timm."
+        )
+    if source not in ("auto", recognised):
+        raise ValueError(
+            f"{path} holds tensors named as {recognised} names them, not {source}; use --from auto or {recognised}."
+        )
+    told = next((file.meta[key] for key in CLASS_NAMES if isinstance(file.meta.get(key), tuple)), None)
+    options: dict[str, Any] = {} if recognised == "backbone" else {"class_names": class_names or told}
+    if recognised == "matterport":
+        options["config"] = matterport_config
+    elif matterport_config:
+        raise ValueError(
+            f"{path} is of {recognised}; settings in matterport's names ({_names(matterport_config)}) say nothing."
+        )
+    try:
+        return SOURCES[recognised].read(tensors, **options)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def holds_whole_model(path: str | Path) -> bool:
+    """Whether the file is a whole model of a project that is known: of this package, or of another; a backbone is none."""
+    path = Path(path)
+    if path.suffix == ".npz":
+        return False
+    if models.is_model(path):
+        return True
+    try:
+        return _recognise(read_tensors(path).tensors) not in (None, "backbone")
+    except ValueError:
+        return False  # of Keras, say; whoever reads it in earnest says what is wrong with it
+
+
+def _recognise(tensors: Mapping[str, Any]) -> str | None:
+    return next((name for name, module in SOURCES.items() if module.recognise(tensors)), None)
+
+
+def _names(config: Any) -> str:
+    return ", ".join(config) if isinstance(config, Mapping) else type(config).__name__
