@@ -19,8 +19,9 @@ from maskrcnn.structures import Detections
 from maskrcnn.weights import backbones, published
 from maskrcnn.weights import checkpoint as checkpoints
 from maskrcnn.weights import models as model_files
+from maskrcnn.weights.categories import categories_of
 from maskrcnn.weights.checkpoint import Checkpoint
-from maskrcnn.weights.sources import read_checkpoint
+from maskrcnn.weights.sources import holds_whole_model, read_checkpoint
 
 
 @keras.saving.register_keras_serializable(package="maskrcnn", name="MaskRCNN")
@@ -69,7 +70,7 @@ class MaskRCNN(Network):
             weights = published.resolve(weights)
             if weights.suffix == ".keras" and model_files.is_model(weights):
                 return cls._from_model_file(weights, configs.replace(config, **changes), seed)
-            if weights.suffix not in backbones.SUFFIXES:
+            if weights.suffix not in backbones.SUFFIXES or holds_whole_model(weights):
                 return cls._from_backbone(read_checkpoint(weights), config, weights, seed, changes)
         try:
             arrays = None if weights is None else _backbone_arrays(weights, configs.replace(config, **changes))
@@ -120,39 +121,48 @@ class MaskRCNN(Network):
         """
         path = published.resolve(file)
         if model_files.is_model(path):
-            return cls._from_own_file(path, new_classes or class_names, seed, log, changes)
+            if source != "auto" or matterport_config:
+                given = f"source={source!r}" if source != "auto" else "matterport's settings"
+                raise ValueError(f"{path} is a model of maskrcnn and says all of itself; leave out {given}.")
+            return cls._from_own_file(path, class_names, new_classes, seed, log, changes)
         checkpoint = read_checkpoint(path, source=source, class_names=class_names, matterport_config=matterport_config)
         if checkpoint.categories is None:
             raise ValueError(
                 f"{path} holds a backbone of {checkpoint.source} alone; start from it with from_preset(weights=FILE)."
             )
-        config = configs.replace(checkpoint.config, origin=_origin(file, checkpoint), **changes)
+        log(f"{path}: {checkpoint.source}, {len(checkpoint.categories)} classes.")
+        for sentence in checkpoint.assumed:  # first: it may be what explains that the weights do not fit
+            log(f"Assumed: {sentence}")
+        config = configs.replace(checkpoint.config, **({"origin": _origin(file, checkpoint)} | changes))
         remake = new_classes is not None and _names(new_classes) != config.class_names
         if new_classes is not None:
             config = configs.replace(config, categories=_categories(None, new_classes))
         model = cls._seeded(config, seed)
-        report = checkpoints.put(checkpoint, model, remake_classes=remake)
-        _tell(log, path, checkpoint, report)
+        _tell(log, checkpoints.put(checkpoint, model, remake_classes=remake))
         return model
 
     @classmethod
     def _from_own_file(
         cls,
         path: Path,
-        classes: Sequence[str | Category] | None,
+        class_names: Sequence[str | Category] | None,
+        new_classes: Sequence[str | Category] | None,
         seed: int | None,
         log: Callable[[str], None],
         changes: dict[str, Any],
     ) -> MaskRCNN:
         source = load_model(path)
+        log(f"{path}: maskrcnn, {source.config.num_classes} classes.")
         config = configs.replace(source.config, **changes)
-        if classes is not None:
-            config = configs.replace(config, categories=_categories(None, classes))
+        if class_names is not None:
+            config = configs.replace(config, categories=categories_of(config.num_classes, class_names))
+        remake = new_classes is not None and _names(new_classes) != config.class_names
+        if new_classes is not None:
+            config = configs.replace(config, categories=_categories(None, new_classes))
         model = cls._seeded(config, seed)
-        remade = model_files.transfer(source, model, remake_classes=config.class_names != source.config.class_names)
-        log(f"{path}: a maskrcnn model of {source.config.num_classes} classes.")
+        remade = model_files.transfer(source, model, remake_classes=remake)
         if remade:
-            log(f"The classes differ, so these layers start anew: {', '.join(remade)}.")
+            log(_remade(remade))
         return model
 
     @classmethod
@@ -164,7 +174,7 @@ class MaskRCNN(Network):
             raise ValueError(f"{path} holds a whole model of {checkpoint.source}; open it with MaskRCNN.from_checkpoint(FILE).")
         wanted, found = config.backbone.name, checkpoint.changes.get("backbone__name", config.backbone.name)
         if found != wanted:
-            raise ValueError(f"{path} holds a {found}; the preset's backbone is {wanted}.")
+            raise ValueError(f"{path} holds a {found}, and the preset's backbone is {wanted}; choose the preset {found}_fpn.")
         model = cls._seeded(configs.replace(config, **(checkpoint.changes | changes)), seed)
         checkpoints.put(checkpoint, model)
         return model
@@ -312,17 +322,17 @@ def _origin(file: str | Path, checkpoint: Checkpoint) -> str:
     return f"{checkpoint.source}, {Path(file).name}"
 
 
-def _tell(log: Callable[[str], None], path: Path, checkpoint: Checkpoint, report: checkpoints.Report) -> None:
+def _tell(log: Callable[[str], None], report: checkpoints.Report) -> None:
     """Every tensor's fate: what was loaded as a count, what was not by name."""
-    assert checkpoint.categories is not None
-    log(f"{path}: {checkpoint.source}, {len(checkpoint.categories)} classes.")
-    for sentence in checkpoint.assumed:
-        log(f"Assumed: {sentence}")
     log(f"{report.summary()}.")
     if report.remade:
-        log(f"The classes differ, so these start anew: {', '.join(report.remade)}.")
+        log(_remade(report.remade))
     if report.unused:
         log(f"Not used of the file: {', '.join(report.unused)}.")
+
+
+def _remade(paths: Sequence[str]) -> str:
+    return f"The classes differ from the file's, so these weights start anew: {', '.join(paths)}."
 
 
 def _as_dataset(data: Any) -> Dataset | None:

@@ -45,17 +45,21 @@ def convert(
         raise ValueError(f"Models are converted to maskrcnn or torchvision; received {to!r}.")
     if out.suffix != suffix:
         raise ValueError(f"A model for {to} ends with {suffix}; received {out.name}.")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {"source": source, "class_names": class_names, "matterport_config": matterport_config}
     if to == "torchvision":
+        said = [name for name, value in (options | {"num_classes": num_classes} | changes).items() if value not in (None, "auto")]
+        if said:
+            raise ValueError(f"For torchvision a model is written as it is; leave out {', '.join(said)}.")
         model = load_model(file)
+        out.parent.mkdir(parents=True, exist_ok=True)
         write_pth(out, torchvision.to_torchvision(model, model.config))
         arguments = ", ".join(f"{name}={value!r}" for name, value in torchvision.torchvision_arguments(model.config).items())
         name = "maskrcnn_resnet50_fpn" if model.config.fpn.norm == "none" else "maskrcnn_resnet50_fpn_v2"
         log(f"{out}: for torchvision.models.detection.{name}(weights=None, weights_backbone=None, {arguments})")
         return
-    options = {"source": source, "class_names": class_names, "matterport_config": matterport_config}
     model = MaskRCNN.from_checkpoint(file, log=log, **options, **changes)
     if num_classes not in (None, model.config.num_classes):
         raise ValueError(f"{file} knows {model.config.num_classes} classes, background not counted; num_classes={num_classes}.")
+    out.parent.mkdir(parents=True, exist_ok=True)
     models.save(model, out)
     log(f"{out}: {model.config.num_classes} classes; weights: {model.config.origin or 'unknown'}")

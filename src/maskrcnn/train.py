@@ -239,6 +239,8 @@ def _start(
     """A new model of a preset; or of a file that holds a whole model, which then says what the model is like."""
     path = None if init in (None, "auto", "imagenet") else published.resolve(str(init))
     if path is None or not holds_whole_model(path) or (preset is not None and is_model(path)):
+        if matterport_config:
+            raise ValueError(f"Settings in matterport's names are for init with a file of matterport's; init is {init}.")
         return MaskRCNN.from_preset(preset or PRESET, class_names=categories, weights=init, seed=seed, **changes)
     if preset is not None:
         raise ValueError(f"{path} holds a whole model, so it decides the architecture; leave out --model {preset}.")

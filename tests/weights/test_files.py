@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save as safetensors_bytes
 
-from maskrcnn.weights import files
+from maskrcnn.weights import files, pickles
 from maskrcnn.weights.files import read_tensors
 
 RNG = np.random.default_rng(0)
@@ -420,7 +420,7 @@ def test_an_encrypted_zip_is_refused(refusal):
 
 
 def test_bombs_are_refused_before_they_unfold(refusal, monkeypatch):
-    monkeypatch.setattr(files, "MAX_STEPS", 10_000)
+    monkeypatch.setattr(pickles, "MAX_STEPS", 10_000)
     doubled = b")" + b"q\x00h\x00\x86" * 3000  # hashing it would take 2**3000 steps, and a stack as deep
     assert "holds no named tensors" in refusal(program(b"}" + doubled + b"Ns"))
     assert "instructions" in refusal(program(b"]" * 20_000))
@@ -434,6 +434,10 @@ def test_bombs_are_refused_before_they_unfold(refusal, monkeypatch):
     assert "holds no named tensors" in refusal(program(used_again))
     wide = b"(" + b"N" * 50 + b"tq\x00"
     assert "short tuple" in refusal(program(wide + name("collections", "Counter") + b"h\x00R"))
+    doubled = b")" + b"q\x00h\x00\x86" * 20  # comparing two of them would take 2**20 steps
+    dtype = name("numpy", "ndarray") + b")R" + tuple_of(b"N", doubled, b"N", b"N") + b"b"
+    stored = tuple_of(text("storage"), dtype, text("0"), text("cpu"), number(4)) + b"Q"
+    assert "not a storage" in refusal(program(dict_of(a=stored, b=stored)))
 
 
 def test_limits_on_bytes_hold(refusal, monkeypatch, tmp_path):

@@ -457,7 +457,9 @@ def _model_config(config: Config, shapes: weights.Shapes) -> ModelConfig:
 def _arrays(path: Path, config: Config) -> dict[str, np.ndarray]:
     """A file's arrays by the paths of our weights."""
     if path.suffix == ".keras":
-        return {weight.path: keras.ops.convert_to_numpy(weight) for weight in api.load_model(path).weights}
+        model_files.read_config(path)
+        model = keras.saving.load_model(path, compile=False)  # an optimizer saved with other layers frozen would not fit
+        return {weight.path: keras.ops.convert_to_numpy(weight) for weight in model.weights}
     tensors = read_tensors(path).tensors
     if not weights.recognise(tensors):
         raise ValueError(f"{path} holds no Mask R-CNN of matterport; take such an .h5, or a .keras of this package.")

@@ -52,15 +52,15 @@ def read_checkpoint(
     if recognised is None:
         some = ", ".join(map(repr, list(tensors)[:3]))
         raise ValueError(
-            f"{path} holds {len(tensors)} tensors ({some}, …) of no project that is known: their names are neither those of "
-            "torchvision's, detectron2's, MMDetection's or matterport's Mask R-CNN, nor those of a ResNet of torchvision or timm."
+            f"{path} holds {len(tensors)} tensors ({some}, …) of no project that is known: they are named neither as "
+            "torchvision, detectron2, MMDetection or matterport name a Mask R-CNN's, nor as torchvision or timm a ResNet's."
         )
     if source not in ("auto", recognised):
         raise ValueError(
             f"{path} holds tensors named as {recognised} names them, not {source}; use --from auto or {recognised}."
         )
     told = next((file.meta[key] for key in CLASS_NAMES if isinstance(file.meta.get(key), tuple)), None)
-    options: dict[str, Any] = {} if recognised == "backbone" else {"class_names": class_names or told}
+    options: dict[str, Any] = {} if recognised == "backbone" else {"class_names": told if class_names is None else class_names}
     if recognised == "matterport":
         options["config"] = matterport_config
     elif matterport_config:
