@@ -1,11 +1,20 @@
 """The model people hold: presets, classes, files, and Keras's verbs."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
 import numpy as np
 import pytest
+import small_checkpoint
+from references import matterport as reference
+from small_checkpoint import with_shallow_resnet, write_h5, write_torchvision
 
 from maskrcnn.api import MaskRCNN, load_model
+from maskrcnn.config import Category
 from maskrcnn.data import load_dataset, make_shapes, read_image
 from maskrcnn.structures import PaddedDetections
+from maskrcnn.weights.files import read_tensors
 
 SMALL = {
     "weights": None,
@@ -227,3 +236,209 @@ def test_a_truncated_model_is_refused_in_one_line(model, tmp_path):
     with pytest.raises(ValueError, match="model.keras") as refusal:
         load_model(tmp_path / "model.keras")
     assert "\n" not in str(refusal.value)
+
+
+# ── Weights of other projects ──
+
+PICTURE = np.random.default_rng(7).integers(0, 256, (60, 80, 3), np.uint8)
+CLASS_LAYERS = ("box_head/classes/kernel", "box_head/deltas/bias", "mask_head/class_kernel")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Iterator[dict[str, Path]]:
+    """A file of each project, of a ResNet that is shallow while this fixture lives."""
+    folder = tmp_path_factory.mktemp("files")
+    with with_shallow_resnet():
+        yield {
+            "torchvision v1": small_checkpoint.write_torchvision(folder / "v1.pth"),
+            "torchvision v2": write_torchvision(folder / "v2.pth", small_checkpoint.torchvision_tensors(v2=True)),
+            "detectron2": small_checkpoint.write_detectron2(folder / "model_final.pkl"),
+            "MMDetection": small_checkpoint.write_mmdet(folder / "epoch_12.pth"),
+            "resnet50": small_checkpoint.write_resnet(folder / "resnet50.pth"),
+        }
+
+
+@pytest.fixture(scope="module")
+def foreign(files) -> MaskRCNN:
+    """A model of torchvision's, opened once for the tests that only look at it."""
+    options = {**small_checkpoint.SMALL, "class_names": small_checkpoint.NAMES}
+    return MaskRCNN.from_checkpoint(files["torchvision v1"], log=lambda line: None, **options)
+
+
+@pytest.mark.parametrize("source", ["torchvision v1", "torchvision v2", "detectron2", "MMDetection"])
+def test_a_checkpoint_is_opened_whole_and_says_what_became_of_it(files, source):
+    told = []
+    model = MaskRCNN.from_checkpoint(files[source], log=told.append)
+    assert told[0] == f"{files[source]}: {source}, 3 classes."
+    assert f"{len(model.weights)} weights loaded, 0 start anew, 0 of the file not used." == told[-1]
+    assert all(line.startswith("Assumed: ") for line in told[1:-1])
+    assert bool(told[1:-1]) == (source in ("detectron2", "MMDetection"))
+    assert model.config.origin == f"{source}, {files[source].name}"
+    assert (model.config.image.channel_order == "bgr") == (source == "detectron2")
+
+
+def test_names_of_the_classes_come_from_the_file_or_the_caller(files, foreign):
+    quiet = {"log": lambda line: None}
+    assert MaskRCNN.from_checkpoint(files["MMDetection"], **quiet).config.class_names == small_checkpoint.NAMES
+    assert foreign.config.class_names == small_checkpoint.NAMES
+    with pytest.raises(ValueError, match=r"v1.pth: The file knows 3 classes, .* 2 names were given"):
+        MaskRCNN.from_checkpoint(files["torchvision v1"], class_names=["a", "b"], **quiet)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["torchvision", "maskrcnn"])
+@pytest.mark.parametrize(
+    ("classes", "anew"),
+    [(["cat", "dog", "cow"], False), (["cat", "cow", "dog"], True), (["nut"], True)],
+    ids=["the same", "in another order", "fewer"],
+)
+def test_layers_of_new_classes_start_anew_and_are_named(files, foreign, tmp_path, own, classes, anew):
+    file, told = files["torchvision v1"], []
+    if own:
+        file = tmp_path / "own.keras"
+        foreign.save(file)
+    model = MaskRCNN.from_checkpoint(
+        file, class_names=small_checkpoint.NAMES, new_classes=classes, seed=3, log=told.append, **small_checkpoint.SMALL
+    )
+    assert model.config.class_names == classes
+    said = [line for line in told if line.startswith("The classes differ from the file's")]
+    assert len(said) == anew
+    assert all(name in line for name in CLASS_LAYERS for line in said)
+    if anew and not own:
+        assert told[-1].startswith("Not used of the file: ") and "roi_heads.mask_predictor.mask_fcn_logits.weight" in told[-1]
+    same = np.array_equal(model.box_head.classes.kernel, foreign.box_head.classes.kernel)
+    assert same is not anew
+    np.testing.assert_array_equal(model.rpn.get_weights()[0], foreign.rpn.get_weights()[0])
+
+
+def test_new_classes_keep_their_ids(files):
+    classes = [Category(7, "cat"), Category(9, "dog"), Category(11, "cow")]
+    options = {"class_names": small_checkpoint.NAMES, "new_classes": classes, "log": lambda line: None}
+    assert MaskRCNN.from_checkpoint(files["torchvision v1"], **options).config.categories == tuple(classes)
+
+
+def test_a_tensor_without_a_place_is_named(files, tmp_path):
+    tensors = small_checkpoint.torchvision_tensors() | {"optimizer.momentum": np.zeros(3, np.float32)}
+    told = []
+    MaskRCNN.from_checkpoint(write_torchvision(tmp_path / "more.pth", tensors), log=told.append)
+    assert told[-1] == "Not used of the file: optimizer.momentum."
+    assert "1 of the file not used" in told[-2]
+
+
+def test_changes_are_over_the_conventions_of_the_file(files, foreign):
+    assert (foreign.config.image.short_side, foreign.config.image.resize) == (64, "torchvision")
+    with pytest.raises(ValueError, match=r"Tensor 'backbone.fpn.inner_blocks.0.0.weight' has shape .* the model needs"):
+        MaskRCNN.from_checkpoint(files["torchvision v1"], fpn__channels=4, log=lambda line: None)
+
+
+def test_what_was_assumed_is_said_before_the_weights_do_not_fit(files):
+    told = []
+    with pytest.raises(ValueError, match="the model needs"):
+        MaskRCNN.from_checkpoint(files["detectron2"], fpn__channels=4, log=told.append)
+    assert told[1].startswith("Assumed: Colours and strides")
+
+
+def test_a_foreign_model_is_saved_with_its_conventions_and_origin(foreign, tmp_path):
+    foreign.save(tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras")
+    assert loaded.config == foreign.config and loaded.config.origin == "torchvision v1, v1.pth"
+    (first,), (second,) = foreign.detect(PICTURE), loaded.detect(PICTURE)
+    assert len(first) == 10
+    np.testing.assert_allclose(second.boxes, first.boxes, atol=1e-3)
+    np.testing.assert_allclose(second.small_masks, first.small_masks, atol=1e-5)
+    np.testing.assert_array_equal(second.labels, first.labels)
+
+
+def test_an_own_file_is_a_checkpoint_too_and_may_be_renamed(foreign, tmp_path):
+    foreign.save(tmp_path / "own.keras")
+    model = MaskRCNN.from_checkpoint(
+        tmp_path / "own.keras", class_names=["x", "y", "z"], detect__score=0.5, log=lambda line: None
+    )
+    assert (model.config.class_names, model.config.detect.score) == (["x", "y", "z"], 0.5)
+    assert model.config.origin == foreign.config.origin
+    for one, other in zip(model.weights, foreign.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for options, words in (
+        ({"class_names": ["x"]}, "knows 3 classes"),
+        ({"source": "torchvision"}, "is a model of maskrcnn.*source='torchvision'"),
+        ({"matterport_config": {"IMAGE_MAX_DIM": 512}}, "is a model of maskrcnn.*matterport's settings"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            MaskRCNN.from_checkpoint(tmp_path / "own.keras", log=lambda line: None, **options)
+
+
+def test_a_published_name_is_fetched_and_its_licence_kept(files, monkeypatch):
+    monkeypatch.setattr("maskrcnn.weights.published.fetch", lambda name, **options: files["torchvision v1"])
+    model = MaskRCNN.from_checkpoint("torchvision-v1", log=lambda line: None)
+    assert "maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth" in model.config.origin and "licence" in model.config.origin
+
+
+@pytest.mark.parametrize(
+    ("file", "options", "words"),
+    [
+        ("resnet50", {}, "backbone of a PyTorch ResNet alone; start from it with from_preset"),
+        ("detectron2", {"source": "mmdet"}, "named as detectron2 names them, not mmdet"),
+        ("detectron2", {"source": "caffe"}, "Unknown source 'caffe'"),
+        ("detectron2", {"detect__colour": 1}, "has no field 'colour'"),
+        ("detectron2", {"new_classes": []}, "at least one class"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_opened_says_why_in_one_line(files, file, options, words):
+    with pytest.raises(ValueError, match=words) as refusal:
+        MaskRCNN.from_checkpoint(files[file], log=lambda line: None, **options)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(("word", "words"), [("torchvison-v1", "published are torchvision-v1"), ("no.pth", "No weights file")])
+def test_a_file_that_is_not_there_is_missing(word, words):
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        MaskRCNN.from_checkpoint(word)
+
+
+# ── Backbones of other projects ──
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_preset_takes_a_backbone_of_pytorch_with_its_conventions(files, tmp_path, suffix):
+    file = files["resnet50"]
+    if suffix == ".safetensors":
+        numpy_files = pytest.importorskip("safetensors.numpy")
+        file = tmp_path / "resnet50.safetensors"
+        numpy_files.save_file(dict(read_tensors(files["resnet50"]).tensors), file)
+    model = MaskRCNN.from_preset("resnet50_fpn", num_classes=2, weights=file)
+    backbone, image = model.config.backbone, model.config.image
+    assert (backbone.stride_in, backbone.conv_bias, backbone.epsilon, backbone.norm) == ("3x3", False, 1e-5, "frozen")
+    assert (image.channel_order, image.mean, image.std) == ("rgb", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+    kernel = read_tensors(files["resnet50"]).tensors["layer4.0.conv3.weight"]
+    found = model.backbone.get_layer("conv5_block1_3_conv").get_weights()[0]
+    np.testing.assert_array_equal(found, kernel.transpose(2, 3, 1, 0))
+
+
+def test_changes_are_over_the_conventions_of_a_backbone(files):
+    options = {"num_classes": 2, "weights": files["resnet50"], "backbone__norm": "live", "image__short_side": 320}
+    config = MaskRCNN.from_preset("resnet50_fpn", **options).config
+    assert (config.backbone.norm, config.image.short_side, config.backbone.stride_in) == ("live", 320, "3x3")
+
+
+def test_a_backbone_of_another_preset_names_the_right_one(files):
+    with pytest.raises(ValueError, match="holds a resnet50, .*mobilenet_v2; choose the preset resnet50_fpn"):
+        MaskRCNN.from_preset("mobilenet_v2_fpn", num_classes=2, weights=files["resnet50"])
+
+
+@pytest.mark.parametrize("kind", ["torchvision v1", "detectron2", "matterport"])
+def test_a_whole_model_is_no_backbone_and_from_checkpoint_opens_it(files, tmp_path, kind):
+    if kind == "matterport":
+        files = {kind: write_h5(tmp_path / "mask_rcnn_coco.h5", reference.random_weights(reference.NUMBERS))}
+    with pytest.raises(ValueError, match=rf"holds a whole model of {kind}; .*MaskRCNN.from_checkpoint") as refusal:
+        MaskRCNN.from_preset("resnet50_fpn", num_classes=2, weights=files[kind])
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_backbone_of_keras_applications_is_still_read(tmp_path):
+    application = keras.applications.MobileNetV2(weights=None, include_top=False)
+    application.save_weights(tmp_path / "mobilenet.weights.h5")
+    changes = {**SMALL, "weights": tmp_path / "mobilenet.weights.h5"}
+    model = MaskRCNN.from_preset("mobilenet_v2_fpn", num_classes=1, **changes)
+    assert model.config.backbone.conv_bias and model.config.image.mean == (127.5, 127.5, 127.5)
+    np.testing.assert_array_equal(
+        model.backbone.get_layer("Conv1").get_weights()[0], application.get_layer("Conv1").get_weights()[0]
+    )

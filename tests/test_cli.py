@@ -2,22 +2,28 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+import small_checkpoint
 from PIL import Image
+from small_checkpoint import torchvision_tensors, with_shallow_resnet, write_torchvision
 from typer.testing import CliRunner
 
 import maskrcnn
-from maskrcnn.cli import _setting, app
+from maskrcnn.cli import _setting, _settings, app
 from maskrcnn.config import Category, ImageConfig, ModelConfig
 from maskrcnn.data import make_shapes
 from maskrcnn.structures import PaddedDetections
+from maskrcnn.weights.published import PUBLISHED
 
 OPTIONS = {
     "train": "--data --val --out --model --init --epochs --batch-size --image-size --optimizer --learning-rate --seed --strict",
     "evaluate": "--model --data --json --images",
     "predict": "--model --out --score",
+    "convert": "--out --to --from --classes --num-classes --set",
     "demo": "--out",
     "info": "MODEL",
 }
@@ -175,3 +181,84 @@ def test_an_interruption_keeps_what_is_done_and_ends_with_130(run_folder, tmp_pa
 )
 def test_a_setting_is_a_place_and_a_value(word, name, value):
     assert _setting(word) == (name, value)
+
+
+# ── Weights of other projects ──
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Iterator[Path]:
+    """A folder of files, of a ResNet that is shallow while this fixture lives."""
+    folder = tmp_path_factory.mktemp("files")
+    tensors = torchvision_tensors()
+    write_torchvision(folder / "whole.pth", tensors)
+    write_torchvision(folder / "missing.pth", {name: tensors[name] for name in tensors if not name.endswith("fc7.bias")})
+    write_torchvision(folder / "nan.pth", tensors | {"rpn.head.bbox_pred.bias": np.full(12, np.nan, np.float32)})
+    (folder / "cut.pth").write_bytes((folder / "whole.pth").read_bytes()[:100_000])
+    (folder / "text.pth").write_text("hello")
+    (folder / "names.txt").write_text("cat\n dog \n\ncow\n", "utf-8")
+    (folder / "two.txt").write_text("cat\ndog\n", "utf-8")
+    (folder / "empty.txt").write_text("", "utf-8")
+    small_checkpoint.write_resnet(folder / "resnet50.pth")
+    with with_shallow_resnet():
+        yield folder
+
+
+def test_convert_writes_a_model_that_info_shows_with_its_origin(files, tmp_path):
+    out = tmp_path / "model.keras"
+    words = ["--classes", files / "names.txt", "--num-classes", 3, "--set", "detect.score=0.3"]
+    done = run("convert", files / "whole.pth", "--out", out, *words)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == f"{files / 'whole.pth'}: torchvision v1, 3 classes."
+    assert "127 weights loaded, 0 start anew" in done.stdout
+    assert done.stdout.splitlines()[-1] == f"{out}: 3 classes; weights: torchvision v1, whole.pth"
+    shown = run("info", out).stdout
+    assert "Weights: torchvision v1, whole.pth" in shown
+    assert "Classes (3): cat, dog, cow" in shown
+
+
+def test_convert_list_shows_every_published_name_and_its_licence():
+    done = run("convert", "list")
+    assert done.exit_code == 0
+    assert all(name in done.stdout for name in PUBLISHED)
+    assert "CC BY-SA 3.0" in done.stdout and "47.4" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["whole.pth"], "--out FILE"),
+        (["whole.pth", "--out", "OUT/model.pth"], "ends with .keras; received model.pth"),
+        (["whole.pth", "--out", "OUT/model.pth", "--to", "torchvision"], "whole.pth"),
+        (["whole.pth", "--out", "OUT/model.keras", "--to", "onnx"], "'onnx' is not one of"),
+        (["whole.pth", "--out", "OUT/model.keras", "--from", "mmdet"], "torchvision names them, not mmdet"),
+        (["whole.pth", "--out", "OUT/model.keras", "--num-classes", "5"], "knows 3 classes"),
+        (["whole.pth", "--out", "OUT/model.keras", "--classes", "two.txt"], "2 names were given"),
+        (["whole.pth", "--out", "OUT/model.keras", "--classes", "empty.txt"], "0 names were given"),
+        (["whole.pth", "--out", "OUT/model.keras", "--classes", "none.txt"], "'none.txt' does not exist"),
+        (["whole.pth", "--out", "OUT/model.keras", "--set", "IMAGE_MAX_DIM=512"], "matterport's names (IMAGE_MAX_DIM)"),
+        (["whole.pth", "--out", "OUT/model.keras", "--set", "detect.colour=1"], "has no field 'colour'"),
+        (["missing.pth", "--out", "OUT/model.keras"], "no tensor 'roi_heads.box_head.fc7.bias'"),
+        (["nan.pth", "--out", "OUT/model.keras"], "'rpn.head.bbox_pred.bias' holds values that are not finite"),
+        (["cut.pth", "--out", "OUT/model.keras"], "cut.pth"),
+        (["text.pth", "--out", "OUT/model.keras"], "text.pth"),
+        (["resnet50.pth", "--out", "OUT/model.keras"], "backbone of a PyTorch ResNet alone"),
+        (["nothing.pth", "--out", "OUT/model.keras"], "No weights file at nothing.pth"),
+        (["torchvison-v1", "--out", "OUT/model.keras"], "published are torchvision-v1"),
+    ],
+)
+def test_a_conversion_that_fails_is_one_line_exit_code_2_and_no_file(files, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(files)
+    done = run("convert", *(word.replace("OUT", str(tmp_path)) for word in words))
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert done.stderr.startswith("Error: ") and len(done.stderr.splitlines()) == 1
+    assert "--debug" not in done.stderr  # as for errors that nobody foresaw
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_setting_in_capitals_is_matterports():
+    assert _settings(["detect.score=0.3", "IMAGE_MAX_DIM=512", "RPN_ANCHOR_SCALES=[8, 16]"]) == {
+        "detect__score": 0.3,
+        "matterport_config": {"IMAGE_MAX_DIM": 512, "RPN_ANCHOR_SCALES": [8, 16]},
+    }

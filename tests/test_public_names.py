@@ -24,6 +24,7 @@ def test_the_public_names_are_these():
         "load_model",
         "train",
         "evaluate",
+        "convert",
         "CocoEvaluation",
         "load_dataset",
         "Dataset",

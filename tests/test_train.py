@@ -2,17 +2,21 @@
 
 import csv
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import small_checkpoint
+from small_checkpoint import with_shallow_resnet, write_torchvision
 
 from maskrcnn.api import MaskRCNN, load_model
 from maskrcnn.data import load_dataset, make_shapes
 from maskrcnn.evaluate import evaluate
 from maskrcnn.train import make_optimizer, train
+from maskrcnn.weights.files import read_tensors
 
 SMALL = {
     "model": "mobilenet_v2_fpn",
@@ -126,3 +130,62 @@ def test_two_real_pictures_are_learnt_by_heart(shared_data, shared_weights):
     model.compile(make_optimizer("adam", 1e-3, batch_size=2, num_steps=150))
     model.fit(two, batch_size=2, steps_per_epoch=150, verbose=0)
     assert evaluate(model, two)["mask"]["AP"] >= 0.9
+
+
+# ── From weights of other projects ──
+
+TINY = {"batch_size": 2, "epochs": 1, "verbose": 0, **small_checkpoint.SMALL}
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory) -> Iterator[Path]:
+    """torchvision's file of three classes known by number, of a ResNet that is shallow while this fixture lives."""
+    with with_shallow_resnet():
+        yield write_torchvision(tmp_path_factory.mktemp("foreign") / "model.pth")
+
+
+def test_a_whole_model_of_another_project_decides_the_architecture_and_learns_the_classes(foreign, shapes, tmp_path):
+    told = []
+    train(*shapes, tmp_path / "run", init=foreign, log=told.append, learning_rate=0.0, **TINY)
+    assert told[0] == f"{foreign}: torchvision v1, 3 classes."
+    assert any("start anew: " in line and "box_head/classes/kernel" in line for line in told)
+    assert {"best.keras", "last.keras", "history.csv", "config.json", "metrics.json"} <= {
+        path.name for path in (tmp_path / "run").iterdir()
+    }
+    loaded = load_model(tmp_path / "run")
+    assert loaded.config.class_names == ["circle", "square", "triangle"]
+    assert (loaded.config.image.resize, loaded.config.fpn.channels) == ("torchvision", 8)
+    assert loaded.config.origin == "torchvision v1, model.pth"
+    tensors = read_tensors(foreign).tensors  # a rate of 0: all but the class layers is still the file's
+    np.testing.assert_array_equal(loaded.rpn.objectness.bias, tensors["rpn.head.cls_logits.bias"])
+    assert len(loaded.detect(load_dataset(shapes[1]).samples[0].path)) == 1
+
+
+def test_a_run_goes_on_from_a_file_of_ours_without_its_preset(run, shapes, tmp_path):
+    options = {"verbose": 0, "learning_rate": 0.0, "batch_size": 4, "epochs": 1, "log": lambda line: None}
+    model = train(shapes[0], None, tmp_path, init=run[0] / "last.keras", **options)
+    before = load_model(run[0] / "last.keras")
+    assert (model.config.fpn.channels, model.config.image.short_side) == (16, 96)
+    np.testing.assert_array_equal(model.box_head.classes.kernel, before.box_head.classes.kernel)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"model": "resnet50_fpn"}, "holds a whole model, so it decides the architecture; leave out --model resnet50_fpn"),
+        ({"matterport_config": {"IMAGE_MAX_DIM": 512}}, r"is of torchvision; settings in matterport's names"),
+        ({"init": None, "matterport_config": {"IMAGE_MAX_DIM": 512}}, "for init with a file of matterport's"),
+        ({"init": "nothing.pth"}, "No weights file at nothing.pth"),
+        ({"init": "torchvison-v1"}, "published are torchvision-v1"),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused_before_anything_is_written(foreign, shapes, tmp_path, arguments, words):
+    with pytest.raises((ValueError, FileNotFoundError), match=words) as refusal:
+        train(*shapes, tmp_path / "run", **{"init": foreign, "log": lambda line: None, **TINY, **arguments})
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_backbone_of_pytorch_needs_its_preset(foreign, shapes, tmp_path):
+    with pytest.raises(ValueError, match="choose the preset resnet50_fpn"):
+        train(*shapes, tmp_path / "run", init=small_checkpoint.write_resnet(tmp_path / "resnet50.pth"), **TINY)

@@ -47,7 +47,8 @@ def convert(
         raise ValueError(f"A model for {to} ends with {suffix}; received {out.name}.")
     options: dict[str, Any] = {"source": source, "class_names": class_names, "matterport_config": matterport_config}
     if to == "torchvision":
-        said = [name for name, value in (options | {"num_classes": num_classes} | changes).items() if value not in (None, "auto")]
+        given = options | {"num_classes": num_classes} | changes
+        said = [name for name, value in given.items() if value not in (None, "auto")]
         if said:
             raise ValueError(f"For torchvision a model is written as it is; leave out {', '.join(said)}.")
         model = load_model(file)

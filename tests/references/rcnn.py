@@ -1,7 +1,7 @@
 """Slow, obvious twin of whole models: detectron2's and MMDetection's arithmetic, from the picture to the pasted masks.
 
-NumPy, one picture at a time, float64, channels first. Weights go by the names of the project's own files, and what stands in the
-file decides what is computed. `calibrated` makes random ones that find many things.
+NumPy, one picture at a time, float64, channels first. Weights go by the names of the project's own files, and what stands in
+the file decides what is computed. `calibrated` makes random ones that find many things.
 """
 
 from __future__ import annotations

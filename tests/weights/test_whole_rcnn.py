@@ -1,7 +1,7 @@
 """Files of detectron2 and MMDetection, from the picture to the masks, against `references/rcnn.py`.
 
-The weights are random and calibrated: norms take a picture's statistics, and the last layers' answers are spread, so that tens of
-objects of all classes are found, with many scores.
+The weights are random and calibrated: norms take a picture's statistics, and the last layers' answers are spread, so that tens
+of objects of all classes are found, with many scores.
 """
 
 from __future__ import annotations
