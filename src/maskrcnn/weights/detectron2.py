@@ -53,7 +53,7 @@ CONVENTIONS: dict[str, Any] = {
     "image__std": (1.0, 1.0, 1.0),  # PIXEL_STD of the MSRA ResNets, whose first kernels have it in them
     "backbone__stride_in": "1x1",  # RESNETS.STRIDE_IN_1X1
     "backbone__stem_pool": "symmetric",
-    "rpn__min_size": 0.0,
+    "rpn__min_size": 1e-12,  # strictly above 0
     "rpn__box_beta": 0.0,  # SMOOTH_L1_BETA: the absolute difference
     "roi_align__aligned": True,  # ROIAlignV2
     "roi_align__sampling_ratio": 0,  # POOLER_SAMPLING_RATIO

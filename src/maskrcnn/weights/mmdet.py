@@ -42,7 +42,7 @@ NAMES = Names(
 CONVENTIONS: dict[str, Any] = resnets.CONVENTIONS | {
     "image__resize": "mmdet",
     "image__frame": "tight",
-    "rpn__min_size": 0.0,  # min_bbox_size
+    "rpn__min_size": 1e-12,  # strictly above 0
     "rpn__box_beta": 0.0,  # L1Loss
     "roi_align__aligned": True,
     "roi_align__sampling_ratio": 0,
