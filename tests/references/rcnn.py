@@ -227,7 +227,7 @@ class Rcnn:
         self.finest = project.finest if finest is None else finest
 
     def detect(self, picture: np.ndarray) -> dict[str, np.ndarray]:
-        """(H, W, 3) uint8, red first → boxes (N, 4), scores (N,), labels (N,), masks (N, H, W) bool, best first."""
+        """(H, W, 3) uint8, red first → boxes (N, 4), scores (N,), labels (N,), probabilities (N, H, W), best first."""
         resized = self.resize(picture)
         size = resized.shape[:2]
         pyramid = self.pyramid(self.frame(resized))
@@ -238,8 +238,8 @@ class Rcnn:
         if self.project.drops_empty:
             full = area(boxes) > 0
             boxes, scores, labels, small = boxes[full], scores[full], labels[full], small[full]
-        masks = np.array([paste(*pair, picture.shape[:2]) for pair in zip(small, boxes)]).reshape(-1, *picture.shape[:2])
-        return {"boxes": boxes, "scores": scores, "labels": labels, "masks": masks}
+        pasted = np.array([paste(*pair, picture.shape[:2]) for pair in zip(small, boxes)]).reshape(-1, *picture.shape[:2])
+        return {"boxes": boxes, "scores": scores, "labels": labels, "probabilities": pasted}
 
     def resize(self, picture: np.ndarray) -> np.ndarray:
         height, width = picture.shape[:2]
@@ -422,15 +422,15 @@ class Rcnn:
 
 
 def paste(small: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(M, M) probabilities stretched over a box, read at every pixel's centre, zeros around them: (H, W) bool."""
+    """(M, M) probabilities stretched over a box, read at every pixel's centre, zeros around them: (H, W); a mask is where it is at least 0.5."""
     (left, top, right, bottom), cells = box, len(small)
     if not (right > left and bottom > top):
-        return np.zeros(size, bool)
+        return np.zeros(size)
     rows, columns = (
         read_between((np.arange(length) + 0.5 - start) / (stop - start) * cells - 0.5, cells)
         for length, start, stop in zip(size, (top, left), (bottom, right))
     )
-    return rows @ small @ columns.T >= 0.5
+    return rows @ small @ columns.T
 
 
 # ── weights that find something ──
