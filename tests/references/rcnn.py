@@ -422,7 +422,7 @@ class Rcnn:
 
 
 def paste(small: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(M, M) probabilities stretched over a box, read at every pixel's centre, zeros around them: (H, W); a mask is where it is at least 0.5."""
+    """(M, M) probabilities stretched over a box, read at every pixel's centre, zeros around them: (H, W)."""
     (left, top, right, bottom), cells = box, len(small)
     if not (right > left and bottom > top):
         return np.zeros(size)
