@@ -88,20 +88,21 @@ def folder(tmp_path_factory) -> Path:
 
 
 def assert_same(found: Detections, expected: dict[str, np.ndarray]) -> None:
-    """Row by row, but for scores that tie. A mask may differ where a probability is 0.5 but for rounding."""
-    tied = np.abs(expected["scores"][:, None] - found.scores) < 1e-4
-    distance = np.abs(expected["boxes"][:, None] - found.boxes).max(axis=2) + 1e6 * (
-        expected["labels"][:, None] != found.labels
-    )
-    order = np.where(tied, distance, np.inf).argmin(axis=1)
-    assert sorted(order) == list(range(len(found)))
-    found = found[order]
-    np.testing.assert_array_equal(found.labels, expected["labels"])
-    np.testing.assert_allclose(found.scores, expected["scores"], atol=1e-4)
-    np.testing.assert_allclose(found.boxes, expected["boxes"], atol=0.01)
-    masks, doubt = expected["probabilities"] >= 0.5, np.abs(expected["probabilities"] - 0.5)
-    different = found.masks != masks
-    assert doubt[different].max(initial=0) < 5e-3
+    """Each detection has its twin, in the same place of the order but where scores tie.
+
+    One may lack it: two boxes whose IoU is NMS's threshold but for float32. A mask may differ where a probability is 0.5 but
+    for rounding.
+    """
+    alike = np.abs(expected["scores"][:, None] - found.scores) < 1e-4
+    alike &= expected["labels"][:, None] == found.labels
+    alike &= np.abs(expected["boxes"][:, None] - found.boxes).max(axis=2) < 0.01
+    rows = np.flatnonzero(alike.any(axis=1))
+    twins = alike[rows].argmax(axis=1)
+    assert len(set(twins)) == len(twins) >= len(found) - 1
+    assert len(found) == len(alike)
+    masks, probabilities = found.masks[twins], expected["probabilities"][rows]
+    different = masks != (probabilities >= 0.5)
+    assert np.abs(probabilities - 0.5)[different].max(initial=0) < 5e-3
     assert different.sum() <= 2e-3 * masks.sum()
 
 
