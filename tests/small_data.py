@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from maskrcnn.config import Category
+from maskrcnn.data.dataset import Dataset
 from maskrcnn.geometry.masks import mask_to_rle, rle_area
 from maskrcnn.structures import Sample
 
@@ -55,3 +57,38 @@ def read_samples(rng: np.random.Generator, sizes: list[tuple[int, int]], counts:
             )
         )
     return samples
+
+
+def dataset_of(
+    labels: list[list[int]],
+    *,
+    num_classes: int,
+    crowds: list[list[int]] | None = None,
+    sides: tuple[float, float] | list[tuple[float, float]] = (10.0, 10.0),
+    sizes: list[tuple[int, int]] | None = None,
+) -> Dataset:
+    """Pictures with objects of these labels, then crowds of those: boxes without pixels, for what only counts and measures.
+
+    Sides (width, height) are those of all objects, or of the pictures' objects in turn. Classes are c0, c1, …
+    """
+    samples = []
+    for row, own in enumerate(labels):
+        crowd = [] if crowds is None else crowds[row]
+        width, height = sides if isinstance(sides, tuple) else sides[row]
+        count = len(own) + len(crowd)
+        boxes = np.tile(np.array([5, 7, 5 + width, 7 + height], np.float32), (count, 1))
+        samples.append(
+            Sample(
+                image_id=row,
+                file_name=f"{row}.png",
+                path=f"{row}.png",
+                size=(512, 512) if sizes is None else sizes[row],
+                boxes=boxes,
+                labels=np.array([*own, *crowd], np.int32),
+                crowd=np.arange(count) >= len(own),
+                rles=[{"size": [1, 1], "counts": b""}] * count,
+                areas=np.full(count, width * height, np.float32),
+                annotation_ids=np.arange(count, dtype=np.int64),
+            )
+        )
+    return Dataset(samples, tuple(Category(k + 1, f"c{k}") for k in range(num_classes)), name="small")

@@ -36,6 +36,12 @@ def test_replace_reaches_one_level_down_and_changes_nothing_else(config):
         ({"detect__nms": "none"}, "one of 'per_class', 'class_agnostic'; received 'none'"),
         ({"anchors__sizes": ((32,),)}, "five levels"),
         ({"mask_head__mask_size": 30}, "28, 56 or 112"),
+        ({"box_head__class_weights": (1.0,)}, "each of 2 classes, or none at all; received 1"),
+        ({"box_head__class_weights": (1.0, 0.0)}, "finite numbers above 0"),
+        ({"box_head__class_weights": (1.0, float("inf"))}, "finite numbers above 0"),
+        ({"box_head__class_weights": ("high", "low")}, "finite numbers above 0; received ..high"),
+        ({"box_head__focal_gamma": -0.1}, "focal_gamma is at least 0"),
+        ({"box_head__label_smoothing": 1.0}, "label_smoothing is at least 0 and less than 1"),
     ],
 )
 def test_what_cannot_be_is_refused(config, change, words):

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from maskrcnn.config import Category, ModelConfig, replace
-from maskrcnn.evaluate import evaluate, print_scores, write_scores
+from maskrcnn.evaluate import best_score_threshold, evaluate, print_scores, write_scores
 from maskrcnn.geometry import masks
 from maskrcnn.structures import Detections, Sample
 
@@ -62,6 +62,16 @@ class Oracle:
         num = len(sample.boxes)
         small, scores = np.ones((num, 28, 28), np.float32), np.ones(num, np.float32)
         return Detections(sample.boxes, scores, sample.labels, small, sample.size, self.config.class_names, sample.path)
+
+
+class Unsure(Oracle):
+    """It also finds something in a corner, with a score of 0.52."""
+
+    def answer(self, sample: Sample) -> Detections:
+        right = super().answer(sample)
+        boxes = np.concatenate([right.boxes, np.array([[0, 0, 5, 5]], np.float32)])
+        scores, labels = np.array([0.9, 0.52], np.float32), np.zeros(2, np.int32)
+        return Detections(boxes, scores, labels, np.ones((2, 28, 28), np.float32), sample.size, right.class_names, sample.path)
 
 
 def test_every_picture_goes_through_the_model_once_in_batches() -> None:
@@ -118,3 +128,48 @@ def test_scores_are_printed_and_written(tmp_path: Path) -> None:
     write_scores(tmp_path / "scores.json", scores)
     assert json.loads((tmp_path / "scores.json").read_text()) == scores
     assert scores["per_class"]["fig"]["mask_AP"] is None
+
+
+# ── biology ──
+
+
+def test_biology_is_scored_in_the_same_pass() -> None:
+    samples = [picture(k) for k in range(3)]
+    model = Oracle(samples)
+    scores = evaluate(model, data(samples), biology=True)
+    assert len(model.calls) == 3
+    assert scores["biology"]["score_threshold"] == 0.5
+    assert [scores["biology"][name] for name in ("DSB", "PQ", "AJI")] == pytest.approx([1.0, 1.0, 1.0])
+    assert {name: scores[name] for name in scores if name != "biology"} == evaluate(model, data(samples))
+
+
+def test_biology_counts_from_its_threshold_up() -> None:
+    samples = [picture(1), picture(2)]
+    model = Unsure(samples)
+    assert evaluate(model, data(samples), biology=0.55)["biology"]["AP50"] == pytest.approx(1.0)
+    assert evaluate(model, data(samples), biology=True)["biology"]["AP50"] == pytest.approx(0.5)
+    assert evaluate(model, data(samples), biology=0.0)["biology"]["AP50"] == pytest.approx(0.5)
+    assert best_score_threshold(model, data(samples), batch_size=2) == 0.55
+    assert evaluate(model, data(samples))["mask"]["AP50"] == pytest.approx(1.0)  # COCO's counts everything
+
+
+def test_a_model_of_one_class_finds_what_nobody_named() -> None:
+    samples = [picture(1)]
+    unnamed = data(samples, names=["object"])
+    scores = evaluate(Oracle(samples), unnamed, biology=True)
+    assert [scores["mask"]["AP"], scores["biology"]["DSB"]] == pytest.approx([1.0, 1.0])
+    assert list(scores["per_class"]) == list(scores["biology"]["per_class"]) == ["date"]
+    with pytest.raises(ValueError, match="data has object"):
+        evaluate(Oracle(samples, names=["date", "fig"]), unnamed)
+
+
+def test_biology_is_printed(tmp_path: Path) -> None:
+    samples = [picture(1)]
+    with pytest.warns(UserWarning, match="fig"):
+        scores = evaluate(Oracle(samples), data(samples, names=["date", "fig"]), biology=0.45)
+    text = io.StringIO()
+    print_scores(scores, Console(file=text, width=100))
+    for words in ("from 0.45 up", "Data Science Bowl", "aggregated Jaccard", "PQ", "each class"):
+        assert words in text.getvalue()
+    write_scores(tmp_path / "scores.json", scores)
+    assert json.loads((tmp_path / "scores.json").read_text()) == scores

@@ -13,6 +13,7 @@ from maskrcnn import config as configs
 from maskrcnn import predict as prediction
 from maskrcnn.config import Category, ModelConfig
 from maskrcnn.data import Dataset, load_dataset
+from maskrcnn.data.augment import make_augment
 from maskrcnn.data.loader import Loader, make_loader, num_batches
 from maskrcnn.model.mask_rcnn import Network
 from maskrcnn.structures import Detections
@@ -153,12 +154,15 @@ class MaskRCNN(Network):
     ) -> MaskRCNN:
         source = load_model(path)
         log(f"{path}: maskrcnn, {source.config.num_classes} classes.")
-        config = configs.replace(source.config, **changes)
+        config = source.config
         if class_names is not None:
             config = configs.replace(config, categories=categories_of(config.num_classes, class_names))
         remake = new_classes is not None and _names(new_classes) != config.class_names
         if new_classes is not None:
-            config = configs.replace(config, categories=_categories(None, new_classes))
+            changes = {"categories": _categories(None, new_classes)} | changes
+        if remake:
+            changes = {"box_head__class_weights": ()} | changes  # the old ones are of other classes
+        config = configs.replace(config, **changes)
         model = cls._seeded(config, seed)
         remade = model_files.transfer(source, model, remake_classes=remake)
         if remade:
@@ -216,19 +220,23 @@ class MaskRCNN(Network):
 
     # ── Keras's verbs, which also take data sets ──
 
-    def fit(self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any) -> keras.callbacks.History:
+    def fit(
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, *, augment: Any = "flip", **kwargs: Any
+    ) -> keras.callbacks.History:
         """As `keras.Model.fit`. Each loss is shown by name, in training and in validation.
 
         Args:
             x: a `Dataset`, the path of one, or any dataset of `Batch` dicts (`maskrcnn.data.make_loader`).
             batch_size: pictures a step, where `x` is a `Dataset` or a path; 2 by default.
+            augment: of a `Dataset` or a path: `"none"`, `"flip"`, `"photos"`, `"microscopy"`, an `AugmentConfig`, a pipeline of
+                Albumentations, or a function of (sample, rng).
             **kwargs: of `keras.Model.fit`; `validation_data` takes what `x` takes.
         """
         batch_size = batch_size or 2
         if (data := _as_dataset(x)) is not None:
             self.adopt_categories(data)
             kwargs.setdefault("steps_per_epoch", num_batches(data, batch_size))
-            x = self.loader(data, batch_size=batch_size, shuffle=True, repeat=True, flip=True)
+            x = self.loader(data, batch_size=batch_size, shuffle=True, repeat=True, augment=augment)
         if (data := _as_dataset(kwargs.get("validation_data"))) is not None:
             kwargs["validation_data"] = self.loader(data, batch_size=batch_size)
         return super().fit(x, y, **kwargs)
@@ -249,9 +257,16 @@ class MaskRCNN(Network):
             x = {name: x[name] for name in ("images", "sizes")}
         return super().predict(x, batch_size=batch_size, **kwargs)
 
-    def loader(self, dataset: Dataset, **options: Any) -> Any:
-        """Batches of a data set for this model: `maskrcnn.data.make_loader` with the model's classes and frames."""
-        return make_loader(dataset.with_categories(self.config.categories), self.config, **options)
+    def loader(self, dataset: Dataset, *, augment: Any = None, **options: Any) -> Loader:
+        """Batches of a data set for this model: `maskrcnn.data.make_loader` with the model's classes and frames.
+
+        Args:
+            augment: as for `fit`; none where None.
+            **options: of `make_loader`.
+        """
+        dataset = dataset.with_categories(self.config.categories)
+        change = make_augment(augment, self.config.image, dataset.samples)
+        return make_loader(dataset, self.config, augment=change, **options)
 
     def adopt_categories(self, dataset: Dataset) -> None:
         """Takes the classes' names from a data set, if the model knows them by number alone.

@@ -5,6 +5,7 @@ Keras and its backend are imported inside the commands, so that `maskrcnn --help
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -30,7 +31,7 @@ import maskrcnn
 from maskrcnn.backend import installed
 
 if TYPE_CHECKING:
-    from maskrcnn import Detections, MaskRCNN
+    from maskrcnn import Dataset, Detections, MaskRCNN, ModelConfig
 
 LONGEST_ERROR = 600  # characters; a backend's own errors run to pages
 
@@ -89,7 +90,9 @@ BatchOption = Annotated[
 StrictOption = Annotated[
     bool, typer.Option("--strict", help="Refuse data with any fault, instead of repairing or leaving out what is faulty.")
 ]
-DATA_HELP = "A COCO JSON file, or a folder with images/ and masks/ (label maps: 0 = background, k = the k-th object)."
+DATA_HELP = "A COCO or VIA JSON file, or a folder with images/ and masks/ (label maps: 0 = background, k = the k-th object)."
+IN_DETAIL: dict[str, Any] = {"rich_help_panel": "Training in detail"}
+ABOUT_DATA: dict[str, Any] = {"rich_help_panel": "Augmentation and rare classes"}
 
 
 @app.callback(invoke_without_command=True)
@@ -144,8 +147,94 @@ def train(
     learning_rate: Annotated[
         float | None, typer.Option("--learning-rate", metavar="X", min=0.0, help="Default: the optimizer's own.")
     ] = None,
+    schedule: Annotated[
+        Literal["cosine", "step", "constant"] | None,
+        typer.Option("--schedule", metavar="cosine|step|constant", help="How the rate falls.", **IN_DETAIL),
+    ] = None,
+    warm_up_steps: Annotated[
+        int | None, typer.Option("--warm-up-steps", metavar="N", min=0, help="Steps until the full rate.", **IN_DETAIL)
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option("--weight-decay", metavar="X", min=0.0, help="Of kernels alone.", **IN_DETAIL)
+    ] = None,
+    clip_norm: Annotated[
+        float | None, typer.Option("--clip-norm", metavar="X", min=0.0, help="Longest gradient of a step: 10.", **IN_DETAIL)
+    ] = None,
+    accumulate: Annotated[
+        int | None, typer.Option("--accumulate", metavar="N", min=1, help="Batches that make one step.", **IN_DETAIL)
+    ] = None,
+    ema: Annotated[
+        float | None,
+        typer.Option("--ema", metavar="X", min=0.0, max=1.0, help="Score and save averaged weights: 0.998.", **IN_DETAIL),
+    ] = None,
+    backbone_rate: Annotated[
+        float | None, typer.Option("--backbone-rate", metavar="X", min=0.0, help="Factor of the backbone's rate.", **IN_DETAIL)
+    ] = None,
+    precision: Annotated[
+        Literal["float32", "bfloat16", "float16"] | None,
+        typer.Option("--precision", metavar="float32|bfloat16|float16", help="In which layers compute.", **IN_DETAIL),
+    ] = None,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option("--freeze", metavar="NAME", help="Layers that don't learn: backbone, fpn … Repeat for more.", **IN_DETAIL),
+    ] = None,
+    augment: Annotated[
+        Literal["none", "flip", "photos", "microscopy"] | None,
+        typer.Option(
+            "--augment", metavar="none|flip|photos|microscopy", help="How pictures vary. Default: flip.", **ABOUT_DATA
+        ),
+    ] = None,
+    class_weights: Annotated[
+        str | None,
+        typer.Option(
+            "--class-weights",
+            metavar="balanced|effective|NAME=X,…",
+            help="Let objects of rare classes count more, or of the classes named.",
+            **ABOUT_DATA,
+        ),
+    ] = None,
+    repeat_threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--repeat-threshold",
+            metavar="X",
+            min=0.0,
+            max=1.0,
+            help="Show pictures more often that have classes which are in a smaller part of all pictures than this.",
+            **ABOUT_DATA,
+        ),
+    ] = None,
+    focal_gamma: Annotated[
+        float | None, typer.Option("--focal-gamma", metavar="X", min=0.0, help="Focal loss for the classes: 2.", **ABOUT_DATA)
+    ] = None,
+    label_smoothing: Annotated[
+        float | None,
+        typer.Option("--label-smoothing", metavar="X", min=0.0, max=1.0, help="Of the classes: 0.1.", **ABOUT_DATA),
+    ] = None,
+    dropout: Annotated[
+        float | None, typer.Option("--dropout", metavar="X", min=0.0, max=1.0, help="In the box head: 0.5.", **IN_DETAIL)
+    ] = None,
+    stochastic_depth: Annotated[
+        float | None,
+        typer.Option("--stochastic-depth", metavar="X", min=0.0, max=1.0, help="Of the backbone's blocks: 0.1.", **IN_DETAIL),
+    ] = None,
+    monitor: Annotated[
+        str | None,
+        typer.Option("--monitor", metavar="NAME", help="What tells the best model: val_mask_ap (default), val_loss …"),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option("--patience", metavar="N", min=1, help="Stop early, after so many epochs that are no better."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the run in --out was cut short. The other options must be the same.")
+    ] = False,
+    save_minutes: Annotated[
+        float | None,
+        typer.Option("--save-minutes", metavar="X", min=0.0, help="At most so much is lost when a run is killed. Default: 5."),
+    ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", help="Same seed, same order and same flips. Default: 0.")
+        int | None, typer.Option("--seed", metavar="N", help="Same seed, same order and same augmentation. Default: 0.")
     ] = None,
     workers: Annotated[int | None, typer.Option("--workers", metavar="N", min=0, help="Processes that read pictures.")] = None,
     images: ImagesOption = None,
@@ -175,6 +264,25 @@ def train(
         "image_size": image_size,
         "optimizer": optimizer,
         "learning_rate": learning_rate,
+        "schedule": schedule,
+        "warm_up_steps": warm_up_steps,
+        "weight_decay": weight_decay,
+        "clip_norm": clip_norm,
+        "accumulate": accumulate,
+        "ema": ema,
+        "backbone_rate": backbone_rate,
+        "precision": precision,
+        "freeze": freeze,
+        "augment": augment,
+        "class_weights": _class_weights(class_weights),
+        "repeat_threshold": repeat_threshold,
+        "focal_gamma": focal_gamma,
+        "label_smoothing": label_smoothing,
+        "dropout": dropout,
+        "stochastic_depth": stochastic_depth,
+        "monitor": monitor,
+        "patience": patience,
+        "save_minutes": save_minutes,
         "seed": seed,
         "workers": workers,
         "images": images,
@@ -183,7 +291,7 @@ def train(
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}  # `train` holds the defaults
     _load_keras()
     given |= _settings(changes)
-    maskrcnn.train(data, val, out, strict=strict, log=_tell, verbose=_verbose(), **given)
+    maskrcnn.train(data, val, out, resume=resume, strict=strict, log=_tell, verbose=_verbose(), **given)
     _tell(f"The run is in {out}. Next: maskrcnn predict --model {out} PICTURES --out DIR")
 
 
@@ -192,6 +300,16 @@ def evaluate(
     model: ModelOption,
     data: Annotated[Path, typer.Option("--data", metavar="DATA", exists=True, help=DATA_HELP)],
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the scores there as well.")] = None,
+    biology: Annotated[
+        float | None,
+        typer.Option(
+            "--biology",
+            metavar="SCORE",
+            min=0.0,
+            max=1.0,
+            help="Biology's scores too, of detections of at least this score: Data Science Bowl, TP/(TP+FP+FN), PQ, AJI.",
+        ),
+    ] = None,
     batch_size: BatchOption = 1,
     images: ImagesOption = None,
     strict: StrictOption = False,
@@ -208,7 +326,8 @@ def evaluate(
     from maskrcnn.evaluate import print_scores, write_scores
 
     with _progress("Evaluating", len(dataset)) as advance:
-        scores = maskrcnn.evaluate(loaded, dataset, batch_size=batch_size, progress=advance)
+        options: dict[str, Any] = {} if biology is None else {"biology": biology}
+        scores = maskrcnn.evaluate(loaded, dataset, batch_size=batch_size, progress=advance, **options)
     print_scores(scores, console)
     if json_file is not None:
         write_scores(json_file, scores)
@@ -307,6 +426,86 @@ def _print_published() -> None:
     console.print(table)
 
 
+data_app = typer.Typer(help="Look at data before anything is trained: what it holds, and how it varies in training.")
+app.add_typer(data_app, name="data")
+DataArgument = Annotated[Path, typer.Argument(metavar="DATA", exists=True, help=DATA_HELP)]
+LooksOption = Annotated[
+    str,
+    typer.Option("--model", metavar="PRESET|RUN|FILE", help="Whose settings count: a preset, a run folder or a .keras file."),
+]
+SizeOption = Annotated[
+    int | None,
+    typer.Option("--image-size", metavar="N", min=64, help="Pixels of a picture's shorter side, instead of the model's own."),
+]
+
+
+@data_app.command()
+def stats(
+    data: DataArgument,
+    images: ImagesOption = None,
+    model: LooksOption = "mobilenet_v2_fpn",
+    image_size: SizeOption = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers there as well.")] = None,
+) -> None:
+    """Count classes, measure objects, try the anchors on them, and suggest what to set.
+
+    maskrcnn data stats train.json
+    """
+    from maskrcnn.data.stats import describe, print_stats
+    from maskrcnn.results.files import write_json
+
+    dataset = maskrcnn.load_dataset(data, images=images, verify_pictures=False)
+    found = describe(dataset, _looked_at_by(model, image_size, dataset))
+    if dataset.faults:
+        _tell(dataset.summary())
+    print_stats(found, console)
+    if json_file is not None:
+        write_json(json_file, dataclasses.asdict(found))
+        _tell(f"Numbers written to {json_file}")
+
+
+@data_app.command()
+def preview(
+    data: DataArgument,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The sheet of pictures to write, a PNG.")],
+    augment: Annotated[
+        str, typer.Option("--augment", metavar="none|flip|photos|microscopy", help="How pictures vary in training.")
+    ] = "flip",
+    images: ImagesOption = None,
+    model: LooksOption = "mobilenet_v2_fpn",
+    image_size: SizeOption = None,
+    num_pictures: Annotated[int, typer.Option("--num-pictures", metavar="N", min=1, help="Pictures on the sheet.")] = 12,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Same seed, same sheet.")] = 0,
+) -> None:
+    """Draw pictures with their truth as training will see them, varied at random.
+
+    maskrcnn data preview train.json --augment photos --out sheet.png
+    """
+    from maskrcnn.preview import preview as draw_preview
+
+    dataset = maskrcnn.load_dataset(data, images=images, verify_pictures=False)
+    image_config = _looked_at_by(model, image_size, dataset).image
+    draw_preview(dataset, out, augment=augment, image_config=image_config, num_pictures=num_pictures, seed=seed)
+    _tell(f"The sheet is in {out}")
+
+
+def _looked_at_by(model: str, image_size: int | None, dataset: Dataset) -> ModelConfig:
+    """The settings of a preset for this data, or of a model; Keras is loaded for a model alone."""
+    from maskrcnn import config as configs
+
+    if model in configs.PRESETS:
+        config = configs.preset(model, dataset.categories)
+    elif Path(model).exists():
+        _load_keras()
+        config = maskrcnn.load_model(model).config
+    else:
+        presets = ", ".join(configs.PRESETS)
+        raise ValueError(f"--model is a preset ({presets}), a run folder or a .keras file; there is no {model!r}.")
+    if image_size is not None:
+        config = configs.replace(config, image__short_side=image_size, image__long_side=round(image_size * 5 / 3))
+    return config
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the pictures, the run and the report.")] = Path(
@@ -356,6 +555,17 @@ def _settings(changes: Iterable[str] | None) -> dict[str, Any]:
     numbers = {name: value for name, value in given.items() if name.isupper()}
     fields = {name: value for name, value in given.items() if not name.isupper()}
     return fields | ({"matterport_config": numbers} if numbers else {})
+
+
+def _class_weights(text: str | None) -> str | dict[str, float] | None:
+    """`balanced`, or `car=1,bus=4` by name."""
+    if text is None or "=" not in text:
+        return text
+    pairs = [part.rpartition("=") for part in text.split(",")]
+    try:
+        return {name.strip(): float(value) for name, _, value in pairs}
+    except ValueError:
+        raise typer.BadParameter(f"--class-weights is balanced, effective or NAME=X,NAME=X; received {text}.") from None
 
 
 def _setting(change: str) -> tuple[str, Any]:

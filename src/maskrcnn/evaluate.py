@@ -1,4 +1,4 @@
-"""Evaluate: what a model finds in a data set, scored against the truth as COCO does."""
+"""Evaluate: what a model finds in a data set, scored against the truth as COCO does, and as biology does."""
 
 from __future__ import annotations
 
@@ -10,16 +10,24 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from maskrcnn.config import Category
+from maskrcnn.data.objects import are_unnamed
+from maskrcnn.metrics.biology import SCORES, BiologyScores
 from maskrcnn.metrics.coco import evaluate_coco
 from maskrcnn.results.files import write_json
-from maskrcnn.structures import Detections
+from maskrcnn.structures import Detections, Sample
 
 if TYPE_CHECKING:
     from maskrcnn.data.dataset import Dataset
 
 
 def evaluate(
-    model: Any, dataset: Dataset, *, batch_size: int = 1, progress: Callable[[int], None] | None = None
+    model: Any,
+    dataset: Dataset,
+    *,
+    batch_size: int = 1,
+    biology: bool | float = False,
+    progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
     """Runs the model over the data set and scores it. One batch of pictures is in memory at a time.
 
@@ -27,32 +35,79 @@ def evaluate(
     model finds more than COCO's 100 objects in a picture, AP is taken over as many as it finds (see `max_detections` in the
     answer), because pictures that hold more could not be scored otherwise.
 
+    Example:
+        threshold = best_score_threshold(model, train_data)
+        scores = evaluate(model, val_data, biology=threshold)
+        scores["biology"]["DSB"]
+
     Args:
         model: a `MaskRCNN`, or anything with its `detect(images, batch_size=…, score=…)` and `config`.
-        dataset: pictures and truth.
+        dataset: pictures and truth. Objects that nobody named belong to the class of a model that has just one.
         batch_size: pictures that go through the model together.
+        biology: also score the detections as biology does, those of at least this score; True is 0.5.
         progress: called after each batch with the number of its pictures.
 
     Returns:
-        The scores of `metrics.coco.evaluate_coco`: "mask", "box", "per_class" and "max_detections".
+        The scores of `metrics.coco.evaluate_coco`: "mask", "box", "per_class" and "max_detections". With `biology` also
+        "biology", see `metrics.biology.BiologyScores.scores`.
 
     Raises:
         ValueError: for a model and a data set that have no class in common.
     """
-    _compare_classes(model.config.class_names, [category.name for category in dataset.categories])
+    categories = _shared_categories(model, dataset)
+    of_biology = None if biology is False else BiologyScores(categories, scores=(0.5 if biology is True else biology,))
 
     def found() -> Iterator[tuple[int, Detections]]:
-        for start in range(0, len(dataset.samples), batch_size):
-            samples = dataset.samples[start : start + batch_size]
-            images = [sample.path if sample.image is None else sample.image for sample in samples]
-            detections = model.detect(images, batch_size=batch_size, score=model.config.detect.score)
-            yield from ((sample.image_id, each) for sample, each in zip(samples, detections, strict=True))
-            if progress is not None:
-                progress(len(samples))
+        for sample, detections in _detect(model, dataset, batch_size, progress):
+            if of_biology is not None:
+                of_biology.add(sample, detections)
+            yield sample.image_id, detections
 
     most = model.config.detect.max_detections
     limits = (1, 10, 100, most) if most > 100 else (1, 10, 100)
-    return evaluate_coco(dataset.samples, dataset.categories, found(), max_detections=limits)
+    scores = evaluate_coco(dataset.samples, categories, found(), max_detections=limits)
+    return scores if of_biology is None else {**scores, "biology": of_biology.scores()}
+
+
+def best_score_threshold(
+    model: Any, dataset: Dataset, *, batch_size: int = 1, progress: Callable[[int], None] | None = None
+) -> float:
+    """The least score of what counts as found that gives the data set the best Data Science Bowl score.
+
+    The model runs once; 0.1, 0.15, … 0.9 are tried on what it finds, and of equally good ones that nearest to 0.5 is taken.
+    On the data that is then evaluated, the choice flatters the score: choose on training data, or on pictures held back for it.
+
+    Args:
+        model, dataset, batch_size, progress: as in `evaluate`.
+
+    Raises:
+        ValueError: for a model and a data set that have no class in common, and for a data set without pictures.
+    """
+    scores = BiologyScores(_shared_categories(model, dataset), scores=SCORES)
+    for sample, detections in _detect(model, dataset, batch_size, progress):
+        scores.add(sample, detections)
+    return scores.best_threshold()
+
+
+def _detect(
+    model: Any, dataset: Dataset, batch_size: int, progress: Callable[[int], None] | None
+) -> Iterator[tuple[Sample, Detections]]:
+    """Every picture with all that the model finds in it, one batch in memory at a time."""
+    for start in range(0, len(dataset.samples), batch_size):
+        samples = dataset.samples[start : start + batch_size]
+        images = [sample.path if sample.image is None else sample.image for sample in samples]
+        yield from zip(samples, model.detect(images, batch_size=batch_size, score=model.config.detect.score), strict=True)
+        if progress is not None:
+            progress(len(samples))
+
+
+def _shared_categories(model: Any, dataset: Dataset) -> tuple[Category, ...]:
+    """What the data's labels mean to the model, compared by name."""
+    known = model.config.class_names
+    if len(known) == 1 and are_unnamed(dataset.categories):
+        return (Category(dataset.categories[0].id, known[0]),)
+    _compare_classes(known, [category.name for category in dataset.categories])
+    return dataset.categories
 
 
 def _compare_classes(known: list[str], wanted: list[str]) -> None:
@@ -63,7 +118,7 @@ def _compare_classes(known: list[str], wanted: list[str]) -> None:
             "Classes are matched by name."
         )
     if missing:
-        warnings.warn(f"The model doesn't know {_listed(missing)}: all of their objects count as missed.", stacklevel=3)
+        warnings.warn(f"The model doesn't know {_listed(missing)}: all of their objects count as missed.", stacklevel=4)
 
 
 def _listed(names: list[str]) -> str:
@@ -71,7 +126,7 @@ def _listed(names: list[str]) -> str:
 
 
 def print_scores(scores: Mapping[str, Any], console: Console) -> None:
-    """Prints `evaluate`'s scores as two tables: overall, and a row for each class."""
+    """Prints `evaluate`'s scores as tables: overall, a row for each class, and biology's where there are any."""
     overall = Table(title="COCO scores", title_justify="left")
     overall.add_column("")
     overall.add_column("mask", justify="right")
@@ -89,6 +144,28 @@ def print_scores(scores: Mapping[str, Any], console: Console) -> None:
     if scores["max_detections"][-1] != 100:
         console.print(f"AP looks at {scores['max_detections'][-1]} detections of a picture and class; COCO's standard is 100.")
     console.print(classes)
+    if "biology" in scores:
+        _print_biology(scores["biology"], console)
+
+
+def _print_biology(scores: Mapping[str, Any], console: Console) -> None:
+    title = f"Biology's scores of detections from {scores['score_threshold']:.2f} up"
+    overall = Table("", "mean of pictures", "all objects", title=title, title_justify="left")
+    overall.add_row(
+        "Data Science Bowl", _number(scores["DSB"]), _number(sum(scores["dataset_AP"].values()) / len(scores["dataset_AP"]))
+    )
+    for name, iou in (("AP50", "0.50"), ("AP75", "0.75")):
+        overall.add_row(f"{name}, TP / (TP + FP + FN)", _number(scores[name]), _number(scores["dataset_AP"][iou]))
+    overall.add_row("aggregated Jaccard index", _number(scores["AJI"]), "")
+    for name in ("PQ", "SQ", "RQ"):
+        overall.add_row({"PQ": "panoptic quality, PQ"}.get(name, f"  {name}"), "", _number(scores[name]))
+    console.print(overall)
+    if len(scores["per_class"]) > 1:
+        headings = ("AP50", "AP75", "PQ", "SQ", "RQ")
+        classes = Table("class", *headings, title="Biology's scores of each class, all objects", title_justify="left")
+        for name, row in scores["per_class"].items():
+            classes.add_row(name, *(_number(row[heading]) for heading in headings))
+        console.print(classes)
 
 
 def _number(value: float | None) -> str:

@@ -34,6 +34,9 @@ class Sample:
         areas: (N,) float32, as annotated (COCO's size classes rest on it).
         annotation_ids: (N,) int64.
         image: (H, W, 3) uint8 RGB once it has been read, else None.
+        frame: (height, width) of a frame that a fitted picture is cropped for; None leaves the choice to `ImageConfig`.
+        fitted: whether the picture has the size in which the model will see it, because an augmentation chose that; else the
+            batch resizes it.
     """
 
     image_id: int
@@ -47,6 +50,8 @@ class Sample:
     areas: np.ndarray
     annotation_ids: np.ndarray
     image: np.ndarray | None = None
+    fitted: bool = False
+    frame: tuple[int, int] | None = None
 
     def replace(self, **changes: Any) -> Sample:
         return replace(self, **changes)

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
-from tensorboardX import SummaryWriter
 
 from maskrcnn import config as configs
 from maskrcnn.api import MaskRCNN
 from maskrcnn.config import Category
 from maskrcnn.data import Dataset, load_dataset
+from maskrcnn.data.imbalance import class_weights as weights_of_classes
+from maskrcnn.data.imbalance import repeat_factors
 from maskrcnn.data.loader import num_batches
-from maskrcnn.evaluate import evaluate
 from maskrcnn.results.files import write_json
+from maskrcnn.training.callbacks import CocoEvaluation, EarlyStopping, SaveModels, StopOnNonFinite, WriteHistory
+from maskrcnn.training.freezing import freeze as freeze_layers
+from maskrcnn.training.optimizers import CLIP_NORM, Schedule, make_optimizer
+from maskrcnn.training.precision import precision_policy
+from maskrcnn.training.resume import KeepState, State, load_state, restore
+from maskrcnn.training.tensorboard import TensorBoard
 from maskrcnn.weights import published
-from maskrcnn.weights.models import is_model, save
+from maskrcnn.weights.models import is_model
 from maskrcnn.weights.sources import holds_whole_model
 
-PRESET = "mobilenet_v2_fpn"
+__all__ = ["CocoEvaluation", "make_optimizer", "train"]
 
-LEARNING_RATES = {
-    "adam": 2e-4,  # at any batch size
-    "adamw": 2e-4,  # MMDetection's "ResNet strikes back" recipe
-    "sgd": 0.02 / 16,  # a picture of the batch; Detectron's 0.02 for 16
-}
-WEIGHT_DECAY = {"adamw": 0.05, "sgd": 1e-4}  # the same sources
-WARM_UP_STEPS = 500  # Detectron; at most a tenth of the run
-CLIP_NORM = 10.0  # steps beyond it are accidents: a first step on a crowded picture
+PRESET = "mobilenet_v2_fpn"
 
 
 def train(
@@ -44,8 +44,28 @@ def train(
     epochs: int = 20,
     batch_size: int = 2,
     image_size: int | None = None,
+    augment: Any = "flip",
+    class_weights: str | Mapping[str, float] | None = None,
+    repeat_threshold: float = 0.0,
+    focal_gamma: float = 0.0,
+    label_smoothing: float = 0.0,
+    dropout: float = 0.0,
+    stochastic_depth: float = 0.0,
     optimizer: str = "adam",
     learning_rate: float | None = None,
+    schedule: Schedule = "cosine",
+    warm_up_steps: int | None = None,
+    weight_decay: float | None = None,
+    clip_norm: float | None = CLIP_NORM,
+    accumulate: int = 1,
+    ema: float = 0.0,
+    backbone_rate: float = 1.0,
+    precision: str = "float32",
+    freeze: Sequence[str] = (),
+    monitor: str | None = None,
+    patience: int | None = None,
+    resume: bool = False,
+    save_minutes: float = 5.0,
     seed: int = 0,
     workers: int = 0,
     matterport_config: Any = None,
@@ -57,12 +77,12 @@ def train(
 ) -> MaskRCNN:
     """Trains a model and leaves everything in a folder.
 
-    The folder gets `best.keras` (by the mask AP on `val`; without `val` the newest), `last.keras`, `history.csv`,
-    `config.json`, `metrics.json` (the scores of `best.keras`) and `tensorboard/`. Models and JSON are replaced whole, never
-    half-written.
+    The folder gets `best.keras` (by the mask AP on `val`, or by `monitor`; without either the newest), `last.keras`,
+    `history.csv`, `config.json`, `metrics.json` (the scores of `best.keras`), `tensorboard/`, and `resume.safetensors`, from
+    which a run that was killed goes on. All but TensorBoard's files are replaced whole, never half-written.
 
     Args:
-        data: training data: a COCO JSON, a label-map folder, or a `Dataset`.
+        data: training data: a COCO or VIA JSON, a label-map folder, or a `Dataset`.
         val: validation data, or None.
         out: folder of the run.
         model: preset; where None, that of a whole model in `init`, else `"mobilenet_v2_fpn"`.
@@ -72,9 +92,24 @@ def train(
         epochs: rounds through the data.
         batch_size: pictures a step.
         image_size: the shorter side of the model's input in pixels, the longer one at most 5/3 of it; the preset's where None.
-        optimizer: `"adam"`, `"adamw"` or `"sgd"`; the rate warms up, then falls along a cosine.
-        learning_rate: peak rate; chosen by optimizer and batch size where None.
-        seed: of weights, order, flips and samples.
+        augment: how pictures vary, see `maskrcnn.data.augment.make_augment`: `"none"`, `"flip"`, `"photos"`, `"microscopy"`, an
+            `AugmentConfig`, a pipeline of Albumentations, or a function of (sample, rng).
+        class_weights: of the class loss: `"balanced"`, `"effective"`, or weights by class name; 1 for all where None.
+        repeat_threshold: classes that are in a smaller part of the pictures than this are shown more often (LVIS); 0: none.
+        focal_gamma: of the focal loss instead of cross-entropy in the class loss; 0 is cross-entropy.
+        label_smoothing: of the class loss.
+        dropout: in the box head.
+        stochastic_depth: part of the pictures for which the backbone's last block is left out, earlier ones less often.
+        optimizer: `"adam"`, `"adamw"` or `"sgd"`.
+        learning_rate, schedule, warm_up_steps, weight_decay, clip_norm, accumulate, ema, backbone_rate: see
+            `maskrcnn.training.optimizers.make_optimizer`.
+        precision: `"float32"`, `"bfloat16"` or `"float16"`, in which the layers compute; weights and losses are float32.
+        freeze: beginnings of the names of layers that don't learn: `["backbone", "fpn"]`.
+        monitor: name of the logged value that tells the best model: a loss, or a score such as `"val_mask_ap50"`.
+        patience: stop after so many epochs without a better value.
+        resume: go on where the run in `out` was cut short, if there is one; its settings must be the same.
+        save_minutes: how often, within an epoch, the state of the run is saved.
+        seed: of weights, order, augmentation and samples.
         workers: processes that read pictures; 0 reads in threads.
         matterport_config: for `init` from matterport, the numbers it was trained with.
         strict: refuse data with faults, also those that could be repaired.
@@ -87,143 +122,161 @@ def train(
         The model of the last epoch.
 
     Raises:
-        ValueError: settings or data that cannot be used, in one line.
+        ValueError: settings or data that cannot be used, in one line; a loss that became NaN or infinite, with the pictures
+            that did it, which are then in `nonfinite/` of the folder.
     """
     if epochs < 1 or batch_size < 1:
         raise ValueError(f"epochs and batch_size are at least 1; received {epochs} and {batch_size}.")
+    settings = _settings(locals())
+    out = Path(out)
+    state = load_state(out) if resume else None
+    if state is not None:
+        _check_settings(state, settings, out)
     train_data = _dataset(data, images, strict, log)
     val_data = None if val is None else _dataset(val, val_images, strict, log)
     if not len(train_data):
         raise ValueError(f"{train_data.name} holds no picture to train on.")
-    if image_size is not None:
-        changes = {"image__short_side": image_size, "image__long_side": round(image_size * 5 / 3), **changes}
-    start = {"seed": seed, "matterport_config": matterport_config, "log": log, "changes": changes}
-    network = _start(model, init, train_data.categories, **start)
-    steps = num_batches(train_data, batch_size)
-    network.compile(optimizer=make_optimizer(optimizer, learning_rate, batch_size=batch_size, num_steps=steps * epochs))
+    if monitor is None and val_data is not None:
+        monitor = "val_mask_ap"
+    if patience is not None and (patience < 1 or monitor is None):
+        raise ValueError(f"patience is at least 1 and needs val or monitor; received {patience}, without either or below 1.")
+    changes = _model_changes(image_size, dropout, stochastic_depth, focal_gamma, label_smoothing) | changes
+    if class_weights is not None:
+        changes = {"box_head__class_weights": weights_of_classes(train_data, class_weights)} | changes
 
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    arguments = {
-        "data": train_data.name,
-        "val": val_data.name if val_data else None,
-        "model": model,
-        "init": str(init) if init else None,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "image_size": image_size,
-        "optimizer": optimizer,
-        "learning_rate": learning_rate,
-        "seed": seed,
-    }
-    write_json(out / "config.json", {"arguments": arguments, "model": configs.to_dict(network.config)})
-    evaluation = [] if val_data is None else [CocoEvaluation(val_data)]
-    network.fit(
-        network.loader(train_data, batch_size=batch_size, shuffle=True, repeat=True, flip=True, seed=seed, num_workers=workers),
-        validation_data=None if val_data is None else network.loader(val_data, batch_size=batch_size),
-        steps_per_epoch=steps,
-        epochs=epochs,
-        verbose=verbose,
-        callbacks=[
-            *evaluation,
-            SaveModels(out, scores=evaluation[0] if evaluation else None),
-            keras.callbacks.CSVLogger(out / "history.csv"),
-            TensorBoardScalars(out / "tensorboard"),
-            *callbacks,
-        ],
+    with precision_policy(precision):
+        start = {"seed": seed, "matterport_config": matterport_config, "log": log, "changes": changes}
+        network = _start(model, init, train_data.categories, **start)
+    if freeze:
+        freeze_layers(network, freeze)
+    steps = num_batches(train_data, batch_size)
+    network.compile(
+        make_optimizer(
+            optimizer,
+            learning_rate,
+            batch_size=batch_size,
+            num_steps=steps * epochs,
+            schedule=schedule,
+            warm_up_steps=warm_up_steps,
+            weight_decay=weight_decay,
+            clip_norm=clip_norm,
+            accumulate=accumulate,
+            ema=ema,
+            backbone_rate=backbone_rate,
+        )
     )
+
+    def batches(start: int) -> Any:
+        return network.loader(
+            train_data,
+            batch_size=batch_size,
+            shuffle=True,
+            repeat=True,
+            augment=augment,
+            weights=repeat_factors(train_data, repeat_threshold) if repeat_threshold else None,
+            seed=seed,
+            num_workers=workers,
+            start=start,
+        )
+
+    first = batches(0)  # a wrong augmentation is told before anything is written
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "config.json", {"arguments": settings, "model": configs.to_dict(network.config)})
+    evaluation = None if val_data is None else CocoEvaluation(val_data)
+    saving, history = SaveModels(out, monitor=monitor, evaluation=evaluation), WriteHistory(out / "history.csv")
+    remembering: dict[str, Any] = {"models": saving, "history": history}
+    if patience is not None:
+        assert monitor is not None
+        remembering["early_stopping"] = EarlyStopping(monitor, patience=patience)
+    keeping = KeepState(out, settings=settings, remembering=remembering, every_minutes=save_minutes, state=state)
+    finite = StopOnNonFinite(
+        out / "nonfinite",
+        batch_of=lambda epoch, step: first.batch(epoch * steps + step),
+        recover=keeping.recover,
+        file_names={sample.image_id: sample.file_name for sample in train_data.samples},
+        categories=network.config.categories,
+    )
+    done = (state.epoch, state.step) if state else (0, 0)
+    if state is not None and (state.epoch >= epochs or _has_stopped(state, patience)):
+        log(f"The run in {out} is finished: {state.epoch} epochs.")
+        restore(network, state.arrays)
+        return network
+    if state is not None:
+        log(f"Going on after epoch {state.epoch}, step {state.step}.")
+    # Keras begins with whole epochs, so what is left of one that was cut short is a `fit` of its own.
+    parts = [(done[0], done[1], done[0] + 1)] if done[1] else []
+    for epoch, step, last in [*parts, (done[0] + len(parts), 0, epochs)]:
+        if epoch >= last or network.stop_training:
+            break
+        finite.first_step = step
+        network.fit(
+            batches(epoch * steps + step),
+            validation_data=None if val_data is None else network.loader(val_data, batch_size=batch_size),
+            steps_per_epoch=steps - step,
+            initial_epoch=epoch,
+            epochs=last,
+            verbose=verbose,
+            callbacks=[
+                finite,
+                *([evaluation] if evaluation else []),
+                *remembering.values(),
+                TensorBoard(out / "tensorboard", evaluation=evaluation, first_epoch=epoch),
+                *callbacks,
+                keeping,
+            ],
+        )
     return network
 
 
-def make_optimizer(name: str, learning_rate: float | None, *, batch_size: int, num_steps: int) -> keras.optimizers.Optimizer:
-    """An optimizer with warm-up and cosine decay, and without weight decay on norms and biases.
-
-    Raises:
-        ValueError: for a name other than `adam`, `adamw`, `sgd`.
-    """
-    if name not in LEARNING_RATES:
-        raise ValueError(f"Unknown optimizer {name!r}; possible: {', '.join(LEARNING_RATES)}.")
-    if learning_rate is None:
-        learning_rate = LEARNING_RATES[name] * (batch_size if name == "sgd" else 1)
-    warm_up = min(WARM_UP_STEPS, num_steps // 10)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        learning_rate / 100, max(1, num_steps - warm_up), alpha=0.01, warmup_target=learning_rate, warmup_steps=warm_up
-    )
-    options = {"learning_rate": schedule, "global_clipnorm": CLIP_NORM, "weight_decay": WEIGHT_DECAY.get(name)}
-    if name == "sgd":
-        return keras.optimizers.SGD(momentum=0.9, **options)
-    return (keras.optimizers.AdamW if name == "adamw" else keras.optimizers.Adam)(**options)
+def _settings(arguments: dict[str, Any]) -> dict[str, Any]:
+    """What a run was asked for, as JSON holds it; without what may change when it goes on."""
+    left_out = ("out", "resume", "save_minutes", "workers", "callbacks", "log", "verbose", "strict", "changes")
+    given = {name: value for name, value in arguments.items() if name not in left_out} | arguments["changes"]
+    return {name: _plain(value) for name, value in given.items()}
 
 
-class CocoEvaluation(keras.callbacks.Callback):
-    """Average precision after each epoch, as `val_mask_ap`, `val_mask_ap50` and `val_box_ap` for every later callback.
-
-    Example:
-        stop = keras.callbacks.EarlyStopping("val_mask_ap", mode="max", patience=5)
-        model.fit(train_data, epochs=50, callbacks=[CocoEvaluation(val_data), stop])
-
-    Args:
-        dataset: what to evaluate on.
-        batch_size: pictures that go through the model together.
-    """
-
-    def __init__(self, dataset: Dataset, *, batch_size: int = 1):
-        super().__init__()
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self.scores: dict[str, Any] = {}
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.scores = evaluate(self.model, self.dataset, batch_size=self.batch_size)
-        if logs is not None:
-            for name, (kind, key) in {
-                "val_mask_ap": ("mask", "AP"), "val_mask_ap50": ("mask", "AP50"), "val_box_ap": ("box", "AP")
-            }.items():  # fmt: skip
-                value = self.scores[kind][key]
-                logs[name] = 0.0 if value is None else value  # no object to find: nothing was found
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, Dataset):
+        return value.name
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain(dataclasses.asdict(value))
+    return str(value) if isinstance(value, Path) else getattr(value, "__name__", type(value).__name__)
 
 
-class SaveModels(keras.callbacks.Callback):
-    """`last.keras` after each epoch, `best.keras` and its `metrics.json` whenever the mask AP is the greatest so far."""
-
-    def __init__(self, folder: Path, *, scores: CocoEvaluation | None):
-        super().__init__()
-        self.folder = folder
-        self.evaluation = scores
-        self.best = -1.0
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        save(self.model, self.folder / "last.keras")
-        score = (logs or {}).get("val_mask_ap", 0.0)
-        if self.evaluation is not None and score <= self.best:
-            return
-        self.best = score
-        save(self.model, self.folder / "best.keras")
-        scores = self.evaluation.scores if self.evaluation else {}
-        write_json(self.folder / "metrics.json", {"epoch": epoch + 1, **scores})
-
-
-class TensorBoardScalars(keras.callbacks.Callback):
-    """Every logged number, for TensorBoard. Keras's own callback needs TensorFlow; this one runs on every backend."""
-
-    def __init__(self, folder: Path):
-        super().__init__()
-        self.folder = folder
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.writer = SummaryWriter(str(self.folder))
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        for name, value in (logs or {}).items():
-            part, _, rest = name.partition("val_")
-            self.writer.add_scalar(f"validation/{rest}" if not part else f"training/{name}", float(value), epoch + 1)
-        self.writer.add_scalar(
-            "training/learning_rate", float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)), epoch + 1
+def _check_settings(state: State, settings: dict[str, Any], out: Path) -> None:
+    differing = sorted(name for name in {*state.settings, *settings} if state.settings.get(name) != settings.get(name))
+    if differing:
+        name = differing[0]
+        raise ValueError(
+            f"The run in {out} was begun with {name} = {state.settings.get(name)!r}, now it is {settings.get(name)!r}; "
+            "resume with the same settings, or begin another run with init set to its last.keras."
         )
-        self.writer.flush()
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self.writer.close()
+
+def _has_stopped(state: State, patience: int | None) -> bool:
+    return patience is not None and state.memories["early_stopping"][1] >= patience
+
+
+def _model_changes(
+    image_size: int | None, dropout: float, stochastic_depth: float, focal_gamma: float, label_smoothing: float
+) -> dict[str, Any]:
+    """Arguments of `train` that are fields of the model; 0 leaves the model's own."""
+    fields = {
+        "box_head__dropout": dropout,
+        "backbone__stochastic_depth": stochastic_depth,
+        "box_head__focal_gamma": focal_gamma,
+        "box_head__label_smoothing": label_smoothing,
+    }
+    changes: dict[str, Any] = {name: value for name, value in fields.items() if value}
+    if image_size is not None:
+        changes |= {"image__short_side": image_size, "image__long_side": round(image_size * 5 / 3)}
+    return changes
 
 
 def _start(

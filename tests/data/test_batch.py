@@ -8,6 +8,7 @@ from small_data import read_samples
 
 from maskrcnn.config import Category, ImageConfig, ModelConfig, replace
 from maskrcnn.data.batch import make_batch, num_rows
+from maskrcnn.data.resize import possible_frames
 from maskrcnn.geometry.masks import crop_mask, paste, rle_to_mask
 
 CONFIG = replace(
@@ -99,3 +100,28 @@ def test_a_picture_that_changed_its_size_is_named():
     (sample,) = samples([(40, 60)], [1])
     with pytest.raises(ValueError, match=r"1\.png.*\(40, 60\).*\(39, 60\)"):
         make_batch([sample.replace(image=sample.image[1:])], CONFIG)
+
+
+def test_a_fitted_picture_keeps_its_size():
+    fitted, free = samples([(40, 60), (30, 30)], [6, 2])
+    batch = make_batch([fitted.replace(fitted=True), free], CONFIG)
+    np.testing.assert_array_equal(batch.sizes, [[40, 60], [64, 64]])
+    np.testing.assert_array_equal(batch.boxes[0, :6], fitted.boxes)
+    np.testing.assert_array_equal(batch.images[0, :40, :60], fitted.image)
+    assert not batch.images[0, 40:].any()
+    floats = make_batch([fitted.replace(fitted=True)], replace(CONFIG, image__resize="torchvision"))
+    assert floats.images.dtype == np.float32  # whichever way pictures come
+    np.testing.assert_array_equal(floats.images[0, :40, :60], fitted.image)
+
+
+def test_pictures_that_were_cropped_for_a_frame_come_in_it():
+    crops = [sample.replace(fitted=True, frame=(96, 96)) for sample in samples([(90, 96), (30, 30)], [6, 2])]
+    assert make_batch(crops, CONFIG).images.shape[1:3] == (96, 96)
+    mixed = make_batch([crops[1], samples([(30, 30)], [2])[0]], CONFIG).images.shape[1:3]
+    assert mixed in possible_frames(CONFIG.image)
+
+
+def test_a_fitted_picture_that_no_frame_holds_is_refused():
+    (large,) = samples([(150, 60)], [1])
+    with pytest.raises(ValueError, match="No frame holds 150×60"):
+        make_batch([large.replace(fitted=True)], CONFIG)

@@ -13,6 +13,7 @@ from small_data import annotation, write_picture
 
 from maskrcnn.config import Category, ImageConfig, ModelConfig, replace
 from maskrcnn.data import load_dataset, make_loader, num_batches
+from maskrcnn.data.augment import random_flip
 from maskrcnn.structures import Batch
 
 CONFIG = replace(
@@ -57,14 +58,14 @@ def test_shapes_vary_between_batches(dataset):
 
 
 def test_the_same_seed_gives_the_same_batches_and_another_others(dataset):
-    options = {"batch_size": 2, "shuffle": True, "flip": True}
+    options = {"batch_size": 2, "shuffle": True, "augment": random_flip}
     one, again, other = (list(make_loader(dataset, CONFIG, seed=seed, **options)) for seed in (1, 1, 2))
     assert same(one, again) and not same(one, other)
     assert sorted(np.concatenate([batch["image_ids"] for batch in one])) == list(range(1, 12))
 
 
 def test_worker_processes_give_the_same_batches(dataset):
-    options = {"batch_size": 2, "shuffle": True, "flip": True, "repeat": True, "seed": 5}
+    options = {"batch_size": 2, "shuffle": True, "augment": random_flip, "repeat": True, "seed": 5}
     threads, processes = (iter(make_loader(dataset, CONFIG, num_workers=count, **options)) for count in (0, 2))
     assert same(list(itertools.islice(threads, 8)), list(itertools.islice(processes, 8)))
     threads.close()
@@ -83,6 +84,34 @@ def test_a_repeating_loader_gives_full_batches(dataset):
     loader = make_loader(dataset, CONFIG, batch_size=4, repeat=True)
     batches = [batch["image_ids"].tolist() for batch in itertools.islice(loader, 4)]
     assert batches[2:] == [[9, 10, 11, 1], [2, 3, 4, 5]]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_loader_that_starts_later_goes_on_as_if_it_had_been_there_all_along(dataset, weighted):
+    options = {"batch_size": 2, "shuffle": True, "augment": random_flip, "repeat": True, "seed": 3}
+    options["weights"] = np.linspace(1, 2, len(dataset)) if weighted else None
+    whole = list(itertools.islice(make_loader(dataset, CONFIG, **options), 12))
+    rest = make_loader(dataset, CONFIG, start=7, **options)
+    assert same(list(itertools.islice(rest, 5)), whole[7:])
+    assert same([rest.batch(number) for number in (0, 9)], [whole[0], whole[9]])
+
+
+def test_weighted_pictures_come_in_proportion_and_every_pass_is_as_long(dataset):
+    weights = np.ones(len(dataset))
+    weights[4] = 3.5
+    loader = make_loader(dataset, CONFIG, batch_size=11, shuffle=True, repeat=True, weights=weights)
+    passes = [batch["image_ids"].tolist() for batch in itertools.islice(loader, 40)]
+    counts = [ids.count(5) for ids in passes]
+    assert set(counts) == {2, 3} and np.mean(counts) == pytest.approx(11 * 3.5 / 13.5, abs=0.2)
+    assert passes[0] != passes[1]
+    once = make_loader(dataset, CONFIG, batch_size=11, shuffle=True, weights=weights)
+    assert [batch["image_ids"].tolist() for batch in once] == passes[:1]
+
+
+@pytest.mark.parametrize("weights", [[1.0], [0.0] * 11])
+def test_weights_that_fit_no_picture_are_an_error(dataset, weights):
+    with pytest.raises(ValueError, match="positive number for each of 11 pictures"):
+        make_loader(dataset, CONFIG, batch_size=1, shuffle=True, weights=weights)
 
 
 def test_pictures_are_held_only_in_their_batch(dataset):
@@ -129,7 +158,7 @@ def test_keras_sees_the_frames_of_each_source_unchanged(dataset, image):
 def test_keras_fits_evaluates_and_predicts_on_batches_of_many_shapes(dataset):
     model = Brightness()
     model.compile(keras.optimizers.SGD(1e-6))
-    training = make_loader(dataset, CONFIG, batch_size=2, shuffle=True, flip=True, repeat=True)
+    training = make_loader(dataset, CONFIG, batch_size=2, shuffle=True, augment=random_flip, repeat=True)
     validation = make_loader(dataset, CONFIG, batch_size=2)  # its first two batches are alike, the third is not
     history = model.fit(training, steps_per_epoch=num_batches(dataset, 2), epochs=2, validation_data=validation, verbose=0)
     assert np.isfinite(history.history["loss"]).all() and len(history.history["val_loss"]) == 2

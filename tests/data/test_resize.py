@@ -10,7 +10,7 @@ import pytest
 from references import resize as reference
 
 from maskrcnn.config import ImageConfig
-from maskrcnn.data.resize import _new_size, choose_frame, fit_to_frame, pad_to_frame
+from maskrcnn.data.resize import choose_frame, fit_to_frame, fitted_size, pad_to_frame
 
 CONFIG = ImageConfig()  # 800, 1333
 TORCHVISION = ImageConfig(resize="torchvision", frame="tight")
@@ -79,7 +79,7 @@ def test_each_source_gets_exactly_its_sides(short, long):
         for height, width in sizes.tolist():
             expected = side_of(height, width, short, long)
             if 0 not in expected:  # the sources cannot do that
-                assert _new_size(height, width, config)[0] == expected, (way, height, width)
+                assert fitted_size(height, width, config)[0] == expected, (way, height, width)
 
 
 @pytest.mark.parametrize(

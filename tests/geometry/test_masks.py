@@ -259,3 +259,18 @@ def test_paste_undoes_crop_of_an_object_smaller_than_the_grid():
 def test_a_mask_cropped_to_a_box_without_area_or_outside_is_empty(box):
     cropped = masks.crop_mask(masks.mask_to_rle(np.ones(SIZE, bool)), np.array(box, np.float32), 28)
     np.testing.assert_array_equal(cropped, np.zeros((28, 28)))
+
+
+def test_a_window_put_back_is_the_mask():
+    mask = np.zeros(SIZE, bool)
+    mask[5:12, 3:20] = random_mask(np.random.default_rng(1), (7, 17))
+    assert masks.window_rle(mask[5:12, 3:20], (3, 5), SIZE) == masks.mask_to_rle(mask)
+
+
+def test_coverage_is_each_cells_part_of_mask():
+    mask = random_mask(np.random.default_rng(2))
+    box = np.array([2.3, 3.7, 17.9, 14.1], np.float32)
+    covered = masks.coverage(masks.mask_to_rle(mask), box, (14, 14))
+    np.testing.assert_allclose(covered, reference.crop(mask, box, 14), atol=1e-6)
+    assert masks.coverage(masks.mask_to_rle(mask), box, (3, 9)).shape == (3, 9)
+    np.testing.assert_array_equal(masks.coverage(masks.mask_to_rle(mask), np.array([0, 0, 24, 20]), SIZE), mask)

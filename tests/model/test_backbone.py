@@ -10,7 +10,8 @@ import pytest
 from small_network import FRAME, make_batch, small_network, train
 
 from maskrcnn.config import BackboneConfig
-from maskrcnn.model.backbone import BLOCKS, STAGE_ENDS, build_backbone, freeze
+from maskrcnn.model import backbone as backbones
+from maskrcnn.model.backbone import BLOCKS, STAGE_ENDS, build_backbone, drop_rates, freeze
 
 CHANNELS = {"resnet50": (256, 512, 1024, 2048), "resnet101": (256, 512, 1024, 2048), "mobilenet_v2": (144, 192, 576, 1280)}
 # Their graph of layers is the same on every backend, and JAX takes long to fill it with numbers.
@@ -128,3 +129,78 @@ def test_the_stem_pools_as_the_source_pads():
         for row, column in ((0, 0), (3, 7), (15, 15)):
             window = [slice(max(first + 2 * place, 0), first + 2 * place + 3) for place in (row, column)]
             np.testing.assert_allclose(pooled[stem_pool][row, column], before[*window].max(axis=(0, 1)))
+
+
+def residual_model() -> keras.Model:
+    """Four residual blocks whose stages are named as MobileNetV2's, each adding a hundred times what came before."""
+    images = keras.Input((4, 4, 1))
+    x = keras.layers.ReLU(name="Conv1_relu")(images)
+    for block in range(1, 5):
+        residual = keras.layers.Rescaling(100.0, name=f"block_{block}_conv")(x)
+        x = keras.layers.Add(name=f"block_{block}_add")([x, residual])
+        if block < 4:
+            x = keras.layers.ReLU(name=STAGE_ENDS["mobilenet_v2"][block])(x)
+    return keras.Model(images, x)
+
+
+@pytest.mark.parametrize(("frozen_stages", "first"), [(0, 0), (1, 0), (2, 1), (4, 3)])
+def test_later_blocks_are_left_out_more_often_and_those_of_frozen_stages_never(frozen_stages, first):
+    config = BackboneConfig(name="mobilenet_v2", stochastic_depth=0.8, frozen_stages=frozen_stages)
+    rates = drop_rates(residual_model(), config)
+    assert list(rates) == [f"block_{block}_add" for block in range(1, 5)][first:]
+    np.testing.assert_allclose(list(rates.values()), [0.2, 0.4, 0.6, 0.8][first:])
+
+
+def test_in_training_blocks_are_left_out_of_whole_pictures_and_the_mean_is_kept():
+    """A block multiplies by 101, or by 1 where it is left out, or by 1 + 100 / (1 - rate) where it is kept in training."""
+    keras.utils.set_random_seed(0)
+    config = BackboneConfig(name="mobilenet_v2", stochastic_depth=0.8, frozen_stages=4)  # the last block alone
+    model = backbones._with_stochastic_depth(residual_model(), config)
+    images = np.ones((400, 4, 4, 1), np.float32)
+    ends = {training: keras.ops.convert_to_numpy(model(images, training=training)) for training in (False, True)}
+    np.testing.assert_allclose(ends[False], 101.0**4, rtol=1e-5)
+    factors = ends[True] / 101.0**3
+    np.testing.assert_allclose(factors, np.broadcast_to(factors[:, :1, :1], factors.shape))
+    kept = factors[:, 0, 0, 0] > 2
+    np.testing.assert_allclose(factors[kept], 1 + 100 / 0.2, rtol=1e-5)
+    np.testing.assert_allclose(factors[~kept], 1.0, rtol=1e-5)
+    assert 0.1 < kept.mean() < 0.3
+    assert factors.mean() == pytest.approx(101.0, rel=0.4)
+
+
+def test_what_is_left_out_follows_from_the_models_variables():
+    """So a run that restores them goes on with the same draws."""
+    model = backbones._with_stochastic_depth(residual_model(), BackboneConfig(name="mobilenet_v2", stochastic_depth=0.8))
+    before = [np.array(keras.ops.convert_to_numpy(variable)) for variable in model.variables]
+    assert before
+    images = np.ones((40, 4, 4, 1), np.float32)
+    first, second = (keras.ops.convert_to_numpy(model(images, training=True)) for _ in range(2))
+    for variable, value in zip(model.variables, before):
+        variable.assign(value)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model(images, training=True)), first)
+    assert not np.array_equal(first, second)
+
+
+@real_backbones
+@pytest.mark.parametrize(("name", "num_blocks"), [("resnet50", 16 - 3), ("mobilenet_v2", 10 - 1)])
+def test_stochastic_depth_changes_no_weights_name_and_no_answer_in_inference(name, num_blocks):
+    plain, dropping = (build_backbone(BackboneConfig(name=name, stochastic_depth=rate)) for rate in (0.0, 0.5))
+    weights = {weight.path: weight for weight in plain.weights}
+    assert {weight.path for weight in dropping.weights} == set(weights)
+    drops = [layer for layer in dropping.layers if isinstance(layer, keras.layers.Dropout)]
+    assert len(drops) == num_blocks and drops[-1].rate == 0.5  # frozen_stages=2: no block of C2 is left out
+    for weight in dropping.weights:
+        assert weight.trainable == weights[weight.path].trainable
+        weight.assign(weights[weight.path])
+    images = np.random.default_rng(0).normal(size=(1, *FRAME, 3)).astype(np.float32)
+    answers = [[keras.ops.convert_to_numpy(c) for c in model(images)] for model in (plain, dropping)]
+    for one, other in zip(*answers):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+    dropped = keras.ops.convert_to_numpy(dropping(images, training=True)[-1])
+    assert np.abs(dropped - answers[0][-1]).max() > 0.01 * answers[0][-1].max()
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0])
+def test_a_rate_that_leaves_out_everything_is_refused(rate):
+    with pytest.raises(ValueError, match="at least 0 and less than 1"):
+        BackboneConfig(stochastic_depth=rate)

@@ -107,3 +107,12 @@ def test_losses_take_the_deltas_of_the_true_class_alone(num_classes):
     chosen = np.take_along_axis(deltas, np.maximum(targets.classes - 1, 0)[..., None, None], axis=2)[:, :, 0]
     expected = loss_reference.box_loss(chosen, targets.deltas, targets.positive, targets.valid, 1.0)
     np.testing.assert_allclose(losses["box_loss"], expected, rtol=1e-5)
+
+
+def test_the_class_loss_is_weighed_as_the_config_says():
+    options = {"class_weights": (0.5, 4.0, 1.0), "focal_gamma": 2.0, "label_smoothing": 0.1}
+    head, targets = make_head(**options), targets_of()
+    logits = np.random.default_rng(1).normal(size=(2, 6, 4)).astype(np.float32)
+    losses = compute(head.losses_of, logits, np.zeros((2, 6, 3, 4), np.float32), targets)
+    expected = loss_reference.class_loss(logits, targets.classes, targets.valid, **options)
+    np.testing.assert_allclose(losses["class_loss"], expected, rtol=1e-5)

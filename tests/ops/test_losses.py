@@ -12,6 +12,13 @@ from tensors import compute, gradient
 from maskrcnn.ops import losses as loss_ops
 
 BETAS = [1.0, 1 / 9, 0.0]
+AGAINST_IMBALANCE = [
+    {"class_weights": (0.2, 3.0, 1.5)},
+    {"focal_gamma": 2.0},
+    {"focal_gamma": 0.5},
+    {"label_smoothing": 0.1},
+    {"class_weights": (0.2, 3.0, 1.5), "focal_gamma": 2.0, "label_smoothing": 0.1},
+]
 
 
 def rows(seed: int = 0):
@@ -78,6 +85,80 @@ def test_losses_and_gradients_are_finite_for_any_logits():
     tensors = [keras.ops.convert_to_tensor(array) for array in (classes, valid)]
     assert compute(loss_ops.class_loss, extreme, classes, valid) == 1e4
     assert np.isfinite(gradient(lambda x: loss_ops.class_loss(x, *tensors), extreme)).all()
+
+
+@pytest.mark.parametrize("options", AGAINST_IMBALANCE)
+def test_class_loss_and_its_gradient_are_the_definition_s_with_every_option(options):
+    _, _, _, logits, classes, _, valid = rows(3)
+    classes = classes.astype(np.int32)
+    answer = compute(loss_ops.class_loss, logits, classes, valid, **options)
+    np.testing.assert_allclose(answer, reference.class_loss(logits, classes, valid, **options), rtol=1e-5)
+    tensors = [keras.ops.convert_to_tensor(array) for array in (classes, valid)]
+    answer = gradient(lambda x: loss_ops.class_loss(x, *tensors, **options), logits)
+    expected = gradients.numeric(lambda x: reference.class_loss(x, classes, valid, **options), logits)
+    np.testing.assert_allclose(answer, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", AGAINST_IMBALANCE)
+def test_with_every_option_an_empty_batch_gives_0_and_extreme_logits_a_finite_slope(options):
+    logits, classes = np.array([[[1e4, -1e4, 0, 0], [1e4, -1e4, 0, 0]]], np.float32), np.array([[0, 1]], np.int32)
+    for valid in (np.zeros((1, 2), bool), np.ones((1, 2), bool)):
+        loss = lambda x: loss_ops.class_loss(x, *map(keras.ops.convert_to_tensor, (classes, valid)), **options)  # noqa: B023, E731
+        value, slope = compute(loss, logits), gradient(loss, logits)
+        assert np.isfinite(value) and np.isfinite(slope).all()
+        assert valid.any() or (value == 0 and not slope.any())
+
+
+def test_class_loss_worked_by_hand():
+    """Scores 1/2, 1/4, 1/4 of a background and 1/4, 1/2, 1/4 of the second class: -log is 1 and 2 times log 2."""
+    logits, classes = np.log(np.array([[[2, 1, 1], [1, 2, 1]]], np.float32)), np.array([[0, 2]], np.int32)
+    loss = lambda **options: compute(loss_ops.class_loss, logits, classes, np.ones((1, 2), bool), **options) / np.log(2)  # noqa: E731
+    weights, gamma, smoothing = {"class_weights": (9.0, 3.0)}, {"focal_gamma": 2.0}, {"label_smoothing": 0.3}
+    np.testing.assert_allclose(loss(), (1 + 2) / 2, rtol=1e-6)
+    np.testing.assert_allclose(loss(**weights), (1 * 1 + 3 * 2) / (1 + 3), rtol=1e-6)
+    np.testing.assert_allclose(loss(**gamma), (1 / 4 * 1 + 9 / 16 * 2) / 2, rtol=1e-6)
+    np.testing.assert_allclose(loss(**smoothing), 0.7 * 3 / 2 + 0.3 * 5 / 3, rtol=1e-6)
+    both = (1 * 1 / 4 * (0.7 + 0.5) + 3 * 9 / 16 * (1.4 + 0.5)) / (1 + 3)
+    np.testing.assert_allclose(loss(**weights, **gamma, **smoothing), both, rtol=1e-6)
+
+
+def test_weights_of_one_gamma_0_and_no_smoothing_change_nothing():
+    _, _, _, logits, classes, _, valid = rows(4)
+    plain = compute(loss_ops.class_loss, logits, classes.astype(np.int32), valid)
+    options = {"class_weights": (1.0, 1.0, 1.0), "focal_gamma": 0.0, "label_smoothing": 0.0}
+    np.testing.assert_array_equal(compute(loss_ops.class_loss, logits, classes.astype(np.int32), valid, **options), plain)
+
+
+def test_weights_count_relative_to_the_background_s():
+    _, _, _, logits, classes, _, valid = rows(5)
+    loss = lambda classes, weights: compute(  # noqa: E731
+        loss_ops.class_loss, logits, classes.astype(np.int32), valid, class_weights=weights
+    )
+    objects = np.maximum(classes, 1)
+    for factor in (0.01, 100.0):  # 0.01: the weights of all RoIs together are less than 1
+        scaled = tuple(factor * weight for weight in (0.2, 3.0, 1.5))
+        np.testing.assert_allclose(loss(objects, scaled), loss(objects, (0.2, 3.0, 1.5)), rtol=1e-5)
+        assert not np.isclose(loss(classes, scaled), loss(classes, (0.2, 3.0, 1.5)), rtol=1e-2)
+
+
+def test_focal_loss_takes_more_from_easy_rois_than_from_hard_ones():
+    valid, classes = np.ones((1, 1), bool), np.array([[1]], np.int32)
+    left = []
+    for lead in (-3.0, 0.0, 3.0, 6.0):
+        logits = np.array([[[0, lead]]], np.float32)
+        plain, focal = (compute(loss_ops.class_loss, logits, classes, valid, focal_gamma=gamma) for gamma in (0.0, 2.0))
+        left.append(focal / plain)
+    assert 1 > left[0] > left[1] > left[2] > left[3] > 0
+    np.testing.assert_allclose(left[1], 0.25, rtol=1e-5)
+
+
+def test_smoothing_asks_for_no_more_than_its_target():
+    """The least loss is at the smoothed target itself, so certainty costs."""
+    classes, valid = np.array([[2]], np.int32), np.ones((1, 1), bool)
+    logits = np.log(np.array([[[0.1, 0.1, 0.8]]], np.float32))
+    options = {"label_smoothing": 0.3}
+    tensors = [keras.ops.convert_to_tensor(array) for array in (classes, valid)]
+    np.testing.assert_allclose(gradient(lambda x: loss_ops.class_loss(x, *tensors, **options), logits), 0, atol=1e-6)
 
 
 def test_smooth_l1_is_smooth_where_it_turns():

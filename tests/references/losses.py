@@ -37,10 +37,25 @@ def box_loss(deltas: np.ndarray, target: np.ndarray, positive: np.ndarray, valid
     return total / count if count else 0.0
 
 
-def class_loss(logits: np.ndarray, classes: np.ndarray, valid: np.ndarray) -> float:
-    terms = []
+def class_loss(
+    logits: np.ndarray,
+    classes: np.ndarray,
+    valid: np.ndarray,
+    class_weights: tuple[float, ...] = (),
+    focal_gamma: float = 0.0,
+    label_smoothing: float = 0.0,
+) -> float:
+    total, count = 0.0, 0.0
     for place in np.ndindex(valid.shape):
         if valid[place]:
             row = [float(logit) for logit in logits[place]]
-            terms.append(max(row) + math.log(sum(math.exp(logit - max(row)) for logit in row)) - row[classes[place]])
-    return sum(terms) / len(terms) if terms else 0.0
+            all_of_them = max(row) + math.log(sum(math.exp(logit - max(row)) for logit in row))
+            true = int(classes[place])
+            loss = 0.0
+            for number, logit in enumerate(row):
+                target = label_smoothing / len(row) + (1 - label_smoothing if number == true else 0)
+                loss += target * (all_of_them - logit)
+            weight = (1.0, *class_weights)[true] if class_weights else 1.0
+            total += weight * (1 - math.exp(row[true] - all_of_them)) ** focal_gamma * loss
+            count += weight
+    return total / count if count else 0.0

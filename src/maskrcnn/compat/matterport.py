@@ -34,7 +34,7 @@ from maskrcnn.data.loader import Loader, make_loader
 from maskrcnn.data.objects import TrueObject, make_sample
 from maskrcnn.geometry.masks import mask_to_box, mask_to_rle
 from maskrcnn.structures import Sample
-from maskrcnn.train import TensorBoardScalars
+from maskrcnn.training.tensorboard import TensorBoard
 from maskrcnn.weights import backbones
 from maskrcnn.weights import matterport as weights
 from maskrcnn.weights import models as model_files
@@ -366,7 +366,7 @@ class MaskRCNN:
             validation_steps=None if val_dataset is None else self.config.VALIDATION_STEPS,
             initial_epoch=self.epoch,
             epochs=epochs,
-            callbacks=[_SaveEach(self.checkpoint_path), TensorBoardScalars(folder), *(custom_callbacks or ())],
+            callbacks=[_SaveEach(self.checkpoint_path), TensorBoard(Path(folder)), *(custom_callbacks or ())],
         )
         self.epoch = max(self.epoch, epochs)
         return history

@@ -18,14 +18,15 @@ def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
     """Resizes the pictures, pads them to one frame and their truth to one number of rows, and crops each mask to its box.
 
     Args:
-        samples: read samples; those without objects have no valid row.
+        samples: read samples; those without objects have no valid row, and those that are `fitted` keep their size.
         model_config: gives the sides, the frames and the side of a true mask.
 
     Returns:
         NumPy arrays; images uint8, four times less to move than floats, unless the way of resizing gives floats.
 
     Raises:
-        ValueError: for a picture that has changed its size since its annotations were read.
+        ValueError: for a picture that has changed its size since its annotations were read; for a fitted one that no frame
+            holds.
     """
     pictures = []
     for sample in samples:
@@ -34,8 +35,10 @@ def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
             raise ValueError(
                 f"{sample.path} had height, width {sample.size} when it was checked; now {sample.image.shape[:2]}."
             )
-        pictures.append(fit_to_frame(sample.image, model_config.image)[0])
-    frame, place = choose_frame([picture.shape[:2] for picture in pictures], model_config.image), model_config.image.place
+        picture = sample.image if sample.fitted else fit_to_frame(sample.image, model_config.image)[0]
+        pictures.append(picture.astype(np.float32) if model_config.image.resize == "torchvision" else picture)
+    place = model_config.image.place
+    frame = _cropped_for(samples) or choose_frame([picture.shape[:2] for picture in pictures], model_config.image)
     shape = len(samples), num_rows(max(len(sample.labels) for sample in samples))
     side = model_config.mask_head.truth_size
     batch = Batch(
@@ -59,6 +62,12 @@ def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
         for row, (rle, box) in enumerate(zip(sample.rles, sample.boxes, strict=True)):
             batch.masks[index, row] = crop_mask(rle, box, side)  # from the original pixels: resizing first would blur it twice
     return batch
+
+
+def _cropped_for(samples: Sequence[Sample]) -> tuple[int, int] | None:
+    """The frame that all the samples were cropped for; a frame of whole pictures would be mostly padding around small crops."""
+    frames = {sample.frame for sample in samples}
+    return frames.pop() if len(frames) == 1 else None
 
 
 def num_rows(num_objects: int) -> int:

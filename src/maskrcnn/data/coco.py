@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import reprlib
 from collections import defaultdict
@@ -15,7 +14,7 @@ import numpy as np
 
 from maskrcnn.config import Category
 from maskrcnn.data.faults import Fault
-from maskrcnn.data.objects import TrueObject, make_sample, measure_pictures
+from maskrcnn.data.objects import TrueObject, find_folder, is_inside, make_sample, measure_pictures
 from maskrcnn.geometry.boxes import box_area, clip_boxes
 from maskrcnn.geometry.masks import rle_area, rle_from_json, rle_to_box
 from maskrcnn.structures import Sample
@@ -24,7 +23,7 @@ ROUNDING = 1.0  # pixels; a box that reaches out of its picture by less was roun
 
 
 def read_coco(
-    path: Path, *, images: Path | None = None, verify_pictures: bool = True
+    content: Any, path: Path, *, images: Path | None = None, verify_pictures: bool = True
 ) -> tuple[list[Sample], tuple[Category, ...], list[Fault]]:
     """Every usable picture of a COCO file with its usable objects, and all that was wrong with the rest.
 
@@ -32,7 +31,8 @@ def read_coco(
     are measured on the mask. Areas are the annotated ones, else the mask's.
 
     Args:
-        path: the JSON.
+        content: what the JSON holds.
+        path: where the JSON lies.
         images: folder of the pictures; without it the folder beside the JSON with the JSON's stem, then `images/` beside it,
             then the JSON's own folder, the first that holds any of the pictures.
         verify_pictures: decode every picture; otherwise only its header is read.
@@ -40,11 +40,12 @@ def read_coco(
     Raises:
         ValueError: for a file that is not COCO's JSON as a whole.
     """
-    content = _read_json(path)
+    _check_whole(content, path)
     labels, categories, faults = _read_categories(content["categories"], path)
     listed, entry_faults = _read_entries(content["images"])
     annotations, annotation_faults = _group_annotations(content["annotations"], listed)
-    pictures, picture_faults = _find_pictures(listed, images or _find_folder(path, listed), annotations, verify_pictures)
+    folder = images or find_folder(path, (entry["file_name"] for entry in listed.values() if entry))
+    pictures, picture_faults = _find_pictures(listed, folder, annotations, verify_pictures)
     faults += entry_faults + picture_faults + annotation_faults
     samples = []
     for picture in pictures:
@@ -72,18 +73,11 @@ class _Picture:
     size: tuple[int, int]  # height, width of the file
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ValueError(f"Cannot read {path}: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"Cannot read {path} as JSON: {error}.") from None
+def _check_whole(content: Any, path: Path) -> None:
     wanted = ("images", "annotations", "categories")
     missing = [key for key in wanted if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if missing:
         raise ValueError(f"{path} is no COCO file: it needs lists named {', '.join(wanted)}; missing: {', '.join(missing)}.")
-    return content
 
 
 def _read_categories(entries: list[Any], path: Path) -> tuple[dict[int, int], tuple[Category, ...], list[Fault]]:
@@ -134,12 +128,6 @@ def _read_entries(entries: list[Any]) -> tuple[dict[int, dict[str, Any] | None],
     return listed, faults
 
 
-def _find_folder(path: Path, listed: dict[int, dict[str, Any] | None]) -> Path:
-    candidates = [folder for folder in (path.with_suffix(""), path.parent / "images", path.parent) if folder.is_dir()]
-    names = [entry["file_name"] for entry in listed.values() if entry]
-    return next((folder for folder in candidates if any(os.path.isfile(folder / name) for name in names)), candidates[0])
-
-
 def _find_pictures(
     listed: dict[int, dict[str, Any] | None], folder: Path, annotations: dict[int, list[Any]], verify_pictures: bool
 ) -> tuple[list[_Picture], list[Fault]]:
@@ -154,7 +142,7 @@ def _find_pictures(
         if entry is None:
             continue
         path = folder / entry["file_name"]
-        if not _is_inside(path, folder):
+        if not is_inside(path, folder):
             leave_out("file name outside of its folder", f"{entry['file_name']!r} leads out of {folder}", image_id)
         elif not os.path.isfile(path):  # unlike `path.is_file()` it also says no to names that no system takes
             leave_out("missing picture", f"there is no file {path}", image_id)
@@ -169,11 +157,6 @@ def _find_pictures(
         listed_size = (entry["height"], entry["width"]) if _has(entry, height=int, width=int) else None
         pictures.append(_Picture(image_id, entry["file_name"], path, listed_size, size))
     return pictures, faults
-
-
-def _is_inside(path: Path, folder: Path) -> bool:
-    """Whether a path stays in its folder as it is written; links that a person made there are theirs."""
-    return Path(os.path.normpath(path)).is_relative_to(os.path.normpath(folder))
 
 
 def _size_fault(picture: _Picture, num_annotations: int) -> Fault:

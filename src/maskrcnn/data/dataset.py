@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from maskrcnn.config import Category
 from maskrcnn.data.coco import read_coco
 from maskrcnn.data.faults import Fault, summarize
 from maskrcnn.data.labelmaps import read_labelmaps
+from maskrcnn.data.objects import are_unnamed, read_json
+from maskrcnn.data.via import is_via, read_via
 from maskrcnn.structures import Sample
 
 
@@ -51,9 +54,13 @@ class Dataset:
     def with_categories(self, categories: Sequence[Category]) -> Dataset:
         """The same pictures with labels that count in other categories of the same names: those of a model, say.
 
+        Objects that nobody named, as in label maps, belong to the class where there is just one.
+
         Raises:
             ValueError: for an object of a class that is not among them.
         """
+        if are_unnamed(self.categories) and len(categories) == 1:
+            return replace(self, categories=tuple(categories))
         names = [category.name for category in categories]
         used = {int(label) for sample in self.samples for label in np.unique(sample.labels)}
         strange = sorted(self.categories[label].name for label in used if self.categories[label].name not in names)
@@ -69,15 +76,22 @@ class Dataset:
 
 
 def load_dataset(
-    path: str | Path, *, images: str | Path | None = None, strict: bool = False, verify_pictures: bool = True
+    path: str | Path,
+    *,
+    images: str | Path | None = None,
+    class_attribute: str | None = None,
+    strict: bool = False,
+    verify_pictures: bool = True,
 ) -> Dataset:
     """Reads a data set and finds its faults: `load_dataset("train.json").summary()` says what there is.
 
     What contradicts itself is repaired where that is safe and left out where it is not, and both are in `Dataset.faults`.
 
     Args:
-        path: a COCO JSON, or a folder with `images/` and `masks/` (label maps).
-        images: folder of a COCO file's pictures; by default beside the JSON, see `read_coco`.
+        path: a COCO JSON; a JSON of the VGG Image Annotator (VIA 1 or 2, an export or a project); a folder with `images/` and
+            `masks/` (label maps); or a folder with one of those JSONs. What a JSON is, its content says.
+        images: folder of a JSON's pictures; by default beside it, see `read_coco`.
+        class_attribute: the region attribute of a VIA file that holds the class, see `read_via`.
         strict: any fault is an error.
         verify_pictures: decode every picture to find those that are cut off (a few milliseconds each).
 
@@ -87,19 +101,39 @@ def load_dataset(
     path = Path(path)
     if images is not None and not Path(images).is_dir():
         raise ValueError(f"There is no folder {images} for the pictures.")
-    if path.is_dir():
+    if not path.exists():
+        raise ValueError(f"There is no data set {path}; wanted is a COCO or VIA JSON, or a folder with images/ and masks/.")
+    file = _annotation_file(path)
+    content: Any = None if file is None else read_json(file)
+    if class_attribute is not None and not is_via(content):
+        raise ValueError(f"Only VIA files have region attributes; received class_attribute={class_attribute!r} for {path}.")
+    if file is None:
         if images is not None:
             raise ValueError(f"A folder of label maps has its pictures in images/; received the folder {images} as well.")
         samples, categories, faults = read_labelmaps(path, verify_pictures=verify_pictures)
-    elif path.is_file():
-        samples, categories, faults = read_coco(
-            path, images=None if images is None else Path(images), verify_pictures=verify_pictures
-        )
     else:
-        raise ValueError(f"There is no data set {path}; wanted is a COCO JSON or a folder with images/ and masks/.")
+        where: dict[str, Any] = {"images": None if images is None else Path(images), "verify_pictures": verify_pictures}
+        if is_via(content):
+            samples, categories, faults = read_via(content, file, class_attribute=class_attribute, **where)
+        else:
+            samples, categories, faults = read_coco(content, file, **where)
     if strict and faults:
         raise ValueError(f"{path} has {len(faults)} faults and was to have none:\n{summarize(faults, examples=len(faults))}")
     if not samples:
         reasons = f":\n{summarize(faults)}" if faults else "."
         raise ValueError(f"{path} has no usable picture{reasons}")
     return Dataset(samples, categories, faults, name=path.name)
+
+
+def _annotation_file(path: Path) -> Path | None:
+    """The JSON that a path means: itself, or the folder's only one; None for folders of label maps and others without."""
+    if not path.is_dir():
+        return path
+    if (path / "images").is_dir() and (path / "masks").is_dir():
+        return None
+    files = sorted(path.glob("*.json"))
+    if len(files) > 1:
+        raise ValueError(
+            f"{path} holds several JSON files, {', '.join(file.name for file in files[:5])}; name the one to read."
+        )
+    return files[0] if files else None

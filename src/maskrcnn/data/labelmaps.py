@@ -11,11 +11,10 @@ import numpy as np
 from maskrcnn.config import Category
 from maskrcnn.data.faults import Fault
 from maskrcnn.data.images import PICTURE_SUFFIXES, read_label_map
-from maskrcnn.data.objects import TrueObject, make_sample, measure_pictures
+from maskrcnn.data.objects import OBJECT, TrueObject, make_sample, measure_pictures
 from maskrcnn.geometry.masks import mask_to_box, mask_to_rle
 from maskrcnn.structures import Sample
 
-OBJECT = Category(1, "object")  # label maps number objects and name no classes
 LABEL_MAP_SUFFIXES = (".png", ".tif", ".tiff")
 
 

@@ -1,25 +1,27 @@
-"""Feeds a data set to `keras.Model.fit`: Grain reads, shuffles, flips and batches in threads or worker processes."""
+"""Feeds a data set to `keras.Model.fit`: Grain reads, shuffles, augments and batches in threads or worker processes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import grain
 import keras
+import numpy as np
 from absl import flags
 from keras.src.trainers.data_adapters.grain_dataset_adapter import GrainDatasetAdapter
 
 from maskrcnn.config import ModelConfig
-from maskrcnn.data.augment import random_flip
+from maskrcnn.data.augment import Augment
 from maskrcnn.data.batch import make_batch
 from maskrcnn.data.dataset import Dataset
 from maskrcnn.data.objects import read_sample
 from maskrcnn.data.resize import possible_frames
-from maskrcnn.structures import Batch
+from maskrcnn.structures import Batch, Sample
 
+PASSES = 2**32  # of a loader that repeats: Grain asks for a length, and its own for "endless" overflows in batches of one
 MAX_THREADS = 8  # a reading process; beyond, Python's lock is busy
 
 
@@ -38,10 +40,12 @@ class Loader(GrainDatasetAdapter):
         self,
         batches: grain.IterDataset,
         *,
+        numbered: grain.MapDataset,
         batch_size: int,
         num_batches: int | None,
         signature: dict[str, keras.KerasTensor],
     ) -> None:
+        self._numbered = numbered
         self._signature = signature
         self._known_batch_size = batch_size
         self._num_batches = num_batches
@@ -59,10 +63,15 @@ class Loader(GrainDatasetAdapter):
         names = ("images", "sizes")
         return Loader(
             self._dataset.map(partial(_only, names=names)),
+            numbered=self._numbered.map(partial(_only, names=names)),
             batch_size=self._known_batch_size,
             num_batches=self._num_batches,
             signature=_only(self._signature, names),
         )
+
+    def batch(self, number: int) -> dict[str, Any]:
+        """The batch of this number, made anew: whatever `start` was, 0 is the very first of the training."""
+        return self._numbered[number]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self._dataset)
@@ -75,41 +84,53 @@ def make_loader(
     batch_size: int,
     shuffle: bool = False,
     seed: int = 0,
-    flip: bool = False,
+    augment: Augment | None = None,
+    weights: Sequence[float] | None = None,
     num_workers: int = 0,
     repeat: bool = False,
+    start: int = 0,
 ) -> Loader:
     """Reads a data set's pictures and makes batches of them, some ahead of need. The same seed gives the same batches.
 
-    For training: `fit(make_loader(…, shuffle=True, flip=True, repeat=True), steps_per_epoch=num_batches(dataset, batch_size))`.
+    For training: `fit(make_loader(…, shuffle=True, augment=random_flip, repeat=True), steps_per_epoch=num_batches(…))`.
 
     Args:
         dataset: what to read; its labels count in the model's categories.
         model_config: sides, frames and the side of true masks.
         batch_size: pictures a batch; without `repeat` the last batch has what is left.
         shuffle: each pass in another order.
-        seed: of order and flips.
-        flip: mirror every other picture, at random.
+        seed: of order, draws and augmentation.
+        augment: changes each picture with its truth, see `maskrcnn.data.augment`; given the read sample and a generator, which
+            depends on the seed and the sample's turn alone.
+        weights: how often each picture comes, relative to the others, in a pass as long as without weights: LVIS's
+            repeat-factor sampling, `maskrcnn.data.imbalance`. Needs `shuffle`.
         num_workers: processes that read; 0 reads in threads of this process. The batches are the same. Processes are spawned: a
             script that asks for them keeps its own work under `if __name__ == "__main__":`.
         repeat: never end. Passes follow each other without a seam, so that every batch is full.
+        start: number of the first batch, where a training goes on that was cut short.
 
     Raises:
-        ValueError: if the data set's categories are not the model's.
+        ValueError: if the data set's categories are not the model's; for weights that fit no picture.
     """
     names, wanted = ([category.name for category in part.categories] for part in (dataset, model_config))
     if names != wanted:
         raise ValueError(f"{dataset.name} has the classes {names}, the model {wanted}; `with_categories` translates them.")
-    samples = grain.MapDataset.source(dataset.samples).seed(seed)
-    if shuffle:
-        samples = samples.shuffle()
-    if repeat:
-        samples = samples.repeat()
+    if weights is not None:
+        if not shuffle or len(weights) != len(dataset) or not np.min(weights) > 0:
+            raise ValueError(
+                f"weights need shuffle=True and a positive number for each of {len(dataset)} pictures; received {len(weights)}."
+            )
+        samples = grain.MapDataset.source(_Draws(dataset.samples, weights, seed=seed, endless=repeat)).seed(seed)
+    else:
+        samples = grain.MapDataset.source(dataset.samples).seed(seed)
+        samples = samples.shuffle() if shuffle else samples
+        samples = samples.repeat(PASSES) if repeat else samples
     samples = samples.map(read_sample)
-    if flip:
-        samples = samples.random_map(random_flip)
-    batches = samples.batch(batch_size, batch_fn=partial(make_batch, model_config=model_config)).map(Batch._asdict)
+    if augment is not None:
+        samples = samples.random_map(augment)
+    numbered = samples.batch(batch_size, batch_fn=partial(make_batch, model_config=model_config)).map(Batch._asdict)
     num_threads = 1 if num_workers else min(os.cpu_count() or 1, MAX_THREADS)
+    batches = numbered.slice(slice(start, None)) if start else numbered
     stream = batches.to_iter_dataset(grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads))
     if num_workers:
         if not flags.FLAGS.is_parsed():
@@ -117,10 +138,41 @@ def make_loader(
         stream = stream.mp_prefetch(grain.MultiprocessingOptions(num_workers=num_workers))
     return Loader(
         stream,
+        numbered=numbered,
         batch_size=batch_size,
         num_batches=None if repeat else num_batches(dataset, batch_size),
-        signature=_signature(model_config),
+        signature=_signature(model_config, augmented=augment is not None),
     )
+
+
+class _Draws:
+    """Samples in proportion to their weights, in passes of as many as there are, each pass drawn and ordered anew.
+
+    Each sample comes as often as it is due, rounded down or up, at random: systematic resampling, which spreads less than
+    drawing each place for itself. LVIS repeats a picture by its factor, rounded so too (Gupta et al. 2019, appendix B).
+    """
+
+    def __init__(self, samples: Sequence[Sample], weights: Sequence[float], *, seed: int, endless: bool):
+        self._samples = samples
+        self._shares = np.cumsum(weights) / np.sum(weights)
+        self._seed = seed
+        self._length = len(samples) * (PASSES if endless else 1)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> Sample:
+        turn, place = divmod(index, len(self._samples))
+        return self._samples[_drawn(self._seed, turn, self._shares.tobytes())[place]]
+
+
+@lru_cache(maxsize=4)
+def _drawn(seed: int, turn: int, shares: bytes) -> np.ndarray:
+    """(N,) indices of the samples of one pass."""
+    ends = np.frombuffer(shares)
+    rng = np.random.default_rng([seed, turn])
+    points = (np.arange(len(ends)) + rng.random()) / len(ends)
+    return rng.permutation(np.searchsorted(ends, points, side="right").clip(max=len(ends) - 1))
 
 
 def num_batches(dataset: Dataset, batch_size: int) -> int:
@@ -132,9 +184,9 @@ def _only(batch: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return {name: batch[name] for name in names}
 
 
-def _signature(model_config: ModelConfig) -> dict[str, keras.KerasTensor]:
+def _signature(model_config: ModelConfig, *, augmented: bool) -> dict[str, keras.KerasTensor]:
     """Shape and kind of each array of a batch; None is a side that varies."""
-    frames = possible_frames(model_config.image)
+    frames = () if augmented else possible_frames(model_config.image)  # crops have frames of their own
     heights, widths = ({frame[axis] for frame in frames} for axis in (0, 1))
     height, width = (sides.pop() if len(sides) == 1 else None for sides in (heights, widths))
     kind = "float32" if model_config.image.resize == "torchvision" else "uint8"

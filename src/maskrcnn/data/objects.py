@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from maskrcnn.config import Category
 from maskrcnn.data.images import read_image, read_size
 from maskrcnn.structures import Sample
+
+OBJECT = Category(1, "object")  # the class of objects that nobody named, as in label maps
+
+
+def are_unnamed(categories: Sequence[Category]) -> bool:
+    """Whether these are the categories of objects that nobody named."""
+    return [category.name for category in categories] == [OBJECT.name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +50,32 @@ def make_sample(image_id: int, file_name: str, path: Path, size: tuple[int, int]
         areas=np.array([thing.area for thing in objects], np.float32),
         annotation_ids=np.array([thing.annotation_id for thing in objects], np.int64),
     )
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file's content.
+
+    Raises:
+        ValueError: for a file that cannot be read.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"Cannot read {path}: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"Cannot read {path} as JSON: {error}.") from None
+
+
+def find_folder(path: Path, file_names: Iterable[str]) -> Path:
+    """Where the pictures of an annotation file lie: in the folder with its stem, in `images/` beside it, or beside it."""
+    candidates = [folder for folder in (path.with_suffix(""), path.parent / "images", path.parent) if folder.is_dir()]
+    names = list(file_names)
+    return next((folder for folder in candidates if any(os.path.isfile(folder / name) for name in names)), candidates[0])
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path stays in its folder as it is written; links that a person made there are theirs."""
+    return Path(os.path.normpath(path)).is_relative_to(os.path.normpath(folder))
 
 
 def measure_pictures(paths: Sequence[Path], *, decode: bool) -> list[tuple[int, int] | ValueError]:

@@ -32,7 +32,7 @@ def fit_to_frame(image: np.ndarray, image_config: ImageConfig) -> tuple[np.ndarr
         at least 1.
     """
     height, width = image.shape[:2]
-    size, scale = _new_size(height, width, image_config)
+    size, scale = fitted_size(height, width, image_config)
     if image_config.resize == "torchvision":
         return _bilinear(image, size, np.float32), scale
     if size == (height, width):
@@ -42,10 +42,10 @@ def fit_to_frame(image: np.ndarray, image_config: ImageConfig) -> tuple[np.ndarr
     if image_config.resize == "matterport":
         resized = _bilinear(image, size, np.float64, black_around=True)
         return np.clip(resized, image.min(), image.max()).astype(np.uint8), scale  # scikit-image's `clip`
-    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)), scale
+    return resize_window(image, (0, 0, width, height), size), scale
 
 
-def _new_size(height: int, width: int, image_config: ImageConfig) -> tuple[tuple[int, int], float]:
+def fitted_size(height: int, width: int, image_config: ImageConfig) -> tuple[tuple[int, int], float]:
     """Height and width of the resized picture, in the order in which each source multiplies and rounds; and the scale."""
     short, long = min(height, width), max(height, width)
     scale = min(image_config.short_side / short, image_config.long_side / long)
@@ -65,6 +65,14 @@ def _new_size(height: int, width: int, image_config: ImageConfig) -> tuple[tuple
     half = 0.0 if image_config.resize == "torchvision" else 0.5
     new_height, new_width = (max(1, int(side + half)) for side in sides)
     return (new_height, new_width), scale
+
+
+def resize_window(image: np.ndarray, window: tuple[float, float, float, float], size: tuple[int, int]) -> np.ndarray:
+    """What lies in `window` (left, top, right, bottom; pixels), resized to `size` (height, width) by Pillow, bilinear.
+
+    At the window's edges the filter reads what lies beyond, so that this is the same as resizing the whole and cutting then.
+    """
+    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR, box=window))
 
 
 def _bilinear(image: np.ndarray, size: tuple[int, int], number: type[np.floating], *, black_around: bool = False) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 from hotcoco import mask as coco_mask
 
 Paste = Literal["exact", "torchvision"]
+HALF = 0.5 - 1e-6  # of a pixel, from where on it is mask; what is half mask stays so under rounding
 
 
 def paste(small: np.ndarray, box: np.ndarray, *, out: np.ndarray, how: Paste = "exact") -> None:
@@ -228,17 +229,29 @@ def crop_mask(rle: dict[str, Any], box: np.ndarray, side: int) -> np.ndarray:
     Returns:
         (side, side) uint8, 0 or 1.
     """
+    return (coverage(rle, box, (side, side)) >= HALF).astype(np.uint8)
+
+
+def coverage(rle: dict[str, Any], box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(h, w) float64, the part of each cell's area that is mask: `crop_mask` before it decides, on a grid of `size` (h, w)."""
     left, top, right, bottom = (float(edge) for edge in box)
     height, width = rle["size"]
     if not (min(right, width) > max(left, 0.0) and min(bottom, height) > max(top, 0.0)):
-        return np.zeros((side, side), np.uint8)
-    rows, row_edges = _cell_edges(top, bottom, height, side)
-    columns, column_edges = _cell_edges(left, right, width, side)
+        return np.zeros(size)
+    rows, row_edges = _cell_edges(top, bottom, height, size[0])
+    columns, column_edges = _cell_edges(left, right, width, size[1])
     sums = cv2.integral(coco_mask.decode(rle)[rows, columns])  # (h + 1, w + 1) pixels of the mask above and left of a corner
-    sums = _between(_between(sums, row_edges).T, column_edges).T  # (side + 1, side + 1): between pixels, sums grow linearly
-    covered = np.diff(np.diff(sums, axis=0), axis=1)  # (side, side) square pixels
-    cell = (right - left) * (bottom - top) / side**2
-    return (covered >= (0.5 - 1e-6) * cell).astype(np.uint8)  # a cell that is half mask stays so under rounding
+    sums = _between(_between(sums, row_edges).T, column_edges).T  # at the cells' corners: between pixels, sums grow linearly
+    covered = np.diff(np.diff(sums, axis=0), axis=1)  # square pixels
+    return covered * (size[0] * size[1] / ((right - left) * (bottom - top)))
+
+
+def window_rle(mask: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> dict[str, Any]:
+    """A bitmap (h, w) at `corner` (left, top) of a picture of `size` (height, width) that is empty elsewhere, as RLE."""
+    canvas = np.zeros(size[::-1], bool)  # (W, H): RLE runs down the columns
+    left, top = corner
+    canvas[left : left + mask.shape[1], top : top + mask.shape[0]] = mask.T
+    return mask_to_rle(canvas.T)
 
 
 def _cell_edges(start: float, stop: float, limit: int, cells: int) -> tuple[slice, np.ndarray]:

@@ -17,7 +17,16 @@ from maskrcnn.structures import RoiTargets
 class BoxHead(layers.Layer):
     """RoIAlign, then two fully connected layers, or four convolutions and one, then class logits and class-specific deltas."""
 
-    def __init__(self, config: BoxHeadConfig, roi_align_config: RoiAlignConfig, *, num_classes: int, channels: int, **kwargs):
+    def __init__(
+        self,
+        config: BoxHeadConfig,
+        roi_align_config: RoiAlignConfig,
+        *,
+        num_classes: int,
+        channels: int,
+        seed: int | None = None,
+        **kwargs,
+    ):
         super().__init__(autocast=False, **kwargs)
         self.config = config
         self.pool = RoiPooler(roi_align_config, config.pool_size)
@@ -29,7 +38,9 @@ class BoxHead(layers.Layer):
         self.hidden = [layers.Dense(config.hidden, name=f"fc{i + 1}") for i in range(num_hidden)]
         normed = self.convs or self.hidden
         self.norms = make_norms(config.norm, config.epsilon, [f"{layer.name}_norm" for layer in normed])
-        self.dropout = layers.Dropout(config.dropout, name="dropout")
+        self.dropout = layers.Dropout(
+            config.dropout, seed=seed, name="dropout"
+        )  # without one PyTorch draws from its global state
         self.classes = layers.Dense(
             num_classes + 1,
             kernel_initializer=initializers.RandomNormal(stddev=0.01),
@@ -85,9 +96,14 @@ class BoxHead(layers.Layer):
             logits: (B, S, K + 1) of `call` on `targets.rois`.
             deltas: (B, S, K, 4).
         """
+        against_imbalance = {
+            "class_weights": self.config.class_weights,
+            "focal_gamma": self.config.focal_gamma,
+            "label_smoothing": self.config.label_smoothing,
+        }
         label = ops.one_hot(ops.maximum(targets.classes - 1, 0), self.num_classes, dtype=deltas.dtype)
         deltas = ops.einsum("bsk,bskd->bsd", label, deltas)  # of the true class
         return {
-            "class_loss": loss_ops.class_loss(logits, targets.classes, targets.valid),
+            "class_loss": loss_ops.class_loss(logits, targets.classes, targets.valid, **against_imbalance),
             "box_loss": loss_ops.box_loss(deltas, targets.deltas, targets.positive, targets.valid, self.config.box_beta),
         }

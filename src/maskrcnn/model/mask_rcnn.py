@@ -5,6 +5,7 @@ Shapes: `B` images, `H W` pixels of the frame, `K` classes, `M` mask side.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import keras
@@ -18,6 +19,7 @@ from maskrcnn.model.box_head import BoxHead
 from maskrcnn.model.detect import Detect
 from maskrcnn.model.fpn import FPN
 from maskrcnn.model.mask_head import MaskHead
+from maskrcnn.model.optimizers import HEADS
 from maskrcnn.model.roi_sampler import RoiSampler
 from maskrcnn.model.rpn import RPN
 from maskrcnn.ops import losses as loss_ops
@@ -45,7 +47,7 @@ class Network(keras.Model):
         self.rpn = RPN(config.rpn, config.anchors, config.fpn.channels, name="rpn")
         self.roi_sampler = RoiSampler(config.roi_sampler, config.box_head.delta_weights)
         heads = {"num_classes": config.num_classes, "channels": config.fpn.channels}
-        self.box_head = BoxHead(config.box_head, config.roi_align, name="box_head", **heads)
+        self.box_head = BoxHead(config.box_head, config.roi_align, seed=seed, name="box_head", **heads)
         self.detect_boxes = Detect(config.detect, config.box_head)
         self.mask_head = MaskHead(config.mask_head, config.roi_align, name="mask_head", **heads)
         self.seed = keras.random.SeedGenerator(seed)
@@ -172,6 +174,23 @@ class Network(keras.Model):
         height, width = ops.shape(images)[1:3]
         return (height - sizes[:, 0]) // 2, (width - sizes[:, 1]) // 2
 
+    # ── what learns ──
+
+    def named_layers(self) -> dict[str, keras.Layer]:
+        """Every part, and after it those of its layers that have weights, by name: `"fpn"`, `"fpn/lateral2"` and so on."""
+        named = {}
+        for part in (self.backbone, *(getattr(self, head) for head in HEADS)):
+            named[part.name] = part
+            layers = part._flatten_layers(include_self=False)
+            named.update({f"{part.name}/{layer.name}": layer for layer in layers if layer.weights})
+        return named
+
+    def set_frozen(self, names: Collection[str]) -> None:
+        """Freezes these of `named_layers` and no others. Takes effect when the model is compiled."""
+        # A part hands its state down to its layers, so they come after it; on TensorFlow only where its state is a new one.
+        for name, layer in self.named_layers().items():
+            layer.trainable = name not in names
+
     # ── what Keras asks for ──
 
     def compile(self, optimizer="adam", loss="binary_crossentropy", *, loss_weights=None, jit_compile="auto", **kwargs):
@@ -240,7 +259,10 @@ class Network(keras.Model):
         if config:
             config["loss"] = keras.saving.serialize_keras_object(self.mask_loss)
             config["loss_weights"] = self.loss_weights
+            # The one in use: float16 wraps what was given to scale its loss.
+            config["optimizer"] = keras.saving.serialize_keras_object(self.optimizer)
             config["optimizer_built"] = self.optimizer.built
+            config["frozen"] = [name for name, layer in self.named_layers().items() if not layer.trainable]
             if self.jit_compile == native.JIT_COMPILE:
                 config["jit_compile"] = "auto"  # the file may be opened on another backend
         return config
@@ -248,6 +270,8 @@ class Network(keras.Model):
     def compile_from_config(self, config):
         config = keras.saving.deserialize_keras_object(config)
         optimizer_built = config.pop("optimizer_built")
+        if (frozen := config.pop("frozen", None)) is not None:  # the run's choice, which the optimizer's state rests on
+            self.set_frozen(frozen)
         self.compile(**config)
         if optimizer_built:
             self.optimizer.build(self.trainable_variables)  # so that its saved state finds its place

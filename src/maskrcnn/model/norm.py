@@ -20,9 +20,21 @@ def make_norms(kind: Norm, epsilon: float, names: list[str]) -> list[layers.Laye
     if kind == "none":
         return []
     if kind == "group":
-        return [layers.GroupNormalization(NUM_GROUPS, epsilon=epsilon, name=name) for name in names]
+        return [_GroupNorm(NUM_GROUPS, epsilon=epsilon, name=name) for name in names]
     options = {"epsilon": epsilon, "momentum": LIVE_MOMENTUM, "trainable": kind == "live"}
     return [layers.BatchNormalization(**options, name=name) for name in names]
+
+
+class _GroupNorm(layers.GroupNormalization):
+    """Keras's, which says the wrong way round what must divide what."""
+
+    def build(self, input_shape):
+        if input_shape[-1] % self.groups:
+            raise ValueError(
+                f"Group norm has {self.groups} groups, so channels come in multiples of that; {self.name} received "
+                f'{input_shape[-1]}. Change the channels, or choose norm="live".'
+            )
+        super().build(input_shape)
 
 
 def normed_relu(x, norm: layers.Layer | None, training):

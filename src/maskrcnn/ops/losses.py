@@ -8,7 +8,8 @@ from keras import ops
 def weighted_mean(values, weight):
     """Sum of values × weight over the sum of the weights, 0 where that is 0. Both of one shape."""
     weight = ops.cast(weight, values.dtype)
-    return ops.sum(values * weight) / ops.maximum(ops.sum(weight), 1.0)
+    total = ops.sum(weight)
+    return ops.sum(values * weight) / ops.where(total > 0.0, total, 1.0)
 
 
 def smooth_l1(difference, beta: float):
@@ -45,14 +46,38 @@ def box_loss(deltas, target, positive, valid, beta: float):
     return ops.sum(per_row * counted) / ops.maximum(ops.sum(ops.cast(valid, per_row.dtype)), 1.0)
 
 
-def class_loss(logits, classes, valid):
-    """Fast R-CNN, section 2.3, L_cls: mean over the sampled RoIs.
+def class_loss(
+    logits,
+    classes,
+    valid,
+    *,
+    class_weights: tuple[float, ...] = (),
+    focal_gamma: float = 0.0,
+    label_smoothing: float = 0.0,
+):
+    """Fast R-CNN, section 2.3, L_cls: mean over the sampled RoIs, each with the weight of its true class.
+
+    The normaliser is the sum of those weights, as in PyTorch's `cross_entropy`; the focal factor is not in it, so that easy
+    RoIs leave the loss instead of shifting it onto hard ones.
 
     Args:
         logits: (B, S, K + 1), background first.
         classes: (B, S) int32 in 0 … K.
         valid: (B, S) bool.
+        class_weights: K numbers; background weighs 1. (): all weigh 1.
+        focal_gamma: each RoI counts (1 − score of its true class)^gamma, Lin et al. 2017, eq. 4, on the softmax.
+        label_smoothing: this part of the target lies evenly on all K + 1 classes, Szegedy et al. 2016, section 7.
     """
     log_scores = ops.log_softmax(logits, axis=-1)
     chosen = ops.one_hot(classes, logits.shape[-1], dtype=log_scores.dtype)
-    return weighted_mean(-ops.sum(log_scores * chosen, axis=-1), valid)
+    log_true = ops.sum(log_scores * chosen, axis=-1)  # (B, S)
+    per_roi = -log_true
+    if label_smoothing:
+        per_roi = (1.0 - label_smoothing) * per_roi - label_smoothing * ops.mean(log_scores, axis=-1)
+    if focal_gamma:
+        missing = ops.maximum(-ops.expm1(log_true), 1e-6)  # above 0, where a gamma under 1 has no finite slope
+        per_roi = per_roi * ops.power(missing, focal_gamma)
+    weight = ops.cast(valid, per_roi.dtype)
+    if class_weights:
+        weight = weight * ops.sum(chosen * ops.convert_to_tensor([1.0, *class_weights], dtype=chosen.dtype), axis=-1)
+    return weighted_mean(per_roi, weight)

@@ -1,0 +1,199 @@
+"""Moves a picture and its masks by one map, so that each mask stays on its object.
+
+Three steps, of which each is exact or happens once: a window of the picture is resized (Pillow's wide filter, as in
+`data.resize`); where it is rotated or bent, each new pixel reads it at a place of its own; quarter turns and mirrors permute
+pixels. Masks go the same way, each in its own window: they are covered parts of pixels until the end, where half is mask.
+
+Coordinates are pixels, the first pixel covers 0 to 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from maskrcnn.data.resize import resize_window
+from maskrcnn.geometry.masks import HALF, coverage, mask_to_box, rle_area, rle_to_box, window_rle
+from maskrcnn.structures import Sample
+
+
+@dataclass(frozen=True, eq=False)
+class Bend:
+    """Rotation and elastic deformation of a resized window, whose pixels they move to other places.
+
+    Attributes:
+        matrix: (2, 3) forward: x, y of the resized window → x, y of the picture before it is turned.
+        places: (h, w, 2) float32, x, y in the resized window that each pixel's centre reads.
+        inside: (h, w) bool, whether there is picture at that place.
+        reach: pixels by which `places` depart from the matrix, at most.
+        ground: (3,) colour where nothing of the picture lies.
+    """
+
+    matrix: np.ndarray
+    places: np.ndarray
+    inside: np.ndarray
+    reach: float
+    ground: tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Warp:
+    """How a picture of `source` (height, width) becomes another.
+
+    Attributes:
+        window: left, top, right, bottom of what is read of the source; pixels, not always whole.
+        resized: (height, width) that the window is resized to.
+        bend: what happens then, if anything.
+        turns: quarter turns counter-clockwise that follow (`np.rot90`).
+        mirrored: whether left becomes right at last.
+        scale: by how much areas grow, of what is not cut off.
+    """
+
+    source: tuple[int, int]
+    window: tuple[float, float, float, float]
+    resized: tuple[int, int]
+    bend: Bend | None = None
+    turns: int = 0
+    mirrored: bool = False
+    scale: float = 1.0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the new picture."""
+        height, width = self.resized if self.bend is None else self.bend.places.shape[:2]
+        return (width, height) if self.turns % 2 else (height, width)
+
+
+class Part(NamedTuple):
+    """What is to be seen of an object: a bitmap without empty rows and columns around, and where it lies."""
+
+    mask: np.ndarray  # (h, w) bool
+    left: int
+    top: int
+
+    @property
+    def area(self) -> int:
+        return int(np.count_nonzero(self.mask))
+
+
+def warp_sample(sample: Sample, warp: Warp, *, min_visible: float, min_area: float) -> Sample:
+    """The read sample after a warp. See `with_parts` for the two limits."""
+    assert sample.image is not None
+    parts = [warp_mask(rle, warp) for rle in sample.rles]
+    return with_parts(
+        sample,
+        warp_image(sample.image, warp),
+        parts,
+        whole=warp.scale * np.array([rle_area(rle) for rle in sample.rles]),
+        min_visible=min_visible,
+        min_area=min_area,
+    )
+
+
+def with_parts(
+    sample: Sample, image: np.ndarray, parts: Sequence[Part | None], *, whole: np.ndarray, min_visible: float, min_area: float
+) -> Sample:
+    """The sample with another picture and what is to be seen of its objects there; boxes are measured on the masks.
+
+    Args:
+        sample: where labels and ids come from.
+        image: (H, W, 3) uint8, the new picture.
+        parts: N, None for an object that is gone.
+        whole: (N,) square pixels that each object would have in the new picture if all of it was seen.
+        min_visible: with less than this part of it, an object becomes a crowd, see `AugmentConfig`.
+        min_area: with fewer pixels it is dropped, unless it had no more before.
+    """
+    height, width = image.shape[:2]
+    old_areas = np.array([rle_area(rle) for rle in sample.rles])
+    least = np.minimum(min_area, old_areas)  # a speck that was annotated so stays
+    kept = {row: part for row, part in enumerate(parts) if part is not None and part.area >= least[row]}
+    rows = np.array(list(kept), int)
+    areas = np.array([part.area for part in kept.values()])
+    corners = np.array([(part.left, part.top) for part in kept.values()]).reshape(-1, 2)
+    sides = np.array([part.mask.shape[::-1] for part in kept.values()]).reshape(-1, 2)
+    return sample.replace(
+        image=image,
+        size=(height, width),
+        boxes=np.concatenate([corners, corners + sides], axis=1).astype(np.float32),
+        labels=sample.labels[rows],
+        crowd=sample.crowd[rows] | (areas < min_visible * whole[rows]),
+        rles=[window_rle(part.mask, (part.left, part.top), (height, width)) for part in kept.values()],
+        areas=(sample.areas[rows] * (areas / old_areas[rows])).astype(np.float32),  # annotated ones differ a little from masks
+        annotation_ids=sample.annotation_ids[rows],
+    )
+
+
+def warp_image(image: np.ndarray, warp: Warp) -> np.ndarray:
+    """The picture (H, W, 3) uint8 after a warp."""
+    height, width = warp.source
+    if warp.window != (0.0, 0.0, float(width), float(height)) or warp.resized != warp.source:
+        image = resize_window(image, warp.window, warp.resized)
+    if warp.bend is not None:
+        # With the border at its own colour a picture would fade to it within half a pixel of its edge: repeat the edge, and
+        # then lay the ground where nothing is read.
+        image = cv2.remap(image, warp.bend.places - np.float32(0.5), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        image[~warp.bend.inside] = np.rint(warp.bend.ground)
+    image = np.rot90(image, warp.turns)
+    return np.ascontiguousarray(image[:, ::-1] if warp.mirrored else image)
+
+
+def warp_mask(rle: dict[str, Any], warp: Warp) -> Part | None:
+    """What a warp leaves of a mask; None where that is nothing."""
+    left, top, right, bottom = warp.window
+    unit_x, unit_y = (right - left) / warp.resized[1], (bottom - top) / warp.resized[0]  # a resized pixel, in the source's
+    x1, y1, x2, y2 = rle_to_box(rle).tolist()
+    resized = ((x1 - left) / unit_x, (y1 - top) / unit_y, (x2 - left) / unit_x, (y2 - top) / unit_y)
+    x1, y1, x2, y2 = _whole(resized, warp.resized)
+    if x1 >= x2 or y1 >= y2:
+        return None
+    box = np.array([left + x1 * unit_x, top + y1 * unit_y, left + x2 * unit_x, top + y2 * unit_y])
+    covered = coverage(rle, box, (y2 - y1, x2 - x1))
+    if warp.bend is None:
+        part = tight(covered >= HALF, x1, y1)
+        return None if part is None else _turned(part, warp)
+    ends = cv2.transform(np.array([[(x1, y1), (x1, y2), (x2, y1), (x2, y2)]], float), warp.bend.matrix)[0]
+    reach = warp.bend.reach + 1
+    bounds = (*(ends.min(axis=0) - reach).tolist(), *(ends.max(axis=0) + reach).tolist())
+    offset = np.array([x1 + 0.5, y1 + 0.5], np.float32)
+    x1, y1, x2, y2 = _whole(bounds, warp.bend.places.shape[:2])
+    if x1 >= x2 or y1 >= y2:
+        return None
+    places = warp.bend.places[y1:y2, x1:x2] - offset
+    covered = cv2.remap(covered.astype(np.float32), places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)  # zeros
+    part = tight((covered >= HALF) & warp.bend.inside[y1:y2, x1:x2], x1, y1)
+    return None if part is None else _turned(part, warp)
+
+
+def _whole(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """A box (xyxy) enlarged to whole pixels, but for rounding, and cut to a picture of `size` (height, width)."""
+    x1, y1, x2, y2 = box
+    height, width = size
+    return (
+        max(0, math.floor(x1 + 1e-6)),
+        max(0, math.floor(y1 + 1e-6)),
+        min(width, math.ceil(x2 - 1e-6)),
+        min(height, math.ceil(y2 - 1e-6)),
+    )
+
+
+def tight(mask: np.ndarray, left: int, top: int) -> Part | None:
+    """A bitmap that lies at (left, top), without its empty rim; None where nothing is left."""
+    x1, y1, x2, y2 = mask_to_box(mask).astype(int).tolist()
+    return Part(mask[y1:y2, x1:x2], left + x1, top + y1) if x2 > x1 else None
+
+
+def _turned(part: Part, warp: Warp) -> Part:
+    """The part where the picture's turns and mirror move it."""
+    mask, left, top = part
+    height, width = warp.resized if warp.bend is None else warp.bend.places.shape[:2]
+    for _ in range(warp.turns):
+        left, top = top, width - left - mask.shape[1]
+        mask, height, width = np.rot90(mask), width, height
+    if warp.mirrored:
+        mask, left = mask[:, ::-1], width - left - mask.shape[1]
+    return Part(mask, left, top)

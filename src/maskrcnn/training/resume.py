@@ -1,0 +1,183 @@
+"""What a run keeps on disk, so that it goes on after being killed at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+from keras import ops
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+FILE = "resume.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A training between two steps.
+
+    Attributes:
+        epoch: epochs that are done.
+        step: batches of the next epoch that are done.
+        settings: the run's arguments, to be compared with those of the run that goes on.
+        memories: what each callback remembers, by its name.
+        arrays: every variable of the model (seeds among them), of its optimizer and of its running means, by number and name.
+    """
+
+    epoch: int
+    step: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    memories: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Remembers(Protocol):
+    """A callback that goes on where it was: `memory` is plain data that JSON holds."""
+
+    memory: Any
+
+
+def load_state(folder: str | Path) -> State | None:
+    """The state that a run left in its folder; None if it left none.
+
+    Raises:
+        ValueError: for a file that is damaged.
+    """
+    path = Path(folder) / FILE
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            words = json.loads(file.metadata()["state"])
+            arrays = {name: file.get_tensor(name) for name in file.offset_keys()}
+        return State(**words, arrays=arrays)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} is damaged ({reason}); delete it to train anew.") from error
+
+
+def save_state(folder: str | Path, state: State) -> None:
+    """Writes a state: whole, on the disk, and only then in the place of the one before."""
+    path = Path(folder) / FILE
+    words = {name: getattr(state, name) for name in ("epoch", "step", "settings", "memories")}
+    part = path.with_name(f".{FILE}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(save(state.arrays, metadata={"state": json.dumps(words)}))
+            file.flush()
+            os.fsync(file.fileno())  # a rename may reach the disk before what it renames
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def variables_of(model: keras.Model) -> dict[str, Any]:
+    """Every variable that a training changes, by its number and name: paths of seeds count all that the process ever made."""
+    groups = {"model": model.variables, "optimizer": model.optimizer.variables, "means": model.metrics_variables}
+    return {
+        f"{group}/{number}/{variable.name}": variable for group, some in groups.items() for number, variable in enumerate(some)
+    }
+
+
+def snapshot(model: keras.Model) -> dict[str, np.ndarray]:
+    """Copies of `variables_of`."""
+    synchronize(model)
+    return {name: np.array(ops.convert_to_numpy(variable)) for name, variable in variables_of(model).items()}
+
+
+def restore(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
+    """Puts a snapshot back. The model is compiled.
+
+    Raises:
+        ValueError: if the snapshot is of another model, or of one compiled otherwise.
+    """
+    synchronize(model)
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    variables = variables_of(model)
+    shapes = ({name: tuple(each.shape) for name, each in some.items()} for some in (variables, arrays))
+    if len(differing := set.symmetric_difference(*(set(each.items()) for each in shapes))):
+        name, shape = min(differing)
+        raise ValueError(
+            f"The kept state is of another model or optimizer: {name} {shape} is in one of them alone. "
+            "Give the settings it was begun with, or train into another folder."
+        )
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+
+
+def synchronize(model: keras.Model) -> None:
+    """On JAX, `fit` holds the newest values outside of the variables until it is told to put them back."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
+
+
+class KeepState(keras.callbacks.Callback):
+    """Keeps the state of the training in a folder: at its start, every few minutes, and after each epoch.
+
+    Comes last among the callbacks, so that what the others did for an epoch is part of its state.
+
+    Args:
+        folder: of the run.
+        settings: the run's arguments.
+        remembering: callbacks that remember something, by name.
+        every_minutes: at most so much is lost; 0 keeps every step.
+        state: where the training goes on, if it does.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        settings: dict[str, Any],
+        remembering: Mapping[str, Remembers],
+        every_minutes: float = 5.0,
+        state: State | None = None,
+    ):
+        super().__init__()
+        self.folder = Path(folder)
+        self.settings = settings
+        self.remembering = remembering
+        self.every_minutes = every_minutes
+        self.state = state
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.kept_at = time.monotonic()
+        if self.state is None:
+            self._keep(0, 0)
+            return
+        for name, callback in self.remembering.items():
+            callback.memory = self.state.memories[name]
+        restore(self.model, self.state.arrays)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        assert self.state is not None
+        self.epoch = epoch
+        self.first_step = self.state.step if epoch == self.state.epoch else 0
+        if self.first_step:
+            restore(self.model, self.state.arrays)  # Keras has just set the running means to zero
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if time.monotonic() - self.kept_at >= 60 * self.every_minutes:
+            self._keep(self.epoch, self.first_step + batch + 1)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._keep(epoch + 1, 0)
+
+    def recover(self) -> None:
+        """Puts the weights that were kept last back into the model."""
+        assert self.state is not None
+        restore(self.model, self.state.arrays)
+
+    def _keep(self, epoch: int, step: int) -> None:
+        memories = {name: callback.memory for name, callback in self.remembering.items()}
+        self.state = State(epoch, step, self.settings, memories, snapshot(self.model))
+        save_state(self.folder, self.state)
+        self.kept_at = time.monotonic()

@@ -1,0 +1,120 @@
+"""The command group `maskrcnn data`."""
+
+import dataclasses
+import json
+import shlex
+import subprocess
+import sys
+
+import pytest
+from small_data import dataset_of
+from typer.testing import CliRunner
+
+import maskrcnn
+from maskrcnn import config as configs
+from maskrcnn.cli import _settings, app
+from maskrcnn.data import make_shapes
+from maskrcnn.data.suggest import suggest
+
+
+def run(*words):
+    return CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200"})
+
+
+@pytest.fixture
+def shapes(tmp_path):
+    return make_shapes(tmp_path / "shapes", num_train=3, num_val=1)[0]
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("stats", "DATA --images --model --image-size --json"),
+        ("preview", "DATA --out --augment --images --model --image-size --num-pictures --seed"),
+    ],
+)
+def test_every_command_offers_its_options(command, options):
+    done = run("data", command, "--help")
+    assert done.exit_code == 0
+    for option in options.split():
+        assert option in done.stdout
+
+
+def test_stats_are_printed_and_written(shapes, tmp_path):
+    done = run("data", "stats", shapes, "--image-size", 96, "--json", tmp_path / "stats.json")
+    assert done.exit_code == 0, done.stderr
+    written = json.loads((tmp_path / "stats.json").read_text())
+    assert (written["pictures"], written["short_side"], written["long_side"]) == (3, 96, 160)
+    assert f"{written['objects']} objects" in done.stdout and "Anchors: the best one" in done.stdout
+
+
+def test_stats_of_a_preset_load_no_keras(shapes):
+    code = (
+        "import sys\nfrom maskrcnn.cli import app\ntry:\n    app()\nfinally:\n"
+        "    print([name for name in ('keras', 'tensorflow', 'torch', 'jax') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "data", "stats", shapes], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_every_suggestion_can_be_pasted(tmp_path):
+    """Its arguments mean its changes, to the parser of `--set`, to the shell and to the config."""
+    uneven = [[0] * 400, [1], *([[0]] * 12)]
+    long = dataset_of(uneven, num_classes=2, sides=(4.0, 60.0), sizes=[(512, 1200)] * 14)
+    small = dataset_of([[0], [0]], num_classes=2, sides=(9.0, 9.0))
+    config = configs.preset("mobilenet_v2_fpn", long.categories)
+    found = [*suggest(long, config), *suggest(small, config)]
+    named = {word.partition("=")[0] for suggestion in found for word in shlex.split(suggestion.arguments)}
+    assert named >= {"--image-size", "image.long_side", "anchors.sizes", "anchors.ratios", "detect.max_detections"}
+    assert named >= {"--class-weights", "rpn.proposals"}
+    for suggestion in found:
+        words = shlex.split(suggestion.arguments)
+        pairs = list(zip(words[::2], words[1::2], strict=True))
+        changes = _settings(value for option, value in pairs if option == "--set")
+        for option, value in pairs:
+            if option == "--image-size":
+                changes |= {"image__short_side": int(value), "image__long_side": round(int(value) * 5 / 3)}
+        if changes:
+            assert configs.replace(config, **changes) == configs.replace(config, **suggestion.changes)
+        else:
+            assert {option for option, _ in pairs} <= {"--class-weights", "--repeat-threshold"}
+
+
+def test_a_preview_is_written(shapes, tmp_path):
+    sheets = [tmp_path / name for name in ("one.png", "same.png", "other.png")]
+    for sheet, seed in zip(sheets, (1, 1, 2)):
+        words = ["--augment", "photos", "--image-size", 96, "--num-pictures", 2, "--seed", seed]
+        done = run("data", "preview", shapes, "--out", sheet, *words)
+        assert done.exit_code == 0, done.stderr
+    one, same, other = (sheet.read_bytes() for sheet in sheets)
+    assert one == same != other
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["data"], "Missing command"),
+        (["data", "stats", "nothing.json"], "'nothing.json' does not exist"),
+        (["data", "stats", "DATA", "--model", "resnet9000"], "there is no 'resnet9000'"),
+        (["data", "preview", "DATA"], "Missing option '--out'"),
+        (["data", "preview", "DATA", "--out", "x.png", "--augment", "wild"], "Unknown augmentation 'wild'"),
+    ],
+)
+def test_an_error_is_one_line_and_exit_code_2(words, said, shapes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run(*(str(shapes) if word == "DATA" else word for word in words))
+    assert done.exit_code == 2
+    assert said in done.stderr and done.stderr.startswith("Error: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_settings_of_a_model_are_those_it_holds(shapes, tmp_path, monkeypatch):
+    config = configs.preset("resnet50_fpn", configs.placeholder_categories(2))
+    config = configs.replace(config, image=dataclasses.replace(config.image, short_side=128, long_side=192))
+    monkeypatch.setattr("maskrcnn.cli._load_keras", lambda: None)
+    monkeypatch.setitem(vars(maskrcnn), "load_model", lambda path: type("StandIn", (), {"config": config}))
+    (tmp_path / "model.keras").write_bytes(b"")
+    done = run("data", "stats", shapes, "--model", tmp_path / "model.keras")
+    assert done.exit_code == 0, done.stderr
+    assert "short side 128, long side at most 192" in done.stdout
