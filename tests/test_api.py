@@ -9,6 +9,7 @@ import pytest
 import small_checkpoint
 from references import matterport as reference
 from small_checkpoint import with_shallow_resnet, write_h5, write_torchvision
+from small_network import small_config, with_small_backbone
 
 from maskrcnn.api import MaskRCNN, load_model
 from maskrcnn.config import Category
@@ -442,3 +443,16 @@ def test_a_backbone_of_keras_applications_is_still_read(tmp_path):
     np.testing.assert_array_equal(
         model.backbone.get_layer("Conv1").get_weights()[0], application.get_layer("Conv1").get_weights()[0]
     )
+
+
+def test_class_weights_of_other_classes_are_forgotten(tmp_path):
+    with with_small_backbone():
+        MaskRCNN(small_config(box_head__class_weights=(1.0, 2.0, 3.0))).save(tmp_path / "three.keras")
+        options = {"log": lambda text: None, "seed": 0}
+        kept = MaskRCNN.from_checkpoint(tmp_path / "three.keras", new_classes=["class 1", "class 2", "class 3"], **options)
+        other = MaskRCNN.from_checkpoint(tmp_path / "three.keras", new_classes=["cat", "dog"], **options)
+        given = MaskRCNN.from_checkpoint(
+            tmp_path / "three.keras", new_classes=["cat", "dog"], **options, box_head__class_weights=(1.0, 4.0)
+        )
+    weights = [model.config.box_head.class_weights for model in (kept, other, given)]
+    assert weights == [(1.0, 2.0, 3.0), (), (1.0, 4.0)]

@@ -1,5 +1,6 @@
 """The command line: what it offers, and that every failure is one line on stderr with exit code 2."""
 
+import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,11 +18,12 @@ from maskrcnn.cli import _setting, _settings, app
 from maskrcnn.config import Category, ImageConfig, ModelConfig
 from maskrcnn.data import make_shapes
 from maskrcnn.structures import PaddedDetections
+from maskrcnn.train import train
 from maskrcnn.weights.published import PUBLISHED
 
 OPTIONS = {
     "train": "--data --val --out --model --init --epochs --batch-size --image-size --optimizer --learning-rate --seed --strict",
-    "evaluate": "--model --data --json --images",
+    "evaluate": "--model --data --json --images --biology",
     "predict": "--model --out --score",
     "convert": "--out --to --from --classes --num-classes --set",
     "demo": "--out",
@@ -262,3 +264,61 @@ def test_a_setting_in_capitals_is_matterports():
         "detect__score": 0.3,
         "matterport_config": {"IMAGE_MAX_DIM": 512, "RPN_ANCHOR_SCALES": [8, 16]},
     }
+
+
+# ── options of `train` and `evaluate` that only pass through ──
+
+TOLD = {
+    "--epochs 3": {"epochs": 3},
+    "--augment microscopy": {"augment": "microscopy"},
+    "--class-weights balanced": {"class_weights": "balanced"},
+    "--class-weights car=1,red=bus=2.5": {"class_weights": {"car": 1.0, "red=bus": 2.5}},
+    "--repeat-threshold 0.1": {"repeat_threshold": 0.1},
+    "--focal-gamma 2": {"focal_gamma": 2.0},
+    "--label-smoothing 0.1": {"label_smoothing": 0.1},
+    "--dropout 0.5": {"dropout": 0.5},
+    "--stochastic-depth 0.2": {"stochastic_depth": 0.2},
+    "--schedule step": {"schedule": "step"},
+    "--warm-up-steps 10": {"warm_up_steps": 10},
+    "--weight-decay 0.01": {"weight_decay": 0.01},
+    "--clip-norm 1": {"clip_norm": 1.0},
+    "--accumulate 4": {"accumulate": 4},
+    "--ema 0.998": {"ema": 0.998},
+    "--backbone-rate 0.1": {"backbone_rate": 0.1},
+    "--precision bfloat16": {"precision": "bfloat16"},
+    "--freeze backbone --freeze fpn": {"freeze": ["backbone", "fpn"]},
+    "--monitor val_loss --patience 5": {"monitor": "val_loss", "patience": 5},
+    "--resume": {"resume": True},
+    "--save-minutes 0.5": {"save_minutes": 0.5},
+}
+
+
+@pytest.fixture
+def told(tmp_path, monkeypatch):
+    """What `maskrcnn.train` is called with by the words of a command."""
+
+    def told_by(words: str) -> dict:
+        calls: list[dict] = []
+        monkeypatch.setitem(vars(maskrcnn), "train", lambda *_, **options: calls.append(options))
+        done = run("train", "--data", tmp_path, "--val", tmp_path, "--out", tmp_path / "run", *words.split())
+        assert done.exit_code == 0, done.output
+        return {name: value for name, value in calls[0].items() if name not in ("log", "verbose", "strict")}
+
+    return told_by
+
+
+@pytest.mark.parametrize("words", TOLD)
+def test_train_is_told_what_the_command_line_says_and_nothing_else(told, words):
+    assert told(words) == {"resume": False, **TOLD[words]}
+
+
+def test_every_argument_of_train_has_an_option():
+    in_python_alone = {"callbacks", "log", "verbose", "matterport_config", "changes"}  # the last two are --set
+    stdout = run("train", "--help").stdout
+    wanted = set(inspect.signature(train).parameters) - in_python_alone
+    assert [name for name in sorted(wanted) if f"--{name.replace('_', '-')}" not in stdout] == []
+
+
+def test_class_weights_that_are_no_numbers_are_one_line(told, tmp_path):
+    done = run("train", "--data", tmp_path, "--val", tmp_path, "--out", tmp_path / "run", "--class-weights", "car=many")
+    assert done.exit_code == 2 and "received car=many" in done.stderr and done.stderr.count("\n") == 1
