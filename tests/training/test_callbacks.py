@@ -99,6 +99,36 @@ def test_patience_without_anything_to_wait_for_is_refused(shapes, tmp_path, argu
         train(shapes[0], val, tmp_path / "run", **SETTINGS, **arguments)
 
 
+def spoil(model: keras.Model) -> None:
+    """Makes a weight NaN, as a gradient that is not finite would."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
+    weight = model.fpn.weights[0]
+    weight.assign(ops.full(weight.shape, float("nan")))
+
+
+class SpoilAfter(keras.callbacks.Callback):
+    def __init__(self, batch: int):
+        super().__init__()
+        self.batch = batch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == self.batch:
+            spoil(self.model)
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize(("batch", "words"), [(1, "loss became nan in epoch 1, step 3"), (3, "weights .* epoch 1, step 4")])
+def test_weights_that_are_not_finite_reach_no_file_though_the_loss_was(shapes, tmp_path, batch, words):
+    settings = {**SETTINGS, "epochs": 1, "ema": 0.0, "augment": "none"}
+    with with_small_backbone(), pytest.raises(ValueError, match=words):
+        train(*shapes, tmp_path, **settings, save_minutes=0, callbacks=[SpoilAfter(batch)])
+    state = load_state(tmp_path)
+    assert (state.epoch, state.step) == (0, 1 if batch == 1 else 3)
+    assert all(np.isfinite(value).all() for value in state.arrays.values())
+    assert not list(tmp_path.glob("*.keras"))
+
+
 @pytest.mark.backend
 def test_a_loss_that_is_not_finite_ends_the_run_and_names_its_pictures(shapes, tmp_path):
     class Poison(keras.callbacks.Callback):
@@ -106,10 +136,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_names_its_pictures(shapes, t
 
         def on_train_batch_begin(self, batch, logs=None):
             if batch == 2:
-                if hasattr(self.model, "jax_state_sync"):
-                    self.model.jax_state_sync()
-                weight = self.model.fpn.weights[0]
-                weight.assign(ops.full(weight.shape, float("nan")))
+                spoil(self.model)
 
     seen = []
 

@@ -108,6 +108,27 @@ def test_a_run_that_was_cut_short_goes_on_as_if_nothing_had_happened(whole, shap
     model.save(tmp_path / "after.keras")  # on JAX `detect` gives away what the averaged weights once shared with the model
 
 
+class Interrupt(keras.callbacks.Callback):
+    """Ends the run when an epoch's steps are done and its state is not kept yet."""
+
+    def on_test_begin(self, logs=None):
+        raise KeyboardInterrupt
+
+
+def test_a_run_that_was_cut_short_while_it_evaluated_goes_on(whole, shapes, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(*shapes, tmp_path, **SETTINGS, save_minutes=0, callbacks=[Interrupt()])
+    assert_alike(tmp_path, values_of(train(*shapes, tmp_path, **SETTINGS, resume=True)), whole)
+
+
+@pytest.mark.backend
+def test_a_run_that_was_cut_short_before_its_first_save_begins_anew(whole, shapes, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(*shapes, tmp_path, **SETTINGS, callbacks=[Cut(0, 1)])
+    assert (load_state(tmp_path).epoch, load_state(tmp_path).step) == (0, 0)
+    assert_alike(tmp_path, values_of(train(*shapes, tmp_path, **SETTINGS, resume=True)), whole)
+
+
 def test_a_finished_run_stays_as_it_is(whole, shapes):
     out, values = whole
     before = (out / "best.keras").read_bytes()

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from maskrcnn.config import Category
 from maskrcnn.data import Dataset
@@ -173,7 +174,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
     """Ends the training at the first loss that is not finite, and saves the batch that gave it.
 
     The model gets its weights from before back. Losses are looked at after each step, as Keras logs them: running means, which
-    stay non-finite from the first such value on.
+    stay non-finite from the first such value on. Comes first among the callbacks, so that nothing of it is saved.
 
     Args:
         folder: where the batch goes: `batch.npz`, and each picture with its truth as PNG.
@@ -205,16 +206,22 @@ class StopOnNonFinite(keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.step = self.first_step + batch
         bad = sorted(name for name, value in (logs or {}).items() if not np.isfinite(value))
-        if not bad:
-            return
-        step = self.first_step + batch
-        arrays = self.batch_of(self.epoch, step)
+        if bad:
+            self._stop(f"{', '.join(bad)} became {float((logs or {})[bad[0]])}")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if not all(np.isfinite(ops.convert_to_numpy(weight)).all() for weight in self.model.weights):
+            self._stop("weights became NaN or infinite")  # by the last step, of which no loss tells before they are saved
+
+    def _stop(self, reason: str) -> None:
+        arrays = self.batch_of(self.epoch, self.step)
         names = [self.file_names.get(int(number), str(int(number))) for number in arrays["image_ids"]]
         self._write(arrays)
         self.recover()
         raise ValueError(
-            f"{', '.join(bad)} became {float((logs or {})[bad[0]])} in epoch {self.epoch + 1}, step {step + 1}, with the "
+            f"{reason} in epoch {self.epoch + 1}, step {self.step + 1}, with the "
             f"pictures {', '.join(names)}: look at them and their annotations in {self.folder}; if they are right, lower the "
             "learning rate."
         )

@@ -80,6 +80,8 @@ def save_state(folder: str | Path, state: State) -> None:
 
 def variables_of(model: keras.Model) -> dict[str, Any]:
     """Every variable that a training changes, by its number and name: paths of seeds count all that the process ever made."""
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)  # on TensorFlow `fit` leaves that to the first step
     groups = {"model": model.variables, "optimizer": model.optimizer.variables, "means": model.metrics_variables}
     return {
         f"{group}/{number}/{variable.name}": variable for group, some in groups.items() for number, variable in enumerate(some)
@@ -99,8 +101,6 @@ def restore(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
         ValueError: if the snapshot is of another model, or of one compiled otherwise.
     """
     synchronize(model)
-    if not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
     variables = variables_of(model)
     shapes = ({name: tuple(each.shape) for name, each in some.items()} for some in (variables, arrays))
     if len(differing := set.symmetric_difference(*(set(each.items()) for each in shapes))):
@@ -120,7 +120,7 @@ def synchronize(model: keras.Model) -> None:
 
 
 class KeepState(keras.callbacks.Callback):
-    """Keeps the state of the training in a folder: at its start, every few minutes, and after each epoch.
+    """Keeps the state of the training in a folder: at its start, every few minutes, and after each epoch. Never NaN.
 
     Comes last among the callbacks, so that what the others did for an epoch is part of its state.
 
@@ -165,7 +165,8 @@ class KeepState(keras.callbacks.Callback):
             restore(self.model, self.state.arrays)  # Keras has just set the running means to zero
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if time.monotonic() - self.kept_at >= 60 * self.every_minutes:
+        is_last = batch + 1 == self.params["steps"]  # then the epoch's end keeps the state; `fit` cannot do 0 steps
+        if not is_last and time.monotonic() - self.kept_at >= 60 * self.every_minutes:
             self._keep(self.epoch, self.first_step + batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -177,7 +178,12 @@ class KeepState(keras.callbacks.Callback):
         restore(self.model, self.state.arrays)
 
     def _keep(self, epoch: int, step: int) -> None:
+        arrays = snapshot(self.model)
+        if not all(np.isfinite(value).all() for name, value in arrays.items() if not name.startswith("means/")):
+            if self.state is None:
+                raise ValueError("The weights that training would begin with are not all finite; choose another init.")
+            return  # a gradient was not finite though its loss was: the next loss will tell, and what was kept stays good
         memories = {name: callback.memory for name, callback in self.remembering.items()}
-        self.state = State(epoch, step, self.settings, memories, snapshot(self.model))
+        self.state = State(epoch, step, self.settings, memories, arrays)
         save_state(self.folder, self.state)
         self.kept_at = time.monotonic()

@@ -28,7 +28,7 @@ class TensorBoard(keras.callbacks.Callback):
     Args:
         folder: for TensorBoard's files.
         evaluation: whose scores and pictures are shown.
-        first_epoch: where a training goes on, so that what was written after it is hidden.
+        first_epoch: where the training begins or goes on; what an earlier one wrote there of later epochs is hidden.
     """
 
     def __init__(self, folder: Path, *, evaluation: CocoEvaluation | None = None, first_epoch: int = 0):
@@ -38,7 +38,7 @@ class TensorBoard(keras.callbacks.Callback):
         self.first_epoch = first_epoch
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.writer = SummaryWriter(str(self.folder), purge_step=self.first_epoch + 1 if self.first_epoch else None)
+        self.writer = SummaryWriter(str(self.folder), purge_step=self.first_epoch + 1)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         step = epoch + 1

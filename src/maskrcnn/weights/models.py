@@ -90,6 +90,8 @@ def save(model: keras.Model, path: str | Path) -> None:
     unfinished = path.with_name(f".{path.stem}.unfinished.keras")
     try:
         model.save(unfinished)
+        with open(unfinished, "rb+") as file:
+            os.fsync(file.fileno())  # a rename may reach the disk before what it renames
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
