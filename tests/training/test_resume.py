@@ -87,13 +87,23 @@ def history_of(out: Path) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
+# TensorFlow's threads add in any order, and what is sampled turns on the last bit: of two runs that nobody cut, weights differ by
+# 2e-4 and losses now and then by a quarter, where another RoI was drawn.
+TOLERANCE, OF_HISTORY = (2e-3, 0.3) if keras.backend.backend() == "tensorflow" else (1e-5, 1e-3)
+
+
 def assert_alike(out: Path, values: dict[str, np.ndarray], whole: tuple[Path, dict[str, np.ndarray]]) -> None:
     for name, value in whole[1].items():
-        np.testing.assert_allclose(values[name], value, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(values[name], value, atol=TOLERANCE, err_msg=name)
     rows, expected = history_of(out), history_of(whole[0])
     assert len(rows) == len(expected)
     for row, other in zip(rows, expected, strict=True):
-        assert row == pytest.approx(other, rel=1e-3, abs=1e-4)
+        assert row == pytest.approx(other, rel=OF_HISTORY, abs=OF_HISTORY)
+    ended, other = load_state(out).arrays, load_state(whole[0]).arrays
+    exact = [name for name in other if "seed" in name or "iteration" in name]
+    assert len(exact) >= 3  # the network's, dropout's, the optimizer's
+    for name in exact:
+        np.testing.assert_array_equal(ended[name], other[name], err_msg=name)
 
 
 @pytest.mark.parametrize("place", [(0, 2), (1, 0), pytest.param((1, 2), marks=pytest.mark.backend)])
