@@ -14,6 +14,7 @@ from references import samples
 from small_network import FRAME, make_batch
 
 from maskrcnn import backend as backends
+from maskrcnn.model.mask_rcnn import LOSSES
 
 pytestmark = [
     pytest.mark.slow,
@@ -52,6 +53,7 @@ def given_of() -> dict[str, np.ndarray]:
     """Weights whose answers are far enough apart that rounding does not change their order, pictures, RoIs and labels."""
     batch = make_batch()
     rng = np.random.default_rng(0)
+    keras.utils.set_random_seed(0)
     network = agreement.make_network()
     network.set_weights(
         [
@@ -117,8 +119,16 @@ def test_detections_agree(answers, pair):
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_a_training_step_agrees(answers, pair):
+    """The losses do; of the step every tensor to 2% and half of them to 1e-4 of its largest value.
+
+    Where what goes into a ReLU is zero but for rounding, one backend lets the gradient of a place through and the other does not.
+    That is a hundredth of the step of this small network, of the layers below the place.
+    """
     one, other = both(answers, pair)
-    names = [name for name in one if name.endswith("_loss") or name.startswith("step of ")]
-    assert len(names) > 50
-    for name in names:
+    for name in LOSSES:
         assert_close(one[name], other[name], name)
+    steps = {name: (one[name], other[name]) for name in one if name.startswith("step of ")}
+    assert len(steps) > 50
+    apart = {name: np.abs(a - b).max() / max(np.abs(a).max(), 1e-30) for name, (a, b) in steps.items()}
+    assert max(apart.values()) <= 0.02, max(apart, key=apart.get)
+    assert np.median(list(apart.values())) <= 1e-4

@@ -72,12 +72,12 @@ def _bilinear_weights(start: float, stop: float, limit: int, cells: int) -> tupl
 def paste_rle(small: np.ndarray, box: np.ndarray, size: tuple[int, int], *, how: Paste = "exact") -> dict[str, Any]:
     """`paste` into an empty picture of `size` (height, width), as RLE.
 
-    One canvas at a time, which lies on its side because RLE runs down the columns. An object of 150 pixels in a picture of
-    4000×4000 takes 0.4 ms, so that shifting the runs of a smaller crop would be code without a gain.
+    One canvas at a time, in columns because RLE runs down them. An object of 150 pixels in a picture of 4000×4000 takes
+    0.4 ms, so that shifting the runs of a smaller crop would be code without a gain.
     """
-    canvas = np.zeros(size[::-1], bool)  # (W, H)
-    paste(small.T, np.asarray(box)[[1, 0, 3, 2]], out=canvas, how=how)
-    return mask_to_rle(canvas.T)
+    canvas = np.zeros(size, bool, order="F")
+    paste(small, box, out=canvas, how=how)
+    return mask_to_rle(canvas)
 
 
 def mask_to_rle(mask: np.ndarray) -> dict[str, Any]:
