@@ -121,8 +121,8 @@ def test_detections_agree(answers, pair):
 def test_a_training_step_agrees(answers, pair):
     """The losses do; of the step every tensor to 2% and half of them to 1e-4 of its largest value.
 
-    Where what goes into a ReLU is zero but for rounding, one backend lets the gradient of a place through and the other does not.
-    That is a hundredth of the step of this small network, of the layers below the place.
+    Where the input of a ReLU is zero but for rounding, one backend lets a gradient through and the other does not.
+    That is a hundredth of the step of the layers below, in a network as small as this.
     """
     one, other = both(answers, pair)
     for name in LOSSES:
