@@ -19,13 +19,13 @@ from maskrcnn.config import Category, ImageConfig, ModelConfig
 from maskrcnn.data import make_shapes
 from maskrcnn.structures import PaddedDetections
 from maskrcnn.train import train
-from maskrcnn.weights.published import PUBLISHED
+from maskrcnn.weights.published import PUBLISHED, SHIPPED
 
 OPTIONS = {
     "train": "--data --val --out --model --init --epochs --batch-size --image-size --optimizer --learning-rate --seed --strict",
     "evaluate": "--model --data --json --images --biology",
     "predict": "--model --out --score",
-    "convert": "--out --to --from --classes --num-classes --set",
+    "convert": "--out --to --from --classes --num-classes --precision --set",
     "demo": "--out",
     "info": "MODEL",
 }
@@ -87,12 +87,12 @@ def test_version_is_the_package_version():
         (["train", "--data", "."], "Missing option '--val'"),
         (["train", "--data", ".", "--val", ".", "--out", "z", "--epochs", "0"], "'--epochs'"),
         (["train", "--data", ".", "--val", ".", "--out", "z", "--optimizer", "lion"], "'lion' is not one of"),
-        (["predict", "--model", "nowhere", "--out", "out", __file__], "'nowhere' does not exist"),
+        (["predict", "--model", "nowhere", "--out", "out", SHIPPED["nuclei"].with_suffix(".png")], "No model file at nowhere"),
         (["predict", "--model", ".", "--out", "out", "nothing.png"], "nothing.png"),
-        (["predict", "--model", "nowhere", "--out", "out", "--score", "2", "x.png"], "'--model'"),
+        (["predict", "--model", "nowhere", "--out", "out", "--score", "2", "x.png"], "'--score'"),
         (["evaluate", "--model", ".", "--data", "missing.json"], "missing.json"),
         (["evaluate", "--model", ".", "--data", "."], "A folder of label maps holds"),
-        (["info", "nowhere"], "'nowhere' does not exist"),
+        (["info", "nowhere"], "No model file at nowhere"),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_2(words, said, tmp_path, monkeypatch):

@@ -50,7 +50,8 @@ class MaskRCNN(Network):
         """A model for your classes.
 
         Args:
-            preset: `"resnet50_fpn"`, `"resnet101_fpn"` or `"mobilenet_v2_fpn"`.
+            preset: `"resnet50_fpn"`, `"resnet101_fpn"` or `"mobilenet_v2_fpn"`; or `"nuclei"`, a trained model that comes with
+                the package, which has a class of its own where neither of the next two is given.
             num_classes: number of classes, background not counted; a data set names them when `fit` first sees it.
             class_names: their names, instead of a number.
             weights: `"auto"` starts from an ImageNet backbone out of Keras's cache or a download, and if neither can be had
@@ -66,6 +67,11 @@ class MaskRCNN(Network):
             FileNotFoundError: no such weights file.
             ConnectionError: `"imagenet"` that cannot be had.
         """
+        if preset in published.SHIPPED:
+            if weights != "auto":
+                raise ValueError(f"{preset!r} is a trained model with weights of its own; leave out weights={weights!r}.")
+            new = None if num_classes is None and class_names is None else _categories(num_classes, class_names)
+            return cls.from_checkpoint(published.SHIPPED[preset], new_classes=new, seed=seed, **changes)
         config = configs.preset(preset, _categories(num_classes, class_names))
         if weights not in (None, "auto", "imagenet"):
             weights = published.resolve(weights)
@@ -105,8 +111,8 @@ class MaskRCNN(Network):
         It answers as the original does: the project's conventions become the model's configuration.
 
         Args:
-            file: `.pth`, `.pkl`, `.safetensors`, `.h5`, `.keras`, or a name of `maskrcnn.weights.published.PUBLISHED`, which is
-                downloaded on first use.
+            file: `.pth`, `.pkl`, `.safetensors`, `.h5`, `.keras`, the folder of a training run; or a name of
+                `maskrcnn.weights.published`: `"nuclei"`, or one of `PUBLISHED`, which is downloaded on first use.
             source: `"torchvision"`, `"detectron2"`, `"mmdet"`, `"matterport"`, or `"auto"`: told by the tensors' names.
             class_names: what the file's classes are called, background not counted, where the file or COCO does not say it.
             new_classes: the classes to learn now. Where they differ from the file's, the layers that know the classes start
@@ -289,18 +295,14 @@ def load_model(path: str | Path) -> MaskRCNN:
     """A whole model as `model.save` wrote it: weights, classes, preprocessing, and how it was compiled.
 
     Args:
-        path: a `.keras` file, or the folder of a training run, which means its `best.keras`, else its `last.keras`.
+        path: a `.keras` file; the folder of a training run, which means its `best.keras`, else its `last.keras`; or `"nuclei"`,
+            the model that comes with the package.
 
     Raises:
         FileNotFoundError: nothing there.
         ValueError: not a model of this package, or a damaged one.
     """
-    path = Path(path)
-    if path.is_dir():
-        found = [path / name for name in ("best.keras", "last.keras") if (path / name).is_file()]
-        if not found:
-            raise FileNotFoundError(f"{path} holds neither best.keras nor last.keras; is it the folder of a training run?")
-        path = found[0]
+    path = published.model_file(path)
     model_files.read_config(path)
     try:
         return keras.saving.load_model(path)

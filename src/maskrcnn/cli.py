@@ -68,12 +68,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ModelOption = Annotated[
-    Path,
-    typer.Option(
-        "--model", metavar="RUN|FILE", exists=True, help="A folder that `train` wrote (its best.keras), or a .keras file."
-    ),
-]
+MODEL_OPTION = typer.Option(
+    "--model",
+    metavar="RUN|FILE|NAME",
+    help="A folder that `train` wrote (its best.keras), a .keras file, or nuclei, which comes with the package.",
+)
 ImagesOption = Annotated[
     Path | None,
     typer.Option(
@@ -297,7 +296,7 @@ def train(
 
 @app.command()
 def evaluate(
-    model: ModelOption,
+    model: Annotated[Path, MODEL_OPTION],
     data: Annotated[Path, typer.Option("--data", metavar="DATA", exists=True, help=DATA_HELP)],
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the scores there as well.")] = None,
     biology: Annotated[
@@ -320,8 +319,7 @@ def evaluate(
     """
     dataset = maskrcnn.load_dataset(data, images=images, strict=strict)
     _tell(dataset.summary())
-    _load_keras()
-    loaded = maskrcnn.load_model(model)
+    loaded = _load_model(model)
 
     from maskrcnn.evaluate import print_scores, write_scores
 
@@ -336,9 +334,11 @@ def evaluate(
 
 @app.command()
 def predict(
-    model: ModelOption,
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders of pictures, or quoted globs.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for predictions.json, overlays and label maps.")],
+    model: Annotated[Path | None, MODEL_OPTION] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for predictions.json, overlays and label maps.")
+    ] = Path("predictions"),
     score: Annotated[float, typer.Option("--score", metavar="X", min=0.0, max=1.0, help="The least score that counts.")] = 0.5,
     batch_size: BatchOption = 1,
 ) -> None:
@@ -346,14 +346,20 @@ def predict(
 
     maskrcnn predict --model runs/first photo.jpg folder/ "more/*.tif" --out found
 
+    Without --model it looks for cell nuclei, with the model that comes with the package.
+
     A picture that can't be read is reported and skipped; the exit code is then 1.
     """
     from maskrcnn.data import find_pictures
-    from maskrcnn.predict import predict_files
+    from maskrcnn.weights.published import SHIPPED
 
     pictures = find_pictures(inputs)
-    _load_keras()
-    loaded = maskrcnn.load_model(model)
+    loaded = _load_model(model or SHIPPED["nuclei"])
+    if model is None:
+        _tell("Without --model: cell nuclei, found by the model that comes with the package.")
+
+    from maskrcnn.predict import predict_files
+
     with _progress("Predicting", len(pictures)) as advance:
 
         def on_picture(path: Path, result: Detections | Exception) -> None:
@@ -390,6 +396,10 @@ def convert(
     num_classes: Annotated[
         int | None, typer.Option("--num-classes", metavar="N", min=1, help="How many the file must know, without background.")
     ] = None,
+    precision: Annotated[
+        Literal["float32", "float16"],
+        typer.Option("--precision", metavar="float32|float16", help="Of the weights in a .keras file; float16 halves it."),
+    ] = "float32",
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -412,7 +422,7 @@ def convert(
         raise typer.BadParameter("say where to write with --out FILE")
     names = None if classes is None else [line.strip() for line in classes.read_text("utf-8").splitlines() if line.strip()]
     _load_keras()
-    options = {"to": to, "source": source, "class_names": names, "num_classes": num_classes}
+    options = {"to": to, "source": source, "class_names": names, "num_classes": num_classes, "precision": precision}
     maskrcnn.convert(file, out, log=_tell, **options, **_settings(changes))  # type: ignore[arg-type]
 
 
@@ -492,12 +502,12 @@ def preview(
 def _looked_at_by(model: str, image_size: int | None, dataset: Dataset) -> ModelConfig:
     """The settings of a preset for this data, or of a model; Keras is loaded for a model alone."""
     from maskrcnn import config as configs
+    from maskrcnn.weights.published import SHIPPED
 
     if model in configs.PRESETS:
         config = configs.preset(model, dataset.categories)
-    elif Path(model).exists():
-        _load_keras()
-        config = maskrcnn.load_model(model).config
+    elif Path(model).exists() or model in SHIPPED:
+        config = _load_model(model).config
     else:
         presets = ", ".join(configs.PRESETS)
         raise ValueError(f"--model is a preset ({presets}), a run folder or a .keras file; there is no {model!r}.")
@@ -524,14 +534,14 @@ def demo(
 def info(
     model: Annotated[
         Path | None,
-        typer.Argument(metavar="[MODEL]", exists=True, help="A run folder or a .keras file. Without it: versions and devices."),
+        typer.Argument(metavar="[MODEL]", help="A run folder, a .keras file, or nuclei. Without it: versions and devices."),
     ] = None,
 ) -> None:
     """Show versions, backend and devices; or a model's layers, parameters, classes and preprocessing."""
-    _load_keras()
     if model is not None:
-        _print_model(maskrcnn.load_model(model))
+        _print_model(_load_model(model))
         return
+    _load_keras()
 
     import keras
 
@@ -629,6 +639,15 @@ def _counts(variables: Iterable[Any], part: Any) -> tuple[str, str]:
     trainable = {variable.path for variable in part.trainable_variables}
     sizes = {variable.path: math.prod(variable.shape) for variable in variables}
     return f"{sum(sizes.values()):,}", f"{sum(size for path, size in sizes.items() if path in trainable):,}"
+
+
+def _load_model(name_or_path: str | Path) -> maskrcnn.MaskRCNN:
+    """A model; where there is none, that is said before Keras is loaded, which takes seconds."""
+    from maskrcnn.weights.published import model_file
+
+    path = model_file(name_or_path)
+    _load_keras()
+    return maskrcnn.load_model(path)
 
 
 def _load_keras() -> None:

@@ -285,7 +285,7 @@ def preset(name: str, categories: tuple[Category, ...]) -> ModelConfig:
         ValueError: for a name that is none of `PRESETS`.
     """
     if name not in PRESETS:
-        raise ValueError(f"Unknown preset {name!r}; possible: {', '.join(PRESETS)}.")
+        raise ValueError(f"Unknown preset {name!r}; possible: {', '.join(PRESETS)}, or the trained model nuclei.")
     return PRESETS[name](categories)
 
 

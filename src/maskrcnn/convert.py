@@ -20,6 +20,7 @@ def convert(
     source: str = "auto",
     class_names: Sequence[str | Category] | None = None,
     num_classes: int | None = None,
+    precision: Literal["float32", "float16"] = "float32",
     matterport_config: Any = None,
     log: Callable[[str], None] = print,
     **changes: Any,
@@ -33,6 +34,7 @@ def convert(
             loads with `strict=True`; `log` is told how to make that model.
         source, class_names, matterport_config, **changes: see `MaskRCNN.from_checkpoint`.
         num_classes: of the file, background not counted, as a check.
+        precision: of the weights in a `.keras` file; `"float16"` halves it. Without the optimizer's state in any case.
         log: told line by line what was found, assumed, loaded and left out.
 
     Raises:
@@ -47,8 +49,8 @@ def convert(
         raise ValueError(f"A model for {to} ends with {suffix}; received {out.name}.")
     options: dict[str, Any] = {"source": source, "class_names": class_names, "matterport_config": matterport_config}
     if to == "torchvision":
-        given = options | {"num_classes": num_classes} | changes
-        said = [name for name, value in given.items() if value not in (None, "auto")]
+        given = options | {"num_classes": num_classes, "precision": precision} | changes
+        said = [name for name, value in given.items() if value not in (None, "auto", "float32")]
         if said:
             raise ValueError(f"For torchvision a model is written as it is; leave out {', '.join(said)}.")
         model = load_model(file)
@@ -58,9 +60,11 @@ def convert(
         name = "maskrcnn_resnet50_fpn" if model.config.fpn.norm == "none" else "maskrcnn_resnet50_fpn_v2"
         log(f"{out}: for torchvision.models.detection.{name}(weights=None, weights_backbone=None, {arguments})")
         return
+    if precision not in ("float32", "float16"):
+        raise ValueError(f"Weights are saved in float32 or float16; received {precision!r}.")
     model = MaskRCNN.from_checkpoint(file, log=log, **options, **changes)
     if num_classes not in (None, model.config.num_classes):
         raise ValueError(f"{file} knows {model.config.num_classes} classes, background not counted; num_classes={num_classes}.")
     out.parent.mkdir(parents=True, exist_ok=True)
-    models.save(model, out)
+    models.save(model, out, precision=precision)
     log(f"{out}: {model.config.num_classes} classes; weights: {model.config.origin or 'unknown'}")

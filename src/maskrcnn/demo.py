@@ -1,4 +1,7 @@
-"""Everything once, from nothing: shapes are drawn, the small model learns them, is scored, and a report shows it."""
+"""Everything once, from nothing: shapes are drawn, the small model learns them, is scored, and a report shows it.
+
+Beside it the report shows what the model that comes with the package finds on a picture of cell nuclei.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from maskrcnn.evaluate import evaluate, print_scores
 from maskrcnn.results.draw import draw_detections, draw_truth
 from maskrcnn.results.report import write_report
 from maskrcnn.train import train
+from maskrcnn.weights.published import SHIPPED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,6 +113,7 @@ def demo(
         curves=_read_history(out / "run" / "history.csv"),
         pictures=[_truth_and_prediction(model, val, row) for row in range(min(NUM_SHOWN, num_val))],
         scores=scores,
+        more={"Cell nuclei, found by the model that comes with the package": [_nuclei()]},
     )
     tell(f"Mask AP50 {scores['mask']['AP50']:.3f} after {minutes:.1f} minutes of training. The report: {report}")
     return scores
@@ -126,3 +131,10 @@ def _truth_and_prediction(model: MaskRCNN, dataset: Dataset, row: int) -> tuple[
     image = read_image(sample.path)
     (detections,) = model.detect([image], score=SCORE_SHOWN)
     return draw_truth(image, sample, dataset.categories), draw_detections(image, detections), sample.file_name
+
+
+def _nuclei() -> tuple[np.ndarray, np.ndarray, str]:
+    """A validation picture of the Data Science Bowl 2018 (CC0) and what the shipped model finds on it."""
+    image = read_image(SHIPPED["nuclei"].with_suffix(".png"))
+    (detections,) = load_model(SHIPPED["nuclei"]).detect([image], score=SCORE_SHOWN)
+    return image, draw_detections(image, detections), f"{len(detections)} nuclei"

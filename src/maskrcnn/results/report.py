@@ -28,6 +28,7 @@ def write_report(
     curves: Mapping[str, Sequence[float]],
     pictures: Iterable[tuple[np.ndarray, np.ndarray, str]],
     scores: Mapping[str, Any],
+    more: Mapping[str, Iterable[tuple[np.ndarray, np.ndarray, str]]] | None = None,
 ) -> None:
     """Writes the report, whole or not at all.
 
@@ -38,11 +39,16 @@ def write_report(
         curves: one value an epoch under each name. `val_x` is drawn into the chart of `x`. NaN leaves a gap.
         pictures: (truth, prediction, caption): two (H, W, 3) uint8 RGB pictures and what they show.
         scores: as `evaluate` returns them; {} for none.
+        more: further pictures under a heading of their own: (picture, prediction, caption).
     """
     sections = [
         _section("Scores", _scores(scores) if scores else ""),
         _section("Training", "".join(_chart(name, lines) for name, lines in _charts(curves)), kind="charts"),
         _section("Truth on the left, prediction on the right", "".join(_pair(*picture) for picture in pictures), kind="pairs"),
+        *(
+            _section(escape(heading), "".join(_pair(*pair, left="picture") for pair in pairs), kind="pairs")
+            for heading, pairs in (more or {}).items()
+        ),
     ]
     paragraphs = "".join(f"<p>{escape(paragraph)}</p>\n" for paragraph in text.split("\n\n") if paragraph.strip())
     write_text(
@@ -173,9 +179,9 @@ def _ticks(low: float, high: float) -> list[float]:
 # Pictures
 
 
-def _pair(truth: np.ndarray, prediction: np.ndarray, caption: str) -> str:
+def _pair(truth: np.ndarray, prediction: np.ndarray, caption: str, *, left: str = "truth") -> str:
     return (
-        f'<figure class="pair"><div>{_image(truth, f"{caption}: truth")}{_image(prediction, f"{caption}: prediction")}</div>'
+        f'<figure class="pair"><div>{_image(truth, f"{caption}: {left}")}{_image(prediction, f"{caption}: prediction")}</div>'
         f"<figcaption>{escape(caption)}</figcaption></figure>\n"
     )
 

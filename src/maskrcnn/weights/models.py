@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import h5py
 import keras
 import numpy as np
 
@@ -84,14 +87,55 @@ def transfer(source: keras.Model, target: keras.Model, *, remake_classes: bool =
     return remade
 
 
-def save(model: keras.Model, path: str | Path) -> None:
-    """Saves under another name, then renames: a reader finds the old file or the new one, never half of one."""
+def save(model: keras.Model, path: str | Path, *, precision: Literal["float32", "float16"] = "float32") -> None:
+    """Saves under another name, then renames: a reader finds the old file or the new one, never half of one.
+
+    Args:
+        precision: of the weights in the file. In half precision it has half the size, and whoever loads it computes in single
+            precision with weights that were rounded to 11 bits.
+
+    Raises:
+        ValueError: weights too large for half precision.
+    """
     path = Path(path)
     unfinished = path.with_name(f".{path.stem}.unfinished.keras")
     try:
         model.save(unfinished)
+        if precision == "float16":
+            _halve(unfinished)
         with open(unfinished, "rb+") as file:
             os.fsync(file.fileno())  # a rename may reach the disk before what it renames
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _halve(path: Path) -> None:
+    """Writes a `.keras` file anew, its weights in half precision and compressed."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    halves = io.BytesIO()
+    with h5py.File(io.BytesIO(entries["model.weights.h5"])) as whole, h5py.File(halves, "w") as half:
+        whole.visititems(_half_copier(half))
+    entries["model.weights.h5"] = halves.getvalue()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+
+
+def _half_copier(half: h5py.File) -> Callable[[str, h5py.Group | h5py.Dataset], None]:
+    def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Group):
+            target = half.require_group(name)
+        else:
+            values = item[()]
+            if values.dtype == np.float32:
+                largest = np.abs(values).max(initial=0)
+                if not largest <= np.finfo(np.float16).max:
+                    raise ValueError(f"{name} holds {largest:g}, which is too large for float16; save it in float32.")
+                values = values.astype(np.float16)
+            target = half.create_dataset(name, data=values)
+        for key, value in item.attrs.items():
+            target.attrs[key] = value
+
+    return copy

@@ -1,7 +1,7 @@
 """Published checkpoints by name: where each lies, whose it is, under which licence, and how to get it once.
 
 A file is downloaded into the cache, or put there by hand, and its digest is checked at every use. The licences are their
-publishers' and stay so: this package ships none of the files.
+publishers' and stay so: this package ships none of the files. A model of its own it does ship, `SHIPPED`.
 
 `pooch` would be the library for this, but it compares whole digests and starts a broken download anew; publishers name the
 leading digits alone, and the files have up to 500 MB. So: `requests`, `platformdirs` and `filelock`.
@@ -229,10 +229,11 @@ _FILES = (
     ),
 )
 PUBLISHED = {file.name: file for file in _FILES}
+SHIPPED = {"nuclei": Path(__file__).parent / "shipped" / "nuclei.keras"}  # whole models; beside each its card, NAME.md
 
 
 def resolve(name_or_path: str | Path, *, progress: bool = True) -> Path:
-    """The file that a published name or a path means; a published one is fetched where it is not in the cache yet.
+    """The file that a name or a path means; a published one is fetched where it is not in the cache yet.
 
     Raises:
         FileNotFoundError: a path where nothing is.
@@ -242,10 +243,31 @@ def resolve(name_or_path: str | Path, *, progress: bool = True) -> Path:
         return fetch(str(name_or_path), progress=progress)
     path = Path(name_or_path)
     if path.exists():
-        return path
+        return model_file(path)
+    if name_or_path in SHIPPED:
+        return SHIPPED[str(name_or_path)]
     if path.suffix or len(path.parts) > 1:
         raise FileNotFoundError(f"No weights file at {path}.")
     raise _unknown(str(name_or_path))
+
+
+def model_file(name_or_path: str | Path) -> Path:
+    """The file of a whole model: a path itself, the best one in the folder of a training run, or one of `SHIPPED`.
+
+    Raises:
+        FileNotFoundError: nothing there, or a folder without `best.keras` and `last.keras`.
+    """
+    path = Path(name_or_path)
+    if not path.exists():
+        path = SHIPPED.get(str(path), path)
+    if not path.exists():
+        raise FileNotFoundError(f"No model file at {path}; a model that comes with the package is {', '.join(SHIPPED)}.")
+    if not path.is_dir():
+        return path
+    found = [path / name for name in ("best.keras", "last.keras") if (path / name).is_file()]
+    if not found:
+        raise FileNotFoundError(f"{path} holds neither best.keras nor last.keras; is it the folder of a training run?")
+    return found[0]
 
 
 def fetch(name: str, *, progress: bool = True, cache: str | Path | None = None) -> Path:
@@ -287,7 +309,8 @@ def cache_folder() -> Path:
 
 
 def _unknown(name: str) -> ValueError:
-    nearest = difflib.get_close_matches(name, PUBLISHED, n=3) or PUBLISHED
+    names = [*SHIPPED, *PUBLISHED]
+    nearest = difflib.get_close_matches(name, names, n=3) or names
     return ValueError(f"No file and no published checkpoint is called {name!r}; published are {', '.join(nearest)}.")
 
 
