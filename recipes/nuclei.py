@@ -37,8 +37,8 @@ import maskrcnn
 from maskrcnn.config import AUGMENTATIONS, replace
 from maskrcnn.evaluate import best_score_threshold, write_scores
 
-# Nuclei are 5 to 60 pixels wide in pictures of 256, so the model sees them enlarged, and its smallest anchor is 8 (`maskrcnn data
-# stats`). It trains on crops: as many pixels in a step as one picture has, of two. A fullest picture of 375 nuclei needs room.
+# Nuclei are 5 to 60 pixels wide in pictures of 256, so the model sees them enlarged, and its smallest anchor is 8 (`maskrcnn
+# data stats`). It trains on crops, which is faster than whole pictures. The fullest picture has 375 nuclei.
 SETTINGS = {
     "model": "mobilenet_v2_fpn",
     "image_size": 640,
