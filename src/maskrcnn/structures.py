@@ -9,6 +9,7 @@ Tensor structures are NamedTuples with fixed rows and a `valid` mask; what peopl
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -113,17 +114,21 @@ class PaddedDetections(NamedTuple):
 class Detections:
     """What was found in one picture, in original pixels, best first.
 
-    Masks are held small (`small_masks`, one M×M grid a box) and pasted when asked: `masks`, `rle()`, `polygons()`, `areas()`.
+    Masks are held small (`small_masks`, one M×M grid a box) and pasted when asked: `masks`, `windows()`, `rle()`, `polygons()`,
+    `areas()`. Objects that were put together from several detections have no such grid; they bring bitmaps instead.
 
     Attributes:
         boxes: (N, 4) float32 xyxy.
         scores: (N,) float32 in [0, 1].
         labels: (N,) int32, index into `class_names`.
-        small_masks: (N, M, M) float32 probabilities, each stretched over its box.
+        small_masks: (N, M, M) float32 probabilities, each stretched over its box; (N, 0, 0) where `bitmaps` are given.
         size: (height, width) of the original picture.
         class_names: name of each label.
         path: the picture's file, where it came from one.
         paste: how masks are stretched over their boxes, see `MaskHeadConfig.paste`.
+        bitmaps: N masks in the place of `small_masks`, each (h, w) bool and cut to some rectangle of the picture.
+        corners: (N, 2) int, left and top of each bitmap in the picture.
+        track_ids: (N,) int64, the same for an object from frame to frame of a video; None for single pictures.
     """
 
     boxes: np.ndarray
@@ -134,15 +139,26 @@ class Detections:
     class_names: list[str] = field(default_factory=list)
     path: str | None = None
     paste: mask_geometry.Paste = "exact"
+    bitmaps: Sequence[np.ndarray] | None = None
+    corners: np.ndarray | None = None
+    track_ids: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def __getitem__(self, rows: Any) -> Detections:
         """The detections at `rows`: an index, a slice, an index array or a boolean array. Always a `Detections`."""
-        rows = [rows] if isinstance(rows, (int, np.integer)) else rows
+        chosen: Any = [rows] if isinstance(rows, (int, np.integer)) else rows
+        rows = np.arange(len(self))[chosen]
         return replace(
-            self, boxes=self.boxes[rows], scores=self.scores[rows], labels=self.labels[rows], small_masks=self.small_masks[rows]
+            self,
+            boxes=self.boxes[rows],
+            scores=self.scores[rows],
+            labels=self.labels[rows],
+            small_masks=self.small_masks[rows],
+            bitmaps=None if self.bitmaps is None else [self.bitmaps[row] for row in rows],
+            corners=None if self.corners is None else self.corners[rows],
+            track_ids=None if self.track_ids is None else self.track_ids[rows],
         )
 
     @property
@@ -155,24 +171,33 @@ class Detections:
         """(N, H, W) bool in original pixels, pasted anew at each call: N × H × W bytes. `rle()` needs far less."""
         height, width = self.size
         pasted = np.zeros((len(self), height, width), bool)
-        for canvas, small, box in zip(pasted, self.small_masks, self.boxes):
-            mask_geometry.paste(small, box, out=canvas, how=self.paste)
+        for canvas, (window, (left, top)) in zip(pasted, self.windows()):
+            canvas[top : top + window.shape[0], left : left + window.shape[1]] = window
         return pasted
 
+    def windows(self) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
+        """Each mask cut to its box: (h, w) bool and its corner (left, top), original pixels; memory of one box at a time."""
+        if self.bitmaps is not None and self.corners is not None:
+            yield from zip(self.bitmaps, map(tuple, self.corners.tolist()))
+            return
+        for small, box in zip(self.small_masks, self.boxes):
+            yield mask_geometry.paste_window(small, box, self.size, how=self.paste)
+
     def rle(self) -> list[dict[str, Any]]:
-        """N COCO RLE dicts `{"size": [h, w], "counts": bytes}`, original pixels; one mask in memory at a time."""
+        """N COCO RLE dicts `{"size": [h, w], "counts": bytes}`, original pixels."""
         return list(self._rles)
 
     def polygons(self) -> list[list[np.ndarray]]:
         """For each detection the outer outlines of its parts, each (P, 2) float32 x, y in original pixels, without holes."""
-        return [mask_geometry.mask_to_polygons(mask_geometry.rle_to_mask(rle)) for rle in self._rles]
+        return [
+            [outline + np.array(corner, np.float32) for outline in mask_geometry.mask_to_polygons(window)]
+            for window, corner in self.windows()
+        ]
 
     def areas(self) -> np.ndarray:
         """(N,) int64 pixels of each mask, original pixels."""
-        return np.array([mask_geometry.rle_area(rle) for rle in self._rles], np.int64)
+        return np.array([np.count_nonzero(window) for window, _ in self.windows()], np.int64)
 
     @cached_property
     def _rles(self) -> list[dict[str, Any]]:
-        return [
-            mask_geometry.paste_rle(small, box, self.size, how=self.paste) for small, box in zip(self.small_masks, self.boxes)
-        ]
+        return [mask_geometry.window_rle(window, corner, self.size) for window, corner in self.windows()]
