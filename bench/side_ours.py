@@ -1,0 +1,102 @@
+"""This package's side of `bench/compare.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from side import peak_mb, serve, timed
+
+import maskrcnn
+
+held: dict[str, Any] = {}
+
+
+def draw(picture: str, data: str, size: list[int]) -> dict[str, Any]:
+    """The pictures that both sides see: one to look at, and a batch of two of 512×512 to learn from."""
+    from PIL import Image
+
+    from maskrcnn.data.shapes import draw_shapes
+
+    rng = np.random.default_rng(0)
+    Image.fromarray(draw_shapes(rng, tuple(size))[0]).save(picture)
+    arrays: dict[str, np.ndarray] = {}
+    images = []
+    for row in range(2):
+        image, shapes = draw_shapes(rng, (512, 512))
+        masks = np.stack([mask for _, mask in shapes]).astype(np.uint8)
+        images.append(image)
+        arrays[f"masks{row}"] = masks
+        arrays[f"labels{row}"] = np.array([label for label, _ in shapes], np.int64)
+        edges = [(np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))) for mask in masks]
+        arrays[f"boxes{row}"] = np.array([[x[0], y[0], x[-1] + 1, y[-1] + 1] for x, y in edges], np.float32)
+    np.savez(data, images=np.stack(images), **arrays)
+    return {}
+
+
+def convert(weights: str, out: str) -> dict[str, Any]:
+    maskrcnn.convert(weights, out, log=lambda _: None)
+    return {}
+
+
+def load(model: str) -> dict[str, Any]:
+    held["model"] = maskrcnn.load_model(model)
+    return {}
+
+
+def infer(picture: str) -> dict[str, Any]:
+    """From pixels to pasted masks."""
+    image = maskrcnn.data.read_image(picture)
+
+    def run() -> Any:
+        (found,) = held["model"].detect([image])
+        return found, found.masks
+
+    (found, masks), times = timed(run)
+    answer = {"boxes": found.boxes.tolist(), "scores": found.scores.tolist(), "areas": masks.sum((1, 2)).tolist()}
+    return {**answer, **times, "peak_mb": peak_mb()}
+
+
+def train(data: str, steps: int) -> dict[str, Any]:
+    model = held["model"]
+    if "batch" not in held:
+        import keras
+
+        model.compile(optimizer=keras.optimizers.SGD(1e-4, momentum=0.9))
+        held["batch"] = _batch(data)
+    _, times = timed(lambda: [model.train_on_batch(held["batch"]) for _ in range(steps)])
+    parameters = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+    return {"parameters": parameters, **times, "peak_mb": peak_mb()}
+
+
+def _batch(data: str) -> dict[str, np.ndarray]:
+    from maskrcnn.config import replace
+    from maskrcnn.data.batch import make_batch
+    from maskrcnn.geometry.masks import mask_to_rle
+    from maskrcnn.structures import Sample
+
+    config = held["model"].config
+    with np.load(data) as arrays:
+        samples = [
+            Sample(
+                image_id=row,
+                file_name=str(row),
+                path="",
+                size=(512, 512),
+                boxes=arrays[f"boxes{row}"],
+                labels=arrays[f"labels{row}"].astype(np.int32),
+                crowd=np.zeros(len(arrays[f"labels{row}"]), bool),
+                rles=[mask_to_rle(mask) for mask in arrays[f"masks{row}"]],
+                areas=arrays[f"masks{row}"].sum((1, 2)).astype(np.float32),
+                annotation_ids=np.arange(len(arrays[f"labels{row}"])),
+                image=image,
+            )
+            for row, image in enumerate(arrays["images"])
+        ]
+    config = replace(config, image__short_side=512, image__long_side=512)
+    return make_batch(samples, config)._asdict()
+
+
+if __name__ == "__main__":
+    serve({"draw": draw, "convert": convert, "load": load, "infer": infer, "train": train})

@@ -1,0 +1,88 @@
+"""torchvision's side of `bench/compare.py`. Runs in a Python that has torch, torchvision and Pillow; needs nothing else."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from side import peak_mb, serve, timed
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "parity"))
+from reference import build, calibrate
+
+held: dict[str, Any] = {}
+
+
+def prepare(picture: str, weights: str) -> dict[str, Any]:
+    """Random weights that find about a hundred objects in the picture, for both sides."""
+    torch.set_grad_enabled(False)
+    model = build("v1")
+    calibrate(model, [_read(picture)])
+    torch.save(model.state_dict(), weights)
+    return {}
+
+
+def load(weights: str) -> dict[str, Any]:
+    held["model"] = build("v1")
+    held["model"].load_state_dict(torch.load(weights, weights_only=True))
+    return {}
+
+
+def infer(picture: str) -> dict[str, Any]:
+    """From pixels to pasted masks, bool as ours are."""
+    image = _read(picture)
+
+    def run() -> dict[str, Any]:
+        with torch.inference_mode():
+            (found,) = held["model"].eval()([image])
+            return {**found, "masks": found["masks"][:, 0] > 0.5}
+
+    found, times = timed(run)
+    answer = {"boxes": found["boxes"].tolist(), "scores": found["scores"].tolist()}
+    return {**answer, "areas": found["masks"].sum((1, 2)).tolist(), **times, "peak_mb": peak_mb()}
+
+
+def train(data: str, steps: int) -> dict[str, Any]:
+    """Training steps with SGD on the batch in the file, which `ours` wrote: same pictures, boxes and masks."""
+    torch.set_grad_enabled(True)
+    model = held["model"].train()
+    for layer in (model.backbone.body.conv1, model.backbone.body.layer1):  # torchvision's and ours: the first two stages keep
+        layer.requires_grad_(False)
+    if "optimizer" not in held:
+        learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        held["optimizer"] = torch.optim.SGD(learnt, lr=1e-4, momentum=0.9, weight_decay=1e-4)
+        held["parameters"] = sum(parameter.numel() for parameter in learnt)
+        model.transform.min_size, model.transform.max_size = (512,), 512
+    with np.load(data) as arrays:
+        images = [torch.from_numpy(image).permute(2, 0, 1) / 255 for image in arrays["images"]]
+        targets = [
+            {
+                "boxes": torch.from_numpy(arrays[f"boxes{row}"]),
+                "labels": torch.from_numpy(arrays[f"labels{row}"]) + 1,
+                "masks": torch.from_numpy(arrays[f"masks{row}"]),
+            }
+            for row in range(len(images))
+        ]
+
+    def run() -> float:
+        for _ in range(steps):
+            loss = sum(model(images, targets).values())
+            held["optimizer"].zero_grad()
+            loss.backward()
+            held["optimizer"].step()
+        return loss.item()
+
+    loss, times = timed(run)
+    return {"loss": loss, "parameters": held["parameters"], **times, "peak_mb": peak_mb()}
+
+
+def _read(picture: str) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(Image.open(picture).convert("RGB")).copy()).permute(2, 0, 1) / 255
+
+
+if __name__ == "__main__":
+    serve({"prepare": prepare, "load": load, "infer": infer, "train": train})
