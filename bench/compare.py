@@ -2,9 +2,10 @@
 
 python bench/compare.py --peer-python PYTHON [--out compare.json] [--rounds 5]
 
-PYTHON has torch, torchvision, numpy and Pillow; the one that runs this has maskrcnn and its backend. Both sides hold ResNet-50-FPN
-with the same random weights, calibrated so that about a hundred objects are found. They are asked in turn, and the medians'
-ratio counts, because a busy machine is busy for both. Answers are compared too: a fast wrong one is no answer.
+PYTHON has torch, torchvision, numpy and Pillow; the one that runs this has maskrcnn and its backend. Both sides hold a
+ResNet-50-FPN with the same random weights, calibrated so that about a hundred objects are found. They are asked in turn, and
+the ratio of the medians counts, because a busy machine is busy for both. Answers are compared too: a fast wrong one is no
+answer.
 """
 
 from __future__ import annotations

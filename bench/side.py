@@ -1,7 +1,7 @@
 """One side of a comparison: a process that does what it is asked, a line of JSON in, a line of JSON out.
 
-Two packages cannot be timed in one process: their threads and memory would mix. So each gets a process, often a Python of its own,
-and the two are asked in turn, so that whatever else the machine does falls on both.
+Two packages cannot be timed in one process: their threads and memory would mix. So each gets a process, often a Python of its
+own, and the two are asked in turn, so that whatever else the machine does falls on both.
 """
 
 from __future__ import annotations

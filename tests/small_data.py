@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from PIL import Image
 
 from maskrcnn.config import Category
@@ -30,7 +31,30 @@ def write_picture(path: Path, size: tuple[int, int] = (20, 30)) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def read_samples(rng: np.random.Generator, sizes: list[tuple[int, int]], counts: list[int]) -> list[Sample]:
+def write_discs(folder: Path, *, count: int, channels: int, size: tuple[int, int] = (72, 80), seed: int = 0) -> Path:
+    """A folder of label maps: 16-bit TIFFs of `channels` planes, lit unlike, with three discs each that only the last shows."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: size[0], : size[1]]
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for number in range(count):
+        values = rng.normal(0.2, 0.05, (channels, *size))
+        labels = np.zeros(size, np.uint16)
+        for label, left in enumerate((4, 30, 55), start=1):
+            centre, radius = (left + 10, rng.uniform(15, size[0] - 15)), rng.uniform(7, 11)
+            inside = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 < radius**2
+            labels[inside] = label
+            values[-1][inside] += 0.5
+        gains = 10.0 ** np.linspace(2, 4, channels)[:, None, None]
+        planes = (300 + gains * values.clip(0, 2)).astype(np.uint16)
+        tifffile.imwrite(folder / "images" / f"{number}.tif", planes, photometric="minisblack", metadata={"axes": "CYX"})
+        Image.fromarray(labels).save(folder / "masks" / f"{number}.png")
+    return folder
+
+
+def read_samples(
+    rng: np.random.Generator, sizes: list[tuple[int, int]], counts: list[int], *, channels: int = 3
+) -> list[Sample]:
     """Samples with images of noise, one of each size, and so many rectangles for objects; labels 0 and 1 by turns."""
     samples = []
     for image_id, ((height, width), count) in enumerate(zip(sizes, counts, strict=True), start=1):
@@ -53,7 +77,7 @@ def read_samples(rng: np.random.Generator, sizes: list[tuple[int, int]], counts:
                 rles=rles,
                 areas=np.array([rle_area(rle) for rle in rles], np.float32),
                 annotation_ids=np.arange(count, dtype=np.int64) + 1000 * image_id,
-                image=rng.integers(0, 256, (height, width, 3), np.uint8),
+                image=rng.integers(0, 256, (height, width, channels), np.uint8),
             )
         )
     return samples

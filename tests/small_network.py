@@ -48,9 +48,9 @@ def small_config(*, num_classes: int = 3, **changes: Any) -> ModelConfig:
     return configs.replace(config, **{**small, **changes})
 
 
-def small_backbone(config: BackboneConfig) -> keras.Model:
+def small_backbone(config: BackboneConfig, *, channels: int = 3) -> keras.Model:
     """Five convolutions in the place of a backbone, with norms, whose stages are named as MobileNetV2's."""
-    images = x = keras.Input((None, None, 3))
+    images = x = keras.Input((None, None, channels))
     outputs = []
     for stage, end in enumerate(STAGE_ENDS["mobilenet_v2"], start=1):
         x = layers.Conv2D(8, 3, strides=2, padding="same", name=f"stage{stage}_conv")(x)
@@ -82,6 +82,7 @@ def make_batch(
     num_rows: int = NUM_ROWS,
     num_classes: int = 3,
     num_crowds: int = 0,
+    channels: int = 3,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """A `Batch` as a dict: discs of one colour a class on noise, one picture for each count of objects.
@@ -93,7 +94,7 @@ def make_batch(
     rng = np.random.default_rng(seed)
     shape, (height, width) = (len(counts), num_rows), frame
     sizes = np.array([(height - 8 * image, width - 12 * image) for image in range(len(counts))], np.int32)
-    images = rng.integers(0, 60, (len(counts), height, width, 3)).astype(np.uint8)
+    images = rng.integers(0, 60, (len(counts), height, width, channels)).astype(np.uint8)
     boxes = np.zeros((*shape, 4), np.float32)
     labels = rng.integers(0, num_classes, shape).astype(np.int32)
     y, x = np.mgrid[:height, :width] + 0.5
@@ -103,7 +104,7 @@ def make_batch(
             left, top = rng.uniform(0, sizes[image, ::-1] - (box_width, box_height))
             boxes[image, row] = left, top, left + box_width, top + box_height
             inside = ((x - left) / box_width - 0.5) ** 2 + ((y - top) / box_height - 0.5) ** 2 < 0.25
-            images[image][inside] = np.roll((220, 90, 30), labels[image, row])
+            images[image][inside] = np.resize(np.roll((220, 90, 30), labels[image, row]), channels)
     side = (np.arange(TRUTH_SIZE) + 0.5) / TRUTH_SIZE - 0.5
     disc = (side[:, None] ** 2 + side[None] ** 2 < 0.25).astype(np.uint8)
     valid = np.arange(num_rows) < np.array(counts)[:, None]

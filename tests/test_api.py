@@ -239,6 +239,44 @@ def test_a_truncated_model_is_refused_in_one_line(model, tmp_path):
     assert "\n" not in str(refusal.value)
 
 
+# ── Other than three channels ──
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_a_model_for_any_channels_is_made_saved_and_loaded(tmp_path, channels):
+    with with_small_backbone():
+        model = MaskRCNN.from_preset("mobilenet_v2_fpn", num_classes=2, input_channels=channels, **SMALL)
+        model.save(tmp_path / "model.keras")
+        loaded = load_model(tmp_path / "model.keras")
+        model.run_eagerly = loaded.run_eagerly = True  # one picture takes less than to trace a graph
+        assert loaded.config == model.config and loaded.config.image.channels == channels
+        picture = np.random.default_rng(0).integers(0, 255, (60, 70, channels), np.uint8)
+        (first,), (second,) = model.detect(picture), loaded.detect(picture)
+        np.testing.assert_allclose(first.boxes, second.boxes, atol=1e-3)
+        assert first.size == (60, 70) and len(first) == 10
+        with pytest.raises(ValueError, match=rf"model of {channels} channels is \(H, W, {channels}\).* received shape"):
+            model.detect(np.zeros((60, 70, 9), np.uint8))
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["from_checkpoint", "from_preset"])
+def test_a_model_of_ours_goes_on_with_other_channels_and_says_so(tmp_path, whole):
+    told = []
+    with with_small_backbone():
+        model = MaskRCNN.from_preset("mobilenet_v2_fpn", num_classes=2, seed=0, **SMALL)
+        model.save(tmp_path / "model.keras")
+        if whole:
+            other = MaskRCNN.from_checkpoint(tmp_path / "model.keras", input_channels=5, log=told.append)
+        else:
+            options = {**SMALL, "weights": tmp_path / "model.keras", "backbone__norm": "live"}
+            other = MaskRCNN.from_preset("mobilenet_v2_fpn", num_classes=2, input_channels=5, log=told.append, **options)
+    assert other.config.image.channels == 5 and other.config.image.scaling == "each_channel"
+    assert told[-1].startswith("The weights read 3 channels and the model's pictures have 5")
+    kernel = model.backbone.get_layer("stage1_conv").get_weights()[0]
+    inflated = other.backbone.get_layer("stage1_conv").get_weights()[0]
+    np.testing.assert_allclose(inflated.sum(axis=2), kernel.sum(axis=2), atol=1e-5)
+    np.testing.assert_array_equal(other.fpn.get_weights()[0], model.fpn.get_weights()[0])
+
+
 # ── Weights of other projects ──
 
 PICTURE = np.random.default_rng(7).integers(0, 256, (60, 80, 3), np.uint8)
@@ -276,6 +314,27 @@ def test_a_checkpoint_is_opened_whole_and_says_what_became_of_it(files, source):
     assert bool(told[1:-1]) == (source in ("detectron2", "MMDetection"))
     assert model.config.origin == f"{source}, {files[source].name}"
     assert (model.config.image.channel_order == "bgr") == (source == "detectron2")
+
+
+@pytest.mark.parametrize("source", ["torchvision v1", "detectron2"])
+def test_a_checkpoint_goes_on_with_other_channels_and_says_so(files, source):
+    told = []
+    model = MaskRCNN.from_checkpoint(files[source], input_channels=2, log=told.append)
+    assert told[-1].startswith("The weights read 3 channels and the model's pictures have 2")
+    image, backbone = model.config.image, model.config.backbone
+    assert (image.channels, image.channel_order, len(image.mean), backbone.frozen_stages) == (2, "rgb", 2, 0)
+    rgb = MaskRCNN.from_checkpoint(files[source], log=lambda line: None)
+    sums = [each.backbone.get_layer("conv1_conv").get_weights()[0].sum(axis=2) for each in (model, rgb)]
+    np.testing.assert_allclose(*sums, atol=1e-5)
+
+
+def test_a_backbone_of_pytorch_goes_on_with_other_channels_and_says_so(files):
+    told = []
+    options = {**small_checkpoint.SMALL, "weights": files["resnet50"], "num_classes": 1, "image__mean": (1.0, 2.0)}
+    model = MaskRCNN.from_preset("resnet50_fpn", input_channels=2, log=told.append, **options)
+    assert [line[:25] for line in told] == ["The weights read 3 channe"]
+    assert model.config.image.mean == (1.0, 2.0) and model.config.image.std == pytest.approx((57.63, 57.63))
+    assert model.config.backbone.stride_in == "3x3"
 
 
 def test_names_of_the_classes_come_from_the_file_or_the_caller(files, foreign):

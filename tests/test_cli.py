@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_checkpoint
+import tifffile
 from PIL import Image
 from small_checkpoint import torchvision_tensors, with_shallow_resnet, write_torchvision
 from typer.testing import CliRunner
@@ -22,9 +23,10 @@ from maskrcnn.train import train
 from maskrcnn.weights.published import PUBLISHED, SHIPPED
 
 OPTIONS = {
-    "train": "--data --val --out --model --init --epochs --batch-size --image-size --optimizer --learning-rate --seed --strict",
+    "train": "--data --val --out --model --init --epochs --batch-size --image-size --input-channels --optimizer "
+    "--learning-rate --seed --strict",
     "evaluate": "--model --data --json --images --biology",
-    "predict": "--model --out --score",
+    "predict": "--model --out --score --measure --save --window --axis",
     "convert": "--out --to --from --classes --num-classes --precision --set",
     "demo": "--out",
     "info": "MODEL",
@@ -148,6 +150,22 @@ def test_predict_writes_its_results_and_ends_with_0(run_folder, tmp_path):
     assert done.exit_code == 0, done.stderr
     assert "1 of 1 pictures" in done.stdout
     assert (tmp_path / "out" / "predictions.json").is_file()
+
+
+def test_predict_shows_a_window_and_saves_what_is_asked_for(run_folder, tmp_path):
+    tifffile.imwrite(tmp_path / "deep.tif", np.full((2, 40, 60), 500, np.uint16), photometric="minisblack")
+    options = ("--window", "-40,400", "--save", "geojson", "--save", "overlay", "--out", tmp_path / "out")
+    done = run("predict", "--model", run_folder, tmp_path / "deep.tif", *options)
+    assert done.exit_code == 0, done.stderr
+    assert "2 of 2 pictures" in done.stdout
+    names = {"predictions.json", "deep.geojson", "deep_0001_overlay.png", "deep_0002_overlay.png"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+
+
+def test_a_window_that_is_none_is_refused(run_folder, tmp_path):
+    done = run("predict", "--model", run_folder, tmp_path / "a.png", "--window", "bone")
+    assert done.exit_code == 2
+    assert "a window is CENTRE,WIDTH, such as 40,400, or a number; received bone" in done.stderr
 
 
 def test_predict_skips_an_unreadable_picture_does_the_rest_and_ends_with_1(run_folder, tmp_path):

@@ -30,7 +30,7 @@ def shapes(tmp_path):
     ("command", "options"),
     [
         ("stats", "DATA --images --model --image-size --json"),
-        ("preview", "DATA --out --augment --images --model --image-size --num-pictures --seed"),
+        ("preview", "DATA --out --augment --images --model --image-size --input-channels --num-pictures --seed"),
     ],
 )
 def test_every_command_offers_its_options(command, options):

@@ -48,6 +48,14 @@ def quietly(*arguments, **options) -> list[str]:
     return told
 
 
+def test_torchvision_takes_no_model_of_other_channels(files, tmp_path):
+    quietly(files["v1"], tmp_path / "grey.keras", input_channels=1, **SMALL)
+    assert load_model(tmp_path / "grey.keras").config.image.channels == 1
+    with pytest.raises(ValueError, match=r"torchvision's Mask R-CNN cannot have image.channels=1; its own is 3"):
+        quietly(tmp_path / "grey.keras", tmp_path / "grey.pth", to="torchvision")
+    assert not (tmp_path / "grey.pth").exists()
+
+
 def test_the_verb_is_public():
     assert maskrcnn.convert is convert
 

@@ -53,6 +53,25 @@ def test_last_pixels_come_back_as_matterport_unmolds_them(size, size_on_disk):
     np.testing.assert_array_equal(detections.boxes, expected[:, [1, 0, 3, 2]])
 
 
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_a_model_of_any_channels_gets_them_from_arrays_and_files(tmp_path, channels):
+    image = ImageConfig(64, 100, channels=channels, mean=(9.0,) * channels, std=(9.0,) * channels)
+    model = StandIn(replace(CORNER, image=image))
+    picture = np.random.default_rng(0).integers(1, 256, (64, 80, channels), np.uint8)
+    np.save(tmp_path / "a.npy", picture)
+    for item in (picture, tmp_path / "a.npy", picture[None]):
+        (found,) = detect(model, item)
+        assert found.size == (64, 80)
+        np.testing.assert_array_equal(model.batch["images"][0, :64, :80], picture)
+    if channels == 1:
+        list(detect(model, picture[:, :, 0]))
+        np.testing.assert_array_equal(model.batch["images"][0, :64, :80], picture)
+    with pytest.raises(
+        ValueError, match=rf"model of {channels} channels is \(H, W, {channels}\).*received shape \(64, 80, 7\)"
+    ):
+        list(detect(model, np.zeros((64, 80, 7), np.uint8)))
+
+
 def test_last_pixels_without_area_in_the_original_are_dropped():
     boxes = [[10, 10, 40, 40], [10.1, 10, 10.2, 40], [10, 10.9, 40, 11.1]]  # after rounding, x2 is one more than the pixel
     kept = original(answer_of(boxes), 0, (64, 64), (64, 64), (64, 64), MATTERPORT)

@@ -44,6 +44,17 @@ def test_the_same_seed_draws_the_same_sheet(tmp_path):
     assert not np.array_equal(one, other)
 
 
+def test_pictures_of_two_channels_are_shown_in_false_colours(tmp_path):
+    samples = read_samples(np.random.default_rng(0), [(200, 300)], [0], channels=2)
+    config = ImageConfig(96, 160, channels=2, mean=(9.0, 9.0), std=(9.0, 9.0))
+    data = Dataset(samples, CATEGORIES, name="small")
+    pixels = sheet(preview(data, tmp_path / "sheet.png", augment="none", image_config=config, num_pictures=1))
+    inside = pixels[2 * GAP : CELL // 2, 2 * GAP : CELL // 2]
+    assert (inside[..., 0] == inside[..., 2]).all() and (inside[..., 0] != inside[..., 1]).any()
+    with pytest.raises(ValueError, match="the model takes 3 channels"):
+        preview(data, tmp_path / "other.png", augment="none", num_pictures=1)
+
+
 def test_objects_are_drawn_and_crowds_hatched(tmp_path):
     data = dataset((1,))
     empty = dataset((0,))

@@ -10,14 +10,19 @@ import keras
 import numpy as np
 import pytest
 import small_checkpoint
+from PIL import Image
 from small_checkpoint import with_shallow_resnet, write_torchvision
+from small_data import write_discs
+from typer.testing import CliRunner
 
 from maskrcnn.api import MaskRCNN, load_model
+from maskrcnn.cli import app
 from maskrcnn.data import load_dataset, make_shapes
 from maskrcnn.evaluate import evaluate
 from maskrcnn.train import make_optimizer, train
 from maskrcnn.weights.files import read_tensors
 
+ROOT = Path(__file__).parents[1]
 SMALL = {
     "model": "mobilenet_v2_fpn",
     "init": None,
@@ -130,6 +135,40 @@ def test_two_real_pictures_are_learnt_by_heart(shared_data, shared_weights):
     model.compile(make_optimizer("adam", 1e-3, batch_size=2, num_steps=150))
     model.fit(two, batch_size=2, steps_per_epoch=150, verbose=0)
     assert evaluate(model, two)["mask"]["AP"] >= 0.9
+
+
+# ── Other than three channels ──
+
+
+def test_pictures_of_other_channels_than_the_models_are_told_before_anything_is_written(tmp_path):
+    cells = write_discs(tmp_path / "cells", count=2, channels=2)
+    for channels in (None, 4):
+        with pytest.raises(ValueError, match=r"0\.tif: a picture for a model of [34] channels .* received shape \(72, 80, 2\)"):
+            train(cells, None, tmp_path / "run", input_channels=channels, **SMALL)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_docs_run_on_pictures_of_two_channels(tmp_path, monkeypatch):
+    """As they stand there, but for sizes."""
+    section = (ROOT / "docs/training.md").read_text().partition("## Other than three channels")[2].partition("\n## ")[0]
+    commands = [line.split() for line in section.partition("```sh\n")[2].partition("```")[0].splitlines()]
+    assert [command[1] for command in commands] == ["data", "train", "evaluate", "predict"]
+    write_discs(tmp_path / "cells/train", count=6, channels=2)
+    write_discs(tmp_path / "cells/val", count=2, channels=2, seed=1)
+    monkeypatch.chdir(tmp_path)
+    told = {}
+    for _, name, *words in commands:
+        small = {"data": ["--num-pictures", "2"], "train": ["--image-size", "64", "--epochs", "2"]}.get(name, [])
+        done = CliRunner().invoke(app, [name, *words, *small], env={"COLUMNS": "200"})
+        assert done.exit_code == 0, done.output
+        told[name] = done.output
+    assert "The weights read 3 channels and the model's pictures have 2" in told["train"]
+    with Image.open("sheet.png") as sheet:
+        assert sheet.mode == "RGB"
+    model = load_model("runs/cells")
+    assert model.config.image.channels == 2 and model.config.image.scaling == "each_channel"
+    assert {path.name for path in Path("found").iterdir()} >= {"predictions.json", "0_overlay.png", "1_labels.png"}
 
 
 # ── From weights of other projects ──

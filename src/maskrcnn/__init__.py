@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from maskrcnn.config import ModelConfig
     from maskrcnn.convert import convert
     from maskrcnn.data import Dataset, load_dataset
+    from maskrcnn.data.planes import read_planes
     from maskrcnn.evaluate import evaluate
+    from maskrcnn.results.measure import measure
     from maskrcnn.structures import Detections, Sample
+    from maskrcnn.track import track
     from maskrcnn.train import CocoEvaluation, train
 
     __version__: str
@@ -31,8 +34,11 @@ __all__ = [
     "load_model",
     "train",
     "evaluate",
+    "track",
     "convert",
     "CocoEvaluation",
+    "measure",
+    "read_planes",
     "load_dataset",
     "Dataset",
     "Sample",
@@ -46,8 +52,11 @@ _HOMES = {
     "load_model": "maskrcnn.api",
     "train": "maskrcnn.train",
     "evaluate": "maskrcnn.evaluate",
+    "track": "maskrcnn.track",
     "convert": "maskrcnn.convert",
     "CocoEvaluation": "maskrcnn.train",
+    "measure": "maskrcnn.results.measure",
+    "read_planes": "maskrcnn.data.planes",
     "load_dataset": "maskrcnn.data",
     "Dataset": "maskrcnn.data",
     "Sample": "maskrcnn.structures",

@@ -23,6 +23,7 @@ from maskrcnn.weights import models as model_files
 from maskrcnn.weights.categories import categories_of
 from maskrcnn.weights.checkpoint import Checkpoint
 from maskrcnn.weights.sources import holds_whole_model, read_checkpoint
+from maskrcnn.weights.stem import inflation
 
 
 @keras.saving.register_keras_serializable(package="maskrcnn", name="MaskRCNN")
@@ -43,8 +44,10 @@ class MaskRCNN(Network):
         *,
         num_classes: int | None = None,
         class_names: Sequence[str | Category] | None = None,
+        input_channels: int | None = None,
         weights: str | Path | None = "auto",
         seed: int | None = None,
+        log: Callable[[str], None] = print,
         **changes: Any,
     ) -> MaskRCNN:
         """A model for your classes.
@@ -54,6 +57,8 @@ class MaskRCNN(Network):
                 the package, which has a class of its own where neither of the next two is given.
             num_classes: number of classes, background not counted; a data set names them when `fit` first sees it.
             class_names: their names, instead of a number.
+            input_channels: of the pictures; 3 where None, or the trained model's own. Weights that were learnt on others are
+                inflated, see `maskrcnn.weights.stem`, and `log` is told.
             weights: `"auto"` starts from an ImageNet backbone out of Keras's cache or a download, and if neither can be had
                 warns and starts from random weights; `"imagenet"` insists; a file, or a published name, holds a backbone (of
                 Keras, torchvision or timm) or a whole maskrcnn model of this preset; None is random. With random weights batch
@@ -71,14 +76,16 @@ class MaskRCNN(Network):
             if weights != "auto":
                 raise ValueError(f"{preset!r} is a trained model with weights of its own; leave out weights={weights!r}.")
             new = None if num_classes is None and class_names is None else _categories(num_classes, class_names)
-            return cls.from_checkpoint(published.SHIPPED[preset], new_classes=new, seed=seed, **changes)
-        config = configs.preset(preset, _categories(num_classes, class_names))
+            options: dict[str, Any] = {"new_classes": new, "input_channels": input_channels, "seed": seed, "log": log}
+            return cls.from_checkpoint(published.SHIPPED[preset], **options, **changes)
+        rgb = configs.preset(preset, _categories(num_classes, class_names))
+        config = _with_channels(rgb, input_channels)
         if weights not in (None, "auto", "imagenet"):
             weights = published.resolve(weights)
             if weights.suffix == ".keras" and model_files.is_model(weights):
-                return cls._from_model_file(weights, configs.replace(config, **changes), seed)
+                return cls._from_model_file(weights, configs.replace(config, **changes), seed, log)
             if weights.suffix not in backbones.SUFFIXES or holds_whole_model(weights):
-                return cls._from_backbone(read_checkpoint(weights), config, weights, seed, changes)
+                return cls._from_backbone(read_checkpoint(weights), rgb, weights, input_channels, seed, log, changes)
         try:
             arrays = None if weights is None else _backbone_arrays(weights, configs.replace(config, **changes))
         except ConnectionError as error:
@@ -91,6 +98,7 @@ class MaskRCNN(Network):
         model = cls._seeded(configs.replace(config, **changes), seed)
         if arrays is not None:
             backbones.put(arrays, model.backbone)
+            _tell_inflation(log, rgb, model)
         return model
 
     @classmethod
@@ -101,6 +109,7 @@ class MaskRCNN(Network):
         source: str = "auto",
         class_names: Sequence[str | Category] | None = None,
         new_classes: Sequence[str | Category] | None = None,
+        input_channels: int | None = None,
         matterport_config: Any = None,
         seed: int | None = None,
         log: Callable[[str], None] = print,
@@ -117,6 +126,8 @@ class MaskRCNN(Network):
             class_names: what the file's classes are called, background not counted, where the file or COCO does not say it.
             new_classes: the classes to learn now. Where they differ from the file's, the layers that know the classes start
                 anew, and `log` is told.
+            input_channels: of the pictures; the file's where None, else the first convolution is inflated, see
+                `maskrcnn.weights.stem`.
             matterport_config: the numbers a matterport file was trained with: their `Config`, or a dict in their names.
             seed: of layers that start anew, and of the sampling in training.
             log: told line by line what was found, assumed, loaded, left out and made anew.
@@ -131,7 +142,7 @@ class MaskRCNN(Network):
             if source != "auto" or matterport_config:
                 given = f"source={source!r}" if source != "auto" else "matterport's settings"
                 raise ValueError(f"{path} is a model of maskrcnn and says all of itself; leave out {given}.")
-            return cls._from_own_file(path, class_names, new_classes, seed, log, changes)
+            return cls._from_own_file(path, class_names, new_classes, input_channels, seed, log, changes)
         checkpoint = read_checkpoint(path, source=source, class_names=class_names, matterport_config=matterport_config)
         if checkpoint.categories is None:
             raise ValueError(
@@ -140,12 +151,14 @@ class MaskRCNN(Network):
         log(f"{path}: {checkpoint.source}, {len(checkpoint.categories)} classes.")
         for sentence in checkpoint.assumed:  # first: it may be what explains that the weights do not fit
             log(f"Assumed: {sentence}")
-        config = configs.replace(checkpoint.config, **({"origin": _origin(file, checkpoint)} | changes))
+        config = _with_channels(checkpoint.config, input_channels)
+        config = configs.replace(config, **({"origin": _origin(file, checkpoint)} | changes))
         remake = new_classes is not None and _names(new_classes) != config.class_names
         if new_classes is not None:
             config = configs.replace(config, categories=_categories(None, new_classes))
         model = cls._seeded(config, seed)
         _tell(log, checkpoints.put(checkpoint, model, remake_classes=remake))
+        _tell_inflation(log, checkpoint.config, model)
         return model
 
     @classmethod
@@ -154,13 +167,14 @@ class MaskRCNN(Network):
         path: Path,
         class_names: Sequence[str | Category] | None,
         new_classes: Sequence[str | Category] | None,
+        input_channels: int | None,
         seed: int | None,
         log: Callable[[str], None],
         changes: dict[str, Any],
     ) -> MaskRCNN:
         source = load_model(path)
         log(f"{path}: maskrcnn, {source.config.num_classes} classes.")
-        config = source.config
+        config = _with_channels(source.config, input_channels)
         if class_names is not None:
             config = configs.replace(config, categories=categories_of(config.num_classes, class_names))
         remake = new_classes is not None and _names(new_classes) != config.class_names
@@ -173,11 +187,19 @@ class MaskRCNN(Network):
         remade = model_files.transfer(source, model, remake_classes=remake)
         if remade:
             log(_remade(remade))
+        _tell_inflation(log, source.config, model)
         return model
 
     @classmethod
     def _from_backbone(
-        cls, checkpoint: Checkpoint, config: ModelConfig, path: Path, seed: int | None, changes: dict[str, Any]
+        cls,
+        checkpoint: Checkpoint,
+        config: ModelConfig,
+        path: Path,
+        input_channels: int | None,
+        seed: int | None,
+        log: Callable[[str], None],
+        changes: dict[str, Any],
     ) -> MaskRCNN:
         """A model whose backbone is in a file of another project, with that project's conventions."""
         if checkpoint.categories is not None:
@@ -185,8 +207,10 @@ class MaskRCNN(Network):
         wanted, found = config.backbone.name, checkpoint.changes.get("backbone__name", config.backbone.name)
         if found != wanted:
             raise ValueError(f"{path} holds a {found}, and the preset's backbone is {wanted}; choose the preset {found}_fpn.")
-        model = cls._seeded(configs.replace(config, **(checkpoint.changes | changes)), seed)
+        as_trained = configs.replace(config, **checkpoint.changes)
+        model = cls._seeded(configs.replace(_with_channels(as_trained, input_channels), **changes), seed)
         checkpoints.put(checkpoint, model)
+        _tell_inflation(log, as_trained, model)
         return model
 
     @classmethod
@@ -196,7 +220,7 @@ class MaskRCNN(Network):
         return cls(config, seed=seed)
 
     @classmethod
-    def _from_model_file(cls, path: str | Path, config: ModelConfig, seed: int | None) -> MaskRCNN:
+    def _from_model_file(cls, path: str | Path, config: ModelConfig, seed: int | None, log: Callable[[str], None]) -> MaskRCNN:
         source = load_model(path)
         model = cls._seeded(config, seed)
         remade = model_files.transfer(source, model)
@@ -206,13 +230,15 @@ class MaskRCNN(Network):
                 f"the class layers start anew ({', '.join(remade)}).",
                 stacklevel=3,
             )
+        _tell_inflation(log, source.config, model)
         return model
 
     def detect(self, images: Any, *, batch_size: int = 1, score: float | None = None) -> list[Detections]:
         """Finds objects in pictures of any size.
 
         Args:
-            images: a path, an (H, W, 3) or (H, W) uint8 array, a (B, H, W, 3) array, or an iterable of paths and arrays.
+            images: a path, an (H, W, C) or (H, W) uint8 array, a (B, H, W, C) array, or an iterable of paths and arrays; C is
+                the model's `config.image.channels`. A model of 3 channels repeats grey, a model of 1 takes RGB's luma.
             batch_size: pictures that go through the model together.
             score: least score; the model's own `config.detect.score` where None, below which nothing is kept anyway.
 
@@ -320,6 +346,16 @@ def _categories(num_classes: int | None, class_names: Sequence[str | Category] |
     return tuple(
         name if isinstance(name, Category) else Category(number, name) for number, name in enumerate(class_names, start=1)
     )
+
+
+def _with_channels(config: ModelConfig, input_channels: int | None) -> ModelConfig:
+    return config if input_channels is None else configs.with_channels(config, input_channels)
+
+
+def _tell_inflation(log: Callable[[str], None], source: ModelConfig, model: MaskRCNN) -> None:
+    old, new = source.image.channels, model.config.image.channels
+    if new != old:
+        log(inflation(old, new))
 
 
 def _backbone_arrays(weights: str | Path, config: ModelConfig) -> backbones.NamedArrays:

@@ -15,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
@@ -91,6 +92,8 @@ StrictOption = Annotated[
 ]
 DATA_HELP = "A COCO or VIA JSON file, or a folder with images/ and masks/ (label maps: 0 = background, k = the k-th object)."
 IN_DETAIL: dict[str, Any] = {"rich_help_panel": "Training in detail"}
+MEDICAL: dict[str, Any] = {"rich_help_panel": "Medical and scientific pictures"}
+LARGE: dict[str, Any] = {"rich_help_panel": "Pictures of any size"}
 ABOUT_DATA: dict[str, Any] = {"rich_help_panel": "Augmentation and rare classes"}
 
 
@@ -139,6 +142,10 @@ def train(
     image_size: Annotated[
         int | None,
         typer.Option("--image-size", metavar="N", min=64, help="Pixels of a picture's shorter side, as the model sees it."),
+    ] = None,
+    input_channels: Annotated[
+        int | None,
+        typer.Option("--input-channels", metavar="N", min=1, help="Channels of the pictures. Default: 3, or those of --init."),
     ] = None,
     optimizer: Annotated[
         Literal["adam", "adamw", "sgd"] | None, typer.Option("--optimizer", metavar="adam|adamw|sgd", help="Default: adam.")
@@ -261,6 +268,7 @@ def train(
         "epochs": epochs,
         "batch_size": batch_size,
         "image_size": image_size,
+        "input_channels": input_channels,
         "optimizer": optimizer,
         "learning_rate": learning_rate,
         "schedule": schedule,
@@ -296,8 +304,16 @@ def train(
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, MODEL_OPTION],
-    data: Annotated[Path, typer.Option("--data", metavar="DATA", exists=True, help=DATA_HELP)],
+    model: Annotated[Path | None, MODEL_OPTION] = None,
+    data: Annotated[Path | None, typer.Option("--data", metavar="DATA", exists=True, help=DATA_HELP)] = None,
+    tracks: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            "--tracks",
+            metavar="TRUTH RESULT",
+            help="Score tracks instead: MOT or MOTS texts, Cell Tracking Challenge folders, or what `track` wrote.",
+        ),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the scores there as well.")] = None,
     biology: Annotated[
         float | None,
@@ -316,7 +332,21 @@ def evaluate(
     """Score a model on annotated pictures: COCO's box and mask AP, and a table by class.
 
     maskrcnn evaluate --model runs/first --data val.json
+
+    Or score tracks: HOTA, MOTA, IDF1, and sMOTSA of masks.
+
+    maskrcnn evaluate --tracks truth.txt tracked/
     """
+    if tracks is not None:
+        if model is not None or data is not None:
+            raise typer.BadParameter(
+                "--tracks scores two files of tracks and needs neither --model nor --data; leave them out."
+            )
+        _evaluate_tracks(*tracks, json_file)
+        return
+    if model is None or data is None:
+        missing = "--model" if model is None else "--data"
+        raise typer.BadParameter(f"Missing option '{missing}': give --model and --data, or --tracks TRUTH RESULT alone.")
     dataset = maskrcnn.load_dataset(data, images=images, strict=strict)
     _tell(dataset.summary())
     loaded = _load_model(model)
@@ -332,6 +362,82 @@ def evaluate(
         _tell(f"Scores written to {json_file}")
 
 
+def _evaluate_tracks(truth: Path, result: Path, json_file: Path | None) -> None:
+    from maskrcnn.evaluate import evaluate_tracks, print_track_scores, write_scores
+
+    scores = evaluate_tracks(truth, result)
+    print_track_scores(scores, console)
+    if json_file is not None:
+        write_scores(json_file, scores)
+        _tell(f"Scores written to {json_file}")
+
+
+@app.command()
+def track(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="VIDEO|FOLDER|GLOB|CAMERA", help="A video, pictures in a folder or glob, a camera's number."),
+    ],
+    model: Annotated[Path | None, MODEL_OPTION] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = Path("tracked"),
+    tracker: Annotated[
+        Literal["mask", "bytetrack", "botsort", "ocsort", "sort"],
+        typer.Option("--tracker", metavar="mask|bytetrack|botsort|ocsort|sort", help="By masks (default), or by boxes."),
+    ] = "mask",
+    every: Annotated[int, typer.Option("--every", metavar="N", min=1, help="Look at each N-th frame only.")] = 1,
+    score: Annotated[
+        float, typer.Option("--score", metavar="X", min=0.01, max=1.0, help="The least score with which a track begins.")
+    ] = 0.5,
+    lost: Annotated[
+        int, typer.Option("--lost", metavar="N", min=0, help="Frames for which an object that isn't seen is remembered.")
+    ] = 30,
+    rate: Annotated[
+        float | None, typer.Option("--rate", metavar="X", min=0.001, help="Frames a second of pictures. Default: 10.")
+    ] = None,
+    save: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--save",
+            metavar="FORMAT",
+            help="What to write: overlay, mot, mots, json, csv (all by default), ctc. Repeat for more.",
+        ),
+    ] = None,
+    batch_size: BatchOption = 1,
+) -> None:
+    """Follow the objects of a video: an overlay video, and their tracks as MOT, MOTS, COCO-video JSON and CSV.
+
+    maskrcnn track --model runs/first street.mp4 --out tracked
+
+    Without --model it looks for cell nuclei, with the model that comes with the package. Ctrl-C ends it and keeps what is
+    done.
+    """
+    from maskrcnn.weights.published import SHIPPED
+
+    loaded = _load_model(model or SHIPPED["nuclei"])
+    if model is None:
+        _tell("Without --model: cell nuclei, found by the model that comes with the package.")
+
+    from maskrcnn.track import track_files
+
+    done = 0
+    options: dict[str, Any] = {"tracker": tracker, "every": every, "score": score, "lost": lost, "rate": rate}
+    options |= {"batch_size": batch_size} | ({"save": save} if save else {})
+    with _progress("Tracking", None) as advance:
+
+        def on_frame(*_: Any) -> None:
+            nonlocal done
+            done += 1
+            advance()
+
+        try:
+            track_files(loaded, source, out, on_frame=on_frame, **options)
+        except (KeyboardInterrupt, ValueError):
+            if done:
+                _tell(f"Stopped after {done} frames; the results up to there are in {out}")
+            raise
+    _tell(f"{done} frames done; the results are in {out}")
+
+
 @app.command()
 def predict(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders of pictures, or quoted globs.")],
@@ -341,6 +447,54 @@ def predict(
     ] = Path("predictions"),
     score: Annotated[float, typer.Option("--score", metavar="X", min=0.0, max=1.0, help="The least score that counts.")] = 0.5,
     batch_size: BatchOption = 1,
+    save: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--save",
+            metavar="FORMAT",
+            help="What to write for each picture: overlay, labels (both by default), geojson, ome-tiff, nifti or dicom-seg. "
+            "Repeat for more.",
+        ),
+    ] = None,
+    measurements: Annotated[
+        bool, typer.Option("--measure", help="Measure every object: measurements.csv and measurements.parquet.")
+    ] = False,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            "--window",
+            metavar="CENTRE,WIDTH|N",
+            help="Which values of DICOM, NIfTI and deep TIFF the model is shown: 40,400; or the N-th window of a DICOM file.",
+            **MEDICAL,
+        ),
+    ] = None,
+    axis: Annotated[
+        Literal["axial", "coronal", "sagittal"],
+        typer.Option("--axis", metavar="axial|coronal|sagittal", help="How NIfTI volumes are sliced.", **MEDICAL),
+    ] = "axial",
+    keep_patient: Annotated[
+        bool,
+        typer.Option("--keep-patient", help="Let DICOM segmentations carry the patient's data of their source.", **MEDICAL),
+    ] = False,
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            "--tile",
+            metavar="N",
+            min=0,
+            help="Find in tiles of N pixels what is larger than that, each seen as one picture. Default: the model's short "
+            "side, for slides, zarr and pictures from 100 million pixels on; 0: never.",
+            **LARGE,
+        ),
+    ] = None,
+    overlap: Annotated[
+        int | None,
+        typer.Option("--overlap", metavar="N", min=1, help="Pixels that tiles share. Default: an eighth of a tile.", **LARGE),
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option("--scale", metavar="X", help="How much a tile is enlarged, not to the model's short side.", **LARGE),
+    ] = None,
 ) -> None:
     """Find the objects in pictures: predictions.json, and for each picture an overlay and a label map.
 
@@ -351,26 +505,103 @@ def predict(
     A picture that can't be read is reported and skipped; the exit code is then 1.
     """
     from maskrcnn.data import find_pictures
+    from maskrcnn.data.planes import count_planes
+    from maskrcnn.data.tiles import is_for_tiles, is_zarr
     from maskrcnn.weights.published import SHIPPED
 
-    pictures = find_pictures(inputs)
+    shown = _window(window)
+    pictures = [Path(given) for given in inputs if is_zarr(given)]  # folders, but no folders of pictures
+    if len(pictures) < len(inputs):
+        pictures += find_pictures([given for given in inputs if not is_zarr(given)])
+    large = [path for path in pictures if is_for_tiles(path, tile)]
+    pictures = [path for path in pictures if path not in large]
+    if large and (measurements or shown is not None or not set(save or ()) <= {"overlay", "labels", "geojson", "zarr"}):
+        raise ValueError(
+            f"{large[0]} is found in tiles: leave out --measure and --window, and save overlay, labels, geojson or zarr."
+        )
     loaded = _load_model(model or SHIPPED["nuclei"])
     if model is None:
         _tell("Without --model: cell nuclei, found by the model that comes with the package.")
 
     from maskrcnn.predict import predict_files
 
-    with _progress("Predicting", len(pictures)) as advance:
+    done, failures = _predict_large(
+        loaded, large, out, tile=tile or None, overlap=overlap, scale=scale, score=score, batch_size=batch_size, save=save
+    )
+    if pictures:
+        with _progress("Predicting", sum(count_planes(path, axis=axis) for path in pictures)) as advance:
 
-        def on_picture(path: Path, result: Detections | Exception) -> None:
-            advance()
+            def on_picture(path: Path, result: Detections | Exception) -> None:
+                nonlocal done
+                done += not isinstance(result, Exception)
+                advance()
 
-        failures = predict_files(loaded, pictures, out, score=score, batch_size=batch_size, on_picture=on_picture)
+            failures += predict_files(
+                loaded,
+                pictures,
+                out,
+                score=score,
+                batch_size=batch_size,
+                save=save or ("overlay", "labels"),
+                measurements=measurements,
+                window=shown,
+                axis=axis,
+                keep_patient=keep_patient,
+                on_picture=on_picture,
+            )
     for _, message in failures:
         errors.print(f"[bold red]Skipped:[/] {escape(message)}")
-    _tell(f"{len(pictures) - len(failures)} of {len(pictures)} pictures done; the results are in {out}")
+    _tell(f"{done} of {done + len(failures)} pictures done; the results are in {out}")
     if failures:
         raise typer.Exit(1)
+
+
+def _advance_by_one(advance: Callable[..., None], _: Any) -> None:
+    advance()
+
+
+def _predict_large(
+    model: MaskRCNN, paths: Sequence[Path], out: Path, *, save: Sequence[str] | None, **options: Any
+) -> tuple[int, list[tuple[Path, str]]]:
+    """How many large pictures are done, and the others with what was wrong."""
+    from maskrcnn.data.tiles import picture_size
+    from maskrcnn.large import num_tiles, predict_large
+
+    failures: list[tuple[Path, str]] = []
+    where = {name: options[name] for name in ("tile", "overlap", "scale")}
+    used: list[str] = []
+    for path in paths:
+        try:
+            height, width = picture_size(path)
+            count, side = num_tiles(model.config, (height, width), **where)
+            chosen = "" if options["tile"] else "; --tile N sets their side, --tile 0 sees a picture as a whole"
+            _tell(f"{path}: {width} × {height} pixels, found in {count} tiles of {side}{chosen}")
+            used.append(path.stem)
+            name = path.stem if used.count(path.stem) == 1 else f"{path.stem}_{used.count(path.stem)}"
+            with _progress("Predicting", count) as advance:
+                predict_large(
+                    model,
+                    path,
+                    out,
+                    name=name,
+                    save=save or ("overlay", "labels"),
+                    on_tile=partial(_advance_by_one, advance),
+                    **options,
+                )
+        except (ValueError, OSError) as error:
+            failures.append((path, str(error)))
+    return len(paths) - len(failures), failures
+
+
+def _window(text: str | None) -> tuple[float, float] | int | None:
+    """`40,400` as (centre, width), `2` as a number."""
+    numbers = [] if text is None else text.split(",")
+    try:
+        if len(numbers) == 2:
+            return float(numbers[0]), float(numbers[1])
+        return int(numbers[0]) if len(numbers) == 1 else None
+    except ValueError:
+        raise typer.BadParameter(f"a window is CENTRE,WIDTH, such as 40,400, or a number; received {text}") from None
 
 
 @app.command(
@@ -484,6 +715,9 @@ def preview(
     images: ImagesOption = None,
     model: LooksOption = "mobilenet_v2_fpn",
     image_size: SizeOption = None,
+    input_channels: Annotated[
+        int, typer.Option("--input-channels", metavar="N", min=1, help="Channels of the pictures, where --model is a preset.")
+    ] = 3,
     num_pictures: Annotated[int, typer.Option("--num-pictures", metavar="N", min=1, help="Pictures on the sheet.")] = 12,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Same seed, same sheet.")] = 0,
 ) -> None:
@@ -494,18 +728,18 @@ def preview(
     from maskrcnn.preview import preview as draw_preview
 
     dataset = maskrcnn.load_dataset(data, images=images, verify_pictures=False)
-    image_config = _looked_at_by(model, image_size, dataset).image
+    image_config = _looked_at_by(model, image_size, dataset, input_channels).image
     draw_preview(dataset, out, augment=augment, image_config=image_config, num_pictures=num_pictures, seed=seed)
     _tell(f"The sheet is in {out}")
 
 
-def _looked_at_by(model: str, image_size: int | None, dataset: Dataset) -> ModelConfig:
+def _looked_at_by(model: str, image_size: int | None, dataset: Dataset, input_channels: int = 3) -> ModelConfig:
     """The settings of a preset for this data, or of a model; Keras is loaded for a model alone."""
     from maskrcnn import config as configs
     from maskrcnn.weights.published import SHIPPED
 
     if model in configs.PRESETS:
-        config = configs.preset(model, dataset.categories)
+        config = configs.preset(model, dataset.categories, input_channels=input_channels)
     elif Path(model).exists() or model in SHIPPED:
         config = _load_model(model).config
     else:
@@ -597,7 +831,7 @@ def _verbose() -> int:
 
 
 @contextmanager
-def _progress(title: str, total: int) -> Iterator[Callable[..., None]]:
+def _progress(title: str, total: int | None) -> Iterator[Callable[..., None]]:
     """A bar with the time left; yields what moves it on by one."""
     columns = (
         TextColumn("{task.description}"),
@@ -630,7 +864,8 @@ def _print_model(model: MaskRCNN) -> None:
     _tell(f"Classes ({config.num_classes}): {', '.join(config.class_names)}")
     _tell(
         f"Preprocessing: shorter side {image.short_side} pixels, longer at most {image.long_side}; "
-        f"{image.channel_order.upper()}, mean {image.mean}, standard deviation {image.std} (0 to 255)"
+        f"{image.channel_order.upper() if image.channels == 3 else f'{image.channels} channels'}, mean {image.mean}, "
+        f"standard deviation {image.std} (0 to 255)"
     )
 
 

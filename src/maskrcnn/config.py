@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 Norm = Literal["none", "frozen", "live", "group"]  # batch norm with stored or running statistics; Wu & He 2018
+Scaling = Literal["all_channels", "each_channel"]
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,28 @@ class ImageConfig:
     frame: Literal["few", "tight", "square"] = "few"
     place: Literal["corner", "centre"] = "corner"  # where the picture lies in its frame; matterport: centre
     padding: Literal["mean", "black"] = "mean"  # colour around it: 0 after normalisation (Detectron), or before (matterport)
+    channels: int = 3  # of a picture: 3 are red, green, blue, 1 is grey, any others come in the file's order
+    # How values of more than 8 bits become 0 to 255: from the percentiles of all channels together, which keeps colours; or of
+    # each by itself, as fluorescence needs it, whose channels are lit and amplified apart. 8 bits stay as they are.
+    scaling: Scaling = "all_channels"
     channel_order: Literal["rgb", "bgr"] = "rgb"  # what the backbone was trained on; pictures travel as RGB
-    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)  # ImageNet, in RGB order
-    std: tuple[float, float, float] = (58.395, 57.12, 57.375)  # ImageNet, in RGB order
+    mean: tuple[float, ...] = (123.675, 116.28, 103.53)  # of each channel; ImageNet, in RGB order
+    std: tuple[float, ...] = (58.395, 57.12, 57.375)  # of each channel; ImageNet, in RGB order
     stride: int = 32  # frames are multiples of it, so that every level halves exactly
+
+    def __post_init__(self) -> None:
+        if self.channels < 1:
+            raise ValueError(f"image.channels is at least 1; received {self.channels}.")
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise ValueError(
+                f"image.mean and image.std have a number for each of {self.channels} channels; received {len(self.mean)} and "
+                f"{len(self.std)}. input_channels={self.channels} sets all of them."
+            )
+        numbers = [value for value in (*self.mean, *self.std) if isinstance(value, (int, float)) and math.isfinite(value)]
+        if len(numbers) != 2 * self.channels or min(self.std) <= 0:
+            raise ValueError(f"image.mean is finite and image.std above 0; received {self.mean} and {self.std}.")
+        if self.channel_order == "bgr" and self.channels != 3:
+            raise ValueError(f"image.channel_order='bgr' is for 3 channels; received {self.channels}. Set it to 'rgb'.")
 
     def frames(self) -> tuple[tuple[int, int], ...]:
         """The few (height, width) that batches are padded to, so that a compiled model is reused.
@@ -278,15 +297,35 @@ PRESETS: dict[str, Callable[[tuple[Category, ...]], ModelConfig]] = {
 }
 
 
-def preset(name: str, categories: tuple[Category, ...]) -> ModelConfig:
-    """The configuration of a published model for these classes.
+def preset(name: str, categories: tuple[Category, ...], *, input_channels: int = 3) -> ModelConfig:
+    """The configuration of a published model for these classes, and for pictures of so many channels.
 
     Raises:
         ValueError: for a name that is none of `PRESETS`.
     """
     if name not in PRESETS:
         raise ValueError(f"Unknown preset {name!r}; possible: {', '.join(PRESETS)}, or the trained model nuclei.")
-    return PRESETS[name](categories)
+    return with_channels(PRESETS[name](categories), input_channels)
+
+
+def with_channels(config: ModelConfig, channels: int) -> ModelConfig:
+    """The same model for pictures of another number of channels.
+
+    Every channel gets the average of the old means and standard deviations: as for the first convolution (`weights.stem`),
+    nobody knows which of the old channels it resembles. That convolution begins blind to what tells several channels apart, so
+    it has to learn, and no stage of the backbone stays frozen.
+    """
+    image = config.image
+    if channels == image.channels:
+        return config
+    changes: dict[str, Any] = {
+        "image__channels": channels,
+        "image__mean": (sum(image.mean) / image.channels,) * channels,
+        "image__std": (sum(image.std) / image.channels,) * channels,
+        "image__channel_order": "rgb",
+        "image__scaling": "each_channel",
+    }
+    return replace(config, **changes, **({"backbone__frozen_stages": 0} if channels > 1 else {}))
 
 
 def placeholder_categories(num_classes: int) -> tuple[Category, ...]:
@@ -314,6 +353,9 @@ class AugmentConfig:
     jitter: tuple[float, ...] = ()
     crop: int = 0  # pixels; 0: `ImageConfig.short_side`, so that all batches share its square frame
     short_sides: tuple[int, ...] = ()  # instead of jitter: one of these short sides, uncut; detectron2: 640, 672 … 800
+    # Of a picture with a longer side only a square of so many of its own pixels is read, around a random object, before
+    # anything else. 0: where it has 100 million pixels or more, a square of `ImageConfig.short_side`.
+    window: int = 0
     rotation: float = 0.0  # degrees either way; corners without picture get the padding's colour, before colours vary
     # Elastic deformation (U-Net, section 3.1): random shifts on a coarse grid, smooth between. There the grid has 3 × 3 points
     # and shifts of 10 pixels on 512, 0.06 of the spacing; a tenth is still far from folding the picture over.
@@ -332,7 +374,7 @@ class AugmentConfig:
     blur: float = 0.0
     blur_sigma: float = 1.5  # pixels of the new picture, the most
     noise: float = 0.0
-    noise_sigma: float = 10.0  # grey levels, the most; the same in all channels, as a grey camera has it
+    noise_sigma: float = 10.0  # grey levels, the most; the same in red, green and blue, as a grey camera has it
 
     # An object of which a crop leaves less than this part becomes a crowd: neither something to find nor background. detectron2
     # and torchvision ask for any sliver that is not empty, which nobody can recognise; dropping it would teach that it is
@@ -345,10 +387,10 @@ class AugmentConfig:
             raise ValueError(f"jitter is () or (least, largest), both above 0; received {self.jitter}.")
         if self.jitter and self.short_sides:
             raise ValueError("jitter and short_sides both choose the scale; received both, set one of them.")
-        if any(side < 1 for side in self.short_sides) or self.crop < 0 or self.elastic_spacing < 8:
+        if any(side < 1 for side in self.short_sides) or min(self.crop, self.window) < 0 or self.elastic_spacing < 8:
             raise ValueError(
-                "short_sides are at least 1, crop at least 0 and elastic_spacing at least 8 pixels; "
-                f"received {self.short_sides}, {self.crop} and {self.elastic_spacing}."
+                "short_sides are at least 1, crop and window at least 0 and elastic_spacing at least 8 pixels; "
+                f"received {self.short_sides}, {self.crop}, {self.window} and {self.elastic_spacing}."
             )
         for name in (
             "horizontal_flip", "vertical_flip", "turns", "elastic", "copy_paste", "invert", "blur", "noise", "min_visible",

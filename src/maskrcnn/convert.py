@@ -32,7 +32,7 @@ def convert(
         out: the file to write, `.keras` or `.pth`. It appears whole or not at all.
         to: `"torchvision"` gives a state dict that torchvision's `maskrcnn_resnet50_fpn` (or `_v2`, where the heads have norms)
             loads with `strict=True`; `log` is told how to make that model.
-        source, class_names, matterport_config, **changes: see `MaskRCNN.from_checkpoint`.
+        source, class_names, matterport_config, **changes: see `MaskRCNN.from_checkpoint`, also for `input_channels`.
         num_classes: of the file, background not counted, as a check.
         precision: of the weights in a `.keras` file; `"float16"` halves it. Without the optimizer's state in any case.
         log: told line by line what was found, assumed, loaded and left out.

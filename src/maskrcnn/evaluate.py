@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -87,6 +88,47 @@ def best_score_threshold(
     for sample, detections in _detect(model, dataset, batch_size, progress):
         scores.add(sample, detections)
     return scores.best_threshold()
+
+
+def evaluate_tracks(truth: str | os.PathLike[str], result: str | os.PathLike[str]) -> dict[str, Any]:
+    """Scores files of tracks against files of the truth: HOTA, MOTA, IDF1, and sMOTSA where both hold masks.
+
+    Args:
+        truth, result: MOT or MOTS texts, Cell Tracking Challenge folders, or a folder that `maskrcnn track` wrote; see
+            `maskrcnn.data.tracks.read_tracks`.
+
+    Returns:
+        See `maskrcnn.metrics.tracks.evaluate_tracks`.
+
+    Raises:
+        ValueError: for files that cannot be read or do not belong together.
+        ImportError: trackeval is not installed.
+    """
+    from maskrcnn.data.tracks import read_tracks
+    from maskrcnn.metrics import tracks
+
+    return tracks.evaluate_tracks(*_numbered_alike(read_tracks(Path(truth)), read_tracks(Path(result))))
+
+
+def print_track_scores(scores: Mapping[str, Any], console: Console) -> None:
+    """Prints `evaluate_tracks`'s scores: all videos together, and a row for each where there are several."""
+    names = [name for name in ("HOTA", "DetA", "AssA", "MOTA", "sMOTSA", "IDF1") if name in scores]
+    counts = ("switches", "missed", "wrong", "objects", "tracks", "tracks_found")
+    title = f"Tracks, compared by their {scores['compared']}"
+    table = Table("", *names, *(name.replace("_", " ") for name in counts), title=title, title_justify="left")
+    for video, row in ({"all": scores} | scores.get("per_video", {})).items():
+        table.add_row(video, *(_number(row[name]) for name in names), *(str(row[name]) for name in counts))
+    console.print(table)
+
+
+def _numbered_alike(truth: Any, result: Any) -> tuple[Any, Any]:
+    """Frames counted from 0 in one and from 1 in the other, as label TIFFs and texts are, are brought together."""
+    if len(truth) == len(result) == 1:
+        (true,), (found,) = truth.values(), result.values()
+        if true and found and {0, 1} == {min(true), min(found)} and max(true) - max(found) == min(true) - min(found):
+            shift = min(true) - min(found)
+            return truth, {name: {frame + shift: objects for frame, objects in video.items()} for name, video in result.items()}
+    return truth, result
 
 
 def _detect(

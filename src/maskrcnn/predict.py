@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from maskrcnn.config import ModelConfig
-from maskrcnn.data.images import find_pictures, read_image
+from maskrcnn.config import ImageConfig, ModelConfig
+from maskrcnn.data.images import find_pictures, read_image, to_picture
+from maskrcnn.data.planes import read_planes
 from maskrcnn.data.resize import choose_frame, fit_to_frame, offset_in_frame, pad_to_frame
 from maskrcnn.results.files import PredictionWriter
-from maskrcnn.structures import Detections, PaddedDetections
+from maskrcnn.structures import Detections, PaddedDetections, Plane
 
-Picture = np.ndarray  # (H, W, 3) or (H, W), uint8
+Picture = np.ndarray  # (H, W, C), uint8
 
 
 def detect(model: Any, images: Any, *, batch_size: int = 1, score: float | None = None) -> Iterator[Detections]:
@@ -22,7 +23,8 @@ def detect(model: Any, images: Any, *, batch_size: int = 1, score: float | None 
 
     Args:
         model: a `MaskRCNN`.
-        images: a path, an (H, W, 3) or (H, W) uint8 array, a (B, H, W, 3) array, or an iterable of paths and arrays.
+        images: a path, an (H, W, C) or (H, W) uint8 array, a (B, H, W, C) array, a `Plane`, or an iterable of those; the planes
+            of a volume are `maskrcnn.data.read_planes(path)`. C is the model's `config.image.channels`, see `to_picture`.
         batch_size: pictures that go through the model together.
         score: least score; the model's own where None.
 
@@ -34,7 +36,7 @@ def detect(model: Any, images: Any, *, batch_size: int = 1, score: float | None 
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is at least 1; received {batch_size}.")
-    pictures = ((_as_picture(item), str(item) if isinstance(item, (str, Path)) else None) for item in _each(images))
+    pictures = ((_as_picture(item, model.config.image), _path_of(item)) for item in _each(images))
     for batch in _batches(pictures, batch_size):
         yield from _detect_batch(model, batch, batch_size, score)
 
@@ -46,9 +48,16 @@ def predict_files(
     *,
     score: float = 0.5,
     batch_size: int = 1,
+    save: Sequence[str] = ("overlay", "labels"),
+    measurements: bool = False,
+    window: tuple[float, float] | int | None = None,
+    axis: str = "axial",
+    keep_patient: bool = False,
     on_picture: Callable[[Path, Detections | Exception], None] | None = None,
 ) -> list[tuple[Path, str]]:
-    """Writes `predictions.json`, an overlay and a label map a picture into a folder.
+    """Writes `predictions.json` and, for each picture, an overlay and a label map into a folder; see `PredictionWriter`.
+
+    Frames of DICOM, slices of NIfTI and pages of TIFF are pictures of their own, and read one by one.
 
     Args:
         model: a `MaskRCNN`.
@@ -56,31 +65,50 @@ def predict_files(
         out: folder, made where it is not there.
         score: least score of what is written.
         batch_size: pictures that go through the model together.
+        save: what is written for each picture besides its rows: some of `results.files.SAVE_FORMATS`.
+        measurements: whether `measurements.csv` and `measurements.parquet` are written.
+        window: (centre, width) of what is shown to the model, or the number of a DICOM file's own window; see `read_planes`.
+        axis: axial, coronal or sagittal: how NIfTI volumes are sliced.
+        keep_patient: whether DICOM segmentations carry the patient's and the study's attributes of their source.
         on_picture: called after each picture with its path and its detections, or what was wrong with it.
 
     Returns:
-        The pictures that could not be read, each with the reason. The others are done.
+        The files that could not be read, or not be saved as asked, each with the reason. The others are done.
 
     Raises:
         FileNotFoundError: a file named in `inputs` is not there, or nothing in them is a picture.
+        ImportError: what reads or writes a format is not installed.
     """
     failures: list[tuple[Path, str]] = []
     paths = find_pictures(inputs)
 
-    def readable() -> Iterator[tuple[Path, Picture]]:
+    def failed(path: Path, error: Exception) -> None:
+        failures.append((path, str(error)))
+        if on_picture:
+            on_picture(path, error)
+
+    image_config = model.config.image
+    options: dict[str, Any] = {"channels": image_config.channels, "scaling": image_config.scaling}
+    options |= {"window": window, "axis": axis, "keep_patient": keep_patient}
+
+    def readable() -> Iterator[tuple[Path, Plane, Picture]]:
         for path in paths:
             try:
-                yield path, read_image(path)
+                for plane in read_planes(path, **options):
+                    writer.check(plane.source)
+                    yield path, plane, _as_picture(plane, image_config)
             except (ValueError, OSError) as error:
-                failures.append((path, str(error)))
-                if on_picture:
-                    on_picture(path, error)
+                failed(path, error)
 
-    with PredictionWriter(out) as writer:
+    with PredictionWriter(out, save=save, measurements=measurements) as writer:
         for batch in _batches(readable(), batch_size):
-            found = detect(model, [picture for _, picture in batch], batch_size=batch_size, score=score)
-            for (path, picture), detections in zip(batch, found, strict=True):
-                writer.write(path, picture, detections, model.config.categories)
+            found = detect(model, [picture for *_, picture in batch], batch_size=batch_size, score=score)
+            for (path, plane, _), detections in zip(batch, found, strict=True):
+                try:
+                    writer.write_plane(plane, detections, model.config.categories)
+                except ValueError as error:
+                    failed(path, error)
+                    continue
                 if on_picture:
                     on_picture(path, detections)
     return failures
@@ -92,7 +120,8 @@ def _detect_batch(
     config: ModelConfig = model.config
     fitted = [fit_to_frame(picture, config.image)[0] for picture, _ in pictures]
     frame = choose_frame([image.shape[:2] for image in fitted], config.image)
-    images = np.zeros((batch_size, *frame, 3), fitted[0].dtype)  # the last batch is filled up: one shape, one compilation
+    shape = (batch_size, *frame, config.image.channels)  # the last batch is filled up: one shape, one compilation
+    images = np.zeros(shape, fitted[0].dtype)
     sizes = np.ones((batch_size, 2), np.int32)
     for row, image in enumerate(fitted):
         images[row], sizes[row] = pad_to_frame(image, frame, config.image.place), image.shape[:2]
@@ -155,7 +184,7 @@ def _original_boxes(
 
 
 def _each(images: Any) -> Iterable[Any]:
-    if isinstance(images, (str, Path)):
+    if isinstance(images, (str, Path, Plane)):
         return [images]
     if isinstance(images, np.ndarray):
         if images.ndim == 4:
@@ -164,15 +193,17 @@ def _each(images: Any) -> Iterable[Any]:
     return images
 
 
-def _as_picture(item: Any) -> Picture:
+def _path_of(item: Any) -> str | None:
+    if isinstance(item, Plane):
+        return item.source.path
+    return str(item) if isinstance(item, (str, Path)) else None
+
+
+def _as_picture(item: Any, image_config: ImageConfig) -> Picture:
     if isinstance(item, (str, Path)):
-        return read_image(item)
-    picture = np.asarray(item)
-    if picture.ndim == 2:
-        picture = np.repeat(picture[:, :, None], 3, axis=2)
-    if picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
-        raise ValueError(f"A picture is an (H, W, 3) or (H, W) array; received shape {picture.shape}.")
-    if picture.dtype != np.uint8:
+        return read_image(item, channels=image_config.channels, scaling=image_config.scaling)
+    picture = item.image if isinstance(item, Plane) else np.asarray(item)
+    if picture.size and picture.dtype != np.uint8:
         if not (np.issubdtype(picture.dtype, np.number) and np.isfinite(picture).all()):
             raise ValueError(f"A picture's values are finite numbers from 0 to 255; received {picture.dtype} with others.")
         low, high = picture.min(), picture.max()
@@ -181,7 +212,7 @@ def _as_picture(item: Any) -> Picture:
                 f"A picture's values go from 0 to 255; received {picture.dtype} from {low} to {high}. Scale it, and pass uint8."
             )
         picture = np.round(picture).astype(np.uint8)
-    return picture
+    return to_picture(picture, image_config.channels)
 
 
 def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:

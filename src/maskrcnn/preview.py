@@ -61,7 +61,7 @@ def preview(
     rows, step = -(-num_pictures // columns), CELL + GAP
     sheet = np.full((rows * step + GAP, columns * step + GAP, 3), GROUND, np.uint8)
     for cell, index in enumerate(order[:num_pictures]):
-        sample = read_sample(dataset.samples[index])
+        sample = read_sample(dataset.samples[index], image_config)
         if change is not None:
             sample = change(sample, rng)
         picture = _drawn(sample, dataset)

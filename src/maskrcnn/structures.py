@@ -9,14 +9,16 @@ Tensor structures are NamedTuples with fixed rows and a `valid` mask; what peopl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from maskrcnn.geometry import masks as mask_geometry
+from maskrcnn.geometry.turns import Turn
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +36,7 @@ class Sample:
         rles: N COCO RLE dicts `{"size": [h, w], "counts": bytes}`.
         areas: (N,) float32, as annotated (COCO's size classes rest on it).
         annotation_ids: (N,) int64.
-        image: (H, W, 3) uint8 RGB once it has been read, else None.
+        image: (H, W, C) uint8 once it has been read, else None; RGB where C is 3.
         frame: (height, width) of a frame that a fitted picture is cropped for; None leaves the choice to `ImageConfig`.
         fitted: whether the picture has the size in which the model will see it, because an augmentation chose that; else the
             batch resizes it.
@@ -64,7 +66,7 @@ class Batch(NamedTuple):
     A dict with `images` and `sizes` alone asks for detections; with the truth beside them, for losses.
     """
 
-    images: Any  # (B, H, W, 3) uint8 or float32, RGB 0 to 255, zeros around by `ImageConfig.place`
+    images: Any  # (B, H, W, C) uint8 or float32, 0 to 255, RGB where C is 3; zeros around by `ImageConfig.place`
     sizes: Any  # (B, 2) int32 height, width of the part of the frame that is picture
     boxes: Any  # (B, N, 4) float32 xyxy, pixels of the frame
     labels: Any  # (B, N) int32 in 0 … K-1
@@ -201,3 +203,90 @@ class Detections:
     @cached_property
     def _rles(self) -> list[dict[str, Any]]:
         return [mask_geometry.window_rle(window, corner, self.size) for window, corner in self.windows()]
+
+
+class PixelSize(NamedTuple):
+    """How large a picture's pixel is in the world."""
+
+    height: float
+    width: float
+    unit: Literal["mm", "um"]
+
+
+class VoxelGrid(NamedTuple):
+    """Where the planes of a volume lie in its file's array, so that results can be laid on the same voxels."""
+
+    shape: tuple[int, ...]  # of the array, at least three axes
+    axis: int  # the one of its first three that counts the planes
+    turn: Turn  # from the array's slices to the planes, as a person looks at them
+    affine: np.ndarray  # (4, 4) from voxels to the world
+    header: dict[str, Any]  # voxel sizes, units and codes that belong to the affine
+
+    def place(self, frame: int) -> tuple[Any, ...]:
+        """Where in the array the plane of this number lies: planes are counted along the axis, volume after volume."""
+        *volume, plane = np.unravel_index(frame - 1, (*self.shape[:2:-1], self.shape[self.axis]))
+        return (*(int(plane) if axis == self.axis else slice(None) for axis in range(3)), *map(int, volume[::-1]))
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A file of one or several planes, and what they share.
+
+    Attributes:
+        path: the file.
+        size: (height, width) of every plane.
+        counts: how many planes along each of `axes`; their product is the number of planes, the last axis runs fastest.
+        axes: what tells the planes apart, as OME-TIFF names it: Z for depth, T for time; "" where there is one plane.
+        pixel_size: of every plane, where the file gives it.
+        spacing: between planes along Z, in the unit of `pixel_size`.
+        grid: what results on the file's own grid need: a `VoxelGrid` of a NIfTI file; of a DICOM file a data set that holds
+            its references and its place in space, and nothing of the patient's unless that was asked for.
+    """
+
+    path: str
+    size: tuple[int, int]
+    counts: tuple[int, ...] = ()
+    axes: str = ""
+    pixel_size: PixelSize | None = None
+    spacing: float | None = None
+    grid: Any = None
+
+    @property
+    def num_planes(self) -> int:
+        return math.prod(self.counts)
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """One two-dimensional picture of a file.
+
+    Attributes:
+        source: the file.
+        frame: its number in the file, from 1.
+        values: (H, W) or (H, W, C), as the file means them: Hounsfield units, counts of a detector.
+        image: (H, W, 3) uint8 RGB, as a model sees them.
+    """
+
+    source: Source
+    frame: int
+    values: np.ndarray
+    image: np.ndarray
+
+
+class Frame(NamedTuple):
+    """One picture of a video."""
+
+    number: int  # from 0, in the source
+    time: float  # seconds since the first frame
+    image: np.ndarray  # (H, W, 3) uint8 RGB, upright
+    path: str | None = None  # of the picture, where a folder of pictures is the video
+
+
+class TrackedObjects(NamedTuple):
+    """The objects of one frame, as files of tracks hold them: truth, or a result."""
+
+    ids: np.ndarray  # (N,) int64, the same for an object from frame to frame
+    boxes: np.ndarray  # (N, 4) float32 xyxy
+    labels: np.ndarray  # (N,) int64, as the file numbers its classes; zeros where it has none
+    rles: list[dict[str, Any]] | None = None  # N COCO RLE dicts, where the file holds masks
+    ignored: np.ndarray | None = None  # (N,) bool, of truth: neither to be found nor wrong to be found; None: none is

@@ -16,6 +16,7 @@ from maskrcnn.data import Dataset, load_dataset
 from maskrcnn.data.imbalance import class_weights as weights_of_classes
 from maskrcnn.data.imbalance import repeat_factors
 from maskrcnn.data.loader import num_batches
+from maskrcnn.data.objects import read_sample
 from maskrcnn.results.files import write_json
 from maskrcnn.training.callbacks import CocoEvaluation, EarlyStopping, SaveModels, StopOnNonFinite, WriteHistory
 from maskrcnn.training.freezing import freeze as freeze_layers
@@ -44,6 +45,7 @@ def train(
     epochs: int = 20,
     batch_size: int = 2,
     image_size: int | None = None,
+    input_channels: int | None = None,
     augment: Any = "flip",
     class_weights: str | Mapping[str, float] | None = None,
     repeat_threshold: float = 0.0,
@@ -92,6 +94,7 @@ def train(
         epochs: rounds through the data.
         batch_size: pictures a step.
         image_size: the shorter side of the model's input in pixels, the longer one at most 5/3 of it; the preset's where None.
+        input_channels: of the pictures; where None, 3 or what a whole model in `init` takes. Weights of others are inflated.
         augment: how pictures vary, see `maskrcnn.data.augment.make_augment`: `"none"`, `"flip"`, `"photos"`, `"microscopy"`, an
             `AugmentConfig`, a pipeline of Albumentations, or a function of (sample, rng).
         class_weights: of the class loss: `"balanced"`, `"effective"`, or weights by class name; 1 for all where None.
@@ -146,7 +149,7 @@ def train(
 
     with precision_policy(precision):
         start = {"seed": seed, "matterport_config": matterport_config, "log": log, "changes": changes}
-        network = _start(model, init, train_data.categories, **start)
+        network = _start(model, init, train_data.categories, input_channels=input_channels, **start)
     if freeze:
         freeze_layers(network, freeze)
     steps = num_batches(train_data, batch_size)
@@ -179,7 +182,9 @@ def train(
             start=start,
         )
 
-    first = batches(0)  # a wrong augmentation is told before anything is written
+    first = batches(0)  # a wrong augmentation is told before anything is written; and pictures of other channels
+    for data_set in (train_data, val_data) if val_data is not None else (train_data,):
+        read_sample(data_set.samples[0], network.config.image)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "config.json", {"arguments": settings, "model": configs.to_dict(network.config)})
     evaluation = None if val_data is None else CocoEvaluation(val_data)
@@ -284,6 +289,7 @@ def _start(
     init: str | Path | None,
     categories: Sequence[Category],
     *,
+    input_channels: int | None,
     seed: int,
     matterport_config: Any,
     log: Callable[[str], None],
@@ -294,10 +300,11 @@ def _start(
     if path is None or not holds_whole_model(path) or (preset is not None and is_model(path)):
         if matterport_config:
             raise ValueError(f"Settings in matterport's names are for init with a file of matterport's; init is {init}.")
-        return MaskRCNN.from_preset(preset or PRESET, class_names=categories, weights=init, seed=seed, **changes)
+        common: dict[str, Any] = {"input_channels": input_channels, "seed": seed, "log": log}
+        return MaskRCNN.from_preset(preset or PRESET, class_names=categories, weights=init, **common, **changes)
     if preset is not None:
         raise ValueError(f"{path} holds a whole model, so it decides the architecture; leave out --model {preset}.")
-    options = {"matterport_config": matterport_config, "seed": seed, "log": log}
+    options = {"input_channels": input_channels, "matterport_config": matterport_config, "seed": seed, "log": log}
     return MaskRCNN.from_checkpoint(str(init), new_classes=categories, **options, **changes)
 
 

@@ -176,6 +176,39 @@ def test_brightness_adds_and_contrast_keeps_the_mean():
         assert abs(contrast.mean() - 120) <= 1 and 19 <= np.ptp(contrast) <= 61
 
 
+@pytest.mark.parametrize("channels", [1, 2, 4, 5])
+def test_channels_that_are_no_colours_keep_to_themselves(channels):
+    """A black channel next to others stays one value, and what is asked of colours is not asked of them."""
+    image = np.random.default_rng(0).integers(0, 256, (24, 30, channels), np.uint8)
+    image[:, :, -1] = 40
+    for field in ({"blur": 1.0}, {"gamma": 0.5}, {"contrast": 0.5}, {"brightness": 0.3}, {"invert": 1.0}):
+        after = change_colours(image, AugmentConfig(**field), np.random.default_rng(0))
+        assert after.shape == image.shape and np.ptp(after[:, :, -1]) == 0
+        assert channels == 1 or not np.array_equal(after, image)
+    of_colours = AugmentConfig(saturation=0.5, hue=30.0, channels=0.3)
+    np.testing.assert_array_equal(change_colours(image, of_colours, np.random.default_rng(0)), image)
+    noise = change_colours(image, AugmentConfig(noise=1.0), np.random.default_rng(0)).astype(int) - image
+    assert channels == 1 or not np.array_equal(noise[:, :, 0], noise[:, :, -1])  # each was taken for itself
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+@pytest.mark.parametrize("name", ["flip", "photos", "microscopy"])
+def test_pictures_of_any_channels_are_augmented_and_pasted(name, channels):
+    one, other = read_samples(np.random.default_rng(0), [(40, 62), (50, 40)], [5, 4], channels=channels)
+    mean = (100.0,) * channels
+    config = replace(AUGMENTATIONS[name], copy_paste=1.0, elastic=1.0, rotation=20.0)
+    change = make_augment(config, ImageConfig(36, 60, channels=channels, mean=mean, std=mean), [other])
+    found = [change(one, np.random.default_rng(seed)) for seed in range(4)]
+    assert all(after.image.dtype == np.uint8 and after.image.shape == (*after.size, channels) for after in found)
+
+
+def test_a_picture_of_other_channels_than_the_models_is_not_pasted():
+    one, other = (read_samples(np.random.default_rng(0), [(20, 31)], [5], channels=channels)[0] for channels in (3, 2))
+    change = make_augment(AugmentConfig(copy_paste=1.0), IMAGE, [other])
+    with pytest.raises(ValueError, match=r"1.png brings an image of shape \(20, 31, 2\); the model takes 3 channels"):
+        change(one, np.random.default_rng(0))
+
+
 # ── Albumentations ──
 
 

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image
 
-from maskrcnn.data.images import MAX_PIXELS, find_pictures, read_image, read_label_map, read_size
+from maskrcnn.data.images import MAX_PIXELS, decoded_size, find_pictures, read_image, read_label_map, read_size, to_picture
 
 PIXELS = cv2.resize(np.random.default_rng(0).integers(0, 256, (3, 4, 3), np.uint8), (30, 20))  # (20, 30, 3) RGB, smooth
 
@@ -130,6 +130,124 @@ def test_a_picture_that_is_too_large_is_refused_before_it_is_decoded(tmp_path):
     Image.new("1", (side, side)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match="178 million pixels"):
         read_image(tmp_path / "a.png")
+
+
+# ── other than three channels ──
+
+PLANES = np.random.default_rng(4).integers(0, 256, (5, 20, 30), np.uint8)
+LAYOUTS = {
+    "cyx.tif": lambda path, planes: tifffile.imwrite(path, planes, photometric="minisblack", metadata={"axes": "CYX"}),
+    "zcyx.ome.tif": lambda path, planes: tifffile.imwrite(
+        path, np.stack([planes, 255 - planes]), photometric="minisblack", metadata={"axes": "ZCYX"}
+    ),
+    "czyx.tif": lambda path, planes: tifffile.imwrite(
+        path, np.stack([planes, 255 - planes], 1), photometric="minisblack", metadata={"axes": "CZYX"}
+    ),
+    "imagej.tif": lambda path, planes: tifffile.imwrite(path, planes, imagej=True, metadata={"axes": "CYX"}),
+    "yxc.tif": lambda path, planes: tifffile.imwrite(
+        path, planes.transpose(1, 2, 0), photometric="minisblack", metadata={"axes": "YXC"}
+    ),
+    "yxs.tif": lambda path, planes: tifffile.imwrite(
+        path, planes.transpose(1, 2, 0), photometric="minisblack", planarconfig="contig"
+    ),
+    "syx.tif": lambda path, planes: tifffile.imwrite(path, planes, photometric="minisblack", planarconfig="separate"),
+    "array.npy": lambda path, planes: np.save(path, planes.transpose(1, 2, 0)),
+}
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4, 5])
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_channels_are_read_however_a_file_lays_them_out(tmp_path, name, channels):
+    LAYOUTS[name](tmp_path / name, PLANES[:channels])
+    image = read_image(tmp_path / name, channels=channels)
+    assert image.dtype == np.uint8 and image.flags.c_contiguous
+    np.testing.assert_array_equal(image, PLANES[:channels].transpose(1, 2, 0))
+    assert read_size(tmp_path / name) == decoded_size(tmp_path / name) == (20, 30)
+
+
+def test_transparency_counts_where_that_makes_the_number(tmp_path):
+    alpha = PLANES[0]
+    four, two = np.dstack([PIXELS, alpha]), np.dstack([PIXELS[:, :, 0], alpha])
+    Image.fromarray(four).save(tmp_path / "rgba.png")
+    Image.fromarray(four).save(tmp_path / "rgba.tif")
+    Image.fromarray(two, "LA").save(tmp_path / "la.png")
+    cv2.imwrite(str(tmp_path / "deep.png"), four[:, :, [2, 1, 0, 3]].astype(np.uint16) * 257)
+    for name in ("rgba.png", "rgba.tif", "deep.png"):
+        assert same(read_image(tmp_path / name, channels=4), four, within=1.5), name
+        assert name == "deep.png" or same(read_image(tmp_path / name), PIXELS), name
+    assert same(read_image(tmp_path / "la.png", channels=2), two)
+
+
+def test_one_channel_is_grey_and_of_colours_their_luma(tmp_path):
+    Image.fromarray(PIXELS[:, :, 0]).save(tmp_path / "grey.png")
+    Image.fromarray(PIXELS).save(tmp_path / "rgb.png")
+    Image.fromarray(PIXELS[:, :, :1].repeat(3, axis=2)).save(tmp_path / "equal.png")
+    luma = np.rint(PIXELS @ np.array([0.299, 0.587, 0.114]))
+    for name, wanted in (("grey.png", PIXELS[:, :, 0]), ("equal.png", PIXELS[:, :, 0]), ("rgb.png", luma)):
+        assert same(read_image(tmp_path / name, channels=1), wanted[:, :, None], within=0.01), name
+    np.testing.assert_array_equal(to_picture(PIXELS, 1), read_image(tmp_path / "rgb.png", channels=1))
+
+
+@pytest.mark.parametrize(("found", "wanted"), [(2, 3), (2, 1), (5, 3), (5, 4), (3, 2), (3, 4)])
+@pytest.mark.parametrize("name", ["cyx.tif", "yxs.tif", "array.npy"])
+def test_another_number_of_channels_is_an_error_in_one_line(tmp_path, name, found, wanted):
+    LAYOUTS[name](tmp_path / name, PLANES[:found])
+    with pytest.raises(ValueError, match=rf"{name}: a picture for a model of {wanted} channels is \(H, W, {wanted}\)") as error:
+        read_image(tmp_path / name, channels=wanted)
+    assert "received shape (20, 30" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_pages_without_a_name_are_no_channels(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", PLANES[:3], photometric="minisblack")
+    assert same(read_image(tmp_path / "a.tif"), PLANES[0][:, :, None].repeat(3, axis=2))
+    with pytest.raises(ValueError, match=r"model of 2 channels .* received shape \(20, 30\)"):
+        read_image(tmp_path / "a.tif", channels=2)
+
+
+@pytest.mark.parametrize("name", ["cyx.tif", "array.npy"])
+def test_each_channel_is_stretched_by_itself_on_demand(tmp_path, name):
+    ramp = np.linspace(0, 1, 600).reshape(20, 30)
+    LAYOUTS[name](tmp_path / name, np.stack([500 + 100 * ramp, 20_000 + 30_000 * ramp, 0 * ramp + 7]).astype(np.uint16))
+    each = read_image(tmp_path / name, scaling="each_channel")
+    np.testing.assert_array_equal(each.min(axis=(0, 1)), [0, 0, 0])
+    np.testing.assert_array_equal(each.max(axis=(0, 1)), [255, 255, 0])
+    assert np.abs(each[:, :, 0].astype(int) - each[:, :, 1]).max() <= 2
+    together = read_image(tmp_path / name)
+    assert together[:, :, 0].max() <= 4 and together[:, :, 1].max() == 255
+
+
+def test_bytes_stay_as_they_are_however_deep_values_are_stretched(tmp_path):
+    LAYOUTS["cyx.tif"](tmp_path / "a.tif", PLANES[:2] // 4)
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "a.tif", channels=2, scaling="each_channel"), PLANES[:2].transpose(1, 2, 0) // 4
+    )
+
+
+@pytest.mark.parametrize("name", ["cyx.tif", "yxs.tif", "array.npy"])
+@pytest.mark.parametrize("read", [decoded_size, lambda path: read_image(path, channels=5)])
+def test_channels_that_are_cut_off_are_an_error_in_one_line(tmp_path, name, read):
+    LAYOUTS[name](tmp_path / name, PLANES)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) * 3 // 4])
+    with pytest.raises(ValueError, match=name) as error:
+        read(tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
+def test_an_array_is_refused_where_it_holds_objects_or_too_many_numbers_or_none(tmp_path):
+    np.save(tmp_path / "objects.npy", np.array([[{}, {}]]), allow_pickle=True)
+    np.lib.format.open_memmap(tmp_path / "large.npy", mode="w+", dtype=np.uint8, shape=(MAX_PIXELS // 8 + 1, 8))
+    np.save(tmp_path / "flat.npy", np.zeros(7))
+    np.save(tmp_path / "complex.npy", np.zeros((4, 4), complex))
+    for name, words in (
+        ("objects", "Python objects"),
+        ("large", "178 million pixels"),
+        ("flat", r"received float64 \(7,\)"),
+        ("complex", "received complex128"),
+    ):
+        for read in (read_image, read_size):
+            with pytest.raises(ValueError, match=words):
+                read(tmp_path / f"{name}.npy")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int16, np.float32, np.uint64])

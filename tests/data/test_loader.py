@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from small_data import annotation, write_picture
+from small_data import annotation, write_discs, write_picture
 
-from maskrcnn.config import Category, ImageConfig, ModelConfig, replace
+from maskrcnn.config import Category, ImageConfig, ModelConfig, replace, with_channels
 from maskrcnn.data import load_dataset, make_loader, num_batches
 from maskrcnn.data.augment import random_flip
 from maskrcnn.structures import Batch
@@ -165,3 +165,14 @@ def test_keras_fits_evaluates_and_predicts_on_batches_of_many_shapes(dataset):
     assert history.history["val_loss"][1] < history.history["val_loss"][0]
     assert float(model.evaluate(validation, verbose=0)) == pytest.approx(float(history.history["val_loss"][1]), rel=1e-5)
     assert model.predict(validation, verbose=0).shape == (11,)
+
+
+def test_batches_have_the_models_channels_each_stretched_by_itself(tmp_path):
+    dataset = load_dataset(write_discs(tmp_path / "cells", count=3, channels=2))
+    rgb = ModelConfig(dataset.categories, image=ImageConfig(short_side=72, long_side=120))
+    loader = make_loader(dataset, with_channels(rgb, 2), batch_size=3, augment=random_flip)
+    (batch,) = loader
+    assert batch["images"].shape[3] == loader._signature["images"].shape[3] == 2
+    assert (batch["images"].max(axis=(1, 2)) == 255).all() and (batch["valid"].sum(axis=1) == 3).all()
+    with pytest.raises(ValueError, match=r"0.tif: a picture for a model of 3 channels"):
+        make_loader(dataset, rgb, batch_size=3).batch(0)

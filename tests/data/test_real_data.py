@@ -46,7 +46,7 @@ def test_the_fullest_picture_makes_a_batch(shared_data):
     dataset = load_dataset(shared_data / "nuclei/val.json", verify_pictures=False)
     fullest = max(dataset.samples, key=lambda sample: len(sample.labels))
     config = ModelConfig(categories=dataset.categories, image=ImageConfig(short_side=512, long_side=853))
-    batch = make_batch([read_sample(fullest)], config)
+    batch = make_batch([read_sample(fullest, config.image)], config)
     assert batch.valid.sum() == len(fullest.labels) > 100
     boxes, masks = batch.boxes[batch.valid], batch.masks[batch.valid]
     scale = batch.sizes[0] / fullest.size

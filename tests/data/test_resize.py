@@ -51,6 +51,17 @@ def test_every_picture_fits_a_frame():
             assert pad_to_frame(resized, frame).shape == (*frame, 3)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 4, 5, 16])
+@pytest.mark.parametrize("config", [ImageConfig(60, 100), TORCHVISION, MMDET, MATTERPORT])
+def test_every_channel_is_resized_as_if_it_were_alone(config, channels):
+    image = np.random.default_rng(0).integers(0, 256, (90, 70, channels), np.uint8)
+    resized, _ = fit_to_frame(image, config)
+    for channel in range(channels):
+        grey, _ = fit_to_frame(image[:, :, channel : channel + 1].repeat(3, axis=2), config)
+        np.testing.assert_array_equal(resized[:, :, channel], grey[:, :, 0])
+    assert pad_to_frame(resized, (1344, 1344)).shape == (1344, 1344, channels)
+
+
 def test_shrinking_averages_fine_texture():
     stripes = np.zeros((1600, 1600, 3), np.uint8)
     stripes[:, ::2] = 200

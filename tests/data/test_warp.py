@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import cv2
@@ -102,6 +103,18 @@ def test_a_picture_without_objects_is_changed_too(name):
     (empty,) = read_samples(np.random.default_rng(0), [(50, 70)], [0])
     after = changed(GEOMETRIES[name], 1, empty)
     assert after.boxes.shape == (0, 4) and after.rles == [] and after.image.shape == (*after.size, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 5, 16])
+def test_every_channel_is_moved_as_if_it_were_alone(channels):
+    image = np.random.default_rng(0).integers(0, 256, (50, 70, channels), np.uint8)
+    config = ImageConfig(36, 60, channels=channels, mean=(90.0,) * channels, std=(1.0,) * channels)
+    bent = AugmentConfig(rotation=30.0, elastic=1.0, elastic_spacing=8, jitter=(0.8, 1.5), turns=1.0)
+    warp = Augmentation(bent, config).warp((50, 70), np.random.default_rng(3))
+    as_rgb = dataclasses.replace(warp, bend=dataclasses.replace(warp.bend, ground=(90.0,) * 3))
+    for channel, moved in enumerate(np.moveaxis(warp_image(image, warp), 2, 0)):
+        grey = warp_image(image[:, :, channel : channel + 1].repeat(3, axis=2), as_rgb)
+        np.testing.assert_array_equal(moved, grey[:, :, 0])
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

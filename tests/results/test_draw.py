@@ -130,11 +130,11 @@ def test_captions_do_not_hide_small_objects() -> None:
 
 def test_text_stands_out_from_its_plate_and_plates_from_black() -> None:
     for key in range(200):
-        luma = draw._luma(draw._colour(key))
+        luma = draw._luma(draw.colour_of(key))
         ink = 0 if luma > 140 else 255
         assert abs(luma - ink) > 110
         assert luma >= 109
-    assert len({draw._colour(key) for key in range(80)}) == 80
+    assert len({draw.colour_of(key) for key in range(80)}) == 80
 
 
 def test_captions_are_written_in_any_script() -> None:
@@ -175,6 +175,21 @@ def test_tiny_pictures_are_drawn_without_complaint() -> None:
 def test_pictures_that_do_not_fit_are_refused(image: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         draw.draw_detections(image, detections([(1, 1, 5, 5)]))
+
+
+def test_any_channels_are_shown_as_grey_magenta_and_green_or_the_first_three() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (4, 6, 5), np.uint8)
+    for channels, shown in ((1, [0, 0, 0]), (2, [0, 1, 0]), (3, [0, 1, 2]), (4, [0, 1, 2]), (5, [0, 1, 2])):
+        np.testing.assert_array_equal(draw.as_rgb(image[:, :, :channels]), image[:, :, shown])
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 5])
+def test_pictures_of_any_channels_are_drawn_on_as_they_are_shown(channels: int) -> None:
+    found = detections([(2, 2, 20, 20), (5, 5, 30, 30)])
+    image = np.random.default_rng(0).integers(0, 256, (*SIZE, channels), np.uint8)
+    untouched = image.copy()
+    np.testing.assert_array_equal(draw.draw_detections(image, found), draw.draw_detections(draw.as_rgb(image), found))
+    np.testing.assert_array_equal(image, untouched)
 
 
 def test_a_hole_in_a_mask_is_not_tinted() -> None:

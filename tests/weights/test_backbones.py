@@ -7,6 +7,7 @@ import pytest
 from maskrcnn.config import BackboneConfig
 from maskrcnn.model.backbone import build_backbone
 from maskrcnn.weights import backbones
+from maskrcnn.weights.stem import stem_kernel
 
 MOBILENET = BackboneConfig(name="mobilenet_v2")
 
@@ -40,6 +41,24 @@ def test_own_resnet_is_the_one_of_keras_applications():
     expected = keras.ops.convert_to_numpy(application(images, training=False))
     answer = keras.ops.convert_to_numpy(backbone(images)[3])
     np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("config", [MOBILENET, BackboneConfig(name="resnet50")])
+def test_a_backbone_for_other_channels_takes_weights_of_three(config, application):
+    """Each convolution that reads the picture gets the mean over red, green and blue; no other weight changes."""
+    if config.name == "mobilenet_v2":
+        arrays = {layer.name: layer.get_weights() for layer in application.layers if layer.weights}
+    else:
+        arrays = {layer.name: layer.get_weights() for layer in build_backbone(config).layers if layer.weights}
+    backbone = build_backbone(config, channels=4)
+    assert backbone.input.shape == (None, None, None, 4)
+    backbones.put(arrays, backbone)
+    first = stem_kernel(backbone).path.partition("/")[0]
+    for layer in backbone.layers:
+        for kind, (found, given) in enumerate(zip(layer.get_weights(), arrays.get(layer.name, ()), strict=True)):
+            if layer.name == first and kind == 0:
+                given = given.mean(axis=2, keepdims=True).repeat(4, axis=2) * 3 / 4
+            np.testing.assert_allclose(found, given, atol=1e-6)
 
 
 def test_folded_mobilenet_is_a_convolution_plus_its_bias(shared_weights):

@@ -14,8 +14,8 @@ import numpy as np
 
 from maskrcnn.config import AUGMENTATIONS, AugmentConfig, ImageConfig
 from maskrcnn.data.copy_paste import copy_paste
-from maskrcnn.data.objects import read_sample
-from maskrcnn.data.resize import fitted_size
+from maskrcnn.data.crops import read_part
+from maskrcnn.data.resize import by_channel, fitted_size
 from maskrcnn.data.warp import Bend, Warp, tight, warp_sample, with_parts
 from maskrcnn.geometry.boxes import flip_boxes
 from maskrcnn.geometry.masks import flip_rle, rle_area, rle_to_mask
@@ -102,7 +102,8 @@ class Augmentation:
         limits = {"min_visible": self.config.min_visible, "min_area": self.config.min_area}
         changed = self._moved(sample, rng, limits)
         if len(self.samples) and rng.random() < self.config.copy_paste:
-            other = read_sample(self.samples[int(rng.integers(len(self.samples)))])
+            drawn = self.samples[int(rng.integers(len(self.samples)))]
+            other = read_part(drawn, rng, window=self.config.window, image_config=self.image_config)
             changed = copy_paste(changed, self._moved(other, rng, limits), rng, **limits)
         assert changed.image is not None
         return changed.replace(image=change_colours(changed.image, self.config, rng))
@@ -151,7 +152,7 @@ class Augmentation:
         places = cv2.transform(pixels, cv2.invertAffineTransform(ahead))
         if not angle:  # what was smoothed near the edges may read a little beyond them
             places = np.clip(places, 0.5, np.array(resized[::-1], np.float32) - 0.5)
-        ground = self.image_config.mean if self.image_config.padding == "mean" else (0.0, 0.0, 0.0)
+        ground = self.image_config.mean if self.image_config.padding == "mean" else (0.0,) * self.image_config.channels
         inside = ((places >= 0) & (places <= resized[::-1])).all(axis=2)
         bend = Bend(ahead, places, inside, reach=float(np.abs(shifts).max()), ground=ground)
         return Warp(window=(0, 0, source[1], source[0]), resized=resized, bend=bend, **common)
@@ -178,22 +179,28 @@ def _shifts(size: tuple[int, int], config: AugmentConfig, rng: np.random.Generat
 
 
 def change_colours(image: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
-    """A picture (H, W, 3) uint8 in other light, stain, focus; a new array, or the same one where nothing changes."""
-    coloured = bool((image[..., 0] != image[..., 1]).any() or (image[..., 1] != image[..., 2]).any())
+    """A picture (H, W, C) uint8 in other light, stain, focus; a new array, or the same one where nothing changes.
+
+    Hue, saturation and the channels' own factors are for the colours of three channels; other channels are no colours.
+    """
+    is_rgb = image.shape[2] == 3
+    coloured = is_rgb and bool((image[..., 0] != image[..., 1]).any() or (image[..., 1] != image[..., 2]).any())
     if coloured and (config.saturation or config.hue):
         image = cv2.transform(image, _colour_matrix(_factor(config.saturation, rng), rng.uniform(-config.hue, config.hue)))
-    factors = np.array([_factor(config.channels, rng) for _ in range(3)]) if coloured else np.ones(3)
+    factors = np.array([_factor(config.channels, rng) for _ in range(3)]) if coloured else np.ones(1)
     contrast, added = _factor(config.contrast, rng), rng.uniform(-config.brightness, config.brightness)
     gamma, inverted = math.exp(rng.uniform(-config.gamma, config.gamma)), rng.random() < config.invert
     if inverted or max(config.channels, config.contrast, config.brightness, config.gamma) > 0:
         mean = (float(image.mean()) / 255) ** gamma
         curve = ((np.arange(256) / 255) ** gamma - mean) * contrast + mean + added
-        table = np.rint(255 * (curve[:, None] * factors).clip(0, 1)).astype(np.uint8)  # (256, 3)
-        image = cv2.LUT(image, (255 - table if inverted else table)[:, None])
+        table = np.rint(255 * (curve[:, None] * factors).clip(0, 1)).astype(np.uint8)  # (256, 3), or (256, 1) for all channels
+        image = cv2.LUT(image, (255 - table if inverted else table)[:, None]).reshape(image.shape)
     if rng.random() < config.blur:
-        image = cv2.GaussianBlur(image, (0, 0), max(0.1, rng.uniform(0, config.blur_sigma)))
+        sigma = max(0.1, rng.uniform(0, config.blur_sigma))
+        image = by_channel(lambda picture: cv2.GaussianBlur(picture, (0, 0), sigma), image)
     if rng.random() < config.noise:
-        noise = rng.standard_normal((*image.shape[:2], 1), np.float32) * np.float32(rng.uniform(0, config.noise_sigma))
+        shape = (*image.shape[:2], 1 if is_rgb else image.shape[2])  # channels that are no colours were taken one by one
+        noise = rng.standard_normal(shape, np.float32) * np.float32(rng.uniform(0, config.noise_sigma))
         image = np.rint(image + noise).clip(0, 255).astype(np.uint8)
     return image
 
@@ -217,7 +224,7 @@ class AlbumentationsAugmentation:
 
     Raises:
         ValueError: for a pipeline whose randomness cannot be handed in, as before version 2; in a call, for a picture that
-            comes back as anything but (H, W, 3) uint8.
+            comes back as anything but (H, W, C) uint8 of the channels it had.
     """
 
     def __init__(self, pipeline: Any) -> None:
@@ -231,10 +238,13 @@ class AlbumentationsAugmentation:
         truth = {"masks": [rle_to_mask(rle).astype(np.uint8) for rle in sample.rles]} if sample.rles else {}
         answer = pipeline(image=sample.image, **truth)
         image = answer["image"]
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        assert sample.image is not None
+        channels = sample.image.shape[2]
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != channels:
             raise ValueError(
-                f"A pipeline gives pictures (H, W, 3) uint8; received {type(image).__name__} {getattr(image, 'shape', '')} "
-                f"{getattr(image, 'dtype', '')}. Leave out Normalize and ToTensorV2: the model does that itself."
+                f"A pipeline gives pictures (H, W, {channels}) uint8; received {type(image).__name__} "
+                f"{getattr(image, 'shape', '')} {getattr(image, 'dtype', '')}. "
+                "Leave out Normalize and ToTensorV2: the model does that itself."
             )
         parts = [tight(np.asarray(mask) != 0, 0, 0) for mask in answer.get("masks", ())]
         whole = np.array([rle_area(rle) for rle in sample.rles])

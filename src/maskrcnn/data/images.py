@@ -1,22 +1,31 @@
-"""Reads any picture as RGB bytes, and finds pictures in folders."""
+"""Reads any picture as bytes, RGB or of other channels, and finds pictures in folders."""
 
 from __future__ import annotations
 
 import glob
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+from maskrcnn.config import Scaling
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".npy")
+DICOM_SUFFIXES = (".dcm", ".dicom")
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+ALL_SUFFIXES = (*PICTURE_SUFFIXES, *DICOM_SUFFIXES, *NIFTI_SUFFIXES)
 MAX_PIXELS = 178_956_970  # Pillow refuses what is larger: twice its MAX_IMAGE_PIXELS
+_SAMPLES_PER_PIXEL = 277  # TIFF 6.0
 _PLANAR_CONFIGURATION = 284  # TIFF 6.0: 1 is pixel by pixel, 2 channel by channel
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, *, channels: int = 3, scaling: Scaling = "all_channels") -> np.ndarray:
     """Reads a picture as a person sees it: EXIF rotation applied, grey and palette turned into colours.
 
     Transparency is dropped, not blended: the colours below it are what OpenCV, detectron2 and torchvision hand to a model too,
@@ -26,22 +35,42 @@ def read_image(path: str | Path) -> np.ndarray:
     their 99.9th 255, all channels together. Microscopes fill a small part of the 16 bits (33,000 to 35,000, say), which a fixed
     shift by 8 bits would turn into one flat grey; percentiles keep a few hot pixels from doing the same.
 
+    Channels are the samples of a file's pixels, or the planes along an axis that a TIFF calls channels (OME-TIFF, ImageJ,
+    tifffile's `metadata={"axes": "CYX"}`), or the last axis of an array. Transparency is one of them where that makes the
+    number that is wanted. Grey is repeated for 3 channels, RGB becomes luma for 1; nothing else is made up or left out.
+
     Args:
-        path: JPEG, PNG, TIFF, BMP, WebP or whatever else Pillow knows.
+        path: JPEG, PNG, TIFF, BMP, WebP or whatever else Pillow knows; DICOM or NIfTI of one plane, see `read_planes`; a
+            `.npy` of (H, W) or (H, W, C).
+        channels: how many the picture shall have.
+        scaling: of values of more than 8 bits, see `ImageConfig.scaling`.
 
     Returns:
-        (H, W, 3) uint8, RGB.
+        (H, W, channels) uint8; RGB where that is 3.
 
     Raises:
-        ValueError: for a file that is missing, no picture, cut off, or larger than `MAX_PIXELS`; one line that names it.
+        ValueError: for a file that is missing, no picture, cut off, larger than `MAX_PIXELS` or of other channels; one line
+            that names it.
+        ImportError: for DICOM and NIfTI where what reads them is not installed.
     """
-    with _errors_in_one_line(path):
-        values = _read_values(path)
-        if values.dtype != np.uint8:
-            values = _stretch(values)
-        if values.ndim == 2:
-            values = np.repeat(values[:, :, None], 3, axis=2)
-        return np.ascontiguousarray(values)
+    with errors_in_one_line(path):
+        if kind_of(path) in ("dicom", "nifti"):
+            from maskrcnn.data.planes import read_plane  # it reads every other picture through this module
+
+            return to_picture(read_plane(path).image, channels)
+        return to_picture(read_values(path, channels), channels, scaling)
+
+
+def decoded_size(path: str | Path) -> tuple[int, int]:
+    """(height, width) of a picture of any channels, after all of its pixels were decoded: so those that are cut off are found.
+
+    Raises:
+        ValueError, ImportError: as `read_image`, but for the channels.
+    """
+    with errors_in_one_line(path):
+        if kind_of(path) in ("dicom", "nifti"):
+            return read_image(path).shape[:2]
+        return read_values(path, None).shape[:2]
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
@@ -50,9 +79,20 @@ def read_size(path: str | Path) -> tuple[int, int]:
     Raises:
         ValueError: as `read_image`; a picture whose pixels are cut off is not noticed.
     """
-    with _errors_in_one_line(path):
+    with errors_in_one_line(path):
+        if kind_of(path) in ("dicom", "nifti"):
+            from maskrcnn.data.planes import read_plane_size
+
+            return read_plane_size(path)
+        if _is_array(path):
+            return _open_array(path).shape[:2]
         try:
             with Image.open(path) as picture:
+                if picture.format == "TIFF" and picture.n_frames > 1:  # type: ignore[attr-defined]
+                    from maskrcnn.data.stacks import TiffStack  # it reads single pages through this module
+
+                    with TiffStack(path) as stack:
+                        return stack.size
                 width, height = picture.size
                 return (width, height) if _orientation(picture) >= 5 else (height, width)
         except UnidentifiedImageError:
@@ -68,7 +108,7 @@ def read_label_map(path: str | Path) -> np.ndarray:
     Raises:
         ValueError: as `read_image`, and for colours or fractions, which number nothing.
     """
-    with _errors_in_one_line(path):
+    with errors_in_one_line(path):
         try:
             with Image.open(path) as picture:
                 values = np.asarray(picture)
@@ -85,7 +125,8 @@ def read_label_map(path: str | Path) -> np.ndarray:
 def find_pictures(inputs: Iterable[str | Path]) -> list[Path]:
     """The pictures that files, folders and globs stand for, each once, in the order of the inputs, sorted within each.
 
-    A folder gives the pictures directly in it; `**` in a glob reaches deeper. A named file is taken whatever its suffix.
+    A folder gives the pictures directly in it; `**` in a glob reaches deeper. A named file is taken whatever its suffix, and
+    DICOM files, whose names often say nothing, are known by their content.
 
     Raises:
         ValueError: for a file that does not exist, and for a folder or a glob without pictures.
@@ -102,15 +143,47 @@ def find_pictures(inputs: Iterable[str | Path]) -> list[Path]:
             candidates = sorted(Path(match) for match in glob.glob(str(given), recursive=True))
         else:
             raise ValueError(f"There is no file or folder {given}.")
-        pictures = [file for file in candidates if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()]
+        pictures = [file for file in candidates if file.is_file() and _is_picture(file)]
         if not pictures:
-            raise ValueError(f"There are no pictures in {given}; wanted are files that end with {', '.join(PICTURE_SUFFIXES)}.")
+            raise ValueError(f"There are no pictures in {given}; wanted are files that end with {', '.join(ALL_SUFFIXES)}.")
         found += pictures
     return list(dict.fromkeys(found))
 
 
+def check_size(height: int, width: int) -> None:
+    """Refuses, before its pixels are read, what Pillow would refuse."""
+    if height * width > MAX_PIXELS:
+        raise Image.DecompressionBombError
+
+
+def kind_of(path: str | Path) -> Literal["picture", "tiff", "dicom", "nifti"]:
+    """Which reader a file is for, by its name, or by DICOM's mark where the name says nothing."""
+    name = Path(path).name.lower()
+    if name.endswith((".tif", ".tiff")):
+        return "tiff"
+    if name.endswith(NIFTI_SUFFIXES):
+        return "nifti"
+    if name.endswith(DICOM_SUFFIXES) or (not name.endswith(PICTURE_SUFFIXES) and _has_dicom_mark(path)):
+        return "dicom"
+    return "picture"
+
+
+def _is_picture(file: Path) -> bool:
+    name = file.name.lower()
+    return name.endswith(ALL_SUFFIXES) or (name != "dicomdir" and _has_dicom_mark(file))
+
+
+def _has_dicom_mark(path: str | Path) -> bool:
+    """Whether DICM stands behind a preamble of 128 bytes (DICOM PS3.10, section 7.1)."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
 @contextmanager
-def _errors_in_one_line(path: str | Path) -> Iterator[None]:
+def errors_in_one_line(path: str | Path) -> Iterator[None]:
     """Turns whatever goes wrong inside into a ValueError of one line that names the picture."""
     try:
         yield
@@ -125,22 +198,70 @@ def _errors_in_one_line(path: str | Path) -> Iterator[None]:
         raise ValueError(f"Cannot read {path}: {reason.rstrip('.')}.") from error
 
 
-def _read_values(path: str | Path) -> np.ndarray:
-    """(H, W) or (H, W, 3) RGB, upright, in the file's own depth."""
+def read_values(path: str | Path, channels: int | None = 3) -> np.ndarray:
+    """(H, W), (H, W, 3) RGB, or (H, W, C) where the file names other channels; upright, in the file's own depth.
+
+    Args:
+        path: as for `read_image`, but DICOM and NIfTI.
+        channels: how many are wanted, to tell a fourth sample that counts from transparency; None where it does not matter.
+    """
+    if _is_array(path):
+        return np.array(_open_array(path))
     try:
         picture = Image.open(path)
     except UnidentifiedImageError:
-        return _read_scientific_tiff(path)
+        return _read_channels(path) if _names_channels(path, channels) else _read_scientific_tiff(path)
     with picture:
+        if picture.format == "TIFF" and _may_name_channels(picture) and _names_channels(path, channels):
+            return _read_channels(path)
         orientation, deep = _orientation(picture), _is_deep(picture)
         picture.load()  # raises where the file is cut off, which OpenCV passes over
         if not deep:
-            values = np.asarray(picture.convert("RGB"))
+            alpha_counts = picture.mode in ("LA", "RGBA") and len(picture.getbands()) == channels
+            as_it_is = alpha_counts or (picture.mode == "L" and channels != 3)
+            values = np.asarray(picture if as_it_is else picture.convert("RGB"))
         elif len(picture.getbands()) == 1:
             values = np.asarray(picture)
         else:
-            values = _read_deep_colors(picture, path)
+            values = _read_deep_colors(picture, path, channels)
     return _upright(values, orientation)
+
+
+def _is_array(path: str | Path) -> bool:
+    return Path(path).suffix.lower() == ".npy"
+
+
+def _open_array(path: str | Path) -> np.ndarray:
+    """NumPy's file, its values left on the disk; one that holds Python objects is refused, as `allow_pickle=False` does."""
+    values = np.lib.format.open_memmap(path, mode="r")
+    if values.ndim not in (2, 3) or 0 in values.shape or values.dtype.kind not in "buif":
+        raise ValueError(f"a picture is an array (H, W) or (H, W, C) of numbers; received {values.dtype} {values.shape}")
+    if values.shape[0] * values.shape[1] > MAX_PIXELS or values.size > 4 * MAX_PIXELS:
+        raise Image.DecompressionBombError
+    return values
+
+
+def _may_name_channels(picture: Any) -> bool:
+    """Whether a TIFF is worth a second look: all but those of one page that is grey or RGB."""
+    return picture.n_frames > 1 or picture.tag_v2.get(_SAMPLES_PER_PIXEL, 1) not in (1, 3)
+
+
+def _names_channels(path: str | Path, channels: int | None) -> bool:
+    """Whether a TIFF has channels that its first page alone, seen as grey or RGB, does not show."""
+    with _open_tiff(path) as file:
+        series, samples = file.series[0], file.pages[0].samplesperpixel
+        found = math.prod(length for axis, length in zip(series.axes, series.shape) if axis in "CS")
+        return found != samples or samples not in (1, 3, 4) or channels == samples == 4
+
+
+def _read_channels(path: str | Path) -> np.ndarray:
+    """The first plane of a TIFF with all of its channels, (H, W, C)."""
+    from maskrcnn.data.stacks import TiffStack  # it reads single pages through this module
+
+    with TiffStack(path) as stack:
+        if math.prod(stack.size) > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        return stack.read(1)
 
 
 def _is_deep(picture: Image.Image) -> bool:
@@ -150,33 +271,36 @@ def _is_deep(picture: Image.Image) -> bool:
     return picture.mode in ("I", "F") or picture.mode.startswith("I;16") or ";16" in str(getattr(picture, "tile", ""))
 
 
-def _read_deep_colors(picture: Image.Image, path: str | Path) -> np.ndarray:
-    """(H, W, 3) RGB of 16 bits."""
+def _read_deep_colors(picture: Image.Image, path: str | Path, channels: int | None) -> np.ndarray:
+    """(H, W, 3) RGB of 16 bits; (H, W, 4) where there are 4 and as many are wanted."""
     if picture.format == "TIFF" and picture.tag_v2.get(_PLANAR_CONFIGURATION) == 2:  # type: ignore[attr-defined]
         return _read_scientific_tiff(path)  # OpenCV mixes up channels that lie one behind the other
     values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 3:
         raise ValueError("its colours of 16 bits cannot be decoded")
-    return values[:, :, 2::-1]  # BGR or BGRA
+    return values[:, :, (2, 1, 0, 3) if channels == values.shape[2] == 4 else (2, 1, 0)]  # from BGR or BGRA
 
 
 def _read_scientific_tiff(path: str | Path, *, pixels: bool = True) -> np.ndarray:
     """A TIFF that Pillow does not know, 64 bits or colours as floats, say; with `pixels=False` an empty array of its shape."""
-    import tifffile  # rarely needed
-
-    try:
-        file = tifffile.TiffFile(path)
-    except tifffile.TiffFileError:
-        raise UnidentifiedImageError from None
-    with file:
+    with _open_tiff(path) as file:
         page = file.pages[0]
-        if page.axes not in ("YX", "YXS", "SYX") or (page.axes != "YX" and page.samplesperpixel not in (3, 4)):
-            raise ValueError(f"a picture has 1, 3 or 4 channels; received an array of shape {page.shape} ({page.axes})")
+        if page.axes not in ("YX", "YXS", "SYX"):
+            raise ValueError(f"a picture has rows, columns and channels; received an array of shape {page.shape} ({page.axes})")
         if np.prod(page.shape, dtype=np.int64) > 4 * MAX_PIXELS:
             raise Image.DecompressionBombError
         values = page.asarray() if pixels else np.broadcast_to(np.zeros(1, page.dtype), page.shape)
     values = np.moveaxis(values, 0, 2) if page.axes == "SYX" else values
-    return values if values.ndim == 2 else values[:, :, :3]
+    return values if values.ndim == 2 else values[:, :, :3]  # a fourth is transparency
+
+
+def _open_tiff(path: str | Path) -> Any:
+    import tifffile  # rarely needed
+
+    try:
+        return tifffile.TiffFile(path)
+    except tifffile.TiffFileError:
+        raise UnidentifiedImageError from None
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -198,10 +322,38 @@ def _upright(values: np.ndarray, orientation: int) -> np.ndarray:
     return values
 
 
-def _stretch(values: np.ndarray) -> np.ndarray:
+def to_picture(values: np.ndarray, channels: int = 3, scaling: Scaling = "all_channels") -> np.ndarray:
+    """Values of any kind as a model of so many channels takes them.
+
+    Args:
+        values: (H, W) or (H, W, C); bytes stay, all else is stretched.
+        channels: of the model.
+        scaling: how it is stretched, see `ImageConfig.scaling`.
+
+    Returns:
+        (H, W, channels) uint8: grey repeated for 3 channels, RGB as luma for 1.
+
+    Raises:
+        ValueError: for any other number of channels than the model's.
+    """
+    found = values.shape[2] if values.ndim == 3 else 1
+    if values.ndim not in (2, 3) or 0 in values.shape or (found, channels) not in ((found, found), (1, 3), (3, 1)):
+        more = {1: ", (H, W) or (H, W, 3)", 3: " or (H, W)"}.get(channels, "")
+        wanted = f"a picture for a model of {channels} channels is (H, W, {channels}){more}"
+        raise ValueError(f"{wanted}; received shape {values.shape}")
+    if (found, channels) == (3, 1):
+        luma = values.astype(np.float32) @ _LUMA
+        values = np.rint(luma).astype(np.uint8) if values.dtype == np.uint8 else luma
+    values = values.reshape(*values.shape[:2], -1)
+    shown = values if values.dtype == np.uint8 else stretch(values, scaling)
+    return np.ascontiguousarray(np.broadcast_to(shown, (*shown.shape[:2], channels)))
+
+
+def stretch(values: np.ndarray, scaling: Scaling = "all_channels") -> np.ndarray:
     """Values of any kind to uint8, from the 0.1th to the 99.9th percentile; the extremes where these are equal."""
     values = np.nan_to_num(values.astype(np.float32))
-    low, high = np.percentile(values, (0.1, 99.9))
-    if low == high:
-        low, high = values.min(), values.max()
-    return np.clip((values - low) * (255.0 / max(high - low, 1e-30)) + 0.5, 0, 255).astype(np.uint8)
+    axes = (0, 1) if scaling == "each_channel" else None
+    low, high = np.percentile(values, (0.1, 99.9), axis=axes)
+    flat = low == high
+    low, high = np.where(flat, values.min(axes), low), np.where(flat, values.max(axes), high)
+    return np.clip((values - low) * (255.0 / np.maximum(high - low, 1e-30)) + 0.5, 0, 255).astype(np.uint8)

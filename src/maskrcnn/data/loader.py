@@ -14,8 +14,9 @@ from absl import flags
 from keras.src.trainers.data_adapters.grain_dataset_adapter import GrainDatasetAdapter
 
 from maskrcnn.config import ModelConfig
-from maskrcnn.data.augment import Augment
+from maskrcnn.data.augment import Augment, Augmentation
 from maskrcnn.data.batch import make_batch
+from maskrcnn.data.crops import is_read_in_part, read_part
 from maskrcnn.data.dataset import Dataset
 from maskrcnn.data.objects import read_sample
 from maskrcnn.data.resize import possible_frames
@@ -125,7 +126,11 @@ def make_loader(
         samples = grain.MapDataset.source(dataset.samples).seed(seed)
         samples = samples.shuffle() if shuffle else samples
         samples = samples.repeat(PASSES) if repeat else samples
-    samples = samples.map(read_sample)
+    window = augment.config.window if isinstance(augment, Augmentation) else 0
+    if any(is_read_in_part(sample, window) for sample in dataset.samples):
+        samples = samples.random_map(partial(read_part, window=window, image_config=model_config.image))
+    else:
+        samples = samples.map(partial(read_sample, image_config=model_config.image))
     if augment is not None:
         samples = samples.random_map(augment)
     numbered = samples.batch(batch_size, batch_fn=partial(make_batch, model_config=model_config)).map(Batch._asdict)
@@ -192,7 +197,7 @@ def _signature(model_config: ModelConfig, *, augmented: bool) -> dict[str, keras
     kind = "float32" if model_config.image.resize == "torchvision" else "uint8"
     side = model_config.mask_head.truth_size
     return Batch(
-        images=keras.KerasTensor((None, height, width, 3), kind),
+        images=keras.KerasTensor((None, height, width, model_config.image.channels), kind),
         sizes=keras.KerasTensor((None, 2), "int32"),
         boxes=keras.KerasTensor((None, None, 4), "float32"),
         labels=keras.KerasTensor((None, None), "int32"),

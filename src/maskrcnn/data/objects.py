@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from maskrcnn.config import Category
-from maskrcnn.data.images import read_image, read_size
+from maskrcnn.config import Category, ImageConfig
+from maskrcnn.data.images import decoded_size, read_image, read_size
+from maskrcnn.data.tiles import is_large, picture_size
 from maskrcnn.structures import Sample
 
 OBJECT = Category(1, "object")  # the class of objects that nobody named, as in label maps
@@ -81,15 +82,15 @@ def is_inside(path: Path, folder: Path) -> bool:
 def measure_pictures(paths: Sequence[Path], *, decode: bool) -> list[tuple[int, int] | ValueError]:
     """For each picture its (height, width), or the error that reading it gives.
 
-    With `decode` every picture is read to its last pixel, a few at a time: the one way to find those that are cut off.
+    With `decode` every picture is read to its last pixel, a few at a time: the one way to find those that are cut off. Large
+    ones, of which training reads parts, are taken at their header's word.
     """
 
     def measure(path: Path) -> tuple[int, int] | ValueError:
         try:
-            if not decode:
-                return read_size(path)
-            height, width, _ = read_image(path).shape
-            return height, width
+            if is_large(path):
+                return picture_size(path)
+            return decoded_size(path) if decode else read_size(path)
         except ValueError as error:
             return error
 
@@ -97,6 +98,17 @@ def measure_pictures(paths: Sequence[Path], *, decode: bool) -> list[tuple[int, 
         return list(threads.map(measure, paths))
 
 
-def read_sample(sample: Sample) -> Sample:
-    """The sample with its image read, unless it brings one along."""
-    return sample if sample.image is not None else sample.replace(image=read_image(sample.path))
+def read_sample(sample: Sample, image_config: ImageConfig) -> Sample:
+    """The sample with its image read as a model takes it, unless it brings one along.
+
+    Raises:
+        ValueError: for a picture that cannot be read, or of other channels than the model's.
+    """
+    if sample.image is None:
+        image = read_image(sample.path, channels=image_config.channels, scaling=image_config.scaling)
+        return sample.replace(image=image)
+    if sample.image.shape[2:] != (image_config.channels,):
+        raise ValueError(
+            f"{sample.path} brings an image of shape {sample.image.shape}; the model takes {image_config.channels} channels."
+        )
+    return sample

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import cv2
 import numpy as np
@@ -24,11 +24,11 @@ def fit_to_frame(image: np.ndarray, image_config: ImageConfig) -> tuple[np.ndarr
       enlarged picture darken. A picture is never shrunk to the short side, only to the long one.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: (H, W, C) uint8.
         image_config: the sides and the way.
 
     Returns:
-        (h, w, 3) uint8, or float32 from 0 to 255 for torchvision's way, and the scale; h and w are H and W times it, rounded,
+        (h, w, C) uint8, or float32 from 0 to 255 for torchvision's way, and the scale; h and w are H and W times it, rounded,
         at least 1.
     """
     height, width = image.shape[:2]
@@ -38,7 +38,7 @@ def fit_to_frame(image: np.ndarray, image_config: ImageConfig) -> tuple[np.ndarr
     if size == (height, width):
         return image, scale
     if image_config.resize == "mmdet":
-        return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR), scale
+        return by_channel(lambda picture: cv2.resize(picture, size[::-1], interpolation=cv2.INTER_LINEAR), image), scale
     if image_config.resize == "matterport":
         resized = _bilinear(image, size, np.float64, black_around=True)
         return np.clip(resized, image.min(), image.max()).astype(np.uint8), scale  # scikit-image's `clip`
@@ -72,11 +72,26 @@ def resize_window(image: np.ndarray, window: tuple[float, float, float, float], 
 
     At the window's edges the filter reads what lies beyond, so that this is the same as resizing the whole and cutting then.
     """
-    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR, box=window))
+
+    def resize(picture: np.ndarray) -> np.ndarray:
+        return np.asarray(Image.fromarray(picture).resize(size[::-1], Image.Resampling.BILINEAR, box=window))
+
+    return by_channel(resize, image)
+
+
+def by_channel(change: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
+    """A change of RGB pictures made to one (H, W, C) of any channels, to each by itself where they are not three.
+
+    Pillow takes a fourth channel for transparency and knows no fifth. OpenCV drops the axis of a single one, and in `remap` it
+    reads two, or five and more, at whole 32nds of a pixel only.
+    """
+    if image.shape[2] == 3:
+        return change(image)
+    return np.stack([change(np.ascontiguousarray(image[:, :, channel])) for channel in range(image.shape[2])], axis=2)
 
 
 def _bilinear(image: np.ndarray, size: tuple[int, int], number: type[np.floating], *, black_around: bool = False) -> np.ndarray:
-    """A picture (H, W, 3) read at the pixel centres of one of `size`, from four pixels each; (h, w, 3) of `number`.
+    """A picture (H, W, C) read at the pixel centres of one of `size`, from four pixels each; (h, w, C) of `number`.
 
     Around the picture its outermost pixels go on, or it is black. PyTorch computes places in single precision, which at column
     4000 moves a value of fine texture by up to 0.06 grey levels; scikit-image in double. Here `number` says it.
@@ -133,9 +148,9 @@ def offset_in_frame(size: tuple[int, int], frame: tuple[int, int], place: str) -
 
 
 def pad_to_frame(image: np.ndarray, frame: tuple[int, int], place: str = "corner") -> np.ndarray:
-    """A picture (h, w, 3) in the upper left or the centre of a frame (height, width), zeros around."""
+    """A picture (h, w, C) in the upper left or the centre of a frame (height, width), zeros around."""
     height, width = image.shape[:2]
     top, left = offset_in_frame((height, width), frame, place)
-    padded = np.zeros((*frame, 3), image.dtype)
+    padded = np.zeros((*frame, image.shape[2]), image.dtype)
     padded[top : top + height, left : left + width] = image
     return padded

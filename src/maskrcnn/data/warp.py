@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from maskrcnn.data.resize import resize_window
+from maskrcnn.data.resize import by_channel, resize_window
 from maskrcnn.geometry.masks import HALF, coverage, mask_to_box, rle_area, rle_to_box, window_rle
 from maskrcnn.structures import Sample
 
@@ -31,14 +31,14 @@ class Bend:
         places: (h, w, 2) float32, x, y in the resized window that each pixel's centre reads.
         inside: (h, w) bool, whether there is picture at that place.
         reach: pixels by which `places` depart from the matrix, at most.
-        ground: (3,) colour where nothing of the picture lies.
+        ground: (C,) colour where nothing of the picture lies.
     """
 
     matrix: np.ndarray
     places: np.ndarray
     inside: np.ndarray
     reach: float
-    ground: tuple[float, float, float]
+    ground: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ def with_parts(
 
     Args:
         sample: where labels and ids come from.
-        image: (H, W, 3) uint8, the new picture.
+        image: (H, W, C) uint8, the new picture.
         parts: N, None for an object that is gone.
         whole: (N,) square pixels that each object would have in the new picture if all of it was seen.
         min_visible: with less than this part of it, an object becomes a crowd, see `AugmentConfig`.
@@ -129,14 +129,17 @@ def with_parts(
 
 
 def warp_image(image: np.ndarray, warp: Warp) -> np.ndarray:
-    """The picture (H, W, 3) uint8 after a warp."""
+    """The picture (H, W, C) uint8 after a warp."""
     height, width = warp.source
     if warp.window != (0.0, 0.0, float(width), float(height)) or warp.resized != warp.source:
         image = resize_window(image, warp.window, warp.resized)
     if warp.bend is not None:
         # With the border at its own colour a picture would fade to it within half a pixel of its edge: repeat the edge, and
         # then lay the ground where nothing is read.
-        image = cv2.remap(image, warp.bend.places - np.float32(0.5), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        places = warp.bend.places - np.float32(0.5)
+        image = by_channel(
+            lambda picture: cv2.remap(picture, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), image
+        )
         image[~warp.bend.inside] = np.rint(warp.bend.ground)
     image = np.rot90(image, warp.turns)
     return np.ascontiguousarray(image[:, ::-1] if warp.mirrored else image)

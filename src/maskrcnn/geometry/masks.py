@@ -261,7 +261,71 @@ def window_rle(window: np.ndarray, corner: tuple[int, int], size: tuple[int, int
     counts = np.diff(edges, prepend=0, append=height * width).tolist()
     if len(counts) > 1 and counts[-1] == 0:
         counts.pop()
+    if height * width >= 2**32:  # the library counts in 32 bits; its string has no limit
+        return {"size": [height, width], "counts": _counts_to_text(counts)}
     return coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+
+
+def rle_window(rle: dict[str, Any], window: tuple[int, int, int, int]) -> tuple[np.ndarray, int]:
+    """What lies of a mask in a window (left, top, right, bottom): (h, w) bool, and the whole mask's area in pixels.
+
+    The runs are placed by their numbers, so that the cost is the mask's and the window's whatever the picture's size.
+    """
+    height = rle["size"][0]
+    left, top, right, bottom = window
+    edges = np.cumsum(_counts(rle["counts"]))
+    first, last = edges[:-1:2], edges[1::2]  # of each run of mask
+    first = first[: len(last)]
+    steps = np.zeros((right - left, bottom - top + 1), np.int32)  # RLE runs down the columns
+    touched = (int(first[0]) // height, (int(last[-1]) - 1) // height + 1) if len(last) else (0, 0)
+    for column in range(max(left, touched[0]), min(right, touched[1])):
+        begin = column * height
+        runs = slice(np.searchsorted(last, begin + top, side="right"), np.searchsorted(first, begin + bottom))
+        np.add.at(steps[column - left], first[runs].clip(begin + top) - (begin + top), 1)
+        np.add.at(steps[column - left], last[runs].clip(max=begin + bottom) - (begin + top), -1)
+    return np.cumsum(steps[:, :-1], axis=1).T > 0, int((last - first).sum())
+
+
+def _counts_to_text(counts: list[int]) -> bytes:
+    """The other way: pycocotools' `rleToString`."""
+    text = bytearray()
+    for number, count in enumerate(counts):
+        value = count - counts[number - 2] if number > 2 else count
+        more = True
+        while more:
+            bits, value = value & 31, value >> 5
+            more = value != (-1 if bits & 16 else 0)
+            text.append(48 + (bits | 32 * more))
+    return bytes(text)
+
+
+def _counts(text: bytes) -> np.ndarray:
+    """The lengths of an RLE's runs, from COCO's string: 5 bits a character, low ones first, from the third on differences.
+
+    pycocotools' `rleFrString`; the library has no door to it that stops before the bitmap.
+    """
+    counts: list[int] = []
+    value = shift = 0
+    for byte in text:
+        bits = byte - 48
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            if bits & 16:
+                value -= 1 << shift
+            counts.append(value + counts[-2] if len(counts) > 2 else value)
+            value = shift = 0
+    return np.array(counts, np.int64)
+
+
+def centre_of(window: np.ndarray, corner: tuple[int, int], box: np.ndarray) -> tuple[np.ndarray, int]:
+    """(2,) x, y of the middle of a bitmap (h, w) at `corner` (left, top), and its pixels; an empty one's is that of its box."""
+    columns, rows = window.sum(axis=0), window.sum(axis=1)
+    area = int(columns.sum())
+    if not area:
+        return (np.asarray(box[:2], float) + box[2:]) / 2, 0
+    middle = np.array([columns @ np.arange(len(columns)), rows @ np.arange(len(rows))]) / area
+    return middle + 0.5 + corner, area
 
 
 def _cell_edges(start: float, stop: float, limit: int, cells: int) -> tuple[slice, np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 from keras import layers
 
@@ -19,16 +21,18 @@ BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}  # He et al. 201
 _POOL_PADDING = {"symmetric": "valid", "same": "same"}  # Keras's word for what is left after the zeros on all sides
 
 
-def build_backbone(config: BackboneConfig) -> keras.Model:
-    """A model from (B, H, W, 3) normalised pictures, H and W multiples of 32, to [C2, C3, C4, C5].
+def build_backbone(config: BackboneConfig, *, channels: int = 3) -> keras.Model:
+    """A model from (B, H, W, channels) normalised pictures, H and W multiples of 32, to [C2, C3, C4, C5].
 
     Layers are named as in `keras.applications`, so that its weights fit by name. Frozen norms and stages are set
     `trainable = False`, which in Keras makes batch norm use its stored mean and variance in training as well.
     """
     if config.name == "mobilenet_v2":
-        whole = keras.applications.MobileNetV2(input_shape=(None, None, 3), include_top=False, weights=None)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "This model usually expects 1 or 3 input channels")  # it is meant
+            whole = keras.applications.MobileNetV2(input_shape=(None, None, channels), include_top=False, weights=None)
     else:
-        whole = _ResNet(config).build()
+        whole = _ResNet(config).build(channels)
     if config.stochastic_depth:
         whole = _with_stochastic_depth(whole, config)
     ends = STAGE_ENDS[config.name]
@@ -95,8 +99,8 @@ class _ResNet:
     def __init__(self, config: BackboneConfig):
         self.config = config
 
-    def build(self) -> keras.Model:
-        images = keras.Input((None, None, 3))
+    def build(self, channels: int) -> keras.Model:
+        images = keras.Input((None, None, channels))
         x = layers.ZeroPadding2D(3, name="conv1_pad")(images)
         x = self._conv_norm(x, 64, 7, strides=2, padding="valid", name="conv1")
         x = layers.ReLU(name="conv1_relu")(x)

@@ -42,7 +42,7 @@ class Network(keras.Model):
         super().__init__(**kwargs)
         self.autocast = False  # under a mixed precision policy boxes stay float32; the layers cast what they compute
         self.config = config
-        self.backbone = build_backbone(config.backbone)
+        self.backbone = build_backbone(config.backbone, channels=config.image.channels)
         self.fpn = FPN(config.fpn, name="fpn")
         self.rpn = RPN(config.rpn, config.anchors, config.fpn.channels, name="rpn")
         self.roi_sampler = RoiSampler(config.roi_sampler, config.box_head.delta_weights)
@@ -80,7 +80,7 @@ class Network(keras.Model):
         """The inference path of the paper.
 
         Args:
-            images: (B, H, W, 3) RGB 0 to 255, H and W multiples of 32.
+            images: (B, H, W, C) 0 to 255, RGB where C is 3; H and W multiples of 32.
             sizes: (B, 2) height, width of the part of the frame that is picture.
 
         Returns:
@@ -126,11 +126,11 @@ class Network(keras.Model):
         """Colours as the backbone was trained on them; the padding is 0 after that, or before it (`image.padding`).
 
         Args:
-            images: (B, H, W, 3) RGB 0 to 255, uint8 or float, the padding 0.
+            images: (B, H, W, C) 0 to 255, RGB where C is 3; uint8 or float, the padding 0.
             sizes: (B, 2) height, width of the part of the frame that is picture.
 
         Returns:
-            (B, H, W, 3) float32.
+            (B, H, W, C) float32.
         """
         image = self.config.image
         mean, std = (ops.convert_to_tensor(np.array(colour, "float32")) for colour in (image.mean, image.std))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -30,7 +30,7 @@ def draw_detections(image: np.ndarray, detections: Detections, *, show_scores: b
     boxes, where objects are too many for text; masks and outlines always stay.
 
     Args:
-        image: (H, W, 3) uint8 RGB, the original picture.
+        image: (H, W, C) uint8, the original picture; drawn on as `as_rgb` shows it.
         detections: what was found in it.
         show_scores: whether captions hold the scores.
 
@@ -38,7 +38,7 @@ def draw_detections(image: np.ndarray, detections: Detections, *, show_scores: b
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: for a picture that is no (H, W, 3) uint8, or not of the detections' size.
+        ValueError: for a picture that is no (H, W, C) uint8, or not of the detections' size.
     """
     _check(image, detections.size)
     one_class = len(detections.class_names) < 2
@@ -46,14 +46,14 @@ def draw_detections(image: np.ndarray, detections: Detections, *, show_scores: b
     scores = [f"{score:.2f}" if show_scores else "" for score in detections.scores]
     captions = [[f"{name} {score}".strip() for name, score in zip(names, scores)], scores if one_class else names]
     colour_keys = range(len(detections)) if one_class else detections.labels
-    return _draw(image, detections.boxes, detections.rle(), [_colour(int(key)) for key in colour_keys], captions)
+    return _draw(as_rgb(image), detections.boxes, detections.rle(), [colour_of(int(key)) for key in colour_keys], captions)
 
 
 def draw_truth(image: np.ndarray, sample: Sample, categories: Sequence[Category]) -> np.ndarray:
     """A copy of the picture with its annotated objects drawn in, in the manner and colours of `draw_detections`.
 
     Args:
-        image: (H, W, 3) uint8 RGB, the original picture.
+        image: (H, W, C) uint8, the original picture; drawn on as `as_rgb` shows it.
         sample: its truth.
         categories: what the sample's labels mean.
 
@@ -61,12 +61,58 @@ def draw_truth(image: np.ndarray, sample: Sample, categories: Sequence[Category]
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: for a picture that is no (H, W, 3) uint8, or not of the sample's size.
+        ValueError: for a picture that is no (H, W, C) uint8, or not of the sample's size.
     """
     _check(image, sample.size)
     names = [categories[label].name + " (crowd)" * bool(crowd) for label, crowd in zip(sample.labels, sample.crowd)]
     colour_keys = range(len(names)) if len(categories) < 2 else sample.labels
-    return _draw(image, sample.boxes, sample.rles, [_colour(int(key)) for key in colour_keys], [names])
+    return _draw(as_rgb(image), sample.boxes, sample.rles, [colour_of(int(key)) for key in colour_keys], [names])
+
+
+def draw_tracks(
+    image: np.ndarray, detections: Detections, *, trails: Mapping[int, Sequence[tuple[float, float]]] | None = None
+) -> np.ndarray:
+    """A copy of a video's frame with its tracks drawn in: each id has a colour of its own that stays.
+
+    Args:
+        image: (H, W, C) uint8, the frame; drawn on as `as_rgb` shows it.
+        detections: what was found in it, with `track_ids`.
+        trails: for each id the places (x, y) where it came by, the last ones last.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: for a frame that is no (H, W, C) uint8 or not of the detections' size, or detections without ids.
+    """
+    _check(image, detections.size)
+    if detections.track_ids is None:
+        raise ValueError("Tracks have ids; received Detections whose track_ids are None. maskrcnn.track gives them.")
+    canvas = np.array(as_rgb(image))
+    line = max(1, round(min(image.shape[:2]) / 500))
+    for number, places in (trails or {}).items():
+        points = np.rint(np.array(places) * 8).astype(np.int32).reshape(-1, 1, 2)
+        cv2.polylines(canvas, [points], False, colour_of(number), line, cv2.LINE_AA, shift=3)
+    ids = detections.track_ids.tolist()
+    names = detections.names if len(detections.class_names) > 1 else [""] * len(detections)
+    captions = [[f"{name} {number}".strip() for name, number in zip(names, ids)], [str(number) for number in ids]]
+    return _draw(canvas, detections.boxes, detections.rle(), [colour_of(number) for number in ids], captions)
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """A picture of any channels as people see it, where need be in false colours.
+
+    One channel is grey. Two are magenta and green, which those see apart too who cannot tell red from green, and which are grey
+    where both are equal. Of more than three the first three are red, green and blue.
+
+    Args:
+        image: (H, W, C) uint8.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    shown = {1: [0, 0, 0], 2: [0, 1, 0]}.get(image.shape[2], [0, 1, 2])
+    return image if image.shape[2] == 3 else np.ascontiguousarray(image[:, :, shown])
 
 
 def _draw(
@@ -173,7 +219,7 @@ def _extent(text: str, size: tuple[int, int]) -> tuple[int, int]:
     return width + 2 * _margin(font_size), font_size + 2 * _margin(font_size)
 
 
-def _colour(key: int) -> tuple[int, int, int]:
+def colour_of(key: int) -> tuple[int, int, int]:
     """The key's own bright colour, RGB. Hues step by the golden ratio, so that neighbours differ and none comes twice."""
     saturation, value = ((0.75, 1.0), (0.5, 1.0), (0.85, 0.9))[key // 8 % 3]
     colour = 255 * np.array(colorsys.hsv_to_rgb((0.58 + 0.618034 * key) % 1.0, saturation, value))
@@ -187,7 +233,7 @@ def _luma(colour: Sequence[float] | np.ndarray) -> float:
 
 
 def _check(image: np.ndarray, size: tuple[int, int]) -> None:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"A picture to draw on is (H, W, 3) uint8; received {image.shape} {image.dtype}.")
+    if image.dtype != np.uint8 or image.ndim != 3 or not image.shape[2]:
+        raise ValueError(f"A picture to draw on is (H, W, C) uint8; received {image.shape} {image.dtype}.")
     if image.shape[:2] != tuple(size):
         raise ValueError(f"The picture's size is {image.shape[:2]} and the results' {tuple(size)}; both are (height, width).")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -12,10 +13,25 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from maskrcnn import extras
 from maskrcnn.config import Category
 from maskrcnn.geometry import masks as mask_geometry
+from maskrcnn.results.dicom_seg import write_dicom_seg
 from maskrcnn.results.draw import draw_detections
-from maskrcnn.structures import Detections
+from maskrcnn.results.geojson import geojson_features, write_features
+from maskrcnn.results.measure import MeasurementTable, measure
+from maskrcnn.results.volumes import empty_volume, write_nifti, write_ome_tiff
+from maskrcnn.results.whole import part_of, write_whole
+from maskrcnn.structures import Detections, Plane, Source, VoxelGrid
+
+SAVE_FORMATS = ("overlay", "labels", "geojson", "ome-tiff", "nifti", "dicom-seg")
+_VOLUMES = {"ome-tiff", "nifti", "dicom-seg"}  # made of the label maps of all planes of a file
+_LABELLED = _VOLUMES | {"labels"}
+_NEEDED = (
+    ("measurements", "skimage.measure", "Measurements need scikit-image"),
+    ("nifti", "nibabel", "NIfTI files need nibabel"),
+    ("dicom-seg", "highdicom", "DICOM segmentations need highdicom"),
+)
 
 
 def label_map(detections: Detections) -> np.ndarray:
@@ -32,9 +48,10 @@ def label_map(detections: Detections) -> np.ndarray:
             f"A label map holds up to 65535 objects; received {len(detections)} detections. Ask for a higher score."
         )
     labels = np.zeros(detections.size, np.uint16)
-    rles = detections.rle()
+    windows = list(detections.windows())
     for k in reversed(np.argsort(-detections.scores, kind="stable").tolist()):  # the best last, so that it lies on top
-        labels[mask_geometry.rle_to_mask(rles[k])] = k + 1
+        mask, (left, top) = windows[k]
+        labels[top : top + mask.shape[0], left : left + mask.shape[1]][mask] = k + 1
     return labels
 
 
@@ -74,10 +91,19 @@ def coco_results(
 class PredictionWriter:
     """Writes a folder of predictions, picture by picture, and holds none of them.
 
-    For each picture `NAME_overlay.png` (masks, boxes, names, scores) and `NAME_labels.png` (16-bit label map), where NAME is
-    the picture's own without its suffix, numbered where it has been used; and `predictions.json`, the rows of all pictures in
-    COCO's result format. That one appears when the writer closes, and it closes the same way after an error or Ctrl-C: what
-    was written until then is kept.
+    For each picture `NAME_overlay.png` (masks, boxes, names, scores) and `NAME_labels.png` (16-bit label map), or what else is
+    asked for; NAME is the picture's own without its suffix, numbered where it has been used, and with the plane's number where
+    the file has several. And `predictions.json`, the rows of all pictures in COCO's result format. That one appears when the
+    writer closes, and it closes the same way after an error or Ctrl-C: what was written until then is kept.
+
+    A whole file has one `NAME_labels.ome.tif`, `NAME_labels.nii.gz`, `NAME_seg.dcm` or `NAME.geojson`, whatever its planes; it
+    appears when the last of them is done. The objects of all planes are numbered through in it, and `measurements.csv` has both
+    that number (`object_in_file`) and the one in the plane's label map (`object`).
+
+    Args:
+        folder: made where it is not there.
+        save: some of `SAVE_FORMATS`.
+        measurements: whether each picture's objects are measured, see `measure`.
 
     Example:
         with PredictionWriter("found") as writer:
@@ -87,11 +113,23 @@ class PredictionWriter:
                 writer.write(path, image, detections, model.config.categories)
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], *, save: Sequence[str] = ("overlay", "labels"), measurements: bool = False
+    ) -> None:
+        for name in save:
+            if name not in SAVE_FORMATS:
+                raise ValueError(f"Results are saved as {', '.join(SAVE_FORMATS)}; received {name!r}.")
+        for needed, module, why in _NEEDED:
+            if needed in save or (needed == "measurements" and measurements):
+                extras.load(module, extra="medical", why=why)  # now, not after the first picture
         self.folder = Path(folder)
+        self.save = frozenset(save)
+        self._measure = measurements
+        self._table: MeasurementTable | None = None
+        self._stack: _Stack | None = None
         self._num_pictures = 0
         self._used: set[str] = set()
-        self._part = _part_of(self.folder / "predictions.json")
+        self._part = part_of(self.folder / "predictions.json")
         self._file: BinaryIO | None = None
         self._end = 0  # of the last whole picture's rows
 
@@ -99,7 +137,24 @@ class PredictionWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._file = open(self._part, "wb")
         self._append("[")
+        if self._measure:
+            self._table = MeasurementTable(self.folder)
         return self
+
+    def check(self, source: Source) -> None:
+        """Whether a file's results can be saved in all formats asked for.
+
+        Raises:
+            ValueError: NIfTI or DICOM of another kind of file: their results lie on the source's own grid.
+        """
+        for name, kind, fits in (
+            ("nifti", "NIfTI", isinstance(source.grid, VoxelGrid)),
+            ("dicom-seg", "DICOM", source.grid is not None and not isinstance(source.grid, VoxelGrid)),
+        ):
+            if name in self.save and not fits:
+                raise ValueError(
+                    f"Cannot save {source.path} as {name}, which lies on the grid of a {kind} file; ome-tiff takes any picture."
+                )
 
     def write(
         self, path: str | os.PathLike[str], image: np.ndarray, detections: Detections, categories: Sequence[Category]
@@ -115,14 +170,49 @@ class PredictionWriter:
         Returns:
             NAME, the start of its files' names.
         """
-        name = self._new_name(Path(path))
+        source = Source(os.fspath(path), (image.shape[0], image.shape[1]))
+        return self.write_plane(Plane(source, 1, image, image), detections, categories)
+
+    def write_plane(self, plane: Plane, detections: Detections, categories: Sequence[Category]) -> str:
+        """As `write`, for one plane of a file; a file's planes come in their order, one file after the other.
+
+        Raises:
+            ValueError: what was asked for cannot be written of this file; the rest of it is.
+        """
+        source = plane.source
+        if self._stack is None or self._stack.source is not source:
+            self.check(source)
+            self._stack = _Stack(source, self._new_name(_stem(Path(source.path))), self.folder, self.save)
+        stack = self._stack
+        several = source.num_planes > 1
+        name = self._new_name(f"{stack.name}_{plane.frame:04d}") if several else stack.name
         self._num_pictures += 1
-        write_png(self.folder / f"{name}_overlay.png", draw_detections(image, detections))
-        write_png(self.folder / f"{name}_labels.png", label_map(detections))
-        rows = coco_results(detections, image_id=self._num_pictures, file_name=Path(path).as_posix(), categories=categories)
+        if "overlay" in self.save:
+            write_png(self.folder / f"{name}_overlay.png", draw_detections(plane.image, detections))
+        labels = label_map(detections) if self.save & _LABELLED else None
+        if "labels" in self.save and labels is not None:
+            write_png(self.folder / f"{name}_labels.png", labels)
+        file_name = Path(source.path).as_posix()
+        rows = coco_results(detections, image_id=self._num_pictures, file_name=file_name, categories=categories)
+        if several:
+            rows = [{"file_name": row["file_name"], "frame": plane.frame} | row for row in rows]
         if rows:
             separator = ",\n" if self._end > len("[") else "\n"
             self._append(separator + ",\n".join(json.dumps(row, allow_nan=False) for row in rows))
+        measured = measure(detections, plane.values, pixel_size=source.pixel_size) if self._table is not None else None
+        if self._table is not None and measured is not None:
+            before = len(stack.names)
+            self._table.add(
+                [
+                    {"file": file_name, "frame": plane.frame, "object": row["object"], "object_in_file": before + row["object"]}
+                    | row
+                    for row in measured
+                ]
+            )
+        stack.add(plane.frame, detections, labels, measured)
+        if plane.frame == source.num_planes:
+            self._stack = None
+            stack.write()
         return name
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -132,6 +222,8 @@ class PredictionWriter:
         self._append("\n]\n")
         self._file.close()
         os.replace(self._part, self.folder / "predictions.json")
+        if self._table is not None:
+            self._table.close()
 
     def _append(self, text: str) -> None:
         if self._file is None:
@@ -140,9 +232,9 @@ class PredictionWriter:
         self._file.flush()
         self._end = self._file.tell()
 
-    def _new_name(self, path: Path) -> str:
+    def _new_name(self, stem: str) -> str:
         """The file's stem, or the stem with the first free number; `a.png` and `A.png` are one name on some disks."""
-        short = path.stem.encode(errors="ignore")[:200]  # file systems take names of 255 bytes
+        short = stem.encode(errors="ignore")[:200]  # file systems take names of 255 bytes
         stem = short.decode(errors="ignore") or "picture"
         name, number = stem, 2
         while name.casefold() in self._used:
@@ -151,10 +243,53 @@ class PredictionWriter:
         return name
 
 
+class _Stack:
+    """What is gathered of a file until its last plane is done: on disk, for it may be a volume."""
+
+    def __init__(self, source: Source, name: str, folder: Path, save: frozenset[str]) -> None:
+        self.source, self.name, self.names = source, name, list[str]()  # the names of the objects' classes
+        self._folder, self._save = folder, save
+        self._labels = self._features = None
+        if save & _VOLUMES:
+            self._labels = empty_volume((source.num_planes, *source.size), np.uint32, folder)
+        if "geojson" in save:
+            self._features = tempfile.TemporaryFile("w+", encoding="utf-8", dir=folder)  # noqa: SIM115
+
+    def add(self, frame: int, detections: Detections, labels: np.ndarray | None, measured: list[dict[str, Any]] | None) -> None:
+        if self._labels is not None and labels is not None:
+            self._labels[frame - 1] = labels + np.where(labels > 0, np.uint32(len(self.names)), np.uint32(0))
+        if self._features is not None:
+            place = frame - 1 if self.source.num_planes > 1 else None
+            for feature in geojson_features(detections, measurements=measured, plane=place):
+                self._features.write(json.dumps(feature, allow_nan=False) + "\n")
+        self.names += detections.names if detections.class_names else ["object"] * len(detections)
+
+    def write(self) -> None:
+        if self._features is not None:
+            with self._features as lines:
+                lines.seek(0)
+                write_whole(self._folder / f"{self.name}.geojson", lambda file: write_features(file, lines))
+        if self._labels is None:
+            return
+        if "ome-tiff" in self._save:
+            write_ome_tiff(self._folder / f"{self.name}_labels.ome.tif", self._labels, self.source)
+        if "nifti" in self._save:
+            write_nifti(self._folder / f"{self.name}_labels.nii.gz", self._labels, self.source.grid)
+        if "dicom-seg" in self._save and self.names:  # DICOM has no segmentation without a segment
+            write_dicom_seg(self._folder / f"{self.name}_seg.dcm", self._labels, self.names, self.source)
+
+
+def _stem(path: Path) -> str:
+    """A file's name without its suffix; what follows the last dot of a DICOM UID is none."""
+    if path.name.lower().endswith(".nii.gz"):
+        return path.name[: -len(".nii.gz")]
+    return path.name if path.suffix[1:].isdigit() else path.stem
+
+
 def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
     """Writes (H, W, 3) uint8 RGB or (H, W) uint8 or uint16 as PNG, whole or not at all."""
     picture = Image.fromarray(image)
-    _write(Path(path), lambda file: picture.save(file, format="PNG"))
+    write_whole(Path(path), lambda file: picture.save(file, format="PNG"))
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -169,20 +304,4 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes a text as UTF-8, whole or not at all."""
-    _write(Path(path), lambda file: file.write(text.encode()))
-
-
-def _write(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    part = _part_of(path)
-    try:
-        with open(part, "wb") as file:
-            write(file)
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def _part_of(path: Path) -> Path:
-    """Where a file is written until it is whole: in the same folder, so that renaming it is one step."""
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
+    write_whole(Path(path), lambda file: file.write(text.encode()))

@@ -62,7 +62,7 @@ class TensorBoard(keras.callbacks.Callback):
         samples = evaluation.dataset.samples
         chosen = np.linspace(0, len(samples) - 1, min(NUM_PICTURES, len(samples))).round().astype(int)
         with averaged(self.model):
-            rows = [self._row(read_sample(samples[index]), evaluation) for index in chosen]
+            rows = [self._row(read_sample(samples[index], self.model.config.image), evaluation) for index in chosen]
         return np.concatenate(rows)
 
     def _row(self, sample: Sample, evaluation: CocoEvaluation) -> np.ndarray:

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from maskrcnn.config import BackboneConfig
+from maskrcnn.weights.stem import inflate, stem_kernel
 
 NamedArrays = dict[str, list[np.ndarray]]
 
@@ -67,12 +68,16 @@ def read(path: str | Path, config: BackboneConfig) -> NamedArrays:
 
 
 def put(arrays: NamedArrays, backbone: keras.Model) -> None:
-    """Sets every weight of the backbone.
+    """Sets every weight of the backbone; its first convolution may be for other channels (`weights.stem`).
 
     Raises:
         ValueError: naming the first layer that is missing or has another shape; the backbone is then unchanged.
     """
     layers = [layer for layer in backbone.layers if layer.weights]
+    stem = stem_kernel(backbone)
+    name = stem.path.partition("/")[0]
+    if arrays.get(name):
+        arrays = arrays | {name: [inflate(arrays[name][0], stem.shape), *arrays[name][1:]]}
     for layer in layers:
         wanted = [tuple(weight.shape) for weight in layer.weights]
         found = [array.shape for array in arrays[layer.name]] if layer.name in arrays else "none"

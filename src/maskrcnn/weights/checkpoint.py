@@ -15,6 +15,7 @@ import numpy as np
 
 from maskrcnn import config as configs
 from maskrcnn.config import Category, ModelConfig
+from maskrcnn.weights.stem import inflate, stem_kernel
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,8 @@ def translate(tensors: Mapping[str, np.ndarray], rules: Iterable[Rule]) -> tuple
 def put(checkpoint: Checkpoint, model: keras.Model, *, remake_classes: bool = False) -> Report:
     """Gives a model the checkpoint's weights: all that it should, or none where something does not fit.
 
+    Where only the number of a picture's channels differs, the first convolution is inflated (`weights.stem`).
+
     Args:
         model: a `Network`; a backbone's file touches `model.backbone` alone.
         remake_classes: leave the layers that know the classes as they are.
@@ -122,15 +125,18 @@ def put(checkpoint: Checkpoint, model: keras.Model, *, remake_classes: bool = Fa
     wanted = [weight for part in parts for weight in part.weights]
     if remake_classes:
         wanted = [weight for weight in wanted if not belongs_to_classes(weight.path)]
+    arrays, stem = dict(checkpoint.arrays), stem_kernel(model.backbone)
+    if stem.path in arrays:
+        arrays[stem.path] = inflate(arrays[stem.path], stem.shape)
     for weight in wanted:
         path, shape = weight.path, tuple(weight.shape)
-        if path not in checkpoint.arrays:
+        if path not in arrays:
             raise ValueError(f"The file of {checkpoint.source} has nothing for {path!r} of shape {shape}.")
-        found = checkpoint.arrays[path].shape
+        found = arrays[path].shape
         if found != shape:
             raise ValueError(f"Tensor {checkpoint.names[path]!r} has shape {found} as {path!r}; the model needs {shape}.")
     for weight in wanted:
-        weight.assign(checkpoint.arrays[weight.path])
+        weight.assign(arrays[weight.path])
     loaded = {weight.path for weight in wanted}
     every = (
         weight.path

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from maskrcnn.weights.checkpoint import belongs_to_classes
+from maskrcnn.weights.stem import inflate, stem_kernel
 
 MAX_CONFIG_BYTES = 16 << 20
 REGISTERED_NAME = "maskrcnn>MaskRCNN"
@@ -57,6 +58,8 @@ def is_model(path: str | Path) -> bool:
 def transfer(source: keras.Model, target: keras.Model, *, remake_classes: bool = False) -> list[str]:
     """Copies weights from one network to another, wherever name and shape are the same.
 
+    Where only the number of a picture's channels differs, the first convolution is inflated (`weights.stem`).
+
     Args:
         remake_classes: leave the layers that know the classes as they are in `target`, also where they would fit.
 
@@ -67,23 +70,25 @@ def transfer(source: keras.Model, target: keras.Model, *, remake_classes: bool =
     Raises:
         ValueError: where anything but the class layers differs; then nothing was copied.
     """
-    found = {weight.path: weight for weight in source.weights}
-    fits, remade = [], []
+    found = {weight.path: np.asarray(keras.ops.convert_to_numpy(weight)) for weight in source.weights}
+    fits, remade, stem = [], [], stem_kernel(target.backbone)
+    if stem.path in found:
+        found[stem.path] = inflate(found[stem.path], stem.shape)
     for weight in target.weights:
         name = weight.path
         of_classes = belongs_to_classes(name)
-        if name in found and tuple(found[name].shape) == tuple(weight.shape) and not (of_classes and remake_classes):
+        if name in found and found[name].shape == tuple(weight.shape) and not (of_classes and remake_classes):
             fits.append((weight, found[name]))
         elif of_classes:
             remade.append(name)
         else:
-            shape = tuple(found[name].shape) if name in found else "nothing"
+            shape = found[name].shape if name in found else "nothing"
             raise ValueError(
                 f"Weights of {name!r} do not fit: the file has {shape}, the model {tuple(weight.shape)}. "
                 "Choose the preset and the settings that the file was made with."
             )
-    for weight, other in fits:
-        weight.assign(np.asarray(keras.ops.convert_to_numpy(other)))
+    for weight, value in fits:
+        weight.assign(value)
     return remade
 
 

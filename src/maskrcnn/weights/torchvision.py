@@ -126,7 +126,7 @@ _ARGUMENTS = {
 # What may differ: those, what only training reads, and what moves into the weights or says nothing of the answers.
 _FREE = {
     *_ARGUMENTS,
-    *("image.mean", "image.std", "image.channel_order", "image.frame", "image.stride"),
+    *("image.mean", "image.std", "image.channel_order", "image.scaling", "image.frame", "image.stride"),
     *("backbone.name", "backbone.groups", "backbone.width_per_group", "backbone.conv_bias", "backbone.epsilon"),
     *("backbone.norm", "backbone.frozen_stages", "fpn.epsilon", "box_head.epsilon", "mask_head.epsilon"),
     *("rpn.positive_iou", "rpn.negative_iou", "rpn.num_sampled", "rpn.positive_fraction", "rpn.train_top_k"),

@@ -1,0 +1,78 @@
+"""What each part of the nuclei recipe is worth: one change a row, three seeds.
+
+Data and machine: as in `recipes/nuclei.py`.
+
+Command:
+    python recipes/nuclei_ablation.py FOLDER --init mobilenet_v2_imagenet.npz --out runs/ablation
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from variants import Scores, compare
+
+from maskrcnn.config import AUGMENTATIONS, AugmentConfig, replace
+
+CROP = 256
+MICROSCOPY = replace(AUGMENTATIONS["microscopy"], crop=CROP, jitter=(0.6, 1.6))
+BASELINE: dict[str, Any] = {
+    "model": "mobilenet_v2_fpn",
+    "image_size": 384,
+    "augment": MICROSCOPY,
+    "epochs": 1,
+    "batch_size": 2,
+    "learning_rate": 6e-4,
+    "ema": 0.98,
+    "anchors__sizes": ((12,), (24,), (48,), (96,), (192,)),
+    "rpn__top_k": 500,
+    "rpn__proposals": 500,
+    "roi_sampler__num_sampled": 64,
+    "box_head__hidden": 256,
+    "detect__max_detections": 400,
+}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "baseline": {},
+    "augmentation: mirrors and turns alone": {
+        "augment": AugmentConfig(vertical_flip=0.5, turns=0.75, jitter=(1.0, 1.0), crop=CROP)
+    },
+    "EMA: none": {"ema": 0.0},
+    "dropout: 0.3": {"dropout": 0.3},
+    "weight decay: 0.05": {"optimizer": "adamw", "weight_decay": 0.05},
+    "image scale: 256 pixels": {"image_size": 256, "augment": replace(MICROSCOPY, crop=CROP * 2 // 3)},
+    "anchors: 32 to 512": {"anchors__sizes": ((32,), (64,), (128,), (256,), (512,))},
+    "schedule: constant rate": {"schedule": "constant"},
+}
+
+
+def run(out: Path, changes: Mapping[str, Any], seed: int, *, folder: Path, init: str) -> Scores:
+    """One training and its scores."""
+    import maskrcnn
+
+    train, val = (maskrcnn.load_dataset(folder / f"{part}.json", verify_pictures=False) for part in ("train", "val"))
+    busy = time.process_time()
+    maskrcnn.train(train, None, out, init=init, seed=seed, verbose=0, **{**BASELINE, **changes})
+    minutes = (time.process_time() - busy) / 60
+    scores = maskrcnn.evaluate(maskrcnn.load_model(out), val)
+    columns = {f"{kind} {name}": scores[kind][name] for kind, name in (("mask", "AP"), ("mask", "AP50"), ("mask", "AP75"))}
+    return {**columns, "box AP": scores["box"]["AP"], "processor minutes": minutes}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="One change at a time to the nuclei recipe.")
+    parser.add_argument("folder", type=Path, help="holds train.json and val.json")
+    parser.add_argument("--init", default="auto", help="ImageNet weights of MobileNetV2, a file")
+    parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
+    parser.add_argument("--seeds", type=int, default=3)
+    arguments = parser.parse_args()
+    run_here = partial(run, folder=arguments.folder, init=arguments.init)
+    compare(VARIANTS, range(arguments.seeds), arguments.out, run_here)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,348 @@
+"""Windows of pictures of any size, read when they are asked for: TIFF, slides, zarr, arrays.
+
+A window is (left, top, right, bottom) in whole pixels. Of a pyramid the largest level is read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from maskrcnn import extras
+from maskrcnn.config import Scaling
+from maskrcnn.data.images import MAX_PIXELS, errors_in_one_line, kind_of, read_size, read_values, to_picture
+from maskrcnn.data.planes import count_planes
+
+LARGE = 100_000_000  # pixels from which on a picture is meant for windows; cameras' photos have fewer
+SMALL = 1 << 24  # pixels up to which a file is read whole: 48 MB of colours
+SLIDE_SUFFIXES = (".svs", ".ndpi", ".scn", ".bif")  # Aperio, Hamamatsu, Leica, Ventana
+_ZARR_FILES = ("zarr.json", ".zarray", ".zattrs", ".zgroup")  # zarr 3, and 2
+_SAMPLED = 1 << 22  # pixels, about so many are looked at for percentiles …
+_SAMPLE_SIDE = 128  # … in squares of this side
+_PLAIN_TIFF = (1, 2, 6)  # photometric: black is 0, RGB, YCbCr (TIFF 6.0); the others need more than their pixels
+_ORIENTATION = 274  # TIFF 6.0: 1 is upright
+_DEFLATE = (1, 8, 32946)  # compressions that tifffile reads by itself
+
+Window = tuple[int, int, int, int]  # left, top, right, bottom
+
+
+class LargePicture:
+    """A picture whose windows are read when they are asked for. To be closed, or used in a `with` block.
+
+    Values of more than 8 bits are stretched as `read_image` stretches them, with limits taken once, over the whole picture, so
+    that neighbouring windows agree. Of pictures above 4 million pixels every so-manieth square is looked at for them.
+
+    Attributes:
+        size: (height, width).
+        channels: of what `read` gives.
+        path: the file, where it came from one.
+    """
+
+    def __init__(
+        self,
+        array: Any,
+        axes: str,
+        *,
+        path: str | None = None,
+        channels: int = 3,
+        scaling: Scaling = "all_channels",
+        close: Callable[[], Any] = lambda: None,
+    ) -> None:
+        """Use `open_picture`.
+
+        Args:
+            array: whatever has `shape` and `dtype` and is sliced like NumPy.
+            axes: a letter each of its axes: Y, X, and C or S for channels; any others have length 1.
+            path: what errors call it.
+            channels: of the model.
+            scaling: see `ImageConfig.scaling`.
+            close: called at the end.
+        """
+        self.path, self._close = path, close
+        self._array, self._axes = array, axes
+        lengths = dict(zip(axes, array.shape, strict=True))
+        planes = {name: length for name, length in lengths.items() if name not in "YXSC" and length > 1}
+        if planes or not {"Y", "X"} <= set(axes) or {"S", "C"} <= set(axes):
+            raise ValueError(
+                f"{path or 'The array'} has the axes {axes} of lengths {tuple(array.shape)}; wanted is one plane with "
+                "its channels: choose one, as array[0], and pass that."
+            )
+        self.size: tuple[int, int] = (lengths["Y"], lengths["X"])
+        own = next((lengths[name] for name in "SC" if name in lengths), 1)
+        own = 3 if "S" in axes and own == 4 and channels == 3 else own  # transparency is dropped
+        if (own, channels) not in ((own, own), (1, 3), (3, 1)):
+            raise ValueError(f"{path or 'The array'} has {own} channels and the model takes {channels}.")
+        self._own, self.channels, self._apart = own, channels, scaling == "each_channel"
+        self._limits: tuple[np.ndarray, np.ndarray] | None = None
+        chunks = getattr(array, "chunks", None)  # of zarr
+        self._in_strips = chunks is not None and dict(zip(axes, chunks))["X"] >= lengths["X"]
+        self._strip: tuple[tuple[int, int], np.ndarray] | None = None
+
+    def __enter__(self) -> LargePicture:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._strip = None
+        self._close()
+
+    def read(self, window: Window) -> np.ndarray:
+        """(h, w, channels) uint8, what lies in a window.
+
+        Raises:
+            ValueError: for a file that is cut off or broken there.
+        """
+        values = self.values(window)
+        if values.dtype != np.uint8:
+            if self._limits is None:
+                self._limits = self._percentiles()
+            low, high = self._limits
+            # As `images.stretch`.
+            values = np.nan_to_num(values.astype(np.float32))
+            values = np.clip((values - low) * (255.0 / np.maximum(high - low, 1e-30)) + 0.5, 0, 255).astype(np.uint8)
+        return to_picture(values, self.channels)
+
+    def values(self, window: Window) -> np.ndarray:
+        """(h, w, C) in the file's own depth and channels."""
+        left, top, right, bottom = window
+        if not self._in_strips:
+            return self._cut(window)
+        if self._strip is None or self._strip[0] != (top, bottom):  # strips are as wide as the picture: decode each once
+            self._strip = None
+            self._strip = (top, bottom), self._cut((0, top, self.size[1], bottom))
+        return self._strip[1][:, left:right]
+
+    def _cut(self, window: Window) -> np.ndarray:
+        left, top, right, bottom = window
+        places: dict[str, Any] = {"Y": slice(top, bottom), "X": slice(left, right), "S": slice(None), "C": slice(None)}
+        with errors_in_one_line(self.path or "the array"):
+            values = np.asarray(self._array[tuple(places.get(name, 0) for name in self._axes)])
+        axes = "".join(name for name in self._axes if name in places)
+        values = values.transpose([axes.index(name) for name in "YXSC" if name in axes])
+        values = values.reshape(bottom - top, right - left, -1)
+        return values[:, :, : self._own]
+
+    def _percentiles(self) -> tuple[np.ndarray, np.ndarray]:
+        """What becomes 0 and what 255, each () or (channels,)."""
+        values = np.concatenate([self.values(window).reshape(-1, self._own) for window in sampled_windows(self.size)])
+        values = np.nan_to_num(values.astype(np.float32))
+        axis = 0 if self._apart else None
+        low, high = np.percentile(values, (0.1, 99.9), axis=axis)
+        flat = low == high
+        low, high = np.where(flat, values.min(axis=axis), low), np.where(flat, values.max(axis=axis), high)
+        return low.astype(np.float32), high.astype(np.float32)
+
+
+def sampled_windows(size: tuple[int, int]) -> list[Window]:
+    """Squares that stand for a picture of `size` (height, width), evenly spread, row by row; all of it where it is small."""
+    height, width = size
+    if height * width <= _SAMPLED:
+        return [(0, 0, width, height)]
+    part = math.sqrt(_SAMPLED / (height * width))
+    tops, lefts = (_spread(length, max(1, round(length * part / _SAMPLE_SIDE))) for length in size)
+    return [(x, y, min(x + _SAMPLE_SIDE, width), min(y + _SAMPLE_SIDE, height)) for y in tops for x in lefts]
+
+
+def _spread(length: int, count: int) -> list[int]:
+    """Where `count` squares begin, each in the middle of its part of the length."""
+    return [max(0, int((k + 0.5) * length / count) - _SAMPLE_SIDE // 2) for k in range(count)]
+
+
+def reduced(picture: LargePicture, longest: int) -> tuple[np.ndarray, int]:
+    """A small copy for the eye, no side above `longest`: (h, w, channels) uint8, and k, where each pixel is the mean of k × k.
+
+    Read window by window; a last row or column of fewer than k pixels is left out.
+    """
+    height, width = picture.size
+    factor = max(1, math.ceil(max(height, width) / longest))
+    side = max(1, 1024 // factor) * factor
+    small = np.zeros((max(1, height // factor), max(1, width // factor), picture.channels), np.uint8)
+    for top in range(0, small.shape[0] * factor, side):
+        for left in range(0, small.shape[1] * factor, side):
+            place = small[top // factor : (top + side) // factor, left // factor : (left + side) // factor]
+            end = left + place.shape[1] * factor, top + place.shape[0] * factor
+            values = picture.read((left, top, min(end[0], width), min(end[1], height)))
+            place[:] = cv2.resize(values, place.shape[1::-1], interpolation=cv2.INTER_AREA).reshape(place.shape)
+    return small, factor
+
+
+def is_large(source: Any) -> bool:
+    """Whether a picture is meant for windows: a slide, zarr, or one of at least `LARGE` pixels. Broken files are not."""
+    if isinstance(source, np.ndarray):
+        return source.shape[0] * source.shape[1] >= LARGE
+    path = Path(source)
+    if is_zarr(path) or path.suffix.lower() in SLIDE_SUFFIXES:
+        return True
+    try:
+        return math.prod(picture_size(path)) >= LARGE and kind_of(path) in ("picture", "tiff")
+    except (ValueError, ImportError):
+        return False
+
+
+def is_for_tiles(path: Path, tile: int | None) -> bool:
+    """Whether a picture is found in tiles: where it `is_large`, or larger than the `tile` that was asked for; with 0 never."""
+    if tile is None or is_zarr(path) or path.suffix.lower() in SLIDE_SUFFIXES:
+        return is_large(path)
+    try:
+        return 0 < tile < max(picture_size(path)) and kind_of(path) in ("picture", "tiff") and count_planes(path) == 1
+    except (ValueError, ImportError):
+        return False
+
+
+def is_zarr(path: str | Path) -> bool:
+    """Whether a folder is a zarr array, or a group such as OME-Zarr."""
+    return any((Path(path) / name).is_file() for name in _ZARR_FILES)
+
+
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """(height, width) of what `open_picture` opens, from the file's header; a TIFF may have any number of pixels."""
+    path = Path(path)
+    if is_zarr(path) or path.suffix.lower() in (*SLIDE_SUFFIXES, ".npy"):
+        with open_picture(path, channels=0) as picture:
+            return picture.size
+    if kind_of(path) == "tiff":
+        import tifffile
+
+        with errors_in_one_line(path):
+            try:
+                with tifffile.TiffFile(path) as file:
+                    page = file.pages[0]
+                    if page.tags.valueof(_ORIENTATION, default=1) == 1:
+                        return int(page.imagelength), int(page.imagewidth)
+            except tifffile.TiffFileError:
+                pass  # `read_size` says what is wrong with it
+    return read_size(path)
+
+
+def open_picture(source: Any, *, channels: int = 3, scaling: Scaling = "all_channels") -> LargePicture:
+    """Opens a picture of any size.
+
+    Read in windows are TIFF and OME-TIFF (in tiles, strips or uncompressed, any pyramid), slides that tiffslide knows, zarr
+    arrays, OME-Zarr, `.npy`, and arrays. Everything else, PNG and JPEG say, can only be decoded whole, up to `MAX_PIXELS`.
+
+    Args:
+        source: a path; or an (H, W) or (H, W, C) array, of NumPy, mapped from a file, or of zarr.
+        channels: of the model.
+        scaling: how values of more than 8 bits become bytes, see `ImageConfig`.
+
+    Raises:
+        ValueError: for a file that cannot be read; for several planes; for other channels than the model's.
+        ImportError: what reads the format is not installed.
+    """
+    options: dict[str, Any] = {"channels": channels, "scaling": scaling}
+    if not isinstance(source, (str, Path)):
+        if len(getattr(source, "shape", ())) not in (2, 3):
+            raise ValueError(f"A picture is an (H, W) or (H, W, C) array; received shape {getattr(source, 'shape', None)}.")
+        return _checked(source, "YXC"[: len(source.shape)], None, options)
+    path = Path(source)
+    if is_zarr(path):
+        return _open_zarr(path, options)
+    if path.suffix.lower() in SLIDE_SUFFIXES:
+        return _open_slide(path, options)
+    if path.suffix.lower() == ".npy":
+        with errors_in_one_line(path):
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        return _checked(array, "YXC"[: array.ndim], path, options)
+    if kind_of(path) == "tiff" and math.prod(picture_size(path)) > SMALL:
+        opened = _open_tiff(path, options)
+        if opened is not None:
+            return opened
+    with errors_in_one_line(path):
+        if math.prod(picture_size(path)) > MAX_PIXELS:
+            raise ValueError(
+                f"it has more than {MAX_PIXELS // 10**6} million pixels and can only be decoded whole; "
+                "convert it to a tiled TIFF, with vips or tifffile"
+            )
+        values = read_values(path, channels)
+    return _checked(values, "YXC"[: values.ndim], path, options)
+
+
+def _checked(
+    array: Any, axes: str, path: Path | None, options: dict[str, Any], close: Callable[[], Any] | None = None
+) -> LargePicture:
+    """The picture, whatever its channels where `channels` is 0; closed again where it is none."""
+    if not options["channels"]:
+        own = [length for name, length in zip(axes, array.shape) if name in "SC"]
+        options = options | {"channels": own[0] if own else 1}
+    close = close or (lambda: None)
+    try:
+        if len(axes) != len(array.shape) or array.dtype.kind not in "uif":
+            raise ValueError(f"{path or 'The array'} holds no picture; received shape {array.shape} of {array.dtype}.")
+        return LargePicture(array, axes, path=None if path is None else str(path), close=close, **options)
+    except BaseException:
+        close()
+        raise
+
+
+def _open_tiff(path: Path, options: dict[str, Any]) -> LargePicture | None:
+    """A TIFF in windows; None where its pixels alone are not the picture (palettes, white at 0, turned), or in one piece."""
+    import tifffile
+
+    with ExitStack() as on_the_way:  # closes the file, unless it is handed on
+        with errors_in_one_line(path):
+            file = on_the_way.enter_context(tifffile.TiffFile(path))
+            page, series = file.pages[0], file.series[0]
+            turned = page.tags.valueof(_ORIENTATION, default=1) != 1
+            if page.photometric not in _PLAIN_TIFF or page.bitspersample not in (8, 16, 32, 64) or turned:
+                return None
+            if page.is_memmappable and len(series.pages) == 1:
+                return _checked(tifffile.memmap(path, page=0, mode="r"), page.axes, path, options)
+        if page.compression not in _DEFLATE:
+            extras.load("imagecodecs", extra="large", why=f"{path} is compressed in a way that needs imagecodecs")
+        zarr = extras.load("zarr", extra="large", why=f"Reading windows of {path} needs zarr")
+        with errors_in_one_line(path):
+            array = zarr.open(series.aszarr(level=0), mode="r")
+        chunks = dict(zip(series.axes, array.chunks))
+        if chunks["Y"] >= page.imagelength and chunks["X"] >= page.imagewidth:
+            return None
+        return _checked(array, series.axes, path, options, on_the_way.pop_all().close)
+
+
+class _Slide:
+    """Level 0 of a slide as an array."""
+
+    def __init__(self, slide: Any) -> None:
+        width, height = slide.dimensions
+        self.slide, self.shape, self.dtype = slide, (height, width, 3), np.dtype(np.uint8)
+
+    def __getitem__(self, places: tuple[slice, slice, slice]) -> np.ndarray:
+        rows, columns, _ = places
+        size = columns.stop - columns.start, rows.stop - rows.start
+        return self.slide.read_region((columns.start, rows.start), 0, size, as_array=True)[:, :, :3]
+
+
+def _open_slide(path: Path, options: dict[str, Any]) -> LargePicture:
+    tiffslide = extras.load("tiffslide", extra="large", why="Slides need tiffslide")
+    with errors_in_one_line(path):
+        slide = tiffslide.TiffSlide(path)
+    return _checked(_Slide(slide), "YXC", path, options, slide.close)
+
+
+def _open_zarr(path: Path, options: dict[str, Any]) -> LargePicture:
+    zarr = extras.load("zarr", extra="large", why="zarr files need zarr")
+    with errors_in_one_line(path):
+        opened = zarr.open(path, mode="r")
+        if hasattr(opened, "shape"):
+            return _checked(opened, _axes_of(opened.shape), path, options)
+        attributes = dict(opened.attrs)
+        scales = attributes.get("ome", attributes).get("multiscales")  # OME-Zarr 0.5, and before
+        if not scales:
+            raise ValueError("the group is no OME-Zarr picture; name one of its arrays")
+        array = opened[scales[0]["datasets"][0]["path"]]
+        axes = [axis if isinstance(axis, str) else axis["name"] for axis in scales[0].get("axes", [])]
+    return _checked(array, "".join(axes).upper() or "TCZYX", path, options)
+
+
+def _axes_of(shape: Sequence[int]) -> str:
+    """Of an array without names: channels are the few behind the picture, or before it."""
+    if len(shape) == 3 and shape[0] < shape[2]:
+        return "CYX"
+    return "YXC"[: len(shape)]

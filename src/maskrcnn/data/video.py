@@ -1,0 +1,223 @@
+"""Frames of a video, one after the other: of a file, of pictures in a folder, of a camera.
+
+Files are read with PyAV, FFmpeg's own libraries: it tells a broken frame from the end, and gives each frame its time and how
+the camera was held. Only the frames that are waiting are in memory.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from maskrcnn import extras
+from maskrcnn.data.images import ALL_SUFFIXES, find_pictures, read_image
+from maskrcnn.data.planes import count_planes, read_planes
+from maskrcnn.structures import Frame
+
+READ_AHEAD = 4  # frames that are decoded while the model works
+PICTURE_RATE = 10.0  # frames a second of pictures, which do not say theirs
+
+
+@dataclass(frozen=True, eq=False)
+class Video:
+    """A video that is open.
+
+    Attributes:
+        name: of its file or folder, without suffix.
+        rate: frames a second of what `frames` gives, on average.
+        num_frames: how many `frames` gives; None where that is known only at the end.
+        frames: each once. Raises ValueError, one line, at what cannot be read; the frames before it have been given.
+    """
+
+    name: str
+    rate: float
+    num_frames: int | None
+    frames: Iterator[Frame]
+
+
+def open_video(source: Any, *, every: int = 1, rate: float | None = None, channels: int = 3) -> Video:
+    """Opens whatever gives frames. Those to come are decoded in a thread, `READ_AHEAD` at most.
+
+    Args:
+        source: a file that FFmpeg reads; a folder or a glob of pictures, in natural order (2 before 10), or a list of them; a
+            file of planes (TIFF stack, DICOM, NIfTI); the number of a camera, as int or str.
+        every: only each N-th frame is given, from the first on.
+        rate: frames a second of pictures and planes; `PICTURE_RATE` where None. Videos and cameras say their own.
+        channels: of the model that looks at pictures and planes; videos are always RGB.
+
+    Raises:
+        ValueError: for a source that is not there, is no video, or that cannot be decoded.
+        ImportError: for a video file, where PyAV is not installed.
+    """
+    if every < 1:
+        raise ValueError(f"every is at least 1, each N-th frame; received {every}.")
+    if rate is not None and not rate > 0:
+        raise ValueError(f"rate is above 0, frames a second; received {rate}.")
+    if isinstance(source, int) or (str(source).isdecimal() and not Path(source).exists()):
+        video = _open_camera(int(source), every)
+    elif isinstance(source, (str, Path)) and _is_video(str(source)):
+        video = _open_file(Path(source), every)
+    else:
+        video = _open_pictures(source, every, rate or PICTURE_RATE, channels)
+    return Video(video.name, video.rate, video.num_frames, _ahead(_of_one_size(video), READ_AHEAD))
+
+
+def _is_video(source: str) -> bool:
+    path = Path(source)
+    return path.is_file() and not path.name.lower().endswith(ALL_SUFFIXES)
+
+
+def _open_pictures(source: Any, every: int, rate: float, channels: int) -> Video:
+    """Pictures of a folder, a glob or a list; or the planes of one file."""
+    if not isinstance(source, (str, Path)):
+        paths = [Path(item) for item in source]
+        name = paths[0].parent.name if paths else "video"
+    elif Path(source).is_dir() or glob.has_magic(str(source)):
+        paths = sorted(find_pictures([source]), key=lambda path: _natural(str(path)))
+        name = Path(source).resolve().name if Path(source).is_dir() else paths[0].resolve().parent.name
+    else:
+        paths, name = find_pictures([source]), Path(source).name.split(".")[0]
+    files: Sequence[Path | None]
+    if len(paths) == 1:
+        images: Iterable[Any] = (plane.image for plane in read_planes(paths[0], channels=channels))
+        count, files = count_planes(paths[0]), [None] * count_planes(paths[0])
+    else:
+        images, count, files = (read_image(path, channels=channels) for path in paths[::every]), len(paths), paths[::every]
+
+    def frames() -> Iterator[Frame]:
+        step = every if len(paths) > 1 else 1  # planes are read one after the other, pictures that are left out are not
+        for number, image in enumerate(images):
+            index = number * step
+            if index % every == 0:
+                file = files[number]
+                yield Frame(index, index / rate, image, None if file is None else str(file))
+
+    return Video(name, rate / every, -(-count // every), frames())
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """Sorts numbers in names by their value."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+
+
+def _open_file(path: Path, every: int) -> Video:
+    av = extras.load("av", extra="video", why="Video files need av (PyAV)")
+    try:
+        container = av.open(str(path))
+    except av.FFmpegError as error:
+        raise ValueError(f"Cannot read {path}: {_reason(error)}.") from None
+    try:
+        if not container.streams.video:
+            raise ValueError(f"Cannot read {path}: there is no video in it.")
+        stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise ValueError(f"Cannot read {path}: this build of FFmpeg has no decoder for its codec.")
+        stream.thread_type = "AUTO"
+        rate = float(stream.average_rate or stream.guessed_rate or PICTURE_RATE)
+        num_frames = -(-stream.frames // every) if stream.frames else None
+    except BaseException:
+        container.close()
+        raise
+    return Video(path.stem, rate / every, num_frames, _decode(av, container, stream, path, every, rate))
+
+
+def _decode(av: Any, container: Any, stream: Any, path: Path, every: int, rate: float) -> Iterator[Frame]:
+    """Frames, upright. Those that are damaged are left out, and told at the end: what can be had comes first.
+
+    Before the first whole frame nothing counts as damaged: recordings that were cut begin with frames that refer to lost ones.
+    """
+    index, start, damaged, reason = 0, 0.0, [], ""
+    with container:
+        try:
+            for packet in container.demux(stream):
+                try:
+                    decoded = packet.decode()
+                except av.FFmpegError as error:
+                    decoded, reason = [], _reason(error)
+                    damaged.append(index)
+                for picture in decoded:
+                    if picture.is_corrupt:
+                        damaged.append(index)
+                        index += index > 0
+                        continue
+                    seconds = index / rate if picture.time is None else picture.time
+                    start = seconds if index == 0 else start
+                    if index % every == 0:
+                        image = np.rot90(picture.to_ndarray(format="rgb24"), picture.rotation // 90)  # counter-clockwise
+                        yield Frame(index, seconds - start, np.ascontiguousarray(image))
+                    index += 1
+        except av.FFmpegError as error:
+            raise ValueError(f"{path} breaks off after {index} frames: {_reason(error)}. They are done.") from None
+    if index == 0:
+        raise ValueError(f"Cannot read {path}: it holds no whole frame{f' ({reason})' if reason else ''}.")
+    damaged = [place for place in damaged if place > 0]
+    if damaged:
+        why = f" ({reason})" if reason else ""
+        raise ValueError(f"{path} is damaged from frame {damaged[0]} on{why}. The frames that are whole are done.")
+
+
+def _reason(error: Any) -> str:
+    return " ".join(str(error.strerror or error).split()).rstrip(".")
+
+
+def _open_camera(number: int, every: int) -> Video:
+    """OpenCV opens cameras by number on every system; FFmpeg's doors differ by system and are not in PyAV's wheels."""
+    camera = cv2.VideoCapture(number)
+    if not camera.isOpened():
+        raise ValueError(f"There is no camera {number}, or another program holds it.")
+
+    def frames() -> Iterator[Frame]:
+        index, start = 0, time.monotonic()
+        try:
+            while camera.grab():
+                if index % every == 0:
+                    yield Frame(index, time.monotonic() - start, np.ascontiguousarray(camera.retrieve()[1][:, :, ::-1]))
+                index += 1
+            raise ValueError(f"Camera {number} gives no more frames after {index}. They are done.")
+        finally:
+            camera.release()
+
+    return Video(f"camera{number}", (camera.get(cv2.CAP_PROP_FPS) or PICTURE_RATE) / every, None, frames())
+
+
+def _of_one_size(video: Video) -> Iterator[Frame]:
+    size = None
+    for count, frame in enumerate(video.frames):
+        size = size or frame.image.shape
+        if frame.image.shape != size:
+            (old_height, old_width), (height, width) = size[:2], frame.image.shape[:2]
+            raise ValueError(
+                f"{frame.path or video.name} changes the video's size at frame {frame.number} from {old_width}×{old_height} to "
+                f"{width}×{height}. The {count} frames before are done; track the rest as a video of its own."
+            )
+        yield frame
+
+
+def _ahead(frames: Iterator[Frame], depth: int) -> Iterator[Frame]:
+    """The same frames; while one is looked at, a thread gets the next ones ready."""
+    waiting: deque[Future[Frame | None]] = deque()
+    with ThreadPoolExecutor(1, "frames") as thread:
+        try:
+            for _ in range(depth):
+                waiting.append(thread.submit(next, frames, None))
+            while (frame := waiting.popleft().result()) is not None:
+                waiting.append(thread.submit(next, frames, None))
+                yield frame
+        finally:
+            for task in waiting:
+                task.cancel()
+            thread.submit(_close, frames)
+
+
+def _close(frames: Any) -> None:
+    frames.close()  # in the thread that reads them: a generator that is running cannot be closed by another

@@ -1,0 +1,137 @@
+"""Scores of tracks: HOTA, MOTA, IDF1 and sMOTSA, by the library trackeval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from hotcoco import mask as coco_mask
+
+from maskrcnn import extras
+from maskrcnn.structures import TrackedObjects
+
+SAME = 0.5  # least IoU of MOTA, IDF1 and of what counts as ignored: MOTChallenge's
+
+Video = Mapping[int, TrackedObjects]
+
+
+def evaluate_tracks(truth: Mapping[str, Video], result: Mapping[str, Video]) -> dict[str, Any]:
+    """Scores tracks against the truth, over all videos together, as MOTChallenge does.
+
+    Masks are compared where both have them, else boxes. Objects of different classes are never the same, where both say their
+    classes. What a result finds of the truth's ignored objects is neither right nor wrong.
+
+    Args:
+        truth: for each video its frames by number; frames without objects may be missing.
+        result: likewise. A video of its own may have any name.
+
+    Returns:
+        "HOTA", "DetA", "AssA", "LocA" (Luiten et al. 2021, mean over IoU from 0.05 to 0.95), "MOTA", "MOTP", "IDF1", "IDP",
+        "IDR", from 0 to 1 (MOTA may be less); with masks "sMOTSA" (Voigtlaender et al. 2019). "switches" of ids,
+        "fragmentations", "missed", "wrong", "objects" of the truth; "tracks" of the truth and "tracks_found";
+        "compared": "masks" or "boxes"; and "per_video" the same for each where there are several.
+
+    Raises:
+        ValueError: for a video of the truth that the result does not have; for no truth at all.
+        ImportError: trackeval is not installed.
+    """
+    metrics = extras.load("trackeval.metrics", extra="tracking", why="Scores of tracks need trackeval")
+    pairs = _paired(truth, result)
+    masks = all(objects.rles is not None for video in (*truth.values(), *result.values()) for objects in video.values())
+    scorers = [metrics.HOTA()] + [
+        kind({"PRINT_CONFIG": False, "THRESHOLD": SAME}) for kind in (metrics.CLEAR, metrics.Identity)
+    ]
+    prepared = {name: _prepare(*pair, masks=masks) for name, pair in pairs.items()}
+    if not any(data["num_gt_dets"] for data in prepared.values()):
+        raise ValueError("The truth has no objects, so nothing can be scored.")
+    by_scorer = [{name: scorer.eval_sequence(data) for name, data in prepared.items()} for scorer in scorers]
+    together = [scorer.combine_sequences(scores) for scorer, scores in zip(scorers, by_scorer)]
+    answer = _summary(together, list(prepared.values()), masks)
+    if len(pairs) > 1:
+        answer["per_video"] = {
+            name: _summary([scores[name] for scores in by_scorer], [data], masks) for name, data in prepared.items()
+        }
+    return answer
+
+
+def _paired(truth: Mapping[str, Video], result: Mapping[str, Video]) -> dict[str, tuple[Video, Video]]:
+    if len(truth) == len(result) == 1:
+        return {name: (video, next(iter(result.values()))) for name, video in truth.items()}
+    missing = sorted(set(truth) - set(result))
+    if missing:
+        raise ValueError(f"The result has no tracks of {missing[0]}; videos are matched by name, it has {', '.join(result)}.")
+    return {name: (video, result[name]) for name, video in truth.items()}
+
+
+def _prepare(truth: Video, result: Video, *, masks: bool) -> dict[str, Any]:
+    """One video as trackeval takes it: for each frame ids from 0 and how alike objects are."""
+    labelled = all(objects.labels.any() for video in (truth, result) for objects in video.values() if len(objects.ids))
+    true_ids: dict[int, int] = {}
+    found_ids: dict[int, int] = {}
+    data: dict[str, Any] = {"gt_ids": [], "tracker_ids": [], "similarity_scores": []}
+    for frame in sorted({*truth, *result}):
+        true, found = (_of(video, frame, masks) for video in (truth, result))
+        alike = _similarity(true, found)
+        if labelled:
+            alike = np.where(true.labels[:, None] == found.labels, alike, 0)
+        counted = np.ones(len(true.ids), bool) if true.ignored is None else ~true.ignored
+        kept = ~_on_ignored(alike, counted)
+        data["gt_ids"].append(_numbered(true.ids[counted], true_ids))
+        data["tracker_ids"].append(_numbered(found.ids[kept], found_ids))
+        data["similarity_scores"].append(alike[counted][:, kept])
+    return data | {
+        "num_timesteps": len(data["gt_ids"]),
+        "num_gt_ids": len(true_ids),
+        "num_tracker_ids": len(found_ids),
+        "num_gt_dets": sum(map(len, data["gt_ids"])),
+        "num_tracker_dets": sum(map(len, data["tracker_ids"])),
+    }
+
+
+def _of(video: Video, frame: int, masks: bool) -> TrackedObjects:
+    nothing = TrackedObjects(np.zeros(0, np.int64), np.zeros((0, 4), np.float32), np.zeros(0, np.int64), [])
+    objects = video.get(frame, nothing)
+    return objects if masks else objects._replace(rles=None)
+
+
+def _similarity(true: TrackedObjects, found: TrackedObjects) -> np.ndarray:
+    """(N, M) IoU of masks or boxes."""
+    if not len(true.ids) or not len(found.ids):
+        return np.zeros((len(true.ids), len(found.ids)))
+    none = [False] * len(found.ids)
+    if true.rles is not None and found.rles is not None:
+        return np.asarray(coco_mask.iou(true.rles, found.rles, none)).reshape(len(true.ids), len(found.ids))
+    one, other = (
+        np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(float) for boxes in (true.boxes, found.boxes)
+    )
+    return np.asarray(coco_mask.iou(one, other, none)).reshape(len(true.ids), len(found.ids))
+
+
+def _on_ignored(alike: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """(M,) bool: what is matched to an ignored object of the truth; objects that count are matched too, and come first."""
+    if counted.all() or not alike.size:
+        return np.zeros(alike.shape[1], bool)
+    assign = extras.load("scipy.optimize", extra="tracking", why="Scores of tracks need scipy").linear_sum_assignment
+    rows, columns = assign(np.where(alike >= SAME, alike, 0), maximize=True)
+    ignored = (alike[rows, columns] >= SAME) & ~counted[rows]
+    answer = np.zeros(alike.shape[1], bool)
+    answer[columns[ignored]] = True
+    return answer
+
+
+def _numbered(ids: np.ndarray, known: dict[int, int]) -> np.ndarray:
+    return np.array([known.setdefault(number, len(known)) for number in ids.tolist()], int)
+
+
+def _summary(scores: list[dict[str, Any]], data: list[dict[str, Any]], masks: bool) -> dict[str, Any]:
+    hota, clear, identity = scores
+    answer: dict[str, Any] = {name: float(np.mean(hota[name])) for name in ("HOTA", "DetA", "AssA", "LocA")}
+    answer |= {name: float(clear[name]) for name in ("MOTA", "MOTP")}
+    answer |= {"sMOTSA": float(clear["sMOTA"])} if masks else {}
+    answer |= {name: float(identity[name]) for name in ("IDF1", "IDP", "IDR")}
+    counts = {"switches": "IDSW", "fragmentations": "Frag", "missed": "CLR_FN", "wrong": "CLR_FP"}
+    answer |= {name: int(clear[field]) for name, field in counts.items()}
+    for name, field in (("objects", "num_gt_dets"), ("tracks", "num_gt_ids"), ("tracks_found", "num_tracker_ids")):
+        answer[name] = sum(video[field] for video in data)
+    return answer | {"compared": "masks" if masks else "boxes"}
