@@ -4,8 +4,8 @@
     python bench/track_shapes.py --model demo/run --out shapes
 
 It draws a video of 300 frames in which shapes cross, hide each other, leave the picture and come back, and writes it with its
-truth (`shapes.mp4`, `truth.txt` in MOTS format) and one folder of results a tracker. A shape that comes back keeps its id in the
-truth; while less than a third of it can be seen it is not part of it. The same seed gives the same video.
+truth (`shapes.mp4`, `truth.txt` in MOTS format) and one folder of results a tracker. A shape that comes back keeps its id in
+the truth; while less than a third of it can be seen it is not part of it. The same seed gives the same video.
 """
 
 from __future__ import annotations

@@ -5,6 +5,17 @@ other eleven, with 41 dates, 35 hazelnuts and 36 figs, to score.
 
 Command:
     python recipes/imbalance.py FOLDER --init mobilenet_v2_imagenet.npz --out runs/imbalance
+
+Machine: one processor core with AVX-512, TensorFlow 2.21, no GPU. Time: about 4 minutes of processor time a run.
+
+Scores on the eleven photos, mean and standard deviation of the seeds:
+
+| | fig mask AP | fig AP50 | date mask AP | hazelnut mask AP | mask AP |
+|---|---|---|---|---|---|
+| no weights | 0.626 ± 0.019 | 0.955 ± 0.016 | 0.884 ± 0.008 | 0.755 ± 0.013 | 0.755 ± 0.011 |
+| balanced weights | 0.626 ± 0.022 | 0.923 ± 0.045 | 0.878 ± 0.007 | 0.761 ± 0.014 | 0.755 ± 0.014 |
+
+So here weights change nothing beyond chance: five figs are learnt as well without them.
 """
 
 from __future__ import annotations
