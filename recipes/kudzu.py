@@ -11,9 +11,9 @@ Machine: one processor core with AVX-512, TensorFlow 2.21, no GPU. Time: 18 minu
 Scores on the 16 photos, at most 150 detections a photo: mask AP 0.199, AP50 0.563, AP75 0.075; box AP 0.212, AP50 0.542, AP75
 0.118. The outlines of the truth are a few strokes each, of bugs about ten pixels wide, which AP75 shows.
 
-torchvision's Mask R-CNN (`bench/torchvision_train.py`) from the same ImageNet file with its own defaults at 576 pixels, the photos'
-own size, and anchors from 16 to 256, got through 56 steps in as much processor time and found nothing yet: all scores 0.000. One
-run each, seed 0.
+torchvision's Mask R-CNN (`bench/torchvision_train.py`) from the same ImageNet file with its own defaults at 576 pixels, the
+photos' own size, and anchors from 16 to 256, got through 56 steps in as much processor time and found nothing yet: all scores
+0.000. One run each, seed 0.
 """
 
 from __future__ import annotations

@@ -22,10 +22,10 @@ Scores on the 89 validation pictures, at most 400 detections a picture:
 StarDist 2D, trained on the same pictures with its published defaults (50 epochs, 70 minutes of processor time), has 0.433 on
 the Data Science Bowl's measure, 0.717 at an IoU of 0.5 and 0.467 at 0.75.
 
-torchvision's Mask R-CNN (`bench/torchvision_train.py`), from the same ImageNet file with torchvision's defaults at 512 pixels, got
-through 385 steps in 75 minutes of processor time: mask AP 0.464, AP50 0.805, AP75 0.496; box AP 0.487. From a score of 0.5 on it
-has 0.420 on the Data Science Bowl's measure, 0.671 at an IoU of 0.5 and 0.465 at 0.75; with 0.70, the best for the validation
-pictures themselves, 0.441, 0.690 and 0.497.
+torchvision's Mask R-CNN (`bench/torchvision_train.py`), from the same ImageNet file with torchvision's defaults at 512 pixels,
+got through 385 steps in 75 minutes of processor time: mask AP 0.464, AP50 0.805, AP75 0.496; box AP 0.487. From a score of 0.5
+on it has 0.420 on the Data Science Bowl's measure, 0.671 at an IoU of 0.5 and 0.465 at 0.75; with 0.70, the best for the
+validation pictures themselves, 0.441, 0.690 and 0.497.
 
 One run, seed 0; the spread over seeds was not measured. An earlier recipe (6 epochs of whole pictures at 512 pixels, mirrored,
 Adam at 4e-4) had better COCO scores after as much time, mask AP 0.608 and box AP 0.593; its other scores were not measured.

@@ -10,9 +10,9 @@ Machine: one processor core with AVX-512, TensorFlow 2.21, no GPU. Time: 13 minu
 
 Scores on the six photos: mask AP 0.892, AP50 1.000, AP75 1.000; box AP 0.809, AP50 1.000, AP75 0.943.
 
-torchvision's Mask R-CNN (`bench/torchvision_train.py`) from the same ImageNet file, on the same photos at the same size with its
-own defaults, got through 66 steps in as much processor time: mask AP 0.615, AP50 0.983, AP75 0.741; box AP 0.494, AP50 0.967,
-AP75 0.425. One run each, seed 0; six photos tell only large differences.
+torchvision's Mask R-CNN (`bench/torchvision_train.py`) from the same ImageNet file, on the same photos at the same size with
+its own defaults, got through 66 steps in as much processor time: mask AP 0.615, AP50 0.983, AP75 0.741; box AP 0.494, AP50
+0.967, AP75 0.425. One run each, seed 0; six photos tell only large differences.
 """
 
 from __future__ import annotations
