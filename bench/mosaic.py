@@ -199,7 +199,7 @@ def cut_to_pictures(rows: list[dict[str, Any]], layout: list[dict[str, Any]], si
         x1, y1, x2, y2 = rle_to_box(rle).astype(int).tolist()
         mask, _ = rle_window(rle, (x1, y1, x2, y2))
         owners = cells[y1:y2, x1:x2][mask]
-        if 2 * np.count_nonzero(owners >= 0) < len(owners):
+        if 2 * np.count_nonzero(owners >= 0) <= len(owners):
             continue  # mostly between the pictures, where nothing is scored
         number = int(np.bincount(owners[owners >= 0]).argmax())
         cell = layout[number]

@@ -31,7 +31,7 @@ from maskrcnn.tracking import TRACKERS, Tracker
 
 SIZE = (160, 256)  # of a frame, (height, width)
 NUM_FRAMES = 300
-NUM_SHAPES = 7
+NUM_SHAPES = 5
 RATE = 25
 
 
@@ -114,7 +114,7 @@ def make_video(folder: Path, *, seed: int) -> tuple[Path, Path]:
 def _actor(rng: np.random.Generator, number: int) -> dict:
     """A shape that swings to and fro across the picture, each in its own direction and time; the first two also leave it."""
     height, width = SIZE
-    radius = rng.uniform(0.11, 0.16) * height
+    radius = rng.uniform(0.15, 0.2) * height
     reach = np.array([width, height]) * (0.62 if number < 2 else 0.36)  # around the middle
     speed = rng.uniform(0.6, 1.0, 2) * 2 * np.pi / 220  # radians a frame: at its fastest about 2 pixels
     return {

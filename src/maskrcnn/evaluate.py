@@ -107,7 +107,7 @@ def evaluate_tracks(truth: str | os.PathLike[str], result: str | os.PathLike[str
     from maskrcnn.data.tracks import read_tracks
     from maskrcnn.metrics import tracks
 
-    return tracks.evaluate_tracks(*_numbered_alike(read_tracks(Path(truth)), read_tracks(Path(result))))
+    return tracks.evaluate_tracks(read_tracks(Path(truth)), read_tracks(Path(result)))
 
 
 def print_track_scores(scores: Mapping[str, Any], console: Console) -> None:
@@ -119,16 +119,6 @@ def print_track_scores(scores: Mapping[str, Any], console: Console) -> None:
     for video, row in ({"all": scores} | scores.get("per_video", {})).items():
         table.add_row(video, *(_number(row[name]) for name in names), *(str(row[name]) for name in counts))
     console.print(table)
-
-
-def _numbered_alike(truth: Any, result: Any) -> tuple[Any, Any]:
-    """Frames counted from 0 in one and from 1 in the other, as label TIFFs and texts are, are brought together."""
-    if len(truth) == len(result) == 1:
-        (true,), (found,) = truth.values(), result.values()
-        if true and found and {0, 1} == {min(true), min(found)} and max(true) - max(found) == min(true) - min(found):
-            shift = min(true) - min(found)
-            return truth, {name: {frame + shift: objects for frame, objects in video.items()} for name, video in result.items()}
-    return truth, result
 
 
 def _detect(

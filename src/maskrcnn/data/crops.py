@@ -22,14 +22,10 @@ def read_part(sample: Sample, rng: np.random.Generator, *, window: int, image_co
         window: see `AugmentConfig.window`.
         image_config: of the model.
     """
-    if not is_read_in_part(sample, window):
+    in_part = max(sample.size) > window if window else math.prod(sample.size) >= LARGE
+    if not in_part:
         return read_sample(sample, image_config)
     return read_near_object(sample, rng, side=window or image_config.short_side, image_config=image_config)
-
-
-def is_read_in_part(sample: Sample, window: int) -> bool:
-    """Whether training reads only a square of a picture, see `AugmentConfig.window`."""
-    return max(sample.size) > window if window else math.prod(sample.size) >= LARGE
 
 
 def read_near_object(

@@ -16,9 +16,8 @@ from keras.src.trainers.data_adapters.grain_dataset_adapter import GrainDatasetA
 from maskrcnn.config import ModelConfig
 from maskrcnn.data.augment import Augment, Augmentation
 from maskrcnn.data.batch import make_batch
-from maskrcnn.data.crops import is_read_in_part, read_part
+from maskrcnn.data.crops import read_part
 from maskrcnn.data.dataset import Dataset
-from maskrcnn.data.objects import read_sample
 from maskrcnn.data.resize import possible_frames
 from maskrcnn.structures import Batch, Sample
 
@@ -127,10 +126,7 @@ def make_loader(
         samples = samples.shuffle() if shuffle else samples
         samples = samples.repeat(PASSES) if repeat else samples
     window = augment.config.window if isinstance(augment, Augmentation) else 0
-    if any(is_read_in_part(sample, window) for sample in dataset.samples):
-        samples = samples.random_map(partial(read_part, window=window, image_config=model_config.image))
-    else:
-        samples = samples.map(partial(read_sample, image_config=model_config.image))
+    samples = samples.random_map(partial(read_part, window=window, image_config=model_config.image))
     if augment is not None:
         samples = samples.random_map(augment)
     numbered = samples.batch(batch_size, batch_fn=partial(make_batch, model_config=model_config)).map(Batch._asdict)

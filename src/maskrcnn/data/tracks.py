@@ -17,11 +17,13 @@ MOT_PEDESTRIAN = 1  # the class of MOT's truth that is scored (Milan et al. 2016
 MOT_DISTRACTORS = (2, 7, 8, 12)  # a person on a vehicle, standing still, alike, mirrored: neither wrong nor right to be found
 MOTS_IGNORE = 10  # the class of MOTS' truth whose region does not count (Voigtlaender et al. 2019)
 
-Video = dict[int, TrackedObjects]  # frames by their number
+Video = dict[int, TrackedObjects]  # frames by their number, from 0
 
 
 def read_tracks(path: str | Path) -> dict[str, Video]:
     """The videos of a file or folder, each its frames by number; frames without objects may be missing.
+
+    Frames are counted from 0, as label TIFFs count them; MOT and MOTS count theirs from 1.
 
     Args:
         path: a text of MOT or MOTS; a folder with label TIFFs and `res_track.txt` or `man_track.txt` beside or above them; a
@@ -104,7 +106,7 @@ def _read_text(path: Path) -> Video:
             raise ValueError(f"{path} has an id twice in frame {frame}; the objects of a frame have ids of their own.")
         if any(rle is None for rle in rles) != all(rle is None for rle in rles):
             raise ValueError(f"{path} mixes lines with and without masks in frame {frame}.")
-        frames[frame] = _objects(ids, boxes, labels, None if rles[0] is None else list(rles), ignored)
+        frames[frame - 1] = _objects(ids, boxes, labels, None if rles[0] is None else list(rles), ignored)
     return frames
 
 

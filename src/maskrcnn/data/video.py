@@ -10,7 +10,7 @@ import glob
 import re
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,28 +81,21 @@ def _open_pictures(source: Any, every: int, rate: float, channels: int) -> Video
     """Pictures of a folder, a glob or a list; or the planes of one file."""
     if not isinstance(source, (str, Path)):
         paths = [Path(item) for item in source]
-        name = paths[0].parent.name if paths else "video"
+        if not paths:
+            raise ValueError("A video of pictures needs at least one; received an empty list.")
+        name = paths[0].resolve().parent.name
     elif Path(source).is_dir() or glob.has_magic(str(source)):
         paths = sorted(find_pictures([source]), key=lambda path: _natural(str(path)))
         name = Path(source).resolve().name if Path(source).is_dir() else paths[0].resolve().parent.name
     else:
         paths, name = find_pictures([source]), Path(source).name.split(".")[0]
-    files: Sequence[Path | None]
     if len(paths) == 1:
-        images: Iterable[Any] = (plane.image for plane in read_planes(paths[0], channels=channels))
-        count, files = count_planes(paths[0]), [None] * count_planes(paths[0])
-    else:
-        images, count, files = (read_image(path, channels=channels) for path in paths[::every]), len(paths), paths[::every]
-
-    def frames() -> Iterator[Frame]:
-        step = every if len(paths) > 1 else 1  # planes are read one after the other, pictures that are left out are not
-        for number, image in enumerate(images):
-            index = number * step
-            if index % every == 0:
-                file = files[number]
-                yield Frame(index, index / rate, image, None if file is None else str(file))
-
-    return Video(name, rate / every, -(-count // every), frames())
+        planes = enumerate(read_planes(paths[0], channels=channels))
+        frames = (Frame(number, number / rate, plane.image) for number, plane in planes if number % every == 0)
+        return Video(name, rate / every, -(-count_planes(paths[0]) // every), frames)
+    chosen = list(enumerate(paths))[::every]
+    pictures = (Frame(number, number / rate, read_image(path, channels=channels), str(path)) for number, path in chosen)
+    return Video(name, rate / every, len(chosen), pictures)
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
@@ -136,10 +129,13 @@ def _decode(av: Any, container: Any, stream: Any, path: Path, every: int, rate: 
 
     Before the first whole frame nothing counts as damaged: recordings that were cut begin with frames that refer to lost ones.
     """
-    index, start, damaged, reason = 0, 0.0, [], ""
+    index, start, num_packets = 0, 0.0, 0
+    damaged: list[int] = []  # where frames are missing
+    reason = ""
     with container:
         try:
             for packet in container.demux(stream):
+                num_packets += packet.size > 0
                 try:
                     decoded = packet.decode()
                 except av.FFmpegError as error:
@@ -161,6 +157,8 @@ def _decode(av: Any, container: Any, stream: Any, path: Path, every: int, rate: 
     if index == 0:
         raise ValueError(f"Cannot read {path}: it holds no whole frame{f' ({reason})' if reason else ''}.")
     damaged = [place for place in damaged if place > 0]
+    if num_packets < stream.frames:  # packets, because an edit list may leave out frames on purpose
+        raise ValueError(f"{path} breaks off after {index} frames of {stream.frames}. They are done.")
     if damaged:
         why = f" ({reason})" if reason else ""
         raise ValueError(f"{path} is damaged from frame {damaged[0]} on{why}. The frames that are whole are done.")

@@ -318,14 +318,44 @@ def _counts(text: bytes) -> np.ndarray:
     return np.array(counts, np.int64)
 
 
-def centre_of(window: np.ndarray, corner: tuple[int, int], box: np.ndarray) -> tuple[np.ndarray, int]:
-    """(2,) x, y of the middle of a bitmap (h, w) at `corner` (left, top), and its pixels; an empty one's is that of its box."""
+def centre_of(window: np.ndarray, corner: Sequence[float] | np.ndarray) -> tuple[np.ndarray, int]:
+    """(2,) x, y of the middle of a bitmap (h, w) at `corner` (left, top), and how many pixels it has; NaN where it has none."""
     columns, rows = window.sum(axis=0), window.sum(axis=1)
     area = int(columns.sum())
     if not area:
-        return (np.asarray(box[:2], float) + box[2:]) / 2, 0
+        return np.full(2, np.nan), 0
     middle = np.array([columns @ np.arange(len(columns)), rows @ np.arange(len(rows))]) / area
-    return middle + 0.5 + corner, area
+    return middle + 0.5 + np.asarray(corner), area
+
+
+def shared_pixels(ones: Sequence[tuple[np.ndarray, Any]], others: Sequence[tuple[np.ndarray, Any]]) -> np.ndarray:
+    """How many pixels bitmaps have in common, each (h, w) bool with its corner (left, top), which is rounded.
+
+    Args:
+        ones: N of them.
+        others: M of them.
+
+    Returns:
+        (N, M) int64; only windows that touch are compared.
+    """
+    shared = np.zeros((len(ones), len(others)), np.int64)
+    first, second = _edges(ones), _edges(others)  # (N, 4), (M, 4)
+    low = np.maximum(first[:, None, :2], second[:, :2])  # (N, M, 2) left, top of what two windows share
+    high = np.minimum(first[:, None, 2:], second[:, 2:])
+    for n, m in np.argwhere((high > low).all(axis=2)).tolist():
+        (left, top), (right, bottom) = low[n, m].tolist(), high[n, m].tolist()
+        (x, y), (u, v) = first[n, :2].tolist(), second[m, :2].tolist()
+        one = ones[n][0][top - y : bottom - y, left - x : right - x]
+        shared[n, m] = np.count_nonzero(one & others[m][0][top - v : bottom - v, left - u : right - u])
+    return shared
+
+
+def _edges(windows: Sequence[tuple[np.ndarray, Any]]) -> np.ndarray:
+    """(N, 4) int, left, top, right and bottom of bitmaps with their corners."""
+    corners = np.rint([corner for _, corner in windows]).astype(int).reshape(-1, 2)
+    return np.concatenate(
+        [corners, corners + np.array([window.shape[::-1] for window, _ in windows], int).reshape(-1, 2)], axis=1
+    )
 
 
 def _cell_edges(start: float, stop: float, limit: int, cells: int) -> tuple[slice, np.ndarray]:

@@ -7,18 +7,19 @@ ByteTrack does (Zhang et al. 2022), with the Hungarian method.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from maskrcnn import extras
+from maskrcnn.geometry.masks import centre_of, shared_pixels
 from maskrcnn.structures import Detections
 
 SAME = 0.3  # least IoU of a mask and where its object is expected: SORT's for boxes (Bewley et al. 2016)
 INSIDE = 0.6  # least part of the smaller one in the other, where an object is seen in part
-WHOLE = 0.8  # of the object's area, from where on it counts as seen whole
+WHOLE = 0.9  # of the object's area, from where on it counts as seen whole
 FORGET = 0.98  # an object that stays smaller is after some frames believed to be so
+SLOWING = 0.9  # of what is not seen, a frame: nobody knows whether it goes on as it went
 GAIN = 0.3  # how fast a track's speed follows what is measured
 
 
@@ -27,13 +28,10 @@ class _Track:
     number: int
     window: np.ndarray  # (h, w) bool, the object as last seen whole
     corner: np.ndarray  # (2,) float, left and top of the window where it is expected now
-    area: float  # pixels; shrinks slowly while less of it is seen
+    area: float  # pixels of the whole object; shrinks slowly while less of it is seen
     speed: np.ndarray  # (2,) float, pixels a frame
     frames: int = 1  # in which it was seen
     unseen: int = 0  # frames since then
-
-    def centre(self) -> np.ndarray:
-        return self.corner + _centre(self.window)
 
 
 class MaskTracker:
@@ -56,12 +54,13 @@ class MaskTracker:
         masks = [(window, np.array(corner, float)) for window, corner in detections.windows()]
         areas = np.array([np.count_nonzero(window) for window, _ in masks], float)
         for track in self._tracks:
-            track.corner = track.corner + track.speed
+            track.corner = track.corner + track.speed * SLOWING**track.unseen
             track.unseen += 1
-        shared = _shared_pixels([(track.window, track.corner) for track in self._tracks], masks)  # (T, N)
+        shared = shared_pixels([(track.window, track.corner) for track in self._tracks], masks)  # (T, N)
         own = np.array([np.count_nonzero(track.window) for track in self._tracks], float)[:, None]  # (T, 1)
         iou = shared / np.maximum(own + areas - shared, 1)
         inside = shared / np.maximum(np.minimum(own, areas), 1)
+        near = _nearness(self._tracks, masks)
         strong = detections.scores >= self._score
         fresh = np.array([track.unseen == 1 for track in self._tracks], bool)
 
@@ -70,6 +69,7 @@ class MaskTracker:
             (iou, SAME, True, strong),
             (iou, SAME, fresh, ~strong),
             (inside, INSIDE, True, strong),
+            (near, 0.0, True, strong),
         ):
             allowed = (free_tracks & tracks)[:, None] & (free & rows)
             similarity = np.where(allowed & (similarity >= least), similarity, 0)
@@ -81,50 +81,38 @@ class MaskTracker:
                     _see(self._tracks[t], window, corner, areas[row])
 
         for row in np.flatnonzero(free & strong):
-            self._tracks.append(_Track(self._count, *masks[row], areas[row], np.zeros(2)))
+            window, corner = masks[row]
+            self._tracks.append(_Track(self._count, window, corner, areas[row], np.zeros(2)))
             numbers[row] = self._count
             self._count += 1
         self._tracks = [track for track in self._tracks if track.unseen <= self._lost]
         return numbers
 
 
+def _nearness(tracks: list[_Track], masks: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """(T, N) 1 where a mask's middle is where the track's is expected, 0 where it is an object's diameter away or more."""
+    expected = np.array([centre_of(track.window, track.corner)[0] for track in tracks]).reshape(-1, 1, 2)
+    found = np.array([centre_of(*mask)[0] for mask in masks]).reshape(-1, 2)
+    diameters = np.sqrt([4 / np.pi * track.area for track in tracks]).reshape(-1, 1)
+    return np.nan_to_num(1 - np.linalg.norm(expected - found, axis=2) / np.maximum(diameters, 1))
+
+
 def _see(track: _Track, window: np.ndarray, corner: np.ndarray, area: float) -> None:
-    """Corrects a track by a mask that is taken for its object. What is seen in part says neither shape nor speed."""
+    """Corrects a track by a mask that is taken for its object.
+
+    What is seen in part says neither shape nor speed, but it lies inside of the whole.
+    """
     if area >= WHOLE * track.area:
-        missed = corner + _centre(window) - track.centre()  # by how much the expectation was beside it
+        missed = centre_of(window, corner)[0] - centre_of(track.window, track.corner)[0]  # by how much the expectation was off
         gain = 1.0 if track.frames == 1 else GAIN
         track.speed = track.speed + gain * missed / track.unseen
-        track.window, track.corner, track.area = window, corner, area
+        track.window, track.corner = window, corner
     else:
-        track.area = max(area, FORGET * track.area)
+        before = np.minimum(corner - track.corner, 0)  # by how much it reaches out to the left and above …
+        behind = np.maximum(
+            corner + window.shape[::-1] - track.corner - track.window.shape[::-1], 0
+        )  # … to the right and below
+        track.corner = track.corner + before + behind
+    track.area = max(area, FORGET * track.area)
     track.frames += 1
     track.unseen = 0
-
-
-def _centre(window: np.ndarray) -> np.ndarray:
-    """(2,) x, y of the mask's centre of mass in its window; pixels."""
-    columns, rows = window.sum(axis=0), window.sum(axis=1)
-    return np.array([columns @ np.arange(len(columns)), rows @ np.arange(len(rows))]) / max(columns.sum(), 1) + 0.5
-
-
-def _shared_pixels(
-    ones: Sequence[tuple[np.ndarray, np.ndarray]], others: Sequence[tuple[np.ndarray, np.ndarray]]
-) -> np.ndarray:
-    """(T, N) how many pixels masks have in common; only those whose windows touch are compared."""
-    shared = np.zeros((len(ones), len(others)))
-    first, second = _edges(ones), _edges(others)  # (T, 4), (N, 4)
-    low = np.maximum(first[:, None, :2], second[:, :2])  # (T, N, 2) left, top of what two windows share
-    high = np.minimum(first[:, None, 2:], second[:, 2:])
-    for t, n in zip(*np.nonzero((high > low).all(axis=2))):
-        (left, top), (right, bottom) = low[t, n], high[t, n]
-        (x, y), (u, v) = first[t, :2], second[n, :2]
-        one = ones[t][0][top - y : bottom - y, left - x : right - x]
-        shared[t, n] = np.count_nonzero(one & others[n][0][top - v : bottom - v, left - u : right - u])
-    return shared
-
-
-def _edges(masks: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """(N, 4) int, left, top, right and bottom of the masks' windows."""
-    corners = np.rint([corner for _, corner in masks]).astype(int).reshape(-1, 2)
-    sizes = np.array([window.shape[::-1] for window, _ in masks], int).reshape(-1, 2)
-    return np.concatenate([corners, corners + sizes], axis=1)

@@ -7,12 +7,17 @@ from typing import Protocol
 
 import numpy as np
 
+from maskrcnn.geometry.masks import shared_pixels
 from maskrcnn.structures import Detections
 from maskrcnn.tracking.boxes import BOX_TRACKERS, BoxTracker
 from maskrcnn.tracking.masks import MaskTracker
 
 TRACKERS = ("mask", *BOX_TRACKERS)
-WEAK = 0.1  # the least score of what may carry a track on: ByteTrack (Zhang et al. 2022), section 4.1
+WEAK = 0.3  # the least score of what may carry a track on; ByteTrack's 0.1 is for detectors without second opinions
+
+
+FADING = 0.9  # of a belief, a frame
+DOUBLE = 0.5  # IoU of two masks, of whatever classes, from where on they are one object: half of their pixels
 
 
 class Association(Protocol):
@@ -44,7 +49,9 @@ class Tracker:
             raise ValueError(f"score is above 0 and at most 1, lost at least 0 frames; received {score} and {lost}.")
         self.name, self.score, self.lost = name, score, lost
         self._by_class: dict[int, Association] = {}
-        self._ids: dict[tuple[int, int], int] = {}
+        self._ids: dict[tuple[int, int], int] = {}  # by class and number
+        self._belief: dict[tuple[int, int], tuple[float, int]] = {}  # and the frame in which it was last updated
+        self._frame = 0
         self._associate()  # so that a missing library is told at once
 
     @property
@@ -59,18 +66,43 @@ class Tracker:
             detections: what was found in it, from the score `weakest` up.
             image: (H, W, 3) uint8 RGB, the frame.
         """
-        ids = np.full(len(detections), -1, np.int64)
+        self._frame += 1
+        keys = [(-1, -1)] * len(detections)
         for label in sorted({*self._by_class, *detections.labels.tolist()}):
             if label not in self._by_class:
                 self._by_class[label] = self._associate()
             rows = np.flatnonzero(detections.labels == label)
-            numbers = self._by_class[label].update(detections[rows], image)
-            for row, number in zip(rows, numbers.tolist()):
-                if number >= 0:
-                    ids[row] = self._ids.setdefault((label, number), len(self._ids) + 1)
-        return replace(detections, track_ids=ids)[ids > 0]
+            for row, number in zip(rows, self._by_class[label].update(detections[rows], image).tolist()):
+                keys[row] = (label, number)
+        rows = np.flatnonzero([number >= 0 for _, number in keys])
+        rows = rows[_once(detections[rows], np.array([self._believe(keys[row], detections.scores[row]) for row in rows]))]
+        self._belief = {key: belief for key, belief in self._belief.items() if belief[1] + self.lost >= self._frame}
+        ids = [self._ids.setdefault(keys[row], len(self._ids) + 1) for row in rows]
+        return replace(detections[rows], track_ids=np.array(ids, np.int64))
+
+    def _believe(self, key: tuple[int, int], score: float) -> float:
+        """How sure it is by now that there is an object of this class: the mean of its scores, that of the last frames most."""
+        belief = FADING * self._belief.get(key, (0.0, 0))[0] + (1 - FADING) * float(score)
+        self._belief[key] = (belief, self._frame)
+        return belief
 
     def _associate(self) -> Association:
         if self.name == "mask":
             return MaskTracker(score=self.score, lost=self.lost)
         return BoxTracker(self.name, score=self.score, lost=self.lost)
+
+
+def _once(detections: Detections, beliefs: np.ndarray) -> np.ndarray:
+    """(N,) bool: those that are not a second opinion on the class of an object of which another one is believed.
+
+    A model removes doubles class by class, and which class has the higher score may change from frame to frame.
+    """
+    windows = list(detections.windows())
+    areas = np.array([np.count_nonzero(window) for window, _ in windows])
+    shared = shared_pixels(windows, windows)
+    same = shared > DOUBLE * (areas[:, None] + areas - shared)
+    keep = np.ones(len(detections), bool)
+    for row in np.argsort(-beliefs, kind="stable"):
+        if keep[row]:
+            keep &= ~same[row] | (np.arange(len(keep)) == row)
+    return keep

@@ -1,0 +1,203 @@
+"""Laws of frames: order, times, turns, and what is said of what cannot be read."""
+
+from __future__ import annotations
+
+import threading
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from small_tracks import SIZE, drawn, write_video
+
+from maskrcnn.data import video
+from maskrcnn.data.video import open_video
+
+needs_av = pytest.mark.skipif("not __import__('importlib.util').util.find_spec('av')", reason="PyAV is not installed")
+
+
+def moving(count: int) -> list[np.ndarray]:
+    return [drawn([(4 * k, 20, 4 * k + 20, 40)]) for k in range(count)]
+
+
+def left_edges(frames) -> list[int]:
+    return [int(np.flatnonzero((frame.image[:, :, 0] > 128).any(axis=0))[0]) for frame in frames]
+
+
+@needs_av
+def test_frames_come_in_order_with_number_and_time(tmp_path):
+    opened = open_video(write_video(tmp_path / "a.mp4", moving(8)))
+    frames = list(opened.frames)
+    assert (opened.name, opened.rate, opened.num_frames) == ("a", 10, 8)
+    assert [frame.number for frame in frames] == list(range(8))
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(8) / 10, atol=1e-3)
+    np.testing.assert_allclose(left_edges(frames), 4 * np.arange(8), atol=1)
+    assert frames[0].image.shape == (*SIZE, 3)
+    assert frames[0].image.dtype == np.uint8
+
+
+@needs_av
+def test_times_of_a_variable_rate_are_the_files_own(tmp_path):
+    times = [0, 0.1, 0.15, 0.9, 1.0]
+    frames = open_video(write_video(tmp_path / "a.mp4", moving(5), times=times)).frames
+    np.testing.assert_allclose([frame.time for frame in frames], times, atol=1e-3)
+
+
+@needs_av
+@pytest.mark.parametrize("rotation", [90, -90, 180])
+def test_a_turned_camera_gives_upright_frames_as_opencv_shows_them(tmp_path, rotation):
+    corner = drawn([(0, 0, 40, 20)])
+    path = write_video(tmp_path / "a.mp4", [corner] * 3, rotation=rotation)
+    first = next(open_video(path).frames).image
+    _, shown = cv2.VideoCapture(str(path)).read()
+    assert first.shape == shown.shape
+    assert np.abs(first.astype(int) - shown[:, :, ::-1]).mean() < 3
+    assert np.abs(first.astype(int) - corner[: first.shape[0], : first.shape[1]].mean()).mean() > 10
+
+
+@needs_av
+def test_every_third_frame_keeps_its_number_and_time(tmp_path):
+    opened = open_video(write_video(tmp_path / "a.mp4", moving(8)), every=3)
+    frames = list(opened.frames)
+    assert [frame.number for frame in frames] == [0, 3, 6]
+    assert opened.num_frames == 3
+    np.testing.assert_allclose([frame.time for frame in frames], [0, 0.3, 0.6], atol=1e-3)
+
+
+def test_pictures_come_in_natural_order_and_those_left_out_are_not_read(tmp_path):
+    for number in (10, 9, 1):
+        Image.fromarray(drawn([(number, 0, 96, 64)])).save(tmp_path / f"frame{number}.png")
+    assert left_edges(open_video(tmp_path).frames) == [1, 9, 10]
+    assert left_edges(open_video(str(tmp_path / "*.png")).frames) == [1, 9, 10]
+    (tmp_path / "frame9.png").write_bytes(b"broken")
+    frames = list(open_video(tmp_path, every=2, rate=4).frames)
+    assert [(frame.number, frame.time) for frame in frames] == [(0, 0), (2, 0.5)]
+    assert frames[1].path == str(tmp_path / "frame10.png")
+
+
+def test_the_pages_of_a_tiff_are_frames(tmp_path):
+    stack = np.stack([drawn([(4 * k, 20, 4 * k + 20, 40)])[:, :, 0] for k in range(5)])
+    tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack")
+    opened = open_video(tmp_path / "stack.tif", every=2)
+    assert opened.num_frames == 3
+    assert left_edges(opened.frames) == [0, 8, 16]
+
+
+@needs_av
+def test_a_file_that_breaks_off_gives_its_whole_frames_and_then_one_line(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (20, *SIZE, 3), np.uint8)
+    path = write_video(tmp_path / "a.mp4", list(noise))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 3 // 4])
+    frames = []
+    with pytest.raises(ValueError, match=r"a\.mp4 breaks off after \d+ frames of 20") as told:
+        frames.extend(open_video(path).frames)
+    assert f"after {len(frames)} frames" in str(told.value)
+    assert 5 < len(frames) < 20
+    assert "\n" not in str(told.value)
+
+
+@needs_av
+def test_frames_of_another_size_end_the_video_and_say_where(tmp_path):
+    for number, size in enumerate([SIZE, SIZE, (40, 50)]):
+        Image.fromarray(drawn([], size)).save(tmp_path / f"{number}.png")
+    frames = open_video(tmp_path).frames
+    assert len([next(frames), next(frames)]) == 2
+    with pytest.raises(
+        ValueError, match=r"2\.png changes the video's size at frame 2 from 96×64 to 50×40\. The 2 frames before"
+    ):
+        next(frames)
+
+
+@needs_av
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.mp4", b"no video at all" * 50, "Cannot read .*a.mp4: Invalid data"),
+        ("a.mkv", b"", "Cannot read .*a.mkv"),
+        ("a.srt", b"1\n00:00:01,000 --> 00:00:02,000\nHello\n\n", "there is no video in it"),
+    ],
+)
+def test_what_is_no_video_is_told_in_one_line(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=said) as told:
+        list(open_video(tmp_path / name).frames)
+    assert "\n" not in str(told.value)
+
+
+@needs_av
+def test_an_unknown_codec_is_told_in_one_line(tmp_path):
+    path = write_video(tmp_path / "a.avi", moving(4), codec="mpeg4")
+    path.write_bytes(path.read_bytes().replace(b"FMP4", b"ZZZ9"))
+    with pytest.raises(ValueError, match="Cannot read .*a.avi") as told:
+        list(open_video(path).frames)
+    assert "\n" not in str(told.value)
+
+
+def test_sources_that_are_not_there_and_numbers_out_of_range_are_told(tmp_path):
+    with pytest.raises(ValueError, match="no file or folder"):
+        open_video(tmp_path / "none.mp4")
+    with pytest.raises(ValueError, match="empty list"):
+        open_video([])
+    with pytest.raises(ValueError, match="every is at least 1"):
+        open_video(tmp_path, every=0)
+    with pytest.raises(ValueError, match="rate is above 0"):
+        open_video(tmp_path, rate=0)
+
+
+def test_a_camera_that_is_not_there_is_told(monkeypatch):
+    class Nothing:
+        def isOpened(self):  # noqa: N802
+            return False
+
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: Nothing())
+    with pytest.raises(ValueError, match="no camera 3"):
+        open_video("3")
+
+
+def test_a_camera_gives_rgb_until_it_is_let_go(monkeypatch):
+    class Camera:
+        left, released = 3, False
+
+        def isOpened(self):  # noqa: N802
+            return True
+
+        def get(self, _):
+            return 25.0
+
+        def grab(self):
+            self.left -= 1
+            return self.left >= 0
+
+        def retrieve(self):
+            return True, np.full((4, 6, 3), (10, 20, 30), np.uint8)  # blue, green, red
+
+        def release(self):
+            self.released = True
+
+    camera = Camera()
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: camera)
+    opened = open_video(0)
+    frame = next(opened.frames)
+    assert frame.image[0, 0].tolist() == [30, 20, 10]
+    assert (opened.rate, opened.num_frames) == (25, None)
+    opened.frames.close()
+    assert camera.released
+
+
+def test_frames_are_read_ahead_in_a_thread_but_no_more_than_so_many():
+    read, threads = [], set()
+
+    def numbers():
+        for number in range(50):
+            read.append(number)
+            threads.add(threading.current_thread().name)
+            yield number + 1
+
+    frames = video._ahead(numbers(), 4)
+    assert next(frames) == 1
+    frames.close()
+    assert len(read) <= 6
+    assert threading.current_thread().name not in threads
+    assert list(video._ahead(numbers(), 4)) == list(range(1, 51))

@@ -1,0 +1,152 @@
+"""Laws of tracks: an object keeps its id through crossing, hiding and gaps, and classes never mix."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from small_tracks import SIZE, drawn, found
+
+from maskrcnn.structures import Detections
+from maskrcnn.tracking import TRACKERS, Tracker
+
+pytest.importorskip("scipy")
+IMAGE = drawn([])
+
+
+def trackers(*names: str):
+    missing = __import__("importlib.util").util.find_spec("trackers") is None
+    skip = pytest.mark.skipif(missing, reason="the library trackers is not installed")
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=() if name == "mask" else skip) for name in names])
+
+
+def ids_of(tracker: Tracker, frames: list[Detections]) -> list[list[int]]:
+    """For each frame the ids, sorted by their objects' left edge."""
+    answer = []
+    for frame in frames:
+        tracked = tracker.update(frame, IMAGE)
+        answer.append(tracked.track_ids[np.argsort(tracked.boxes[:, 0])].tolist())
+    return answer
+
+
+@trackers(*TRACKERS)
+def test_objects_that_move_keep_their_ids(name):
+    frames = [found([(2 * k, 5, 2 * k + 20, 25), (70 - 2 * k, 40, 90 - 2 * k, 60)]) for k in range(12)]
+    ids = ids_of(Tracker(name), frames)[3:]  # some wait until an object was seen three times
+    assert all(row == ids[0] and len(set(row)) == 2 for row in ids)
+
+
+@trackers(*TRACKERS)
+def test_classes_are_tracked_apart(name):
+    frames = [found([(10, 10, 30, 30), (60, 10, 80, 30)], labels=[0, 1] if k < 5 else [1, 0]) for k in range(12)]
+    ids = ids_of(Tracker(name), frames)
+    assert not set(ids[4]) & set(ids[-1])
+
+
+@trackers(*TRACKERS)
+def test_a_gap_shorter_than_the_memory_keeps_the_id_and_a_longer_one_does_not(name):
+    def left_and_came(gap: int) -> tuple[int, int]:
+        tracker = Tracker(name, lost=5)
+        frames = [found([(20, 20, 44, 44)])] * 6 + [found([])] * gap + [found([(20, 20, 44, 44)])] * 6
+        ids = ids_of(tracker, frames)
+        return ids[5][0], ids[-1][0]
+
+    assert len(set(left_and_came(4))) == 1
+    assert len(set(left_and_came(12))) == 2
+
+
+@trackers(*TRACKERS)
+def test_weak_detections_begin_no_track(name):
+    assert not any(ids_of(Tracker(name, score=0.6), [found([(20, 20, 44, 44)], scores=[0.4])] * 6))
+
+
+@trackers("mask", "bytetrack", "botsort")
+def test_weak_detections_carry_a_track_on(name):
+    frames = [found([(20, 20, 44, 44)])] * 4 + [found([(20, 20, 44, 44)], scores=[0.4])] * 3
+    ids = ids_of(Tracker(name), frames)
+    assert ids[3] == ids[-1] != []
+
+
+@trackers("mask", "bytetrack")
+def test_frames_without_detections_and_empty_masks_are_no_trouble(name):
+    tracker = Tracker(name)
+    assert len(tracker.update(found([]), IMAGE)) == 0
+    flat = found([(30, 30, 30.2, 30.2)])
+    for _ in range(3):
+        tracker.update(flat, IMAGE)
+    assert tracker.update(found([]), IMAGE).track_ids.dtype == np.int64
+
+
+def diagonals(shift: int) -> Detections:
+    """Two thin diagonal stripes side by side, whose boxes are nearly the same."""
+    masks = [np.eye(40, dtype=bool) | np.eye(40, k=1, dtype=bool) | np.eye(40, k=-1, dtype=bool)]
+    masks.append(masks[0][:, ::-1].copy())
+    boxes = np.array([[10 + shift, 10, 50 + shift, 50], [10 - shift, 10, 50 - shift, 50]], np.float32)
+    return Detections(
+        boxes=boxes,
+        scores=np.array([0.9, 0.9], np.float32),
+        labels=np.zeros(2, np.int32),
+        small_masks=np.zeros((2, 0, 0), np.float32),
+        size=SIZE,
+        class_names=["stripe"],
+        bitmaps=masks,
+        corners=boxes[:, :2].astype(int),
+    )
+
+
+def test_masks_tell_apart_what_boxes_cannot():
+    tracker = Tracker("mask")
+    ids = [tracker.update(diagonals(shift), IMAGE).track_ids.tolist() for shift in (-1, 0, 0, 1, 1)]
+    assert ids == [[1, 2]] * 5
+    swapped = tracker.update(diagonals(1)[[1, 0]], IMAGE)
+    assert swapped.track_ids.tolist() == [2, 1]
+
+
+def test_an_object_that_is_hidden_in_part_and_wholly_comes_out_with_its_id():
+    def seen(k: int) -> Detections:
+        left, right = 2 * k, 2 * k + 20  # moves to the right, behind a bar from 40 to 64
+        parts = [(left, 20, min(right, 40), 40)] * (left < 38) + [(max(left, 64), 20, right, 40)] * (right > 66)
+        return found([*parts, (40, 10, 64, 50)])
+
+    ids = ids_of(Tracker("mask"), [seen(k) for k in range(36)])
+    assert ids[0][0] == ids[-1][-1]
+    assert len({number for row in ids for number in row}) == 2
+
+
+def test_a_second_opinion_on_the_class_is_no_object_and_does_not_take_over():
+    both = [(20, 20, 44, 44), (20, 20, 44, 45)]
+    sure = [found(both, scores=[0.9, 0.6], labels=[0, 1])] * 5
+    unsure = [found(both, scores=[0.5, 0.8], labels=[0, 1])]
+    tracker = Tracker("mask")
+    answers = [tracker.update(frame, IMAGE) for frame in sure + unsure]
+    assert [answer.labels.tolist() for answer in answers] == [[0]] * 6
+    assert {tuple(answer.track_ids.tolist()) for answer in answers} == {(1,)}
+
+
+def test_what_is_handed_in_stays_as_it_is():
+    given = found([(20, 20, 44, 44)])
+    Tracker("mask").update(given, IMAGE)
+    assert given.track_ids is None
+
+
+def test_names_and_numbers_out_of_range_are_told():
+    with pytest.raises(ValueError, match="A tracker is one of mask, bytetrack, .*'deepsort'"):
+        Tracker("deepsort")
+    with pytest.raises(ValueError, match="score is above 0"):
+        Tracker("mask", score=0)
+    with pytest.raises(ValueError, match="lost at least 0"):
+        Tracker("mask", lost=-1)
+
+
+def test_without_its_library_a_tracker_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "trackers", None)
+    with pytest.raises(ImportError, match=r'The tracker "sort" needs trackers, .* pip install "maskrcnn\[tracking\]"'):
+        Tracker("sort")
+
+
+def test_tracking_loads_neither_keras_nor_the_library_it_does_not_need():
+    code = "import sys, maskrcnn.tracking as t; t.Tracker(); print([m for m in ('keras', 'trackers') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]"
