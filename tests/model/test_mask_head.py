@@ -17,6 +17,7 @@ from maskrcnn.config import MaskHeadConfig, RoiAlignConfig
 from maskrcnn.model.fpn import STRIDES
 from maskrcnn.model.mask_head import MaskHead
 from maskrcnn.ops import losses as loss_ops
+from maskrcnn.ops import native
 from maskrcnn.structures import PaddedDetections, RoiTargets
 
 CHANNELS = 4
@@ -84,6 +85,26 @@ def test_detections_get_probabilities_of_their_class():
         valid,
     )
     np.testing.assert_allclose(whole.masks, 1 / (1 + np.exp(-logits)), atol=1e-5)
+
+
+def test_rows_behind_the_last_valid_one_are_not_computed_where_shapes_may_vary():
+    rois, labels = rois_of(5), np.zeros((2, 5), np.int32)
+    valid = np.array([[True, False, True, False, False], [True, False, False, False, False]])
+    head = make_head()
+
+    def masks(features, boxes, labels, valid, *, cut: bool):
+        before, head.cut_rows = head.cut_rows, cut and native.num_used is not None
+        try:
+            return head.add_masks(features, PaddedDetections(boxes, None, labels, None, valid)).masks
+        finally:
+            head.cut_rows = before
+
+    cut, full = (compute(functools.partial(masks, cut=way), features_of(), rois, labels, valid) for way in (True, False))
+    assert cut.shape == full.shape == (2, 5, 28, 28)
+    np.testing.assert_allclose(cut[:, :3], full[:, :3], atol=1e-6)
+    if native.num_used is not None:
+        assert not cut[:, 3:].any()
+    assert full[:, 3:].all()
 
 
 def test_the_loss_is_the_mean_over_the_positives_of_the_true_class():

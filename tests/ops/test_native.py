@@ -11,7 +11,9 @@ from tensors import compute, gradient
 from maskrcnn.ops import native
 from maskrcnn.ops.roi_align import roi_align
 
-pytestmark = pytest.mark.skipif(native.sample_levels is None, reason=f"{keras.backend.backend()} has no kernel of its own")
+needs_pooling = pytest.mark.skipif(
+    native.pool_levels is None, reason=f"{keras.backend.backend()} has no kernel of its own to pool with"
+)
 
 STRIDES = (4, 8, 16, 32)
 
@@ -35,6 +37,7 @@ def boxes_of(kind: str) -> np.ndarray:
     return np.clip(np.stack([samples.DEGENERATE] * 2), -200, 400)  # farther out the kernel's own coordinates lose digits
 
 
+@needs_pooling
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize(("pool_size", "sampling_ratio"), [(7, 2), (14, 2), (3, 1), (2, 3)])
 @pytest.mark.parametrize(
@@ -49,6 +52,7 @@ def test_the_kernel_equals_the_portable_path_to_float32(kind, pool_size, samplin
     assert np.abs(answers[0] - answers[1]).max() <= 1e-5 * np.abs(answers[1]).max()
 
 
+@needs_pooling
 @pytest.mark.parametrize("level", range(4))
 @pytest.mark.parametrize("kind", ["across the edges", "one level alone"])
 def test_the_kernels_gradient_equals_that_of_the_portable_path(kind, level):
@@ -68,6 +72,7 @@ def test_the_kernels_gradient_equals_that_of_the_portable_path(kind, level):
         assert not ours.any()
 
 
+@needs_pooling
 def test_large_maps_keep_the_accuracy():
     """A frame of 1344 pixels: places far from the origin lose digits in the kernel's own coordinates."""
     features = [keras.ops.convert_to_tensor(feature) for feature in features_of(800, 1344)]
@@ -79,3 +84,12 @@ def test_large_maps_keep_the_accuracy():
         for way in (True, False)
     )
     assert np.abs(ours - portable).max() <= 1e-4 * np.abs(portable).max()
+
+
+@pytest.mark.skipif(native.num_used is None, reason=f"shapes are fixed on {keras.backend.backend()}")
+@pytest.mark.parametrize(
+    ("valid", "wanted"),
+    [([[1, 1, 0, 0], [1, 0, 0, 0]], 2), ([[0, 0, 1, 0], [1, 0, 0, 0]], 3), ([[0] * 4] * 2, 1), ([[1] * 4] * 2, 4)],
+)
+def test_so_many_rows_hold_every_valid_one(valid, wanted):
+    assert int(native.num_used(keras.ops.convert_to_tensor(np.array(valid, bool)))) == wanted

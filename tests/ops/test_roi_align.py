@@ -14,7 +14,7 @@ from maskrcnn.ops.roi_align import assign_levels, roi_align
 
 LEVELS = {"canonical_size": 224.0, "canonical_level": 4, "min_level": 2, "max_level": 5}
 # Both ways through the op, where the backend has a kernel of its own.
-WAYS = [False, True] if native.sample_levels is not None else [False]
+WAYS = [False, True] if native.pool_levels is not None else [False]
 CONVENTIONS = [(aligned, ratio) for aligned in (True, False) for ratio in (1, 2, 3)]
 
 

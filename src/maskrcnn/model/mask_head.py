@@ -10,13 +10,18 @@ from maskrcnn.config import MaskHeadConfig, RoiAlignConfig
 from maskrcnn.model.norm import make_norms, normed_relu
 from maskrcnn.model.roi_pooler import RoiPooler
 from maskrcnn.ops import losses as loss_ops
+from maskrcnn.ops import native
 from maskrcnn.ops import rows as row_ops
 from maskrcnn.ops.mask_targets import mask_targets
 from maskrcnn.structures import PaddedDetections, RoiTargets
 
 
 class MaskHead(layers.Layer):
-    """RoIAlign 14×14, four 3×3 convolutions, a deconvolution for each doubling, a 1×1 convolution a class."""
+    """RoIAlign 14×14, four 3×3 convolutions, a deconvolution for each doubling, a 1×1 convolution a class.
+
+    Attributes:
+        cut_rows: compute only as many rows as are used, where the backend's shapes may vary.
+    """
 
     def __init__(self, config: MaskHeadConfig, roi_align_config: RoiAlignConfig, *, num_classes: int, channels: int, **kwargs):
         super().__init__(autocast=False, **kwargs)
@@ -24,6 +29,7 @@ class MaskHead(layers.Layer):
         self.pool = RoiPooler(roi_align_config, config.pool_size)
         self.num_classes = num_classes
         self.channels = channels
+        self.cut_rows = native.num_used is not None
         names = [f"conv{i + 1}" for i in range(config.num_convs)]
         conv = {"padding": "same", "use_bias": config.norm == "none", "kernel_initializer": "he_normal"}
         self.convs = [layers.Conv2D(config.channels, 3, **conv, name=name) for name in names]
@@ -75,7 +81,17 @@ class MaskHead(layers.Layer):
 
     def add_masks(self, features, detections: PaddedDetections) -> PaddedDetections:
         """The detections with masks of their classes, (B, N, M, M) probabilities. Mask R-CNN, section 3.1, inference."""
-        return detections._replace(masks=ops.sigmoid(self(features, detections.boxes, detections.labels)))
+        num_rows = detections.valid.shape[1]
+        used = self._num_used(detections.valid, num_rows)
+        masks = ops.sigmoid(self(features, detections.boxes[:, :used], detections.labels[:, :used]))
+        if self.cut_rows:
+            batch, side = ops.shape(masks)[0], self.config.mask_size
+            masks = ops.concatenate([masks, ops.zeros((batch, num_rows - used, side, side), masks.dtype)], axis=1)
+        return detections._replace(masks=masks)
+
+    def _num_used(self, valid, num_rows: int):
+        """So many first rows need a mask: of (B, N) those that hold a valid one, or all where shapes are fixed."""
+        return native.num_used(valid) if self.cut_rows and native.num_used is not None else num_rows
 
     def loss_of(self, features, targets: RoiTargets, truth, num_rows: int, mask_loss, *, training: bool):
         """L_mask: the mean over the positive RoIs of the loss of their true class's mask. Mask R-CNN, section 3.
@@ -87,6 +103,7 @@ class MaskHead(layers.Layer):
             num_rows: the positives stand within the first so many rows of `targets`.
             mask_loss: (target, logits), each (B, P, M, M) → (B, P).
         """
+        num_rows = self._num_used(targets.positive[:, :num_rows], num_rows)
         rois, matched = targets.rois[:, :num_rows], targets.matched[:, :num_rows]
         target = mask_targets(
             row_ops.gather(truth["masks"], matched), row_ops.gather(truth["boxes"], matched), rois, self.config.mask_size

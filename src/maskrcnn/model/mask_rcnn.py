@@ -17,6 +17,7 @@ from maskrcnn.config import ModelConfig
 from maskrcnn.model.backbone import build_backbone
 from maskrcnn.model.box_head import BoxHead
 from maskrcnn.model.detect import Detect
+from maskrcnn.model.folding import FoldedBackbone
 from maskrcnn.model.fpn import FPN
 from maskrcnn.model.mask_head import MaskHead
 from maskrcnn.model.optimizers import HEADS
@@ -43,6 +44,7 @@ class Network(keras.Model):
         self.autocast = False  # under a mixed precision policy boxes stay float32; the layers cast what they compute
         self.config = config
         self.backbone = build_backbone(config.backbone, channels=config.image.channels)
+        self.folded_backbone = FoldedBackbone(self.backbone)
         self.fpn = FPN(config.fpn, name="fpn")
         self.rpn = RPN(config.rpn, config.anchors, config.fpn.channels, name="rpn")
         self.roi_sampler = RoiSampler(config.roi_sampler, config.box_head.delta_weights)
@@ -87,7 +89,7 @@ class Network(keras.Model):
             `PaddedDetections`, boxes in pixels of the frame.
         """
         windows, visible = self.windows(images, sizes)
-        features = self.fpn(self.backbone(self.normalise(images, sizes)))  # [P2 … P6]
+        features = self.fpn(self.folded_backbone(self.normalise(images, sizes)))  # [P2 … P6]
         proposals = self.rpn.propose(self.rpn(features), visible, training=False)  # Proposals, 1000 rows
         logits, deltas = self.box_head(features, proposals.boxes)  # (B, 1000, K+1), (B, 1000, K, 4)
         detections = self.detect_boxes(proposals, logits, deltas, windows)  # PaddedDetections, 100 rows
@@ -108,7 +110,7 @@ class Network(keras.Model):
         if self.config.anchors.ends == "last_pixel":
             batch = {**batch, "boxes": batch["boxes"] - ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0])}
         images = self.normalise(batch["images"], batch["sizes"])
-        features = self.fpn(self.backbone(images, training=training), training=training)  # [P2 … P6]
+        features = self.fpn(self.folded_backbone(images, training=training), training=training)  # [P2 … P6]
         rpn = self.rpn(features)
         anchor_targets = self.rpn.sample(rpn, batch, seeds[0])
         proposals = self.rpn.propose(rpn, visible, training=True)
@@ -218,8 +220,10 @@ class Network(keras.Model):
         super().compile(optimizer=optimizer, loss=None, jit_compile=jit_compile, **kwargs)
         self.mask_loss = loss if isinstance(loss, str) else keras.losses.get(loss)
         self.loss_weights = loss_weights
+        by_xla = jit_compile and not native.JIT_COMPILE  # which can compile neither TensorFlow's own kernel nor rows that vary
         for head in (self.box_head, self.mask_head):
-            head.pool.use_native = not (jit_compile and not native.JIT_COMPILE)  # XLA cannot compile TensorFlow's own kernel
+            head.pool.use_native = not by_xla
+        self.mask_head.cut_rows = not by_xla
 
     def _per_roi_mask_loss(self, target, logits):
         """The mask loss of every RoI: target, logits (B, P, M, M) → (B, P)."""

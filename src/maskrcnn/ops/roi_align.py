@@ -145,8 +145,8 @@ def roi_align(
     else:
         options = {"sampling_ratio": sampling_ratio, "max_samples": max_samples, "aligned": aligned}
         y, x = (align_samples(*axis, pool_size=pool_size, **options) for axis in ends)
-    if use_native and native.sample_levels is not None:
-        return _native_bins(features, levels, y, x, evenly=mode == "crop_and_resize" or sampling_ratio > 0)
+    if use_native and native.pool_levels is not None:
+        return native.pool_levels(features, levels, y, x)
     return _gather_bins(features, levels, y, x)
 
 
@@ -161,32 +161,6 @@ def _scales(shapes, strides, mode: str):
             for shape in shapes
         ]
     )
-
-
-def _native_bins(features, levels, y: Samples, x: Samples, *, evenly: bool):
-    """Through the backend's kernel, which samples evenly spaced grids.
-
-    Args:
-        evenly: bins have one number of samples, so that all samples of a box are one grid; otherwise the first samples of
-            all bins are one, the second another, and so on.
-    """
-    batch, num_rows, pool_size, num_samples = ops.shape(y.places)
-    channels = features[0].shape[-1]
-    if evenly:
-        whole = [ops.reshape(axis.places, (batch, num_rows, pool_size * num_samples)) for axis in (x, y)]
-        samples = native.sample_levels(features, levels, *whole)  # (B, N, P S, P S, C)
-        if num_samples == 1:
-            return samples
-        samples = ops.reshape(samples, (-1, pool_size * num_samples, pool_size * num_samples, channels))
-        samples = ops.average_pool(samples, num_samples, data_format="channels_last")
-        return ops.reshape(samples, (batch, num_rows, pool_size, pool_size, channels))
-    total = 0.0
-    for row in range(num_samples):
-        for column in range(num_samples):
-            weight = _spread(y.weights[..., row] * x.weights[..., column])[..., None]  # (B, N, 1, 1, 1)
-            samples = native.sample_levels(features, levels, x.places[..., column], y.places[..., row])
-            total = total + samples * ops.cast(weight, samples.dtype)
-    return total
 
 
 def _gather_bins(features, levels, y: Samples, x: Samples):
