@@ -1,9 +1,28 @@
 """What each part of the nuclei recipe is worth: one change a row, three seeds.
 
-Data and machine: as in `recipes/nuclei.py`.
+Data: as in `recipes/nuclei.py`. A short training, one epoch of its 469 pictures in crops of 256, so that eight settings and three
+seeds fit into an hour; what takes longer to pay, or to hurt, shows less here than it would in the recipe itself.
 
 Command:
     python recipes/nuclei_ablation.py FOLDER --init mobilenet_v2_imagenet.npz --out runs/ablation
+
+Time: 70 minutes of one core of two (AVX-512) with TensorFlow: 2.5 minutes of training a run, and its scoring.
+
+Scores on the 89 pictures of val, mean and standard deviation of the seeds:
+
+| 3 seeds | mask AP | mask AP50 | mask AP75 | box AP | processor minutes |
+|---|---|---|---|---|---|
+| baseline | 0.463 ± 0.007 | 0.788 ± 0.009 | 0.501 ± 0.008 | 0.437 ± 0.010 | 2.5 |
+| augmentation: mirrors and turns alone | 0.484 ± 0.005 | 0.801 ± 0.002 | 0.519 ± 0.004 | 0.465 ± 0.007 | 2.5 |
+| EMA: none | 0.465 ± 0.007 | 0.787 ± 0.009 | 0.503 ± 0.008 | 0.442 ± 0.008 | 2.4 |
+| dropout: 0.3 | 0.452 ± 0.005 | 0.782 ± 0.009 | 0.483 ± 0.006 | 0.408 ± 0.009 | 2.5 |
+| weight decay: 0.05 | 0.462 ± 0.005 | 0.785 ± 0.010 | 0.497 ± 0.006 | 0.439 ± 0.007 | 2.5 |
+| image scale: 256 pixels | 0.428 ± 0.000 | 0.745 ± 0.002 | 0.461 ± 0.004 | 0.414 ± 0.004 | 2.0 |
+| anchors: 32 to 512 | 0.419 ± 0.009 | 0.690 ± 0.009 | 0.456 ± 0.017 | 0.391 ± 0.009 | 2.5 |
+| schedule: constant rate | 0.462 ± 0.022 | 0.790 ± 0.008 | 0.495 ± 0.035 | 0.425 ± 0.017 | 2.5 |
+
+Anchors of the objects' sizes and a larger picture are worth 4.4 and 3.5 points of mask AP. Strong augmentation and dropout cost 2.1
+and 1.1 in so short a training. EMA, weight decay and the schedule change nothing beyond chance, but for a constant rate's spread.
 """
 
 from __future__ import annotations

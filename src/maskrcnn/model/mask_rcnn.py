@@ -5,6 +5,8 @@ Shapes: `B` images, `H W` pixels of the frame, `K` classes, `M` mask side.
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Collection
 from typing import Any
 
@@ -58,6 +60,7 @@ class Network(keras.Model):
         self.loss_weights: dict[str, float] = {}
         self._build_parts()
         self.jit_compile = native.JIT_COMPILE
+        self._turn: Any = threading.Lock() if native.ONE_CALL_AT_A_TIME else contextlib.nullcontext()
 
     def _build_parts(self) -> None:
         self.fpn.build([output.shape for output in self.backbone.outputs])
@@ -194,6 +197,11 @@ class Network(keras.Model):
             layer.trainable = name not in names
 
     # ── what Keras asks for ──
+
+    def predict_on_batch(self, x):
+        """As `keras.Model.predict_on_batch`; several threads may ask one model."""
+        with self._turn:
+            return super().predict_on_batch(x)
 
     def compile(self, optimizer="adam", loss="binary_crossentropy", *, loss_weights=None, jit_compile="auto", **kwargs):
         """As `keras.Model.compile`, with two differences.

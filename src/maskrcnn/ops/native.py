@@ -17,6 +17,9 @@ top_k = ops.top_k
 # TensorFlow's own kernels and oneDNN's convolutions were faster than XLA on the CPU; JAX has nothing but XLA; PyTorch is eager.
 JIT_COMPILE = keras.backend.backend() == "jax"
 
+# Keras hands JAX a model's weights to be used up and takes them back with the answer: a second thread would find none.
+ONE_CALL_AT_A_TIME = keras.backend.backend() == "jax"
+
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 

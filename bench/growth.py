@@ -1,0 +1,101 @@
+"""How cost grows with the size of pictures, the number of objects, of pictures in a batch, and of classes: a table and plots.
+
+python bench/growth.py [--out bench/plots] [--rounds 3]
+
+Random weights with a score threshold of 0, so that every picture has just as many objects as are asked for; from pixels to masks as
+RLE. Each measurement is the median of several after a first one, which compiles. Needs matplotlib.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import maskrcnn
+from maskrcnn.results.files import write_json
+
+SIDE = 512
+ROWS: dict[str, tuple[str, Sequence[float]]] = {
+    "megapixels": ("megapixels of a picture", (0.5, 1, 2, 4, 8, 16)),
+    "objects": ("objects in a picture", (1, 10, 100, 300, 1000)),
+    "batch": ("pictures in a batch", (1, 2, 4, 8, 16)),
+    "classes": ("classes", (1, 10, 80, 365, 1203)),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="How cost grows.")
+    parser.add_argument("--out", type=Path, default=Path("bench/plots"))
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for name, (label, values) in ROWS.items():
+        seconds = [_median(_case(name, value), arguments.rounds) for value in values]
+        found[name] = {"values": list(values), "seconds": seconds, "exponent": _exponent(values, seconds)}
+        print(f"{label}: " + ", ".join(f"{v:g}: {s:.2f} s" for v, s in zip(values, seconds)) + f"; {found[name]['exponent']}")
+        _draw(arguments.out / f"{name}.png", label, values, seconds)
+    write_json(arguments.out / "growth.json", found)
+
+
+def _case(name: str, value: float) -> Callable[[], Any]:
+    """What is timed: one call for the pictures of a case."""
+    rng = np.random.default_rng(0)
+    side = round((value * 1e6) ** 0.5) if name == "megapixels" else SIDE
+    batch = int(value) if name == "batch" else 1
+    num_objects = int(value) if name == "objects" else 100
+    model = maskrcnn.MaskRCNN.from_preset(
+        "mobilenet_v2_fpn",
+        num_classes=int(value) if name == "classes" else 80,
+        weights=None,
+        seed=0,
+        image__short_side=SIDE,
+        image__long_side=SIDE,
+        detect__score=0.0,
+        detect__nms_iou=1.0,
+        detect__max_detections=num_objects,
+    )
+    images = [rng.integers(0, 256, (side, side, 3), np.uint8) for _ in range(batch)]
+
+    def run() -> None:
+        found = model.detect(images, batch_size=batch)
+        assert all(len(detections.rle()) == num_objects for detections in found)
+
+    return run
+
+
+def _median(run: Callable[[], Any], rounds: int) -> float:
+    run()
+    times = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - started)
+    return round(statistics.median(times), 3)
+
+
+def _exponent(values: Sequence[float], seconds: Sequence[float]) -> float:
+    """Of the power of the value by which the time grew over the last step: 1 is linear, more is worse."""
+    return round(float(np.log(seconds[-1] / seconds[-2]) / np.log(values[-1] / values[-2])), 2)
+
+
+def _draw(path: Path, label: str, values: Sequence[float], seconds: Sequence[float]) -> None:
+    figure, axes = plt.subplots(figsize=(4, 3), layout="constrained")
+    axes.plot(values, seconds, "o-", label="measured")
+    linear = [seconds[0] * value / values[0] for value in values]
+    axes.plot(values, linear, ":", color="grey", label="linear from the first")
+    axes.set(xscale="log", yscale="log", xlabel=label, ylabel="seconds", ylim=(min(seconds) / 2, max(seconds) * 4))
+    axes.legend()
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()
