@@ -2,8 +2,8 @@
 
 python bench/growth.py [--out bench/plots] [--rounds 3]
 
-Random weights with a score threshold of 0, so that every picture has just as many objects as are asked for; from pixels to masks as
-RLE. Each measurement is the median of several after a first one, which compiles. Needs matplotlib.
+Random weights with a score threshold of 0, so that every picture has just as many objects as are asked for; from pixels to
+masks as RLE. Each measurement is the median of several after a first one, which compiles. Needs matplotlib.
 """
 
 from __future__ import annotations

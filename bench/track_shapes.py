@@ -59,7 +59,7 @@ def print_cost(model: maskrcnn.MaskRCNN, video: Path, names: list[str], *, num_f
     trackers = {name: Tracker(name) for name in names}
     spent: dict[str, list[float]] = {name: [] for name in ("detect", *names)}
     for frame in open_video(video).frames:
-        if frame.index == num_frames:
+        if frame.number == num_frames:
             break
         start = time.perf_counter()
         (detections,) = detect(model, [frame.image], score=0.1)

@@ -1,7 +1,7 @@
 """What each part of the nuclei recipe is worth: one change a row, three seeds.
 
-Data: as in `recipes/nuclei.py`. A short training, one epoch of its 469 pictures in crops of 256, so that eight settings and three
-seeds fit into an hour; what takes longer to pay, or to hurt, shows less here than it would in the recipe itself.
+Data: as in `recipes/nuclei.py`. A short training, one epoch of its 469 pictures in crops of 256, so that eight settings and
+three seeds fit into an hour; what takes longer to pay, or to hurt, shows less here than it would in the recipe itself.
 
 Command:
     python recipes/nuclei_ablation.py FOLDER --init mobilenet_v2_imagenet.npz --out runs/ablation
@@ -21,8 +21,9 @@ Scores on the 89 pictures of val, mean and standard deviation of the seeds:
 | anchors: 32 to 512 | 0.419 ± 0.009 | 0.690 ± 0.009 | 0.456 ± 0.017 | 0.391 ± 0.009 | 2.5 |
 | schedule: constant rate | 0.462 ± 0.022 | 0.790 ± 0.008 | 0.495 ± 0.035 | 0.425 ± 0.017 | 2.5 |
 
-Anchors of the objects' sizes and a larger picture are worth 4.4 and 3.5 points of mask AP. Strong augmentation and dropout cost 2.1
-and 1.1 in so short a training. EMA, weight decay and the schedule change nothing beyond chance, but for a constant rate's spread.
+Anchors of the objects' sizes and a larger picture are worth 4.4 and 3.5 points of mask AP. Strong augmentation and dropout
+cost 2.1 and 1.1 in so short a training. EMA, weight decay and the schedule change nothing beyond chance, but for a constant
+rate's spread.
 """
 
 from __future__ import annotations

@@ -447,6 +447,10 @@ def predict(
     ] = Path("predictions"),
     score: Annotated[float, typer.Option("--score", metavar="X", min=0.0, max=1.0, help="The least score that counts.")] = 0.5,
     batch_size: BatchOption = 1,
+    engine: Annotated[
+        Literal["keras", "openvino", "saved-model"] | None,
+        typer.Option("--engine", metavar="keras|openvino|saved-model", help="What runs the model. Default: what it is for."),
+    ] = None,
     save: Annotated[
         list[str] | None,
         typer.Option(
@@ -519,7 +523,7 @@ def predict(
         raise ValueError(
             f"{large[0]} is found in tiles: leave out --measure and --window, and save overlay, labels, geojson or zarr."
         )
-    loaded = _load_model(model or SHIPPED["nuclei"])
+    loaded = _load_to_run(model or SHIPPED["nuclei"], engine)
     if model is None:
         _tell("Without --model: cell nuclei, found by the model that comes with the package.")
 
@@ -665,6 +669,38 @@ def _print_published() -> None:
         scores = ("" if score is None else str(score) for score in (published.box_ap, published.mask_ap))
         table.add_row(name, published.about, *scores, published.licence)
     console.print(table)
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder that `train` wrote, a .keras file, or nuclei.")],
+    format: Annotated[
+        Literal["saved-model", "openvino"], typer.Option("--format", metavar="saved-model|openvino", help="For which runtime.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write; it appears whole or not at all.")],
+    precision: Annotated[
+        Literal["float32", "float16"],
+        typer.Option("--precision", metavar="float32|float16", help="Of the weights in the file."),
+    ] = "float32",
+    pictures: Annotated[
+        list[Path] | None,
+        typer.Option("--pictures", metavar="FILE", exists=True, help="Check with it, not with the nuclei. Repeat for more."),
+    ] = None,
+) -> None:
+    """Write a model for another runtime, masks and preprocessing included, and check it beside the Keras model.
+
+    maskrcnn export runs/first --format openvino --out first-openvino
+
+    maskrcnn predict --model first-openvino photo.jpg
+    """
+    loaded = _load_model(model)
+
+    from maskrcnn.data import find_pictures
+    from maskrcnn.export import export as export_model
+
+    chosen = find_pictures(pictures) if pictures else ()
+    export_model(loaded, out, format=format, precision=precision, pictures=chosen, log=_tell)
+    _tell(f"The model is in {out}. Next: maskrcnn predict --model {out} PICTURES --out DIR")
 
 
 data_app = typer.Typer(help="Look at data before anything is trained: what it holds, and how it varies in training.")
@@ -883,6 +919,15 @@ def _load_model(name_or_path: str | Path) -> maskrcnn.MaskRCNN:
     path = model_file(name_or_path)
     _load_keras()
     return maskrcnn.load_model(path)
+
+
+def _load_to_run(name_or_path: str | Path, engine: str | None) -> Any:
+    """A model to predict with: an exported one on its engine, any other on Keras."""
+    from maskrcnn import engines
+
+    if engine in (None, "keras") and engines.recognise(name_or_path) is None:
+        return _load_model(name_or_path)
+    return engines.load(name_or_path, engine)
 
 
 def _load_keras() -> None:

@@ -1,0 +1,43 @@
+"""A finished model run elsewhere than on Keras, with the Keras model's answers. One file a runtime.
+
+Each engine has what `maskrcnn.predict` asks of a model, `config` and `predict_on_batch`, so that files, tiles, measurements and
+tracks work with it unchanged; and `detect`, as `MaskRCNN` has it. None of them loads Keras.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from maskrcnn.engines.engine import Engine
+from maskrcnn.engines.openvino import OpenVino
+from maskrcnn.engines.saved_model import SavedModel
+
+ENGINES: dict[str, type[Engine]] = {"openvino": OpenVino, "saved-model": SavedModel}
+
+
+def recognise(path: str | Path) -> str | None:
+    """Which of `ENGINES` an exported model is for, told by what the file or folder holds; None where it is for none."""
+    return next((name for name, engine in ENGINES.items() if engine.holds(Path(path))), None)
+
+
+def load(path: str | Path, engine: str | None = None) -> Engine:
+    """An exported model, ready to run.
+
+    Args:
+        path: what `maskrcnn export` wrote.
+        engine: the engine that is expected; whatever the file is for where None.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ImportError: the engine is not installed.
+        ValueError: no exported model of this package, or one for another engine.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"No exported model at {path}.")
+    found = recognise(path)
+    if found is None:
+        raise ValueError(f"{path} is no exported model; make one with maskrcnn export MODEL --format FORMAT --out PATH.")
+    if engine not in (None, found):
+        raise ValueError(f"{path} was exported for {found}, not for {engine}; leave out --engine, or export it for {engine}.")
+    return ENGINES[found](path)

@@ -1,0 +1,79 @@
+"""What all engines share."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskrcnn import config as configs
+from maskrcnn import predict as prediction
+from maskrcnn.config import ModelConfig
+from maskrcnn.structures import Detections, PaddedDetections
+
+OUTPUTS = ("boxes", "labels", "scores", "masks", "count")  # of an exported model, by these names
+DESCRIPTION = "maskrcnn"  # under which name the description travels in a file's metadata
+
+
+def describe(config: ModelConfig, precision: str) -> str:
+    """What travels inside an exported model, as JSON: classes, preprocessing and every other number of the model."""
+    return json.dumps({"config": configs.to_dict(config), "precision": precision})
+
+
+class Engine(ABC):
+    """A finished model on one runtime. Any number of threads may use it at the same time.
+
+    Attributes:
+        config: of the model that was exported.
+        precision: in which it was exported.
+    """
+
+    config: ModelConfig
+    precision: str
+
+    @abstractmethod
+    def __init__(self, path: str | Path) -> None: ...
+
+    @staticmethod
+    @abstractmethod
+    def holds(path: Path) -> bool:
+        """Whether the path looks like a model for this engine; says nothing of its soundness."""
+
+    @abstractmethod
+    def run(self, images: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
+        """The model itself.
+
+        Args:
+            images: (B, H, W, C) float32, 0 to 255; H and W multiples of 32.
+            sizes: (B, 2) int32 height, width of the part of the frame that is picture.
+
+        Returns:
+            `OUTPUTS`: boxes (B, N, 4) xyxy in pixels of the frame, labels (B, N) int32, scores (B, N), masks (B, N, M, M) in
+            [0, 1], each in its box, and count (B,) int32: so many of the first rows are detections.
+        """
+
+    def predict_on_batch(self, batch: dict[str, np.ndarray]) -> PaddedDetections:
+        """As the Keras model's: a frame's pictures and their sizes in, NumPy arrays out."""
+        found = self.run(np.asarray(batch["images"], np.float32), np.asarray(batch["sizes"], np.int32))
+        valid = np.arange(found["scores"].shape[1]) < found["count"][:, None]
+        return PaddedDetections(found["boxes"], found["scores"], found["labels"], found["masks"], valid)
+
+    def detect(self, images: Any, *, batch_size: int = 1, score: float | None = None) -> list[Detections]:
+        """As `MaskRCNN.detect`."""
+        return list(prediction.detect(self, images, batch_size=batch_size, score=score))
+
+    def read_description(self, text: str, path: Path) -> None:
+        """Takes `config` and `precision` from what `describe` wrote.
+
+        Raises:
+            ValueError: it is not whole.
+        """
+        try:
+            description = json.loads(text)
+            self.config = configs.from_dict(description["config"])
+            self.precision = description["precision"]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} does not say which model it holds ({type(error).__name__}); export it again.") from error

@@ -1,0 +1,50 @@
+"""OpenVINO: Intel's and ARM's processors, and Intel's graphics."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from maskrcnn import extras
+from maskrcnn.engines.engine import DESCRIPTION, OUTPUTS, Engine
+
+# Left to itself OpenVINO computes in bfloat16 wherever the processor can, boxes too, which then have 8 bits: 4 pixels in 1000.
+COMPUTES_IN = "f32"
+
+
+class OpenVino(Engine):
+    """A folder with `model.xml` and `model.bin`, or the `.xml` itself.
+
+    Raises:
+        ImportError: OpenVINO is not installed.
+        ValueError: the file is damaged, or not a model of this package.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        openvino = extras.load("openvino", extra="openvino", why="This model needs OpenVINO")
+        path = Path(path)
+        file = path / "model.xml" if path.is_dir() else path
+        core = openvino.Core()
+        try:
+            model = core.read_model(file)
+            description = model.get_rt_info([DESCRIPTION]).value if DESCRIPTION in model.rt_info else ""
+        except RuntimeError as error:
+            raise ValueError(f"{path} is damaged: {' '.join(str(error).split()):.200}") from error
+        self.read_description(description, path)
+        self._model = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": COMPUTES_IN})
+        self._of_thread = threading.local()
+
+    @staticmethod
+    def holds(path: Path) -> bool:
+        return path.suffix == ".xml" or (path / "model.xml").is_file()
+
+    def run(self, images: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
+        # A request holds its own tensors: one for each thread, so that answers never mix. What it gives out is overwritten by
+        # the next call, so it is copied.
+        if not hasattr(self._of_thread, "request"):
+            self._of_thread.request = self._model.create_infer_request()
+        request = self._of_thread.request
+        request.infer({"images": images, "sizes": sizes})
+        return {name: np.array(request.get_tensor(name).data) for name in OUTPUTS}

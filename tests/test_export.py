@@ -1,0 +1,133 @@
+"""Laws of exporting: the file answers as the model, says all of itself, and is only there where that was checked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_network import make_batch, small_backbone, small_config
+
+from maskrcnn import engines, export
+from maskrcnn.api import MaskRCNN
+from maskrcnn.model import mask_rcnn
+
+FORMATS = ("saved-model", "openvino")
+
+
+@pytest.fixture(scope="module")
+def model() -> MaskRCNN:
+    """Finds something everywhere, by chance."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mask_rcnn, "build_backbone", small_backbone)
+        small = {"detect__score": 0.01, "image__short_side": 64, "image__long_side": 96, "fpn__channels": 16}
+        model = MaskRCNN(small_config(**small))
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(0, 0.07, weight.shape) + (weight.ndim == 1) for weight in model.get_weights()]
+    model.set_weights(weights)
+    return model
+
+
+@pytest.fixture(scope="module", params=FORMATS)
+def written(request, model, tmp_path_factory) -> Path:
+    if request.param == "openvino":
+        pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    out = tmp_path_factory.mktemp("exported") / request.param
+    export.WRITERS[request.param].write(model, out, "float32")
+    return out
+
+
+def answers_agree(one, other) -> None:
+    """Row by row, but for the order of detections whose scores rounding alone tells apart."""
+    np.testing.assert_array_equal(np.asarray(one.valid), np.asarray(other.valid))
+    assert np.asarray(one.valid).any()
+    np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
+    for image, valid in enumerate(np.asarray(one.valid)):
+        first, second = (np.asarray(answer.boxes)[image][valid] for answer in (one, other))
+        apart = np.abs(first[:, None] - second[None]).max(axis=2)
+        partners = apart.argmin(axis=1)
+        assert sorted(partners) == list(range(len(first)))
+        assert apart.min(axis=1).max() < 1e-2
+        np.testing.assert_array_equal(one.labels[image][valid], other.labels[image][valid][partners])
+        np.testing.assert_allclose(one.masks[image][valid], other.masks[image][valid][partners], atol=1e-2)
+        np.testing.assert_allclose(one.scores[image][valid], other.scores[image][valid][partners], atol=1e-4)
+
+
+@pytest.mark.parametrize(("counts", "frame"), [((3,), (64, 96)), ((3, 5), (64, 96)), ((4,), (96, 64))])
+def test_an_exported_model_answers_as_the_model_whatever_batch_and_frame(model, written, counts, frame):
+    batch = {name: value for name, value in make_batch(counts, frame=frame).items() if name in ("images", "sizes")}
+    answers_agree(mask_rcnn.PaddedDetections(*model.predict_on_batch(batch)), engines.load(written).predict_on_batch(batch))
+
+
+def test_the_whole_configuration_travels_inside(model, written):
+    assert engines.load(written).config == model.config
+
+
+def test_eight_threads_get_their_own_answers(written):
+    engine = engines.load(written)
+    batches = [{name: make_batch((3,), seed=seed)[name] for name in ("images", "sizes")} for seed in range(8)]
+    alone = [engine.predict_on_batch(batch) for batch in batches]
+    assert np.abs(alone[0].boxes - alone[1].boxes).max() > 1  # else nothing could be crossed
+    together: dict[int, list] = {}
+
+    def ask(number: int) -> None:
+        together[number] = [engine.predict_on_batch(batches[number]) for _ in range(4)]
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, found in together.items():
+        for answer in found:
+            np.testing.assert_allclose(answer.boxes, alone[number].boxes, atol=1e-3)
+            np.testing.assert_allclose(answer.masks, alone[number].masks, atol=1e-3)
+
+
+def test_a_saved_model_runs_in_plain_tensorflow(model, tmp_path):
+    export.WRITERS["saved-model"].write(model, tmp_path / "model", "float32")
+    batch = make_batch((3,))
+    np.savez(tmp_path / "given.npz", images=batch["images"].astype(np.float32), sizes=batch["sizes"])
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['keras', 'maskrcnn']));"
+        "import numpy as np, tensorflow as tf; given = np.load('given.npz');"
+        "found = tf.saved_model.load('model').signatures['serving_default']("
+        "images=tf.constant(given['images']), sizes=tf.constant(given['sizes']));"
+        "np.savez('found.npz', **{name: value.numpy() for name, value in found.items()})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-500:]
+    want = model.predict_on_batch({"images": batch["images"], "sizes": batch["sizes"]})
+    with np.load(tmp_path / "found.npz") as found:
+        np.testing.assert_allclose(found["masks"], want.masks, atol=1e-3)
+        assert found["count"].tolist() == np.asarray(want.valid).sum(axis=1).tolist()
+
+
+def test_a_mismatch_leaves_nothing(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "CERTAIN", 0.0)
+    wrong = export.Difference(9, 0, 3.0, 0.0, 1.0)
+    monkeypatch.setattr(export, "compare", lambda *_: wrong)
+    with pytest.raises(ValueError, match="does not answer as the Keras model"):
+        export.export(model, tmp_path / "model", format="saved-model", log=lambda _: None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_path_that_holds_no_export_is_told(tmp_path):
+    with pytest.raises(ValueError, match="no exported model"):
+        engines.load(tmp_path)
+
+
+def test_an_export_for_one_engine_is_not_run_on_another(model, written):
+    other = next(name for name in FORMATS if name != written.name)
+    with pytest.raises(ValueError, match=f"exported for {written.name}, not for {other}"):
+        engines.load(written, other)
+
+
+def test_an_absent_engine_says_what_to_install(tmp_path, monkeypatch):
+    (tmp_path / "model.xml").touch()
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ImportError, match=r"maskrcnn\[openvino\]"):
+        engines.load(tmp_path)
