@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ import maskrcnn
 held: dict[str, Any] = {}
 
 
-def draw(picture: str, data: str, size: list[int]) -> dict[str, Any]:
-    """The pictures that both sides see: one to look at, and a batch of two of 512×512 to learn from."""
+def draw(picture: str, data: str, size: list[int], batch: Sequence[int] = (2, 512, 512)) -> dict[str, Any]:
+    """The pictures that both sides see: one to look at, and a batch (pictures, height, width) to learn from."""
     from PIL import Image
 
     from maskrcnn.data.shapes import draw_shapes
@@ -22,8 +23,8 @@ def draw(picture: str, data: str, size: list[int]) -> dict[str, Any]:
     Image.fromarray(draw_shapes(rng, tuple(size))[0]).save(picture)
     arrays: dict[str, np.ndarray] = {}
     images = []
-    for row in range(2):
-        image, shapes = draw_shapes(rng, (512, 512))
+    for row in range(batch[0]):
+        image, shapes = draw_shapes(rng, tuple(batch[1:]))
         masks = np.stack([mask for _, mask in shapes]).astype(np.uint8)
         images.append(image)
         arrays[f"masks{row}"] = masks
@@ -82,7 +83,7 @@ def _batch(data: str) -> dict[str, np.ndarray]:
                 image_id=row,
                 file_name=str(row),
                 path="",
-                size=(512, 512),
+                size=image.shape[:2],
                 boxes=arrays[f"boxes{row}"],
                 labels=arrays[f"labels{row}"].astype(np.int32),
                 crowd=np.zeros(len(arrays[f"labels{row}"]), bool),
@@ -93,7 +94,8 @@ def _batch(data: str) -> dict[str, np.ndarray]:
             )
             for row, image in enumerate(arrays["images"])
         ]
-    config = replace(config, image__short_side=512, image__long_side=512)
+    height, width = samples[0].size
+    config = replace(config, image__short_side=min(height, width), image__long_side=max(height, width))
     return make_batch(samples, config)._asdict()
 
 

@@ -46,12 +46,17 @@ def infer(picture: str) -> dict[str, Any]:
     return {**answer, "areas": found["masks"].sum((1, 2)).tolist(), **times, "peak_mb": peak_mb()}
 
 
+def freeze(model: torch.nn.Module) -> None:
+    """What torchvision's trained models and ours keep: the first two stages."""
+    for layer in (model.backbone.body.conv1, model.backbone.body.layer1):
+        layer.requires_grad_(False)
+
+
 def train(data: str, steps: int) -> dict[str, Any]:
     """Training steps with SGD on the batch in the file, which `ours` wrote: same pictures, boxes and masks."""
     torch.set_grad_enabled(True)
     model = held["model"].train()
-    for layer in (model.backbone.body.conv1, model.backbone.body.layer1):  # torchvision's and ours: the first two stages keep
-        layer.requires_grad_(False)
+    freeze(model)
     if "optimizer" not in held:
         learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
         held["optimizer"] = torch.optim.SGD(learnt, lr=1e-4, momentum=0.9, weight_decay=1e-4)

@@ -331,7 +331,7 @@ def load_model(path: str | Path) -> MaskRCNN:
     path = published.model_file(path)
     model_files.read_config(path)
     try:
-        return keras.saving.load_model(path)
+        return model_files.load(path, MaskRCNN)
     except (OSError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
 
