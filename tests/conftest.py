@@ -1,8 +1,11 @@
 """What every test may ask for."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")  # a test rests on nothing that an earlier run left
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -150,6 +150,19 @@ def test_save_and_load_give_the_same_answer_classes_and_preprocessing(model, tmp
         np.testing.assert_allclose(first.small_masks, second.small_masks, atol=1e-5)
 
 
+def test_loading_draws_no_weights_that_the_file_replaces(model, tmp_path, monkeypatch):
+    def draw(initializer, shape, dtype=None, **_):
+        pytest.fail(f"{type(initializer).__name__} drew {shape}")
+
+    model.save(tmp_path / "model.keras")
+    for kind in (keras.initializers.VarianceScaling, keras.initializers.RandomNormal):
+        monkeypatch.setattr(kind, "__call__", draw)
+    loaded = load_model(tmp_path / "model.keras")
+    for weight, value in zip(loaded.weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(weight), value)
+    assert keras.ops.any(loaded.seed.state != 0), "seeds are drawn as ever"
+
+
 def test_a_loaded_model_goes_on_learning(model, shapes, tmp_path):
     model.save(tmp_path / "model.keras")
     history = load_model(tmp_path / "model.keras").fit(shapes[0], steps_per_epoch=1, verbose=0).history

@@ -8,6 +8,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 BACKENDS = ("tensorflow", "jax", "torch")  # the first is the default, as in Keras
 
 
@@ -48,6 +50,12 @@ def require() -> None:
         'maskrcnn needs a backend for Keras and found none: install one with pip install "maskrcnn[tensorflow]", '
         '"maskrcnn[jax]" or "maskrcnn[torch]".'
     )
+
+
+def cache_folder() -> Path:
+    """Where this package keeps what it need not get or make twice: `MASKRCNN_HOME`, else a folder of the user's cache."""
+    home = os.environ.get("MASKRCNN_HOME")
+    return Path(home).expanduser() if home else user_cache_path("maskrcnn", appauthor=False)
 
 
 def _configured() -> str:

@@ -6,9 +6,14 @@ Each name here is either a function with the same answer as the `keras.ops` vers
 from __future__ import annotations
 
 import itertools
+import platform
 
 import keras
 from keras import ops
+
+from maskrcnn import backend
+
+MAX_CACHE_BYTES = 1 << 30  # of compiled programs; the longest unused ones go first
 
 pool_levels = None
 sum_rows = None
@@ -20,6 +25,14 @@ JIT_COMPILE = keras.backend.backend() == "jax"
 
 # Keras hands JAX a model's weights to be used up and takes them back with the answer: a second thread would find none.
 ONE_CALL_AT_A_TIME = keras.backend.backend() == "jax"
+
+if keras.backend.backend() == "jax":
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        # What one process compiled the next one finds. A folder for each machine, because programs are made for its processor.
+        jax.config.update("jax_compilation_cache_dir", str(backend.cache_folder() / "jax" / platform.node()))
+        jax.config.update("jax_compilation_cache_max_size", MAX_CACHE_BYTES)
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from platformdirs import user_cache_path
+from maskrcnn import backend
 
 if TYPE_CHECKING:
     import requests
@@ -304,8 +304,7 @@ def fetch(name: str, *, progress: bool = True, cache: str | Path | None = None) 
 
 def cache_folder() -> Path:
     """Where published files are kept."""
-    home = os.environ.get("MASKRCNN_HOME")
-    return (Path(home).expanduser() if home else user_cache_path("maskrcnn", appauthor=False)) / "weights"
+    return backend.cache_folder() / "weights"
 
 
 def _unknown(name: str) -> ValueError:
