@@ -11,6 +11,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from maskrcnn.ops import native
+
 
 class FoldedBackbone:
     """A backbone's own layers in a second graph, in which every norm behind a convolution is folded into it.
@@ -20,26 +22,29 @@ class FoldedBackbone:
 
     def __init__(self, backbone: keras.Model):
         self.backbone = backbone
-        self._graph: keras.Model | None = None
+        self._graphs: dict[bool, keras.Model] = {}
 
     def __call__(self, images, training=None) -> list[Any]:
-        """As the backbone itself. Where a norm learns, training takes the first graph."""
-        if training and any(layer.trainable for layer in self.backbone.layers if _is_norm(layer)):
+        """As the backbone itself. Where a norm learns, training takes a graph in which nothing is folded."""
+        stored = not (training and any(layer.trainable for layer in self.backbone.layers if _is_norm(layer)))
+        if not stored and native.depthwise_conv is None:
             return self.backbone(images, training=training)
-        if self._graph is None:
-            self._graph = fold(self.backbone)
-        return self._graph(images, training=training)
+        if stored not in self._graphs:
+            self._graphs[stored] = fold(self.backbone, norms=stored)
+        return self._graphs[stored](images, training=training)
 
 
-def fold(model: keras.Model) -> keras.Model:
-    """The same layers in another graph, see `FoldedBackbone`."""
+def fold(model: keras.Model, *, norms: bool = True) -> keras.Model:
+    """The same layers in another graph, see `FoldedBackbone`; without `norms` only what computes it differs."""
     convolved: list[tuple[Any, layers.Layer, Any]] = []  # of each convolution its output, itself and its input
 
     def call(layer: layers.Layer, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        if _is_norm(layer):
+        if _is_norm(layer) and norms:
             for output, conv, conv_input in convolved:
                 if output is inputs:
                     return _FoldedConv(conv, layer)(conv_input)
+        if not norms and _has_native(layer):
+            return _FoldedConv(layer, None)(inputs)
         output = layer(inputs, *args, **kwargs)
         if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D)) and layer.activation is keras.activations.linear:
             convolved.append((output, layer, inputs))
@@ -49,28 +54,30 @@ def fold(model: keras.Model) -> keras.Model:
 
 
 class _FoldedConv(layers.Layer):
-    """norm(conv(x)) with the norm's stored mean and variance."""
+    """norm(conv(x)) with the norm's stored mean and variance, or conv(x) where there is no norm."""
 
-    def __init__(self, conv: layers.Layer, norm: layers.BatchNormalization):
-        super().__init__(autocast=False, dtype=conv.dtype_policy, name=f"{norm.name}_folded")
+    def __init__(self, conv: layers.Layer, norm: layers.BatchNormalization | None):
+        super().__init__(autocast=False, dtype=conv.dtype_policy, name=f"{(norm or conv).name}_folded")
         self.conv, self.norm = conv, norm
         self.built = True
 
     def call(self, x):
         conv, norm = self.conv, self.norm
-        scale = ops.rsqrt(_value(norm.moving_variance) + norm.epsilon)
-        scale = scale if norm.gamma is None else scale * _value(norm.gamma)
-        shift = -_value(norm.moving_mean) * scale
-        shift = shift if norm.beta is None else shift + _value(norm.beta)
-        if conv.use_bias:
-            shift = shift + _value(conv.bias) * scale
-        options = {"strides": conv.strides, "padding": conv.padding, "dilation_rate": conv.dilation_rate}
-        x = ops.cast(x, self.compute_dtype)
-        if isinstance(conv, layers.DepthwiseConv2D):
-            kernel = _value(conv.kernel) * ops.reshape(scale, (-1, conv.depth_multiplier))  # (k, k, C, depth)
-            x = ops.depthwise_conv(x, ops.cast(kernel, x.dtype), **options)
+        x, kernel = ops.cast(x, self.compute_dtype), _value(conv.kernel)
+        shift = _value(conv.bias) if conv.use_bias else 0.0
+        if norm is not None:
+            scale = ops.rsqrt(_value(norm.moving_variance) + norm.epsilon)
+            scale = scale if norm.gamma is None else scale * _value(norm.gamma)
+            shift = (shift - _value(norm.moving_mean)) * scale
+            shift = shift if norm.beta is None else shift + _value(norm.beta)
+            # (k, k, C, depth) of a depthwise convolution, whose channels are C · depth; else (k, k, ·, C)
+            kernel = kernel * (ops.reshape(scale, (-1, conv.depth_multiplier)) if _is_depthwise(conv) else scale)
+        kernel = ops.cast(kernel, x.dtype)
+        if _has_native(conv):
+            x = native.depthwise_conv(x, kernel, strides=conv.strides, padding=conv.padding)
         else:
-            x = ops.conv(x, ops.cast(_value(conv.kernel) * scale, x.dtype), **options)
+            convolve = ops.depthwise_conv if _is_depthwise(conv) else ops.conv
+            x = convolve(x, kernel, strides=conv.strides, padding=conv.padding, dilation_rate=conv.dilation_rate)
         return x + ops.cast(shift, x.dtype)
 
     def compute_output_spec(self, x):
@@ -79,6 +86,16 @@ class _FoldedConv(layers.Layer):
 
 def _is_norm(layer: Any) -> bool:
     return isinstance(layer, layers.BatchNormalization)
+
+
+def _is_depthwise(layer: Any) -> bool:
+    return isinstance(layer, layers.DepthwiseConv2D)
+
+
+def _has_native(layer: Any) -> bool:
+    """Whether the backend has a kernel of its own that computes this layer."""
+    fits = _is_depthwise(layer) and layer.depth_multiplier == 1 and tuple(layer.dilation_rate) == (1, 1)
+    return fits and native.depthwise_conv is not None
 
 
 def _same(layer: layers.Layer) -> layers.Layer:

@@ -19,9 +19,13 @@ pool_levels = None
 sum_rows = None
 num_used = None
 top_k = ops.top_k
+depthwise_conv = None
 
 # TensorFlow's own kernels and oneDNN's convolutions were faster than XLA on the CPU; JAX has nothing but XLA; PyTorch is eager.
 JIT_COMPILE = keras.backend.backend() == "jax"
+
+# TensorFlow makes a graph in the time of a picture, 3 s.
+FIRST_CALL_IS_EAGER = keras.backend.backend() == "tensorflow"
 
 # Keras hands JAX a model's weights to be used up and takes them back with the answer: a second thread would find none.
 ONE_CALL_AT_A_TIME = keras.backend.backend() == "jax"
@@ -33,6 +37,30 @@ if keras.backend.backend() == "jax":
         # What one process compiled the next one finds. A folder for each machine, because programs are made for its processor.
         jax.config.update("jax_compilation_cache_dir", str(backend.cache_folder() / "jax" / platform.node()))
         jax.config.update("jax_compilation_cache_max_size", MAX_CACHE_BYTES)
+
+    if jax.default_backend() == "cpu":
+
+        def depthwise_conv(x, kernel, *, strides: tuple[int, int], padding: str):
+            """As `keras.ops.depthwise_conv`, one product a pixel of the kernel: XLA's own takes ten times as long on the CPU.
+
+            Args:
+                x: (B, H, W, C).
+                kernel: (k, k, C, 1).
+            """
+            size = [(-(-(side - pixels + 1) // stride)) for side, pixels, stride in zip(x.shape[1:3], kernel.shape, strides)]
+            if padding == "same":
+                size = [-(-side // stride) for side, stride in zip(x.shape[1:3], strides)]
+                missing = [
+                    max((count - 1) * stride + pixels - side, 0)
+                    for count, stride, pixels, side in zip(size, strides, kernel.shape, x.shape[1:3])
+                ]
+                x = ops.pad(x, ((0, 0), *((pixels // 2, pixels - pixels // 2) for pixels in missing), (0, 0)))
+            rows, columns = ((count - 1) * stride + 1 for count, stride in zip(size, strides))
+            return sum(
+                x[:, i : i + rows : strides[0], j : j + columns : strides[1]] * kernel[i, j, :, 0]
+                for i, j in itertools.product(*map(range, kernel.shape[:2]))
+            )
+
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
