@@ -60,7 +60,6 @@ class Network(keras.Model):
         self.loss_weights: dict[str, float] = {}
         self._build_parts()
         self.jit_compile = native.JIT_COMPILE
-        self._was_asked = False
         self._turn: Any = threading.Lock() if native.ONE_CALL_AT_A_TIME else contextlib.nullcontext()
 
     def _build_parts(self) -> None:
@@ -200,14 +199,8 @@ class Network(keras.Model):
     # ── what Keras asks for ──
 
     def predict_on_batch(self, x):
-        """As `keras.Model.predict_on_batch`; several threads may ask one model.
-
-        Where compiling takes as long as a picture (`native.FIRST_CALL_IS_EAGER`), the first answer does not wait for it.
-        """
+        """As `keras.Model.predict_on_batch`; several threads may ask one model."""
         with self._turn:
-            if native.FIRST_CALL_IS_EAGER and not self._was_asked:
-                self._was_asked = True
-                return keras.tree.map_structure(ops.convert_to_numpy, self(x, training=False))
             return super().predict_on_batch(x)
 
     def compile(self, optimizer="adam", loss="binary_crossentropy", *, loss_weights=None, jit_compile="auto", **kwargs):

@@ -24,9 +24,6 @@ depthwise_conv = None
 # TensorFlow's own kernels and oneDNN's convolutions were faster than XLA on the CPU; JAX has nothing but XLA; PyTorch is eager.
 JIT_COMPILE = keras.backend.backend() == "jax"
 
-# TensorFlow makes a graph in the time of a picture, 3 s.
-FIRST_CALL_IS_EAGER = keras.backend.backend() == "tensorflow"
-
 # Keras hands JAX a model's weights to be used up and takes them back with the answer: a second thread would find none.
 ONE_CALL_AT_A_TIME = keras.backend.backend() == "jax"
 
