@@ -45,23 +45,29 @@ def test_the_features_are_those_of_the_backbone(kind):
         np.testing.assert_allclose(one, other, rtol=0, atol=2e-5 * np.abs(one).max())
 
 
-@pytest.mark.skipif(native.depthwise_conv is None, reason=f"{keras.backend.backend()} has no such kernel of its own")
+@pytest.mark.parametrize("kernel", [1, 2, 3, 7])
 @pytest.mark.parametrize("strides", [1, 2])
 @pytest.mark.parametrize("padding", ["same", "valid"])
-@pytest.mark.parametrize("size", [(8, 11), (9, 10), (3, 3)])
-def test_the_backends_own_depthwise_convolution_is_that_of_keras(strides, padding, size):
+@pytest.mark.parametrize("size", [(8, 11), (9, 10), (7, 7)])
+@pytest.mark.parametrize("name", ["conv", "depthwise_conv"])
+def test_the_backends_own_convolutions_are_those_of_keras(name, size, padding, strides, kernel):
+    if getattr(native, name) is None:
+        pytest.skip(f"{keras.backend.backend()} has no such kernel of its own")
     rng = np.random.default_rng(0)
-    pictures, kernel = rng.normal(size=(2, *size, 5)).astype(np.float32), rng.normal(size=(3, 3, 5, 1)).astype(np.float32)
-    ours = compute(native.depthwise_conv, pictures, kernel, strides=(strides, strides), padding=padding)
-    kerass = compute(keras.ops.depthwise_conv, pictures, kernel, strides=strides, padding=padding)
-    np.testing.assert_allclose(ours, kerass, rtol=0, atol=1e-5)
+    pictures = rng.normal(size=(2, *size, 6)).astype(np.float32)
+    kernel = rng.normal(size=(kernel, kernel, 6, 1 if name == "depthwise_conv" else 4)).astype(np.float32)
+    ours = compute(getattr(native, name), pictures, kernel, strides=(strides, strides), padding=padding)
+    kerass = compute(getattr(keras.ops, name), pictures, kernel, strides=strides, padding=padding)
+    np.testing.assert_allclose(ours, kerass, rtol=0, atol=1e-4)
 
 
-@pytest.mark.skipif(native.depthwise_conv is None, reason=f"{keras.backend.backend()} has no such kernel of its own")
-def test_it_takes_the_place_of_kerass_where_norms_learn():
-    backbone = with_statistics(build_backbone(BackboneConfig(name="mobilenet_v2", norm="live")))
+@pytest.mark.skipif(
+    native.conv is None and native.depthwise_conv is None, reason=f"{keras.backend.backend()} has no such kernel of its own"
+)
+@pytest.mark.parametrize("kind", ["mobilenet_v2", "resnext50"])
+def test_they_take_the_place_of_kerass_where_norms_learn(kind):
+    backbone = with_statistics(build_backbone(BackboneConfig(**KINDS[kind], norm="live")))
     swapped = fold(backbone, norms=False)
-    assert sum(isinstance(layer, keras.layers.DepthwiseConv2D) for layer in backbone.layers) == 17
     assert not any(isinstance(layer, keras.layers.DepthwiseConv2D) for layer in swapped.layers)
     for one, other in zip(*(compute(graph, PICTURES) for graph in (backbone, swapped)), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=2e-5 * np.abs(one).max())

@@ -8,6 +8,7 @@ from typing import Any
 from keras import initializers, layers, ops
 
 from maskrcnn.config import BoxHeadConfig, RoiAlignConfig
+from maskrcnn.model.conv import Conv2D
 from maskrcnn.model.norm import make_norms, normed_relu
 from maskrcnn.model.roi_pooler import RoiPooler
 from maskrcnn.ops import losses as loss_ops
@@ -34,7 +35,7 @@ class BoxHead(layers.Layer):
         self.channels = channels
         num_convs, num_hidden = {"2fc": (0, 2), "4conv1fc": (4, 1)}[config.kind]
         conv = {"padding": "same", "use_bias": config.norm == "none", "kernel_initializer": "he_normal"}
-        self.convs = [layers.Conv2D(config.conv_channels, 3, **conv, name=f"conv{i + 1}") for i in range(num_convs)]
+        self.convs = [Conv2D(config.conv_channels, 3, **conv, name=f"conv{i + 1}") for i in range(num_convs)]
         self.hidden = [layers.Dense(config.hidden, name=f"fc{i + 1}") for i in range(num_hidden)]
         normed = self.convs or self.hidden
         self.norms = make_norms(config.norm, config.epsilon, [f"{layer.name}_norm" for layer in normed])

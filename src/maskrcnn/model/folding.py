@@ -27,7 +27,7 @@ class FoldedBackbone:
     def __call__(self, images, training=None) -> list[Any]:
         """As the backbone itself. Where a norm learns, training takes a graph in which nothing is folded."""
         stored = not (training and any(layer.trainable for layer in self.backbone.layers if _is_norm(layer)))
-        if not stored and native.depthwise_conv is None:
+        if not stored and native.conv is None and native.depthwise_conv is None:
             return self.backbone(images, training=training)
         if stored not in self._graphs:
             self._graphs[stored] = fold(self.backbone, norms=stored)
@@ -73,11 +73,12 @@ class _FoldedConv(layers.Layer):
             # (k, k, C, depth) of a depthwise convolution, whose channels are C · depth; else (k, k, ·, C)
             kernel = kernel * (ops.reshape(scale, (-1, conv.depth_multiplier)) if _is_depthwise(conv) else scale)
         kernel = ops.cast(kernel, x.dtype)
+        options = {"strides": conv.strides, "padding": conv.padding}
         if _has_native(conv):
-            x = native.depthwise_conv(x, kernel, strides=conv.strides, padding=conv.padding)
+            x = (native.depthwise_conv if _is_depthwise(conv) else native.conv)(x, kernel, **options)
         else:
-            convolve = ops.depthwise_conv if _is_depthwise(conv) else ops.conv
-            x = convolve(x, kernel, strides=conv.strides, padding=conv.padding, dilation_rate=conv.dilation_rate)
+            options["dilation_rate"] = conv.dilation_rate
+            x = (ops.depthwise_conv if _is_depthwise(conv) else ops.conv)(x, kernel, **options)
         return x + ops.cast(shift, x.dtype)
 
     def compute_output_spec(self, x):
@@ -94,8 +95,11 @@ def _is_depthwise(layer: Any) -> bool:
 
 def _has_native(layer: Any) -> bool:
     """Whether the backend has a kernel of its own that computes this layer."""
-    fits = _is_depthwise(layer) and layer.depth_multiplier == 1 and tuple(layer.dilation_rate) == (1, 1)
-    return fits and native.depthwise_conv is not None
+    if tuple(getattr(layer, "dilation_rate", ())) != (1, 1) or layer.activation is not keras.activations.linear:
+        return False
+    if _is_depthwise(layer):
+        return native.depthwise_conv is not None and layer.depth_multiplier == 1
+    return native.conv is not None and isinstance(layer, layers.Conv2D)
 
 
 def _same(layer: layers.Layer) -> layers.Layer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from keras import layers, ops
 
 from maskrcnn.config import FpnConfig
+from maskrcnn.model.conv import Conv2D
 from maskrcnn.model.norm import make_norms
 
 LEVELS = (2, 3, 4, 5, 6)
@@ -17,10 +18,10 @@ class FPN(layers.Layer):
     def __init__(self, config: FpnConfig, **kwargs):
         super().__init__(**kwargs)
         levels, use_bias = LEVELS[:4], config.norm == "none"
-        self.lateral = [layers.Conv2D(config.channels, 1, use_bias=use_bias, name=f"lateral{level}") for level in levels]
+        self.lateral = [Conv2D(config.channels, 1, use_bias=use_bias, name=f"lateral{level}") for level in levels]
         self.lateral_norms = make_norms(config.norm, config.epsilon, [f"lateral{level}_norm" for level in levels])
         self.output_convs = [
-            layers.Conv2D(config.channels, 3, padding="same", use_bias=use_bias, name=f"output{level}") for level in levels
+            Conv2D(config.channels, 3, padding="same", use_bias=use_bias, name=f"output{level}") for level in levels
         ]
         self.output_norms = make_norms(config.norm, config.epsilon, [f"output{level}_norm" for level in levels])
         self.channels = config.channels

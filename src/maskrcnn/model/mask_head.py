@@ -7,6 +7,7 @@ from itertools import zip_longest
 from keras import layers, ops
 
 from maskrcnn.config import MaskHeadConfig, RoiAlignConfig
+from maskrcnn.model.conv import Conv2D
 from maskrcnn.model.norm import make_norms, normed_relu
 from maskrcnn.model.roi_pooler import RoiPooler
 from maskrcnn.ops import losses as loss_ops
@@ -32,7 +33,7 @@ class MaskHead(layers.Layer):
         self.cut_rows = native.num_used is not None
         names = [f"conv{i + 1}" for i in range(config.num_convs)]
         conv = {"padding": "same", "use_bias": config.norm == "none", "kernel_initializer": "he_normal"}
-        self.convs = [layers.Conv2D(config.channels, 3, **conv, name=name) for name in names]
+        self.convs = [Conv2D(config.channels, 3, **conv, name=name) for name in names]
         self.norms = make_norms(config.norm, config.epsilon, [f"{name}_norm" for name in names])
         num_doublings = (config.mask_size // config.pool_size).bit_length() - 1
         self.deconvs = [

@@ -12,6 +12,7 @@ import numpy as np
 from keras import initializers, layers, ops
 
 from maskrcnn.config import AnchorConfig, RpnConfig
+from maskrcnn.model.conv import Conv2D
 from maskrcnn.model.fpn import STRIDES
 from maskrcnn.ops import anchors as anchor_ops
 from maskrcnn.ops import boxes as box_ops
@@ -42,11 +43,11 @@ class RPN(layers.Layer):
         num_anchors = anchors.num_per_place
         self.width = config.channels or channels
         self.convs = [
-            layers.Conv2D(self.width, 3, padding="same", activation="relu", kernel_initializer=small, name=name)
+            Conv2D(self.width, 3, padding="same", activation="relu", kernel_initializer=small, name=name)
             for name in ("conv", *(f"conv{i + 2}" for i in range(config.num_convs - 1)))
         ]
-        self.objectness = layers.Conv2D(num_anchors, 1, kernel_initializer=small, name="objectness")
-        self.deltas = layers.Conv2D(4 * num_anchors, 1, kernel_initializer=small, name="deltas")
+        self.objectness = Conv2D(num_anchors, 1, kernel_initializer=small, name="objectness")
+        self.deltas = Conv2D(4 * num_anchors, 1, kernel_initializer=small, name="deltas")
 
     def build(self, input_shape):
         width = self.channels

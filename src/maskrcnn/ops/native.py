@@ -19,6 +19,7 @@ pool_levels = None
 sum_rows = None
 num_used = None
 top_k = ops.top_k
+conv = None
 depthwise_conv = None
 
 # TensorFlow's own kernels and oneDNN's convolutions were faster than XLA on the CPU; JAX has nothing but XLA; PyTorch is eager.
@@ -122,6 +123,38 @@ if keras.backend.backend() == "tensorflow":
 
 if keras.backend.backend() == "torch":
     import torch
+
+    def conv(x, kernel, *, strides: tuple[int, int], padding: str, dilation_rate: tuple[int, int] = (1, 1)):
+        """As `keras.ops.conv`, which on PyTorch copies every picture twice to turn its channels there and back.
+
+        Args:
+            x: (B, H, W, C).
+            kernel: (k, k, C / groups, out).
+        """
+        reach = [(pixels - 1) * rate for pixels, rate in zip(kernel.shape, dilation_rate)]
+        missing = [0, 0]
+        if padding == "same":
+            missing = [
+                max((-(-side // stride) - 1) * stride + 1 + far - side, 0)
+                for side, stride, far in zip(x.shape[1:3], strides, reach)
+            ]
+        x = x.permute(0, 3, 1, 2)  # a view, whose memory is what PyTorch calls channels last
+        if any(pixels % 2 for pixels in missing):  # one more behind than before
+            top, left = (pixels // 2 for pixels in missing)
+            x, missing = torch.nn.functional.pad(x, (left, missing[1] - left, top, missing[0] - top)), [0, 0]
+        answer = torch.nn.functional.conv2d(
+            x,
+            kernel.permute(3, 2, 0, 1),
+            stride=tuple(strides),
+            padding=tuple(pixels // 2 for pixels in missing),
+            dilation=tuple(dilation_rate),
+            groups=x.shape[1] // kernel.shape[2],
+        )
+        return answer.permute(0, 2, 3, 1)
+
+    def depthwise_conv(x, kernel, *, strides: tuple[int, int], padding: str):
+        """As `keras.ops.depthwise_conv`: x (B, H, W, C), kernel (k, k, C, 1)."""
+        return conv(x, kernel.permute(0, 1, 3, 2), strides=strides, padding=padding)
 
     def sum_rows(values, places, weights):
         """Weighted sums of rows, none of which is held: PyTorch's embedding bag.
