@@ -136,7 +136,7 @@ def _each_with(
     batch_size: int,
     progress: Callable[[int], None] | None,
 ) -> Iterator[T]:
-    """`finish` of every picture with all that the model finds in it; done by a thread while the model looks at the next ones."""
+    """`finish` of every picture with all that the model finds in it; a thread does it while the model works on."""
     with closing(_detect(model, dataset, batch_size, progress)) as pairs:  # type: ignore[type-var]
         several = len(dataset.samples) > batch_size
         yield from behind(finish, pairs, WAITING) if several else map(finish, pairs)
