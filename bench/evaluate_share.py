@@ -15,7 +15,6 @@ import itertools
 import json
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import maskrcnn

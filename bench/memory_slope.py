@@ -3,10 +3,10 @@
 python bench/memory_slope.py pictures MODEL [PICTURES...] [--num-pictures 2000] [--short-side 128] [--frame tight] [--write]
 python bench/memory_slope.py training [--epochs 10]
 
-MODEL is a .keras file, a run, `nuclei`, or an exported model on its engine. Without PICTURES, windows of random size and place are
-cut from drawn shapes, so that no two pictures are alike and every frame comes; given ones are taken round and round. With `--write`
-each gets its overlay, label map and row of predictions.json. A last line of JSON has the slope over what comes after the first
-quarter, and whether it is flat: less than 10 MB in 1,000 pictures, or 2 MB an epoch.
+MODEL is a .keras file, a run, `nuclei`, or an exported model on its engine. Without PICTURES, windows of random size and place
+are cut from drawn shapes, so that no two pictures are alike and every frame comes; given ones are taken round and round. With
+`--write` each gets its overlay, label map and row of predictions.json. A last line of JSON has the slope over what comes after
+the first quarter, and whether it is flat: less than 10 MB in 1,000 pictures, or 2 MB an epoch.
 """
 
 from __future__ import annotations

@@ -42,13 +42,18 @@ def detect(model: Any, images: Any, *, batch_size: int = 1, score: float | None 
 
     Raises:
         ValueError: for an array that is no picture, or a file that cannot be read.
+        MemoryError: a batch would not fit in memory; one line that says what would. Told before the model begins with it.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is at least 1; received {batch_size}.")
+    frames: set[tuple[int, int]] = set()
     with closing(_prepared(_each(images), model.config, batch_size)) as batches:  # type: ignore[type-var]
         for batch in batches:
-            answer = PaddedDetections(*model.predict_on_batch({"images": batch.images, "sizes": batch.sizes}))
             frame = (batch.images.shape[1], batch.images.shape[2])
+            if frame not in frames and hasattr(model, "check_memory"):
+                model.check_memory(frame, batch_size)
+            frames.add(frame)
+            answer = PaddedDetections(*model.predict_on_batch({"images": batch.images, "sizes": batch.sizes}))
             for row, (size, path) in enumerate(batch.originals):
                 yield original(answer, row, batch.sizes[row], frame, size, model.config, score=score, path=path)
 
