@@ -42,9 +42,9 @@ def main() -> None:
         picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
         write_png(Path(folder) / "large.png", picture)
         del picture
-        small = np.zeros((640, 640, 3), np.uint8)
+        small = np.random.default_rng(1).integers(0, 256, (640, 640, 3), np.uint8)
         (first,) = detect(model, small)  # in the frame that a square picture has, whatever its size
-        assert len(first) == arguments.objects
+        found["found_in_a_small_one"] = len(first)
         found["model_mb"] = megabytes("VmHWM")
         started = time.perf_counter()
         failures = predict_files(model, [Path(folder) / "large.png"], Path(folder) / "found", score=0.0)

@@ -95,6 +95,10 @@ def test_behind_an_error_of_the_work_comes_in_its_place_and_ends_it() -> None:
         next(results)
 
 
+def test_behind_without_depth_needs_no_thread() -> None:
+    assert list(behind(lambda _: here(), range(3), 0)) == [here()] * 3
+
+
 def test_behind_closed_early_leaves_undone_what_was_not_begun() -> None:
     done = []
     results = behind(done.append, iter(range(9)), 2)

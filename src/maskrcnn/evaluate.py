@@ -138,8 +138,7 @@ def _each_with(
 ) -> Iterator[T]:
     """`finish` of every picture with all that the model finds in it; a thread does it while the model works on."""
     with closing(_detect(model, dataset, batch_size, progress)) as pairs:  # type: ignore[type-var]
-        several = len(dataset.samples) > batch_size
-        yield from behind(finish, pairs, WAITING) if several else map(finish, pairs)
+        yield from behind(finish, pairs, WAITING if len(dataset.samples) > batch_size else 0)
 
 
 def _detect(

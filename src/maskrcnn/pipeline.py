@@ -51,11 +51,14 @@ def behind(work: Callable[[T], R], items: Iterable[T], depth: int) -> Iterator[R
     Args:
         work: done by one thread, item after item.
         items: read by the caller's thread.
-        depth: how many items wait at most.
+        depth: how many items wait at most; 0: no thread, the caller's does everything.
 
     Raises:
         Whatever `work` or `items` raises, in its place: after the results of the items before it.
     """
+    if not depth:
+        yield from map(work, items)
+        return
     iterator = iter(items)
     waiting: deque[Future[R]] = deque()
     broken: Exception | None = None

@@ -137,9 +137,8 @@ def predict_files(
 
     several = len(paths) > 1 or count_planes(paths[0], axis=axis) > 1
     with PredictionWriter(out, save=save, measurements=measurements) as writer:
-        pictures = readable() if several else list(readable())
-        with closing(detect(model, pictures, batch_size=batch_size, score=score)) as found:  # type: ignore[type-var]
-            written = behind(write, in_order(found), WAITING) if several else map(write, in_order(found))
+        found = detect(model, readable() if several else list(readable()), batch_size=batch_size, score=score)
+        with closing(found), closing(behind(write, in_order(found), WAITING if several else 0)) as written:  # type: ignore[type-var]
             for path, result in written:
                 if isinstance(result, Exception):
                     failures.append((path, str(result)))
