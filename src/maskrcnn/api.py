@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from maskrcnn import config as configs
+from maskrcnn import memory
 from maskrcnn import predict as prediction
 from maskrcnn.config import Category, ModelConfig
 from maskrcnn.data import Dataset, load_dataset
@@ -249,6 +250,14 @@ class MaskRCNN(Network):
             ValueError: for an array that is no picture, or a file that cannot be read.
         """
         return list(prediction.detect(self, images, batch_size=batch_size, score=score))
+
+    def check_memory(self, frame: tuple[int, int], batch_size: int) -> None:
+        """Whether so many pictures in a frame (height, width) fit in memory together; `detect` asks before it begins.
+
+        Raises:
+            MemoryError: they don't; one line with a setting that would.
+        """
+        memory.check_inference(self.config, self.count_params(), frame, batch_size)
 
     # ── Keras's verbs, which also take data sets ──
 

@@ -990,10 +990,10 @@ def _tell_error(error: Exception) -> None:
 
 
 def _raised_here(error: Exception) -> bool:
-    """Whether the error was raised by a line of this package, as a ValueError, OSError or ImportError."""
+    """Whether the error was raised by a line of this package, as a ValueError, OSError, ImportError or MemoryError."""
     frames = traceback.extract_tb(error.__traceback__)
     own = bool(frames) and Path(frames[-1].filename).is_relative_to(Path(__file__).parent)
-    return own and isinstance(error, (ValueError, OSError, ImportError))
+    return own and isinstance(error, (ValueError, OSError, ImportError, MemoryError))
 
 
 def _tell_warning(message: Warning | str, *_: Any, **__: Any) -> None:
