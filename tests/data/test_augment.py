@@ -265,7 +265,8 @@ def test_albumentations_that_take_no_seed_or_give_no_bytes_are_refused(monkeypat
         make_augment(Pipeline(), IMAGE)
 
 
-def test_the_real_albumentations():
+def test_the_real_albumentations(monkeypatch):
+    monkeypatch.setenv("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks the network for a newer one
     albumentations = pytest.importorskip("albumentations")
     pipeline = albumentations.Compose(
         [albumentations.D4(p=1.0), albumentations.RandomCrop(height=16, width=16), albumentations.RandomBrightnessContrast()]
