@@ -26,6 +26,8 @@ from maskrcnn.weights.checkpoint import Checkpoint
 from maskrcnn.weights.sources import holds_whole_model, read_checkpoint
 from maskrcnn.weights.stem import inflation
 
+HEADS_ANEW = "The pyramid and the heads start anew: fpn, rpn, box_head, mask_head."
+
 
 @keras.saving.register_keras_serializable(package="maskrcnn", name="MaskRCNN")
 class MaskRCNN(Network):
@@ -99,6 +101,8 @@ class MaskRCNN(Network):
         model = cls._seeded(configs.replace(config, **changes), seed)
         if arrays is not None:
             backbones.put(arrays, model.backbone)
+            if weights not in ("auto", "imagenet"):
+                log(f"{weights}: a backbone, {len(model.backbone.weights)} weights loaded. {HEADS_ANEW}")
             _tell_inflation(log, rgb, model)
         return model
 
@@ -147,7 +151,8 @@ class MaskRCNN(Network):
         checkpoint = read_checkpoint(path, source=source, class_names=class_names, matterport_config=matterport_config)
         if checkpoint.categories is None:
             raise ValueError(
-                f"{path} holds a backbone of {checkpoint.source} alone; start from it with from_preset(weights=FILE)."
+                f"{path} holds a backbone of {checkpoint.source} alone; start from it with maskrcnn train --init FILE, or with "
+                "from_preset(weights=FILE)."
             )
         log(f"{path}: {checkpoint.source}, {len(checkpoint.categories)} classes.")
         for sentence in checkpoint.assumed:  # first: it may be what explains that the weights do not fit
@@ -209,8 +214,11 @@ class MaskRCNN(Network):
         if found != wanted:
             raise ValueError(f"{path} holds a {found}, and the preset's backbone is {wanted}; choose the preset {found}_fpn.")
         as_trained = configs.replace(config, **checkpoint.changes)
+        log(f"{path}: the backbone of {checkpoint.source}.")
+        for sentence in checkpoint.assumed:
+            log(f"Assumed: {sentence}")
         model = cls._seeded(configs.replace(_with_channels(as_trained, input_channels), **changes), seed)
-        checkpoints.put(checkpoint, model)
+        _tell(log, checkpoints.put(checkpoint, model))
         _tell_inflation(log, as_trained, model)
         return model
 
@@ -387,7 +395,9 @@ def _origin(file: str | Path, checkpoint: Checkpoint) -> str:
 def _tell(log: Callable[[str], None], report: checkpoints.Report) -> None:
     """Every tensor's fate: what was loaded as a count, what was not by name."""
     log(f"{report.summary()}.")
-    if report.remade:
+    if any(path.startswith("fpn/") for path in report.remade):  # a backbone was loaded alone
+        log(HEADS_ANEW)
+    elif report.remade:
         log(_remade(report.remade))
     if report.unused:
         log(f"Not used of the file: {', '.join(report.unused)}.")

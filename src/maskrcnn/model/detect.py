@@ -42,7 +42,8 @@ class Detect:
         labels = pairs % num_classes
         reference = row_ops.gather(proposals.boxes, pairs // num_classes)
         deltas = row_ops.gather(ops.reshape(deltas, (batch, -1, 4)), pairs)
-        boxes = box_ops.decode(deltas, reference, self.box_head.delta_weights, max_scale=self.box_head.max_scale)
+        limits = {"max_scale": self.box_head.max_scale, "min_scale": self.box_head.min_scale}
+        boxes = box_ops.decode(deltas, reference, self.box_head.delta_weights, **limits)
         boxes = box_ops.clip(boxes, windows)
         x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
         large = ops.logical_and(x2 - x1 >= self.config.min_side, y2 - y1 >= self.config.min_side)
