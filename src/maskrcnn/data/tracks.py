@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,11 +59,31 @@ def _video_of(folder: Path) -> Video | None:
             file for inside in (place, place / "masks", place / "TRA") for file in inside.glob("*.tif*") if _number(file) >= 0
         ]
         if tables and maps:
-            return _read_label_maps(maps)
+            return _read_label_maps(maps, _gaps(tables[0]))
     return None
 
 
-def _read_label_maps(files: list[Path]) -> Video:
+def _gaps(table: Path) -> dict[int, int]:
+    """Labels that are other labels' objects after a gap, and whose: only children that do not begin as their parents end.
+
+    A label has no gaps itself (the challenge's naming and content conventions). Cells that divide have two children, at once.
+    """
+    rows: dict[int, tuple[int, int, int]] = {}
+    for number, fields in _lines(table):
+        try:
+            label, first, last, parent = map(int, fields)
+        except ValueError:
+            raise ValueError(f"{table}, line {number}: wanted are four numbers, label, first frame, last frame, parent.") from None
+        rows[label] = (first, last, parent)
+    children = Counter(parent for *_, parent in rows.values())
+    same: dict[int, int] = {}
+    for label, (first, _, parent) in sorted(rows.items(), key=lambda row: row[1]):
+        if parent in rows and children[parent] == 1 and first > rows[parent][1] + 1:
+            same[label] = same.get(parent, parent)
+    return same
+
+
+def _read_label_maps(files: list[Path], same: dict[int, int]) -> Video:
     frames: Video = {}
     for file in sorted(files, key=_number):
         labels = read_label_map(file)
@@ -77,7 +97,8 @@ def _read_label_maps(files: list[Path]) -> Video:
             window = labels[top : rows[pixels].max() + 1, left : columns[pixels].max() + 1] == number
             boxes.append(mask_to_box(window) + np.tile([left, top], 2).astype(np.float32))
             rles.append(window_rle(window, (int(left), int(top)), labels.shape))
-        frames[_number(file)] = _objects(ids, boxes, np.zeros(len(ids)), rles)
+        objects = [same.get(number, number) for number in ids.tolist()]
+        frames[_number(file)] = _objects(objects, boxes, np.zeros(len(ids)), rles)
     return frames
 
 
