@@ -122,12 +122,16 @@ def _read_text(path: Path) -> Video:
         by_frame[frame].append(tuple(row))
     frames: Video = {}
     for frame, rows in by_frame.items():
-        ids, boxes, labels, rles, ignored = zip(*rows)
+        ids, boxes, labels, rles, roles = zip(*rows)
+        ignored, unwanted = (np.array([each == role for each in roles]) for role in ("ignored", "unwanted"))
         if len(set(ids)) < len(ids) - sum(ignored):
             raise ValueError(f"{path} has an id twice in frame {frame}; the objects of a frame have ids of their own.")
         if any(rle is None for rle in rles) != all(rle is None for rle in rles):
             raise ValueError(f"{path} mixes lines with and without masks in frame {frame}.")
-        frames[frame - 1] = _objects(ids, boxes, labels, None if rles[0] is None else list(rles), ignored)
+        objects = _objects(ids, boxes, labels, None if rles[0] is None else list(rles))
+        frames[frame - 1] = objects._replace(
+            ignored=ignored if ignored.any() else None, unwanted=unwanted if unwanted.any() else None
+        )
     return frames
 
 
@@ -142,28 +146,32 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _mot_row(fields: list[str]) -> tuple:
-    """frame, id, box, label, no mask, ignored. Truth has a flag in the place of the score, and a class (Milan et al. 2016)."""
+    """frame, id, box, label, no mask, role.
+
+    Truth has a flag in the place of the score, and a class (Milan et al. 2016). Pedestrians are scored; distractors are ignored;
+    what is switched off or of another class, cars say, is wrong to be found.
+    """
     frame, number, left, top, width, height = (float(field) for field in fields[:6])
     if not np.isfinite([frame, number, left, top, width, height]).all() or width < 0 or height < 0:
         raise ValueError("a box has finite numbers and no side below 0")
     box = np.array([left - 1, top - 1, left - 1 + width, top - 1 + height], np.float32)
-    is_truth = len(fields) == 9
-    label = int(float(fields[7])) if is_truth else MOT_PEDESTRIAN
-    counts = not is_truth or (float(fields[6]) != 0 and label == MOT_PEDESTRIAN)
-    return int(frame), int(number), box, label if is_truth else 0, None, not counts
+    if len(fields) != 9:
+        return int(frame), int(number), box, 0, None, ""
+    flag, label = float(fields[6]), int(float(fields[7]))
+    role = "ignored" if label in MOT_DISTRACTORS else "" if flag and label == MOT_PEDESTRIAN else "unwanted"
+    return int(frame), int(number), box, label, None, role
 
 
 def _mots_row(fields: list[str]) -> tuple:
     frame, number, label, height, width = (int(field) for field in fields[:5])
     rle = rle_from_json({"size": [height, width], "counts": fields[5]}, (height, width))
-    return frame, number, rle_to_box(rle), label, rle, label == MOTS_IGNORE
+    return frame, number, rle_to_box(rle), label, rle, "ignored" if label == MOTS_IGNORE else ""
 
 
-def _objects(ids, boxes, labels, rles, ignored=None) -> TrackedObjects:  # type: ignore[no-untyped-def]
+def _objects(ids, boxes, labels, rles) -> TrackedObjects:  # type: ignore[no-untyped-def]
     return TrackedObjects(
         ids=np.array(ids, np.int64),
         boxes=np.array(boxes, np.float32).reshape(-1, 4),
         labels=np.array(labels, np.int64),
         rles=rles,
-        ignored=None if ignored is None or not any(ignored) else np.array(ignored, bool),
     )
