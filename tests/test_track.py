@@ -11,11 +11,12 @@ from PIL import Image
 from small_tracks import SIZE, WhiteBox, drawn, write_video
 
 import maskrcnn
-from maskrcnn.config import replace
+from maskrcnn.config import Category, replace
 from maskrcnn.data import video
 from maskrcnn.data.tracks import read_tracks
 from maskrcnn.data.video import open_video
-from maskrcnn.structures import Frame
+from maskrcnn.evaluate import evaluate_tracks
+from maskrcnn.structures import Frame, PaddedDetections
 from maskrcnn.track import track_files, track_frames
 
 pytest.importorskip("av", reason="the extra `video` is not installed")
@@ -154,3 +155,36 @@ def test_numbers_out_of_range_are_told_before_anything_is_read():
         maskrcnn.track(WhiteBox(), "none.mp4", tracker="deepsort")
     with pytest.raises(ValueError, match="no file or folder"):
         maskrcnn.track(WhiteBox(), "none.mp4")
+
+
+@pytest.mark.parametrize("tracker", ["mask", "bytetrack"])
+def test_from_mot17s_folders_to_mot_text_and_its_scores(shared_data, tmp_path, tracker):
+    """With a stand-in for a detector of people that finds the truth, where it is at least half visible."""
+    pytest.importorskip("trackers", reason="the extra `tracking` is not installed")
+    folder = shared_data / "mot17_mini"
+    for sequence in ("MOT17-02-FRCNN", "MOT17-04-FRCNN"):
+        rows = [list(map(float, line.split(","))) for line in (folder / sequence / "gt/gt.txt").read_text().split()]
+        people = [row for row in rows if row[6] and row[7] == 1]
+
+        class FindsPeople(WhiteBox):
+            config = replace(WhiteBox.config, categories=(Category(1, "person"),), image__short_side=64, image__long_side=114)
+            seen = 0
+
+            def predict_on_batch(self, batch, people=people):
+                self.seen += 1
+                boxes = np.array([row[2:6] for row in people if row[0] == self.seen and row[8] >= 0.5], np.float32)
+                boxes[:, :2] -= 1
+                boxes[:, 2:] += boxes[:, :2]
+                count = len(boxes)
+                return PaddedDetections(
+                    boxes=(boxes * np.tile(batch["sizes"][0][::-1] / (1920, 1080), 2))[None].astype(np.float32),
+                    scores=np.full((1, count), 0.9, np.float32),
+                    labels=np.zeros((1, count), np.int32),
+                    masks=np.ones((1, count, 28, 28), np.float32),
+                    valid=np.ones((1, count), bool),
+                )
+
+        track_files(FindsPeople(), folder / sequence / "img1", tmp_path / sequence, tracker=tracker, save=("mot",))
+    scores = evaluate_tracks(folder, tmp_path)
+    assert scores["switches"] == 0 and scores["wrong"] == 0
+    assert scores["IDP"] > 0.99
