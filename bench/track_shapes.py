@@ -3,11 +3,12 @@
     maskrcnn demo --out demo                    # trains a model on still pictures of such shapes, in six minutes
     python bench/track_shapes.py --model demo/run --out frames --train 800       # and on single frames of other such videos
     python bench/track_shapes.py --model frames/run --out shapes
-    python bench/track_shapes.py --model nuclei --video cells/ --truth truth/ --out cells    # any video, of which the truth is known
+    python bench/track_shapes.py --model nuclei --video cells/ --truth truth/ --out cells      # any video of known truth
 
 It draws a video of 300 frames in which shapes cross, hide each other, leave the picture and come back, and writes it with its
 truth (`shapes.mp4`, `truth.txt` in MOTS format) and one folder of results a tracker. A shape that comes back keeps its id in
-the truth; while less than a third of it can be seen it is not part of it. The same seed gives the same video.
+the truth; while less than a third of it can be seen it is ignored: neither to be found, nor wrong to be found. The same seed
+gives the same video.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from PIL import Image
 
 import maskrcnn
 from maskrcnn.data import shapes
+from maskrcnn.data.tracks import MOTS_IGNORE
 from maskrcnn.data.video import open_video
 from maskrcnn.evaluate import evaluate_tracks
 from maskrcnn.geometry.masks import mask_to_rle, rle_to_json
@@ -38,6 +40,7 @@ SIZE = (160, 256)  # of a frame, (height, width)
 NUM_FRAMES = 300
 NUM_SHAPES = 5
 RATE = 25
+IGNORED = 10_000  # the id of what is ignored, in MOTS
 
 
 def main() -> None:
@@ -50,7 +53,7 @@ def main() -> None:
     parser.add_argument("--truth", type=Path, help="its tracks, as maskrcnn evaluate --tracks reads them")
     parser.add_argument("--cost", action="store_true", help="only the cost of tracking, beside detecting")
     parser.add_argument("--trackers", nargs="*", default=list(TRACKERS))
-    parser.add_argument("--train", type=int, metavar="FRAMES", help="train the model further on so many single frames, and stop")
+    parser.add_argument("--train", type=int, metavar="FRAMES", help="train the model further on so many frames, and stop")
     parser.add_argument("--epochs", type=int, default=6)
     arguments = parser.parse_args()
     if arguments.train:
@@ -103,7 +106,8 @@ def make_video(folder: Path, *, seed: int) -> tuple[Path, Path]:
         for index, (image, found) in enumerate(_scene(seed, range(NUM_FRAMES))):
             for number, label, mask in found:
                 counts = rle_to_json(mask_to_rle(mask))["counts"]
-                lines.append(f"{index + 1} {number} {shapes.CATEGORIES[label].id} {SIZE[0]} {SIZE[1]} {counts}\n")
+                name, category = (IGNORED, MOTS_IGNORE) if label is None else (number, shapes.CATEGORIES[label].id)
+                lines.append(f"{index + 1} {name} {category} {SIZE[0]} {SIZE[1]} {counts}\n")
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = index, Fraction(1, RATE)
             container.mux(stream.encode(frame))
@@ -121,15 +125,19 @@ def train_on_frames(start: str, out: Path, *, num_frames: int, epochs: int) -> N
             ((image, found),) = _scene(seed, [np.random.default_rng(seed).integers(NUM_FRAMES)])
             Image.fromarray(image).save(out / name / f"{seed}.png")
             images.append({"id": seed, "file_name": f"{seed}.png", "height": SIZE[0], "width": SIZE[1]})
-            annotations += [shapes._annotation(len(annotations) + k, seed, label, mask) for k, (_, label, mask) in enumerate(found)]
+            annotations += [
+                shapes._annotation(len(annotations) + k, seed, label, mask)
+                for k, (_, label, mask) in enumerate(found)
+                if label is not None
+            ]
         categories = [{"id": category.id, "name": category.name} for category in shapes.CATEGORIES]
         (out / f"{name}.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
     options = {"image_size": 128, "batch_size": 4, "learning_rate": 1e-3}
     maskrcnn.train(out / "train.json", out / "val.json", out / "run", init=start, epochs=epochs, **options)
 
 
-def _scene(seed: int, indices: Iterable[int]) -> Iterator[tuple[np.ndarray, list[tuple[int, int, np.ndarray]]]]:
-    """Frames of the video of a seed, each with number, label and mask of what can be seen in it."""
+def _scene(seed: int, indices: Iterable[int]) -> Iterator[tuple[np.ndarray, list[tuple[int, int | None, np.ndarray]]]]:
+    """Frames of a seed's video, each with number, label and mask of what can be seen in it; no label where that is little."""
     rng = np.random.default_rng(seed)
     ground = shapes._draw_ground(rng, SIZE)
     actors = [_actor(rng, number) for number in range(NUM_SHAPES)]
@@ -141,8 +149,9 @@ def _scene(seed: int, indices: Iterable[int]) -> Iterator[tuple[np.ndarray, list
             whole = coverage >= 0.5
             seen = whole & ~hidden
             hidden |= whole
-            if seen.sum() >= shapes.LEAST_VISIBLE * actor["area"]:
-                found.append((number, actor["label"], seen))
+            if seen.any():
+                enough = seen.sum() >= shapes.LEAST_VISIBLE * actor["area"]
+                found.append((number, actor["label"] if enough else None, seen))
         for actor, coverage in reversed(list(zip(actors, coverages))):
             image += coverage[:, :, None] * (actor["paint"] - image)
         image += rng.normal(0, 4, image.shape)

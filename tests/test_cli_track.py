@@ -42,11 +42,12 @@ def test_track_writes_its_files_and_says_where(run):
 
 
 def test_options_reach_the_tracks(run):
-    code, told = run("track", "--model", "model.keras", "a.mp4", "--out", "found", "--every", 2, "--save", "mot", "--save", "ctc")
+    given = ("track", "--model", "model.keras", "a.mp4", "--out")
+    code, told = run(*given, "found", "--every", 2, "--save", "mot", "--save", "ctc")
     assert code == 0, told
     assert {path.name for path in Path("found").iterdir()} == {"mot.txt", "ctc"}
     assert [line.split(",")[0] for line in Path("found/mot.txt").read_text().splitlines()] == ["1", "3", "5"]
-    code, told = run("track", "--model", "model.keras", "a.mp4", "--out", "none", "--score", 0.95)
+    code, told = run(*given, "none", "--score", 0.95)
     assert code == 0 and Path("none/mot.txt").read_text() == ""
 
 

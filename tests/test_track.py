@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 
@@ -11,7 +12,7 @@ from PIL import Image
 from small_tracks import SIZE, WhiteBox, drawn, write_video
 
 import maskrcnn
-from maskrcnn.config import Category, replace
+from maskrcnn.config import Category, ImageConfig, replace
 from maskrcnn.data import video
 from maskrcnn.data.tracks import read_tracks
 from maskrcnn.data.video import open_video
@@ -62,7 +63,9 @@ def test_a_folder_of_pictures_is_seen_as_predict_sees_each(tmp_path):
     seen = []
 
     class Looks(WhiteBox):
-        config = replace(WhiteBox.config, image__channels=2, image__scaling="each_channel", image__mean=(0, 0), image__std=(1, 1))
+        config = dataclasses.replace(
+            WhiteBox.config, image=ImageConfig(64, 96, channels=2, scaling="each_channel", mean=(0, 0), std=(1, 1))
+        )
 
         def predict_on_batch(self, batch):
             seen.append(batch["images"][0].max(axis=(0, 1)).tolist())

@@ -73,7 +73,8 @@ def test_cell_tracking_folders_are_read_wherever_their_table_lies(tmp_path, layo
 
 def test_an_only_child_after_a_gap_is_the_same_object_and_children_of_a_division_are_not(tmp_path):
     for number, label in enumerate((1, 0, 2, 0, 4, 5)):
-        tifffile.imwrite(tmp_path / f"mask{number:03d}.tif", square(2, 3) * np.uint16(label) + square(9, 3) * np.uint16(9 + number // 3))
+        labels = square(2, 3) * np.uint16(label) + square(9, 3) * np.uint16(9 + number // 3)
+        tifffile.imwrite(tmp_path / f"mask{number:03d}.tif", labels)
     text(tmp_path / "res_track.txt", "1 0 0 0", "2 2 2 1", "4 4 4 2", "5 5 5 4", "9 0 2 0", "10 3 5 9")
     (video,) = read_tracks(tmp_path).values()
     assert [sorted(each.ids.tolist()) for each in video.values()] == [[1, 9], [9], [1, 9], [10], [1, 10], [5, 10]]

@@ -151,7 +151,7 @@ def test_mot17_is_scored_as_trackeval_scores_it_from_its_folders(shared_data, tm
         mine = ours["per_video"][sequence]
         assert mine["HOTA"] == pytest.approx(np.mean(theirs["HOTA"]), abs=1e-6)
         clear = trackeval.metrics.CLEAR(quiet).eval_sequence(data)
-        assert [mine[name] for name in ("missed", "wrong", "switches")] == [clear[name] for name in ("CLR_FN", "CLR_FP", "IDSW")]
+        assert (mine["missed"], mine["wrong"], mine["switches"]) == (clear["CLR_FN"], clear["CLR_FP"], clear["IDSW"])
         assert mine["IDF1"] == pytest.approx(trackeval.metrics.Identity(quiet).eval_sequence(data)["IDF1"])
     assert 0.5 < ours["IDF1"] < 0.95
     assert set(read_tracks(folder)) == set(lengths)

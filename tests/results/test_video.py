@@ -41,9 +41,7 @@ def test_odd_sizes_are_filled_up_by_a_pixel(tmp_path):
 
 
 def test_an_object_has_one_colour_in_every_frame_and_another_one_another(tmp_path):
-    one, other = (
-        draw_tracks(drawn([]), found([(30, 20, 60, 50)], ids=[number]))[35, 45].astype(int) for number in (1, 2)
-    )
+    one, other = (draw_tracks(drawn([]), found([(30, 20, 60, 50)], ids=[number]))[35, 45].astype(int) for number in (1, 2))
     assert np.abs(one - other).max() > 40
     overlay(tmp_path / "a.mp4", [(30, 20, 60, 50)] * 4)
     for frame in open_video(tmp_path / "a.mp4").frames:

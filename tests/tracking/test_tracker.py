@@ -138,8 +138,8 @@ def test_what_appears_in_the_place_of_another_one_in_other_colours_is_another_on
 
 def test_a_change_of_light_alone_changes_no_id():
     tracker = Tracker("mask")
-    ids = [tracker.update(found([(20, 20, 44, 44)]), np.full((*SIZE, 3), shade, np.uint8)).track_ids[0] for shade in (200, 90, 10)]
-    assert ids == [1, 1, 1]
+    images = [np.full((*SIZE, 3), shade, np.uint8) for shade in (200, 90, 10)]
+    assert [tracker.update(found([(20, 20, 44, 44)]), image).track_ids[0] for image in images] == [1, 1, 1]
 
 
 @trackers(*TRACKERS)

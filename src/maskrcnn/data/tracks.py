@@ -73,7 +73,7 @@ def _gaps(table: Path) -> dict[int, int]:
         try:
             label, first, last, parent = map(int, fields)
         except ValueError:
-            raise ValueError(f"{table}, line {number}: wanted are four numbers, label, first frame, last frame, parent.") from None
+            raise ValueError(f"{table}, line {number}: wanted are four numbers, label, first, last, parent.") from None
         rows[label] = (first, last, parent)
     children = Counter(parent for *_, parent in rows.values())
     same: dict[int, int] = {}
@@ -148,8 +148,8 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _mot_row(fields: list[str]) -> tuple:
     """frame, id, box, label, no mask, role.
 
-    Truth has a flag in the place of the score, and a class (Milan et al. 2016). Pedestrians are scored; distractors are ignored;
-    what is switched off or of another class, cars say, is wrong to be found.
+    Truth has a flag in the place of the score, and a class (Milan et al. 2016). Pedestrians are scored; distractors are
+    ignored; what is switched off or of another class, cars say, is wrong to be found.
     """
     frame, number, left, top, width, height = (float(field) for field in fields[:6])
     if not np.isfinite([frame, number, left, top, width, height]).all() or width < 0 or height < 0:

@@ -153,7 +153,9 @@ def _decode(av: Any, container: Any, stream: Any, path: Path, every: int, rate: 
                     decoded, reason = [], _reason(error)
                     lost.append(packet.pts)
                 for picture in decoded:
-                    waiting = [pts for pts in lost if pts is not None and picture.pts is not None and pts > picture.pts]
+                    waiting: list[int | None] = [
+                        pts for pts in lost if pts is not None and picture.pts is not None and pts > picture.pts
+                    ]
                     if index:
                         damaged += [index] * (len(lost) - len(waiting))
                         index += len(lost) - len(waiting)

@@ -118,14 +118,16 @@ def _on_ignored(true: TrackedObjects, found: TrackedObjects, alike: np.ndarray, 
     if not ignored.any() or not alike.size:
         return np.zeros(alike.shape[1], bool)
     assign = extras.load("scipy.optimize", extra="tracking", why="Scores of tracks need scipy").linear_sum_assignment
-    masks = true.rles is not None and found.rles is not None
+    masks = true.rles is not None
     likely = np.where((alike >= SAME) & (~ignored[:, None] | (not masks)), alike, 0)
     rows, columns = assign(likely, maximize=True)
     rows, columns = rows[likely[rows, columns] > 0], columns[likely[rows, columns] > 0]
     if not masks:
         return np.isin(np.arange(alike.shape[1]), columns[ignored[rows]])
-    regions = [rle for rle, is_ignored in zip(true.rles, ignored) if is_ignored]  # type: ignore[arg-type]
-    inside = np.asarray(coco_mask.iou(found.rles, regions, [True] * len(regions)))  # of a crowd: shared over the first's area
+    regions = [rle for rle, is_ignored in zip(true.rles or [], ignored) if is_ignored]
+    inside = np.asarray(
+        coco_mask.iou(found.rles or [], regions, [True] * len(regions))
+    )  # of a crowd: shared over the first's area
     return (inside.reshape(-1, len(regions)) > SAME).any(axis=1) & ~np.isin(np.arange(alike.shape[1]), columns)
 
 

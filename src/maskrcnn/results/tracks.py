@@ -279,7 +279,9 @@ class _CellTracking:
     def write(self, frame: Frame, detections: Detections) -> None:
         import tifffile
 
-        ids, spans, latest = _ids(detections), {}, {}
+        ids = _ids(detections)
+        spans: dict[int, tuple[int, int, int]] = {}
+        latest: dict[int, int] = {}
         labels = np.zeros(detections.size, np.uint16)
         for row, mask, (left, top) in apart(detections):
             label = self._latest.get(ids[row], 0)
