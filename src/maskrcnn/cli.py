@@ -14,7 +14,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
@@ -413,7 +413,7 @@ def track(
     """
     from maskrcnn.weights.published import SHIPPED
 
-    loaded = _load_model(model or SHIPPED["nuclei"])
+    loaded = _load_to_run(model or SHIPPED["nuclei"], None)
     if model is None:
         _tell("Without --model: cell nuclei, found by the model that comes with the package.")
 
@@ -422,7 +422,12 @@ def track(
     done = 0
     options: dict[str, Any] = {"tracker": tracker, "every": every, "score": score, "lost": lost, "rate": rate}
     options |= {"batch_size": batch_size} | ({"save": save} if save else {})
-    with _progress("Tracking", None) as advance:
+    with ExitStack() as bar:
+        advance: Callable[..., Any] = bool  # until the bar is there
+
+        def on_start(total: int | None) -> None:
+            nonlocal advance
+            advance = bar.enter_context(_progress("Tracking", total))
 
         def on_frame(*_: Any) -> None:
             nonlocal done
@@ -430,7 +435,7 @@ def track(
             advance()
 
         try:
-            track_files(loaded, source, out, on_frame=on_frame, **options)
+            track_files(loaded, source, out, on_start=on_start, on_frame=on_frame, **options)
         except (KeyboardInterrupt, ValueError):
             if done:
                 _tell(f"Stopped after {done} frames; the results up to there are in {out}")
