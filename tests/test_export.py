@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,20 @@ from small_network import make_batch, small_backbone, small_config
 
 from maskrcnn import engines, export
 from maskrcnn.api import MaskRCNN
+from maskrcnn.engines import engine, litert
 from maskrcnn.model import mask_rcnn
 
-FORMATS = ("saved-model", "openvino")
+FORMATS = (
+    "saved-model",
+    "openvino",
+    "litert",
+)
+RUNTIMES = {
+    "saved-model": "tensorflow",
+    "openvino": "openvino",
+    "litert": "ai_edge_litert.interpreter",
+}
+TFLITE = b"\x1c\x00\x00\x00TFL3" + bytes(100)  # begins as such a file does
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +45,7 @@ def model() -> MaskRCNN:
 
 @pytest.fixture(scope="module", params=FORMATS)
 def written(request, model, tmp_path_factory) -> Path:
-    if request.param == "openvino":
-        pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    pytest.importorskip(RUNTIMES[request.param], reason=f"what runs {request.param} is not installed")
     out = tmp_path_factory.mktemp("exported") / request.param
     export.WRITERS[request.param].write(model, out, "float32")
     return out
@@ -126,8 +137,28 @@ def test_an_export_for_one_engine_is_not_run_on_another(model, written):
         engines.load(written, other)
 
 
-def test_an_absent_engine_says_what_to_install(tmp_path, monkeypatch):
-    (tmp_path / "model.xml").touch()
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(ImportError, match=r"maskrcnn\[openvino\]"):
-        engines.load(tmp_path)
+@pytest.mark.parametrize(
+    ("file", "content", "extra"),
+    [
+        ("model.xml", b"", "openvino"),
+        ("model.tflite", TFLITE, "litert"),
+    ],
+)
+def test_an_absent_engine_says_what_to_install(tmp_path, monkeypatch, file, content, extra):
+    (tmp_path / file).write_bytes(content)
+    monkeypatch.setitem(sys.modules, RUNTIMES[extra], None)
+    with pytest.raises(ImportError, match=rf"maskrcnn\[{extra}\]"):
+        engines.load(tmp_path / file)
+
+
+@pytest.mark.parametrize(("described", "told"), [(False, "does not say which model it holds"), (True, "damaged")])
+def test_a_foreign_and_a_damaged_litert_file_are_told_in_one_line(model, tmp_path, described, told):
+    pytest.importorskip(RUNTIMES["litert"], reason="LiteRT is not installed")
+    file = tmp_path / "model.tflite"
+    file.write_bytes(TFLITE)
+    if described:
+        with zipfile.ZipFile(file, "a") as archive:
+            archive.writestr(litert.ENTRY, engine.describe(model.config, "float32"))
+    with pytest.raises(ValueError, match=told) as raised:
+        engines.load(file)
+    assert "\n" not in str(raised.value)

@@ -14,14 +14,26 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from maskrcnn import engines
-from maskrcnn.exporting import openvino, saved_model
+from maskrcnn.exporting import litert, openvino, saved_model
 from maskrcnn.predict import detect
 from maskrcnn.structures import Detections
 from maskrcnn.weights.published import SHIPPED
 
-Format = Literal["saved-model", "openvino"]
-Precision = Literal["float32", "float16"]
-WRITERS: dict[str, Any] = {"saved-model": saved_model, "openvino": openvino}  # modules of `exporting`
+Format = Literal[
+    "saved-model",
+    "openvino",
+    "litert",
+]
+Precision = Literal[
+    "float32",
+    "float16",
+    "int8",
+]
+WRITERS: dict[str, Any] = {  # modules of `exporting`
+    "saved-model": saved_model,
+    "openvino": openvino,
+    "litert": litert,
+}
 CERTAIN = 0.5  # detections of at least this score are compared; of doubtful ones some come or go by a rounding
 
 

@@ -12,6 +12,7 @@ from maskrcnn import extras
 from maskrcnn.engines.engine import DESCRIPTION, OUTPUTS, describe
 from maskrcnn.exporting.graph import inference_graph
 
+SUFFIX = ""
 PRECISIONS = ("float32", "float16")
 
 
