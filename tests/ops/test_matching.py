@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 from references import boxes as box_reference
@@ -111,6 +112,42 @@ def test_padding_rows_change_nothing_whatever_they_hold(filling, options):
     after = match(boxes, np.concatenate([filled, padding], axis=1), *longer, **options)
     for one, other in zip(before, after):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("options", [RPN, HEADS])
+@pytest.mark.parametrize("num_objects", [15, 16, 17, 40])
+def test_many_objects_are_matched_as_few_are(options, num_objects):
+    """More than are looked at together, with rows that are not there before, between and after them."""
+    boxes, truth, valid, crowd = scene(10, num_boxes=7 * num_objects, num_objects=num_objects)
+    valid[0, : num_objects // 2] = False
+    valid[1, num_objects // 2 :] = False
+    answer = match(boxes, truth, valid, crowd, **options)
+    for image in range(2):
+        iou, rows, positive, negative = reference.match(boxes[0], truth[image], valid[image], crowd[image], **options)
+        np.testing.assert_allclose(answer.iou[image], iou, rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(answer.object[image][positive], rows[positive])
+        np.testing.assert_array_equal(answer.positive[image], positive)
+        np.testing.assert_array_equal(answer.negative[image], negative)
+
+
+def test_of_equal_objects_the_first_is_matched_however_far_apart_they_stand():
+    truth = np.tile(np.array([10, 10, 30, 30], np.float32), (1, 40, 1))
+    valid = np.arange(40)[None] >= 3
+    answer = match(truth[:, :1], truth, valid, np.zeros_like(valid), **RPN)
+    np.testing.assert_array_equal(answer.object, [[3]])
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX tells what a compiled function is going to hold")
+def test_memory_grows_with_the_boxes_and_not_with_boxes_times_objects():
+    import jax
+
+    def held(num_objects: int) -> int:
+        boxes, truth = (jax.ShapeDtypeStruct(shape, "float32") for shape in ((1, 10_000, 4), (2, num_objects, 4)))
+        rows = jax.ShapeDtypeStruct((2, num_objects), "bool")
+        lowered = jax.jit(lambda *arrays: matching.match(*arrays, **RPN)).lower(boxes, truth, rows, rows)
+        return lowered.compile().memory_analysis().temp_size_in_bytes
+
+    assert held(1000) < 1.1 * held(10)
 
 
 def test_matching_equals_torchvision(golden):

@@ -9,6 +9,8 @@ from keras import ops
 from maskrcnn.ops import boxes as box_ops
 from maskrcnn.ops import rows as row_ops
 
+OBJECTS_AT_ONCE = 16  # most pictures have no more; the IoU of 260,000 anchors with so many takes 17 MB a picture
+
 
 class Match(NamedTuple):
     iou: Any  # (B, N) with the best object, 0 where there is none
@@ -30,7 +32,8 @@ def match(
 ):
     """Compares boxes with the objects of their picture. Faster R-CNN, section 3.1.2; Fast R-CNN, section 2.3.
 
-    Crowd regions are never positives, and boxes that lie in one are never negatives: nobody knows what they show.
+    Crowd regions are never positives, and boxes that lie in one are never negatives: nobody knows what they show. Objects are
+    looked at a few at a time, so that memory grows with the boxes and not with boxes times objects.
 
     Args:
         boxes: (B, N, 4) or (1, N, 4) xyxy, anchors or RoIs, pixels of the frame.
@@ -45,18 +48,44 @@ def match(
     Returns:
         A `Match`.
     """
-    objects = ops.expand_dims(ops.logical_and(valid, ops.logical_not(crowd)), 1)  # (B, 1, M)
-    crowds = ops.expand_dims(ops.logical_and(valid, crowd), 1)
-    iou = ops.where(objects, box_ops.iou(boxes, truth), 0.0)  # (B, N, M)
-    best = ops.max(iou, axis=2)
-    positive = best >= positive_iou
-    if best_is_positive:
-        nearest = ops.max(iou, axis=1, keepdims=True)  # (B, 1, M)
-        is_nearest = ops.logical_and(ops.equal(iou, nearest), nearest > 0.0)
-        positive = ops.logical_or(positive, ops.any(is_nearest, axis=2))
-    in_crowd = ops.any(ops.where(crowds, box_ops.covered(boxes, truth), 0.0) >= crowd_overlap, axis=2)
+    boxes, truth = ops.stop_gradient(boxes), ops.stop_gradient(truth)  # what stands for what is chosen, not learnt
+    batch, num_rows = ops.shape(truth)[:2]
+    place = ops.arange(1, num_rows + 1, dtype="int32")
+    num_used = ops.max(ops.where(valid, place, 0))  # rows after the last valid one are never looked at
+    # So that every slice is a whole one.
+    truth = ops.concatenate([truth, ops.zeros((batch, OBJECTS_AT_ONCE, 4), truth.dtype)], axis=1)
+    nothing = ops.zeros((batch, OBJECTS_AT_ONCE), "bool")
+    objects = ops.concatenate([ops.logical_and(valid, ops.logical_not(crowd)), nothing], axis=1)
+    crowds = ops.concatenate([ops.logical_and(valid, crowd), nothing], axis=1)
+
+    def unseen(first, *_):
+        return first < num_used
+
+    def look(first, best, best_object, is_nearest, in_crowd):
+        """Adds the objects in rows first, first + 1, … of the truth to what is known of every box."""
+        rows = ops.slice(truth, (0, first, 0), (batch, OBJECTS_AT_ONCE, 4))
+        is_object, is_crowd = (
+            ops.expand_dims(ops.slice(kind, (0, first), (batch, OBJECTS_AT_ONCE)), 1) for kind in (objects, crowds)
+        )
+        iou = ops.where(is_object, box_ops.iou(boxes, rows), 0.0)  # (B, N, OBJECTS_AT_ONCE)
+        here = ops.max(iou, axis=2)
+        row = first + ops.cast(ops.argmax(iou, axis=2), "int32")
+        if best_is_positive:
+            nearest = ops.max(iou, axis=1, keepdims=True)
+            equal = ops.logical_and(ops.equal(iou, nearest), nearest > 0.0)
+            is_nearest = ops.logical_or(is_nearest, ops.any(equal, axis=2))
+        inside = ops.where(is_crowd, box_ops.covered(boxes, rows), 0.0) >= crowd_overlap
+        in_crowd = ops.logical_or(in_crowd, ops.any(inside, axis=2))
+        # Of equally near objects the first stays.
+        return first + OBJECTS_AT_ONCE, ops.maximum(best, here), ops.where(here > best, row, best_object), is_nearest, in_crowd
+
+    best = ops.zeros((batch, ops.shape(boxes)[1]), "float32")
+    nobody = ops.zeros_like(best, dtype="bool")
+    state = (ops.zeros((), "int32"), best, ops.zeros_like(best, dtype="int32"), nobody, nobody)
+    _, best, best_object, is_nearest, in_crowd = ops.while_loop(unseen, look, state)
+    positive = ops.logical_or(best >= positive_iou, is_nearest)
     negative = ops.logical_and(best < negative_iou, ops.logical_not(ops.logical_or(positive, in_crowd)))
-    return Match(best, ops.cast(ops.argmax(iou, axis=2), "int32"), positive, negative)
+    return Match(best, best_object, positive, negative)
 
 
 def sample_balanced(positive, negative, priority, *, num_sampled: int, positive_fraction: float):

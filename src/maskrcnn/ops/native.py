@@ -11,6 +11,7 @@ import keras
 from keras import ops
 
 pool_levels = None
+sum_rows = None
 num_used = None
 top_k = ops.top_k
 
@@ -83,6 +84,25 @@ if keras.backend.backend() == "tensorflow":
 
 if keras.backend.backend() == "torch":
     import torch
+
+    def sum_rows(values, places, weights):
+        """Weighted sums of rows, none of which is held: PyTorch's embedding bag.
+
+        Args:
+            values: (R, C).
+            places: (…, T) integers in 0 … R-1, the rows of each sum.
+            weights: (…, T), their weights; no gradient goes through them.
+
+        Returns:
+            (…, C).
+        """
+        sums = torch.nn.functional.embedding_bag(
+            places.reshape(-1, places.shape[-1]),
+            values.float(),  # the sum in float32, as on TensorFlow
+            per_sample_weights=weights.reshape(-1, places.shape[-1]).float(),
+            mode="sum",
+        )
+        return sums.to(values.dtype).reshape(*places.shape[:-1], -1)
 
     def num_used(valid):
         """As on TensorFlow."""

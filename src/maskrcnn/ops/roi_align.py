@@ -147,7 +147,7 @@ def roi_align(
         y, x = (align_samples(*axis, pool_size=pool_size, **options) for axis in ends)
     if use_native and native.pool_levels is not None:
         return native.pool_levels(features, levels, y, x)
-    return _gather_bins(features, levels, y, x)
+    return _gather_bins(features, levels, y, x, use_native=use_native)
 
 
 def _scales(shapes, strides, mode: str):
@@ -163,7 +163,7 @@ def _scales(shapes, strides, mode: str):
     )
 
 
-def _gather_bins(features, levels, y: Samples, x: Samples):
+def _gather_bins(features, levels, y: Samples, x: Samples, *, use_native: bool):
     """Sums the four neighbours of every sample, one gather at a time: a tensor of bins is held, never one of all samples."""
     batch, num_samples = ops.shape(levels)[0], y.places.shape[-1]
     channels = features[0].shape[-1]
@@ -182,16 +182,21 @@ def _gather_bins(features, levels, y: Samples, x: Samples):
 
     y_sides, x_sides = _neighbours(y, heights), _neighbours(x, widths)
     row_width, first = _spread(widths), _spread(first)
-    total = 0.0
+    terms = []  # of each bin: pixels (B, N, P, P) and their weights
     for sample_y in range(num_samples):
         for y_place, y_weight in (y_sides[:2], y_sides[2:]):
             rows = first + ops.expand_dims(y_place[..., sample_y], -1) * row_width  # (B, N, P, 1)
             for sample_x in range(num_samples):
                 for x_place, x_weight in (x_sides[:2], x_sides[2:]):
-                    places = rows + ops.expand_dims(x_place[..., sample_x], -2)  # (B, N, P, P)
+                    places = rows + ops.expand_dims(x_place[..., sample_x], -2)
                     weight = ops.expand_dims(y_weight[..., sample_y], -1) * ops.expand_dims(x_weight[..., sample_x], -2)
-                    taken = ops.take(flat, places, axis=0)  # (B, N, P, P, C)
-                    total = total + taken * ops.cast(ops.expand_dims(weight, -1), taken.dtype)
+                    terms.append((places, weight))
+    if use_native and native.sum_rows is not None:
+        return native.sum_rows(flat, *(ops.stack(parts, axis=-1) for parts in zip(*terms)))
+    total = 0.0
+    for places, weight in terms:
+        taken = ops.take(flat, places, axis=0)  # (B, N, P, P, C)
+        total = total + taken * ops.cast(ops.expand_dims(weight, -1), taken.dtype)
     return total
 
 
