@@ -15,6 +15,7 @@ from maskrcnn.exporting.graph import inference_graph
 from maskrcnn.ops import native, roi_align
 from maskrcnn.structures import PaddedDetections
 
+BACKEND = "tensorflow"
 SUFFIX = ".tflite"
 PRECISIONS = ("float32", "float16", "int8")
 # Rows that a head looks at together. What RoIAlign gathers for them stays below 100 MB at 256 channels, and mostly in the
@@ -110,7 +111,7 @@ def _in_slices(
 def _pooling_by_gather(features: Sequence[Any]) -> Iterator[None]:
     """RoIAlign of these features traced meanwhile is the portable one, whose table of pixels is made here and once."""
     before, pixels = native.pool_levels, roi_align.pixels_of(features)
-    native.pool_levels = lambda features, levels, y, x: roi_align.gather_bins(pixels, levels, y, x)
+    native.pool_levels = lambda features, levels, y, x: roi_align.gather_bins(pixels, levels, y, x, use_native=False)
     try:
         yield
     finally:

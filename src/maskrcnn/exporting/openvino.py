@@ -12,6 +12,7 @@ from maskrcnn import extras
 from maskrcnn.engines.engine import DESCRIPTION, OUTPUTS, describe
 from maskrcnn.exporting.graph import inference_graph
 
+BACKEND = "tensorflow"
 SUFFIX = ""
 PRECISIONS = ("float32", "float16")
 
