@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +14,33 @@ from small_network import make_batch, small_backbone, small_config
 
 from maskrcnn import engines, export
 from maskrcnn.api import MaskRCNN
+from maskrcnn.engines import engine, litert
 from maskrcnn.model import mask_rcnn
 
-FORMATS = ("saved-model", "openvino")
+FORMATS = (
+    "saved-model",
+    "openvino",
+    "litert",
+)
+RUNTIMES = {
+    "saved-model": "tensorflow",
+    "openvino": "openvino",
+    "litert": "ai_edge_litert.interpreter",
+}
+TFLITE = b"\x1c\x00\x00\x00TFL3" + bytes(100)  # begins as such a file does
 
 
 @pytest.fixture(scope="module")
 def model() -> MaskRCNN:
+    return random_model()
+
+
+def random_model(**changes) -> MaskRCNN:
     """Finds something everywhere, by chance."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mask_rcnn, "build_backbone", small_backbone)
         small = {"detect__score": 0.01, "image__short_side": 64, "image__long_side": 96, "fpn__channels": 16}
-        model = MaskRCNN(small_config(**small))
+        model = MaskRCNN(small_config(**{**small, **changes}))
     rng = np.random.default_rng(0)
     weights = [rng.normal(0, 0.07, weight.shape) + (weight.ndim == 1) for weight in model.get_weights()]
     model.set_weights(weights)
@@ -33,8 +49,7 @@ def model() -> MaskRCNN:
 
 @pytest.fixture(scope="module", params=FORMATS)
 def written(request, model, tmp_path_factory) -> Path:
-    if request.param == "openvino":
-        pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    pytest.importorskip(RUNTIMES[request.param], reason=f"what runs {request.param} is not installed")
     out = tmp_path_factory.mktemp("exported") / request.param
     export.WRITERS[request.param].write(model, out, "float32")
     return out
@@ -126,8 +141,71 @@ def test_an_export_for_one_engine_is_not_run_on_another(model, written):
         engines.load(written, other)
 
 
-def test_an_absent_engine_says_what_to_install(tmp_path, monkeypatch):
-    (tmp_path / "model.xml").touch()
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(ImportError, match=r"maskrcnn\[openvino\]"):
-        engines.load(tmp_path)
+@pytest.mark.parametrize(
+    ("file", "content", "extra"),
+    [
+        ("model.xml", b"", "openvino"),
+        ("model.tflite", TFLITE, "litert"),
+    ],
+)
+def test_an_absent_engine_says_what_to_install(tmp_path, monkeypatch, file, content, extra):
+    (tmp_path / file).write_bytes(content)
+    monkeypatch.setitem(sys.modules, RUNTIMES[extra], None)
+    with pytest.raises(ImportError, match=rf"maskrcnn\[{extra}\]"):
+        engines.load(tmp_path / file)
+
+
+MATTERPORT = {
+    "image__padding": "black",
+    "image__place": "centre",
+    "anchors__ends": "last_pixel",
+    "rpn__rank": "all_levels",
+    "roi_align__mode": "crop_and_resize",
+    "roi_align__level_shift": 0.5,
+    "box_head__norm": "frozen",
+    "mask_head__norm": "frozen",
+    "detect__classes": "best",
+}
+DETECTRON2 = {
+    "roi_align__sampling_ratio": 0,
+    "box_head__kind": "4conv1fc",
+    "box_head__norm": "group",
+    "box_head__conv_channels": 32,
+    "mask_head__norm": "group",
+    "mask_head__channels": 32,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [MATTERPORT, DETECTRON2], ids=["matterport", "detectron2"])
+def test_litert_answers_as_models_of_other_projects(tmp_path, changes):
+    pytest.importorskip(RUNTIMES["litert"], reason="LiteRT is not installed")
+    model = random_model(**changes)
+    export.WRITERS["litert"].write(model, tmp_path / "model.tflite", "float32")
+    batch = {name: value for name, value in make_batch((3, 4)).items() if name in ("images", "sizes")}
+    found = engines.load(tmp_path / "model.tflite").predict_on_batch(batch)
+    answers_agree(mask_rcnn.PaddedDetections(*model.predict_on_batch(batch)), found)
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_litert_writes_smaller_files_with_nearly_the_same_answers(model, tmp_path, precision):
+    pytest.importorskip(RUNTIMES["litert"], reason="LiteRT is not installed")
+    export.WRITERS["litert"].write(model, tmp_path / "model.tflite", precision)
+    batch = {name: make_batch((3,))[name] for name in ("images", "sizes")}
+    found = engines.load(tmp_path / "model.tflite").predict_on_batch(batch)
+    want = model.predict_on_batch(batch)
+    apart = np.abs(want.boxes[0][:, None] - found.boxes[0][None]).max(axis=2).min(axis=1)
+    assert np.median(apart[np.asarray(want.valid)[0]]) < 1.0
+
+
+@pytest.mark.parametrize(("described", "told"), [(False, "does not say which model it holds"), (True, "damaged")])
+def test_a_foreign_and_a_damaged_litert_file_are_told_in_one_line(model, tmp_path, described, told):
+    pytest.importorskip(RUNTIMES["litert"], reason="LiteRT is not installed")
+    file = tmp_path / "model.tflite"
+    file.write_bytes(TFLITE)
+    if described:
+        with zipfile.ZipFile(file, "a") as archive:
+            archive.writestr(litert.ENTRY, engine.describe(model.config, "float32"))
+    with pytest.raises(ValueError, match=told) as raised:
+        engines.load(file)
+    assert "\n" not in str(raised.value)
