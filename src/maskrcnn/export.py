@@ -20,7 +20,12 @@ from maskrcnn.structures import Detections
 from maskrcnn.weights.published import SHIPPED
 
 Format = Literal["saved-model", "openvino"]
-Precision = Literal["float32", "float16"]
+Precision = Literal[
+    "float32",
+    "float16",
+    "bfloat16",
+    "int8",
+]
 WRITERS: dict[str, Any] = {"saved-model": saved_model, "openvino": openvino}  # modules of `exporting`
 CERTAIN = 0.5  # detections of at least this score are compared; of doubtful ones some come or go by a rounding
 
@@ -50,6 +55,7 @@ def export(
     format: Format,
     precision: Precision = "float32",
     pictures: Iterable[str | Path] = (),
+    calibrate: Iterable[str | Path] = (),
     log: Callable[[str], None] = print,
 ) -> Difference:
     """Writes a model for another runtime, with classes and preprocessing inside it, and checks it.
@@ -58,8 +64,10 @@ def export(
         model: a `MaskRCNN` on TensorFlow.
         out: the folder to write. It appears whole, or where the check fails not at all.
         format: `"saved-model"`, a folder for plain TensorFlow; `"openvino"`, a folder with `model.xml` and `model.bin`.
-        precision: of the weights in the file; what runs it computes in float32.
+        precision: float16 is that of the weights in the file, and what runs it computes in float32; in bfloat16 and int8 the
+            layers compute too, where the processor can, while boxes and scores stay in float32.
         pictures: to check with; those of the model that comes with the package where there are none.
+        calibrate: for int8: pictures such as the model will see, a hundred or so, to learn which values its layers take.
         log: told the largest differences.
 
     Returns:
@@ -75,6 +83,12 @@ def export(
         raise ValueError(f"Models are exported as {', '.join(WRITERS)}; received {format!r}.")
     if precision not in WRITERS[format].PRECISIONS:
         raise ValueError(f"{format} is written in {', '.join(WRITERS[format].PRECISIONS)}; received {precision!r}.")
+    calibrate = list(calibrate)
+    if (precision == "int8") != bool(calibrate):
+        raise ValueError(
+            f"int8, and nothing else, is calibrated, on a hundred or so pictures like those that the model will see "
+            f"(--calibrate DIR); received {precision} and {len(calibrate)} pictures."
+        )
     if keras.backend.backend() != "tensorflow":
         raise ValueError(f"Models are exported on TensorFlow; this is {keras.backend.backend()}. Set KERAS_BACKEND=tensorflow.")
     out, pictures = Path(out), list(pictures) or [SHIPPED["nuclei"].with_suffix(".png")]
@@ -83,7 +97,8 @@ def export(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
         unfinished = Path(folder) / "model"
-        WRITERS[format].write(model, unfinished, precision)
+        options = {"calibrate": calibrate} if calibrate else {}
+        WRITERS[format].write(model, unfinished, precision, **options)
         found = compare(model, engines.load(unfinished), pictures)
         log(
             f"{format}, {precision}, beside Keras on {len(pictures)} pictures, {found.objects} objects: boxes differ by "
