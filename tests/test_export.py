@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from small_network import make_batch, small_backbone, small_config
 
 from maskrcnn import engines, export
@@ -75,6 +76,62 @@ def answers_agree(one, other) -> None:
 def test_an_exported_model_answers_as_the_model_whatever_batch_and_frame(model, written, counts, frame):
     batch = {name: value for name, value in make_batch(counts, frame=frame).items() if name in ("images", "sizes")}
     answers_agree(mask_rcnn.PaddedDetections(*model.predict_on_batch(batch)), engines.load(written).predict_on_batch(batch))
+
+
+@pytest.fixture(scope="module", params=["bfloat16", pytest.param("int8", marks=pytest.mark.slow)])
+def in_fewer_bits(request, model, tmp_path_factory) -> Path:
+    """An OpenVINO export whose layers compute in fewer bits."""
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    folder, options = tmp_path_factory.mktemp("bits"), {}
+    if request.param == "int8":
+        pytest.importorskip("nncf", reason="NNCF is not installed")
+        options["calibrate"] = [folder / f"{seed}.png" for seed in range(4)]
+        for seed, picture in enumerate(options["calibrate"]):
+            Image.fromarray(make_batch((4,), seed=seed)["images"][0]).save(picture)
+    export.WRITERS["openvino"].write(model, folder / request.param, request.param, **options)
+    return folder / request.param
+
+
+def test_no_box_is_computed_in_fewer_bits(in_fewer_bits):
+    from openvino import Core
+
+    from maskrcnn.exporting.openvino import COARSE
+
+    nodes = Core().read_model(in_fewer_bits / "model.xml").get_ops()
+    marked = {node.get_friendly_name() for node in nodes if "precise" in str(list(node.get_rt_info()))}
+    marked |= {node.get_friendly_name() for node in nodes if "DisablePrecisionConversion" in str(list(node.get_rt_info()))}
+    ahead = [node.input_value(1).get_node() for node in nodes if node.get_type_name() == "ROIAlign"]
+    seen = set()
+    while ahead:
+        node = ahead.pop()
+        kind, name = node.get_type_name(), node.get_friendly_name()
+        if name in seen or kind in (*COARSE, "ShapeOf", "Constant", "Parameter"):
+            continue
+        seen.add(name)
+        assert kind != "FakeQuantize"
+        assert name in marked or node.get_output_element_type(0).is_integral()
+        ahead += [value.get_node() for value in node.input_values()]
+    assert len(seen) > 50
+    layers = [node for node in nodes if node.get_type_name() == "Convolution"]
+    assert layers and not any(node.get_friendly_name() in marked for node in layers)
+
+
+def test_in_fewer_bits_the_same_objects_are_found(model, in_fewer_bits):
+    """By chance weights many things have nearly the same score, so of the best not all need be the same."""
+    batch = {name: value for name, value in make_batch((3, 5)).items() if name in ("images", "sizes")}
+    want, found = model.predict_on_batch(batch), engines.load(in_fewer_bits).predict_on_batch(batch)
+    for image in range(2):
+        first, second = (np.asarray(answer.boxes)[image][np.asarray(answer.valid)[image]] for answer in (want, found))
+        apart = np.abs(first[:, None] - second[None]).max(axis=2).min(axis=1)
+        assert np.median(apart) < 1.0
+    np.testing.assert_allclose(found.scores, want.scores, atol=0.05)
+
+
+def test_int8_alone_is_calibrated(model, tmp_path):
+    with pytest.raises(ValueError, match="received int8 and 0 pictures"):
+        export.export(model, tmp_path / "model", format="openvino", precision="int8")
+    with pytest.raises(ValueError, match="received float32 and 1 pictures"):
+        export.export(model, tmp_path / "model", format="openvino", calibrate=["a.png"])
 
 
 def test_the_whole_configuration_travels_inside(model, written):

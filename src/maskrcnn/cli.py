@@ -349,7 +349,7 @@ def evaluate(
         raise typer.BadParameter(f"Missing option '{missing}': give --model and --data, or --tracks TRUTH RESULT alone.")
     dataset = maskrcnn.load_dataset(data, images=images, strict=strict)
     _tell(dataset.summary())
-    loaded = _load_model(model)
+    loaded = _load_to_run(model, None)
 
     from maskrcnn.evaluate import print_scores, write_scores
 
@@ -700,10 +700,24 @@ def export(
         Literal[
             "float32",
             "float16",
+            "bfloat16",
             "int8",
         ],
-        typer.Option("--precision", help="Of the weights in the file."),
+        typer.Option(
+            "--precision",
+            metavar="float32|float16|bfloat16|int8",
+            help="Of the weights in the file; in the last two layers compute too. Which format has which: docs/export.md.",
+        ),
     ] = "float32",
+    calibrate: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--calibrate",
+            metavar="DIR|FILE",
+            exists=True,
+            help="For int8: a hundred or so pictures like those that the model will see. Repeat for more.",
+        ),
+    ] = None,
     pictures: Annotated[
         list[Path] | None,
         typer.Option("--pictures", metavar="FILE", exists=True, help="Check with it, not with the nuclei. Repeat for more."),
@@ -721,7 +735,8 @@ def export(
     from maskrcnn.export import export as export_model
 
     chosen = find_pictures(pictures) if pictures else ()
-    export_model(loaded, out, format=format, precision=precision, pictures=chosen, log=_tell)
+    seen = find_pictures(calibrate) if calibrate else ()
+    export_model(loaded, out, format=format, precision=precision, pictures=chosen, calibrate=seen, log=_tell)
     _tell(f"The model is in {out}. Next: maskrcnn predict --model {out} PICTURES --out DIR")
 
 

@@ -27,6 +27,7 @@ Format = Literal[
 Precision = Literal[
     "float32",
     "float16",
+    "bfloat16",
     "int8",
 ]
 WRITERS: dict[str, Any] = {  # modules of `exporting`
@@ -62,6 +63,7 @@ def export(
     format: Format,
     precision: Precision = "float32",
     pictures: Iterable[str | Path] = (),
+    calibrate: Iterable[str | Path] = (),
     log: Callable[[str], None] = print,
 ) -> Difference:
     """Writes a model for another runtime, with classes and preprocessing inside it, and checks it.
@@ -71,8 +73,10 @@ def export(
         out: the folder or file to write. It appears whole, or where the check fails not at all.
         format: `"saved-model"`, a folder for plain TensorFlow; `"openvino"`, a folder with `model.xml` and `model.bin`;
             `"litert"`, a file `*.tflite`.
-        precision: of the weights in the file. With float16 what runs it computes in float32; with int8 layers compute in it too.
+        precision: float16 is that of the weights in the file, and what runs it computes in float32; in bfloat16 and int8 the
+            layers compute too, where the processor can, while boxes and scores stay in float32.
         pictures: to check with; those of the model that comes with the package where there are none.
+        calibrate: for int8: pictures such as the model will see, a hundred or so, to learn which values its layers take.
         log: told the largest differences.
 
     Returns:
@@ -91,6 +95,12 @@ def export(
         raise ValueError(f"{format} is written in {', '.join(writer.PRECISIONS)}; received {precision!r}.")
     if (backend := keras.backend.backend()) != writer.BACKEND:
         raise ValueError(f"{format} is written from {writer.BACKEND}; this is {backend}. Set KERAS_BACKEND={writer.BACKEND}.")
+    calibrate = list(calibrate)
+    if (precision == "int8" and writer.CALIBRATED) != bool(calibrate):
+        raise ValueError(
+            f"int8 of openvino, and nothing else, is calibrated, on a hundred or so pictures like those that the model will see "
+            f"(--calibrate DIR); received {format} in {precision} and {len(calibrate)} pictures."
+        )
     out, pictures = Path(out), list(pictures) or [SHIPPED["nuclei"].with_suffix(".png")]
     if writer.SUFFIX and out.suffix != writer.SUFFIX:
         raise ValueError(f"{format} is one file, whose name ends in {writer.SUFFIX}; received {out}.")
@@ -99,7 +109,8 @@ def export(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
         unfinished = Path(folder) / out.name
-        writer.write(model, unfinished, precision)
+        options = {"calibrate": calibrate} if calibrate else {}
+        writer.write(model, unfinished, precision, **options)
         found = compare(model, engines.load(unfinished), pictures)
         log(
             f"{format}, {precision}, beside Keras on {len(pictures)} pictures, {found.objects} objects: boxes differ by "

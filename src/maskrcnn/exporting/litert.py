@@ -17,6 +17,7 @@ from maskrcnn.structures import PaddedDetections
 
 BACKEND = "tensorflow"
 SUFFIX = ".tflite"
+CALIBRATED = False
 PRECISIONS = ("float32", "float16", "int8")
 # Rows that a head looks at together. What RoIAlign gathers for them stays below 100 MB at 256 channels, and mostly in the
 # processor's cache; fewer would read the weights more often.

@@ -12,6 +12,7 @@ from maskrcnn.exporting.graph import inference_graph
 
 BACKEND = "tensorflow"
 SUFFIX = ""
+CALIBRATED = False
 PRECISIONS = ("float32",)
 
 
