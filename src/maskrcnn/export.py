@@ -98,7 +98,7 @@ def export(
     calibrate = list(calibrate)
     if (precision == "int8" and writer.CALIBRATED) != bool(calibrate):
         raise ValueError(
-            f"int8 of openvino, and nothing else, is calibrated, on a hundred or so pictures like those that the model will see "
+            f"int8 of openvino, and nothing else, is calibrated, on a hundred or so pictures like those that the model sees "
             f"(--calibrate DIR); received {format} in {precision} and {len(calibrate)} pictures."
         )
     out, pictures = Path(out), list(pictures) or [SHIPPED["nuclei"].with_suffix(".png")]
