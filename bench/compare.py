@@ -1,11 +1,11 @@
 """This package beside torchvision: same pictures, same weights, in one run; a table and a JSON.
 
-python bench/compare.py --peer-python PYTHON [--out compare.json] [--rounds 5]
+python bench/compare.py --peer-python PYTHON [--out compare.json] [--rounds 5] [--openvino float32 bfloat16 int8]
 
 PYTHON has torch, torchvision, numpy and Pillow; the one that runs this has maskrcnn and its backend. Both sides hold a
 ResNet-50-FPN with the same random weights, calibrated so that about a hundred objects are found. They are asked in turn, and
 the ratio of the medians counts, because a busy machine is busy for both. Answers are compared too: a fast wrong one is no
-answer.
+answer. With --openvino the model is exported in these precisions, and each of them is one more side that is asked in turn.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +36,33 @@ def main() -> None:
     parser.add_argument("--peer-python", default=sys.executable, help="a Python with torch and torchvision")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2, help="of training, in a round")
+    parser.add_argument("--openvino", nargs="*", default=(), metavar="PRECISION", help="also through the OpenVINO engine")
+    parser.add_argument("--only-inference", action="store_true", help="leave out training and the start")
     parser.add_argument("--out", type=Path, help="write the numbers there")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = compare(Path(folder), arguments.peer_python, arguments.rounds, arguments.steps)
+        found = compare(
+            Path(folder),
+            arguments.peer_python,
+            arguments.rounds,
+            arguments.steps,
+            openvino=arguments.openvino,
+            only_inference=arguments.only_inference,
+        )
     print_table(found)
     if arguments.out is not None:
         write_json(arguments.out, found)
 
 
-def compare(folder: Path, peer_python: str, rounds: int, steps: int) -> dict[str, Any]:
+def compare(
+    folder: Path,
+    peer_python: str,
+    rounds: int,
+    steps: int,
+    *,
+    openvino: Sequence[str] = (),
+    only_inference: bool = False,
+) -> dict[str, Any]:
     picture, data, weights, model = (str(folder / name) for name in ("picture.png", "data.npz", "weights.pth", "model.keras"))
 
     def ours() -> Side:
@@ -57,16 +76,29 @@ def compare(folder: Path, peer_python: str, rounds: int, steps: int) -> dict[str
         b.ask("prepare", picture=picture, weights=weights)
         a.ask("convert", weights=weights, out=model)
     found: dict[str, Any] = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "rows": {}}
-    found["rows"]["start to first answer, s"] = _starts(ours, peer, picture, weights, model, rounds)
-    with ours() as a, peer() as b:
-        a.ask("load", model=model)
+    models = {"inference": model}
+    for precision in openvino:
+        models[f"OpenVINO {precision}"] = exported = str(folder / precision)
+        with ours() as a:  # a process of its own, so that what exporting takes is in nobody's peak
+            a.ask("export", model=model, out=exported, precision=precision, size=SIZE)
+    if not only_inference:
+        found["rows"]["start to first answer, s"] = _starts(ours, peer, picture, weights, model, rounds)
+    with ExitStack() as stack:
+        sides = [stack.enter_context(ours()) for _ in models]
+        for side, file in zip(sides, models.values()):
+            side.ask("load", model=file)
+        sides.append(b := stack.enter_context(peer()))
         b.ask("load", weights=weights)
-        answers = [side.ask("infer", picture=picture) for side in (a, b)]
-        found["agreement"] = agreement(*answers)
-        timings = [[side.ask("infer", picture=picture) for side in (a, b)] for _ in range(rounds)]
-        found["rows"]["inference, s a picture"] = _row(timings, "seconds")
-        found["rows"]["inference, processor s a picture"] = _row(timings, "processor_seconds")
-        found["rows"]["inference, peak MB"] = _row(timings[-1:], "peak_mb")
+        *answers, theirs = [side.ask("infer", picture=picture) for side in sides]
+        found["agreement"] = {name: agreement(answer, theirs) for name, answer in zip(models, answers)}
+        timings = [[side.ask("infer", picture=picture) for side in sides] for _ in range(rounds)]
+        for number, name in enumerate(models):
+            pairs = [[answers[number], answers[-1]] for answers in timings]
+            found["rows"][f"{name}, s a picture"] = _row(pairs, "seconds")
+            found["rows"][f"{name}, processor s a picture"] = _row(pairs, "processor_seconds")
+            found["rows"][f"{name}, peak MB"] = _row(pairs[-1:], "peak_mb")
+    if only_inference:
+        return found
     with ours() as a, peer() as b:
         a.ask("load", model=model)
         b.ask("load", weights=weights)
@@ -102,17 +134,35 @@ def _row(timings: list[list[dict[str, Any]]], what: str, per: int = 1) -> dict[s
 
 
 def agreement(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
-    """How many objects each found, and the largest differences where the numbers are the same."""
+    """How many objects each found, how many both, and the largest differences where the numbers are the same."""
     counts = len(ours["scores"]), len(theirs["scores"])
+    found = {"objects": counts, "in both": _num_shared(ours["boxes"], theirs["boxes"])}
     if counts[0] != counts[1]:
-        return {"objects": counts}
+        return found
     boxes = zip(ours["boxes"], theirs["boxes"])
     return {
-        "objects": counts,
+        **found,
         "scores": max(abs(a - b) for a, b in zip(ours["scores"], theirs["scores"])),
         "boxes": max(abs(a - b) for pair in boxes for a, b in zip(*pair)),
         "areas": max(abs(a - b) / max(b, 1) for a, b in zip(ours["areas"], theirs["areas"])),
     }
+
+
+def _num_shared(ours: list[list[float]], theirs: list[list[float]], least_iou: float = 0.75) -> int:
+    """How many of the boxes have one of their own among the others, of at least this IoU."""
+    free, shared = list(ours), 0
+    for box in theirs:
+        best = max(free, key=lambda other: _iou(box, other), default=None)
+        if best is not None and _iou(box, best) >= least_iou:
+            free.remove(best)
+            shared += 1
+    return shared
+
+
+def _iou(a: list[float], b: list[float]) -> float:
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(width, 0) * max(height, 0)
+    return shared / max((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared, 1e-9)
 
 
 def print_table(found: dict[str, Any]) -> None:

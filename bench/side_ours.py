@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from side import peak_mb, serve, timed
 
 import maskrcnn
+from maskrcnn import engines
 
 held: dict[str, Any] = {}
 
@@ -40,8 +43,25 @@ def convert(weights: str, out: str) -> dict[str, Any]:
     return {}
 
 
+def export(model: str, out: str, precision: str, size: list[int]) -> dict[str, Any]:
+    """For OpenVINO; int8 is calibrated on other pictures of the kind that is looked at. Random weights answer differently after
+    any rounding, so that what is written is not checked here but beside torchvision."""
+    from PIL import Image
+
+    from maskrcnn.data.shapes import draw_shapes
+    from maskrcnn.exporting import openvino
+
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = [Path(folder) / f"{number}.png" for number in range(8 if precision == "int8" else 0)]
+        for number, picture in enumerate(pictures, start=1):
+            Image.fromarray(draw_shapes(np.random.default_rng(number), tuple(size))[0]).save(picture)
+        openvino.write(maskrcnn.load_model(model), Path(out), precision, pictures)
+    return {}
+
+
 def load(model: str) -> dict[str, Any]:
-    held["model"] = maskrcnn.load_model(model)
+    """A model on Keras, or an exported one on its engine, which loads no Keras."""
+    held["model"] = engines.load(model) if engines.recognise(model) else maskrcnn.load_model(model)
     return {}
 
 
@@ -100,4 +120,4 @@ def _batch(data: str) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    serve({"draw": draw, "convert": convert, "load": load, "infer": infer, "train": train})
+    serve({"draw": draw, "convert": convert, "export": export, "load": load, "infer": infer, "train": train})

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from maskrcnn.config import Category, ImageConfig, ModelConfig
-from maskrcnn.structures import Detections, PaddedDetections
+from maskrcnn.structures import Detections, Frame, PaddedDetections
 
 SIZE = (64, 96)  # (height, width) of the frames
 NAMES = ["disc", "bar"]
@@ -64,10 +64,32 @@ def write_video(
     return path
 
 
+CATEGORIES = (Category(3, "disc"), Category(7, "bar"))
+TIMES = (0.0, 0.5, 1.0, 1.5)
+
+
+def tracked() -> list[tuple[Frame, Detections]]:
+    """Four frames: a disc that goes 3 to the right and 4 down a frame and is not seen in the third, where nothing is; a bar on
+    which it lies; and a disc that is seen once."""
+    answer = []
+    for number, seconds in enumerate(TIMES):
+        left, top = 10 + 3 * number, 10 + 4 * number
+        boxes = [(left, top, left + 20, top + 20), (20, 20, 60, 30), (70, 40, 80, 50)]
+        rows = ([0, 1], [0, 1], [], [0, 1, 2])[number]
+        found_here = found(
+            [boxes[row] for row in rows],
+            scores=[(0.9, 0.8, 0.7)[row] for row in rows],
+            labels=[(0, 1, 0)[row] for row in rows],
+            ids=[row + 1 for row in rows],
+        )
+        answer.append((Frame(number, seconds, drawn([boxes[row] for row in rows])), found_here))
+    return answer
+
+
 class WhiteBox:
     """Stands in for a model: finds the white part of a frame, one object, its score the brightness."""
 
-    config = ModelConfig(categories=(Category(3, "disc"), Category(7, "bar")), image=ImageConfig(short_side=64, long_side=96))
+    config = ModelConfig(categories=CATEGORIES, image=ImageConfig(short_side=64, long_side=96))
 
     def predict_on_batch(self, batch: dict[str, np.ndarray]) -> PaddedDetections:
         num = len(batch["images"])

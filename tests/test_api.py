@@ -11,7 +11,7 @@ from references import matterport as reference
 from small_checkpoint import with_shallow_resnet, write_h5, write_torchvision
 from small_network import small_config, with_small_backbone
 
-from maskrcnn.api import MaskRCNN, load_model
+from maskrcnn.api import HEADS_ANEW, MaskRCNN, load_model
 from maskrcnn.config import Category
 from maskrcnn.data import load_dataset, make_shapes, read_image
 from maskrcnn.structures import PaddedDetections
@@ -448,7 +448,7 @@ def test_a_published_name_is_fetched_and_its_licence_kept(files, monkeypatch):
 @pytest.mark.parametrize(
     ("file", "options", "words"),
     [
-        ("resnet50", {}, "backbone of a PyTorch ResNet alone; start from it with from_preset"),
+        ("resnet50", {}, "backbone of a PyTorch ResNet alone; start from it with maskrcnn train --init FILE"),
         ("detectron2", {"source": "mmdet"}, "named as detectron2 names them, not mmdet"),
         ("detectron2", {"source": "caffe"}, "Unknown source 'caffe'"),
         ("detectron2", {"detect__colour": 1}, "has no field 'colour'"),
@@ -477,13 +477,17 @@ def test_a_preset_takes_a_backbone_of_pytorch_with_its_conventions(files, tmp_pa
         numpy_files = pytest.importorskip("safetensors.numpy")
         file = tmp_path / "resnet50.safetensors"
         numpy_files.save_file(dict(read_tensors(files["resnet50"]).tensors), file)
-    model = MaskRCNN.from_preset("resnet50_fpn", num_classes=2, weights=file)
+    told: list[str] = []
+    model = MaskRCNN.from_preset("resnet50_fpn", num_classes=2, weights=file, log=told.append)
     backbone, image = model.config.backbone, model.config.image
     assert (backbone.stride_in, backbone.conv_bias, backbone.epsilon, backbone.norm) == ("3x3", False, 1e-5, "frozen")
     assert (image.channel_order, image.mean, image.std) == ("rgb", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
     kernel = read_tensors(files["resnet50"]).tensors["layer4.0.conv3.weight"]
     found = model.backbone.get_layer("conv5_block1_3_conv").get_weights()[0]
     np.testing.assert_array_equal(found, kernel.transpose(2, 3, 1, 0))
+    assert told[0] == f"{file}: the backbone of a PyTorch ResNet." and told[1].startswith("Assumed: The colours")
+    assert told[2].startswith(f"{len(model.backbone.weights)} weights loaded, ")
+    assert told[3:] == [HEADS_ANEW, "Not used of the file: fc.weight, fc.bias."]
 
 
 def test_changes_are_over_the_conventions_of_a_backbone(files):
@@ -509,8 +513,10 @@ def test_a_whole_model_is_no_backbone_and_from_checkpoint_opens_it(files, tmp_pa
 def test_a_backbone_of_keras_applications_is_still_read(tmp_path):
     application = keras.applications.MobileNetV2(weights=None, include_top=False)
     application.save_weights(tmp_path / "mobilenet.weights.h5")
-    changes = {**SMALL, "weights": tmp_path / "mobilenet.weights.h5"}
+    told: list[str] = []
+    changes = {**SMALL, "weights": tmp_path / "mobilenet.weights.h5", "log": told.append}
     model = MaskRCNN.from_preset("mobilenet_v2_fpn", num_classes=1, **changes)
+    assert told == [f"{changes['weights']}: a backbone, {len(model.backbone.weights)} weights loaded. {HEADS_ANEW}"]
     assert model.config.backbone.conv_bias and model.config.image.mean == (127.5, 127.5, 127.5)
     np.testing.assert_array_equal(
         model.backbone.get_layer("Conv1").get_weights()[0], application.get_layer("Conv1").get_weights()[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from rich.console import Console
 from maskrcnn.config import Category, ModelConfig, replace
 from maskrcnn.evaluate import best_score_threshold, evaluate, print_scores, write_scores
 from maskrcnn.geometry import masks
-from maskrcnn.structures import Detections, Sample
+from maskrcnn.structures import Detections, PaddedDetections, Sample
 
 SIZE = (40, 50)
 
@@ -82,6 +83,32 @@ def test_every_picture_goes_through_the_model_once_in_batches() -> None:
     assert [image for images, _, _ in model.calls for image in images] == [sample.path for sample in samples]
     assert {(batch_size, score) for _, batch_size, score in model.calls} == {(2, 0.07)}
     assert [scores["mask"]["AP"], scores["box"]["AP"]] == pytest.approx([1.0, 1.0])
+
+
+def test_a_model_is_given_batch_after_batch_and_scored_meanwhile() -> None:
+    samples = [picture(k, np.full((*SIZE, 3), k, np.uint8)) for k in range(1, 6)]
+    oracle = Oracle(samples)
+    by_value = {sample.image_id: sample for sample in samples}
+    threads: set[str] = set()
+
+    def predict_on_batch(batch: dict[str, np.ndarray]) -> PaddedDetections:
+        threads.add(threading.current_thread().name)
+        known = [by_value.get(int(value), samples[0]) for value in batch["images"][:, 0, 0, 0]]
+        ones = np.ones((len(known), 1))
+        masks = np.ones((len(known), 1, 28, 28), np.float32)
+        return PaddedDetections(np.stack([sample.boxes for sample in known]), ones, ones.astype(int) - 1, masks, ones > 0)
+
+    model = SimpleNamespace(config=replace(oracle.config, image__short_side=40, image__long_side=64))
+    model.predict_on_batch, steps = predict_on_batch, list[int]()
+    scores = evaluate(model, data(samples), batch_size=2, progress=steps.append, biology=True)
+    assert steps == [2, 2, 1] and threads == {threading.current_thread().name}
+    assert scores == evaluate(oracle_of_values(oracle, by_value), data(samples), batch_size=2, biology=True)
+    assert scores["mask"]["AP"] == pytest.approx(1.0)
+
+
+def oracle_of_values(oracle: Oracle, by_value: dict[int, Sample]) -> Oracle:
+    oracle.detect = lambda images, **_: [oracle.answer(by_value[image[0, 0, 0]]) for image in images]  # type: ignore[method-assign]
+    return oracle
 
 
 def test_pictures_in_memory_are_not_read_again() -> None:

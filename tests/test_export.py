@@ -5,26 +5,43 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from small_network import make_batch, small_backbone, small_config
 
 from maskrcnn import engines, export
 from maskrcnn.api import MaskRCNN
+from maskrcnn.engines import engine, litert
 from maskrcnn.model import mask_rcnn
 
-FORMATS = ("saved-model", "openvino")
+FORMATS = (
+    "saved-model",
+    "openvino",
+    "litert",
+)
+RUNTIMES = {
+    "saved-model": "tensorflow",
+    "openvino": "openvino",
+    "litert": "ai_edge_litert.interpreter",
+}
+TFLITE = b"\x1c\x00\x00\x00TFL3" + bytes(100)  # begins as such a file does
 
 
 @pytest.fixture(scope="module")
 def model() -> MaskRCNN:
+    return random_model()
+
+
+def random_model(**changes) -> MaskRCNN:
     """Finds something everywhere, by chance."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mask_rcnn, "build_backbone", small_backbone)
         small = {"detect__score": 0.01, "image__short_side": 64, "image__long_side": 96, "fpn__channels": 16}
-        model = MaskRCNN(small_config(**small))
+        model = MaskRCNN(small_config(**{**small, **changes}))
     rng = np.random.default_rng(0)
     weights = [rng.normal(0, 0.07, weight.shape) + (weight.ndim == 1) for weight in model.get_weights()]
     model.set_weights(weights)
@@ -33,8 +50,7 @@ def model() -> MaskRCNN:
 
 @pytest.fixture(scope="module", params=FORMATS)
 def written(request, model, tmp_path_factory) -> Path:
-    if request.param == "openvino":
-        pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    pytest.importorskip(RUNTIMES[request.param], reason=f"what runs {request.param} is not installed")
     out = tmp_path_factory.mktemp("exported") / request.param
     export.WRITERS[request.param].write(model, out, "float32")
     return out
@@ -60,6 +76,62 @@ def answers_agree(one, other) -> None:
 def test_an_exported_model_answers_as_the_model_whatever_batch_and_frame(model, written, counts, frame):
     batch = {name: value for name, value in make_batch(counts, frame=frame).items() if name in ("images", "sizes")}
     answers_agree(mask_rcnn.PaddedDetections(*model.predict_on_batch(batch)), engines.load(written).predict_on_batch(batch))
+
+
+@pytest.fixture(scope="module", params=["bfloat16", pytest.param("int8", marks=pytest.mark.slow)])
+def in_fewer_bits(request, model, tmp_path_factory) -> Path:
+    """An OpenVINO export whose layers compute in fewer bits."""
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    folder, options = tmp_path_factory.mktemp("bits"), {}
+    if request.param == "int8":
+        pytest.importorskip("nncf", reason="NNCF is not installed")
+        options["calibrate"] = [folder / f"{seed}.png" for seed in range(4)]
+        for seed, picture in enumerate(options["calibrate"]):
+            Image.fromarray(make_batch((4,), seed=seed)["images"][0]).save(picture)
+    export.WRITERS["openvino"].write(model, folder / request.param, request.param, **options)
+    return folder / request.param
+
+
+def test_no_box_is_computed_in_fewer_bits(in_fewer_bits):
+    from openvino import Core
+
+    from maskrcnn.exporting.openvino import COARSE
+
+    nodes = Core().read_model(in_fewer_bits / "model.xml").get_ops()
+    marked = {node.get_friendly_name() for node in nodes if "precise" in str(list(node.get_rt_info()))}
+    marked |= {node.get_friendly_name() for node in nodes if "DisablePrecisionConversion" in str(list(node.get_rt_info()))}
+    ahead = [node.input_value(1).get_node() for node in nodes if node.get_type_name() == "ROIAlign"]
+    seen = set()
+    while ahead:
+        node = ahead.pop()
+        kind, name = node.get_type_name(), node.get_friendly_name()
+        if name in seen or kind in (*COARSE, "ShapeOf", "Constant", "Parameter"):
+            continue
+        seen.add(name)
+        assert kind != "FakeQuantize"
+        assert name in marked or node.get_output_element_type(0).is_integral()
+        ahead += [value.get_node() for value in node.input_values()]
+    assert len(seen) > 50
+    layers = [node for node in nodes if node.get_type_name() == "Convolution"]
+    assert layers and not any(node.get_friendly_name() in marked for node in layers)
+
+
+def test_in_fewer_bits_the_same_objects_are_found(model, in_fewer_bits):
+    """By chance weights many things have nearly the same score, so of the best not all need be the same."""
+    batch = {name: value for name, value in make_batch((3, 5)).items() if name in ("images", "sizes")}
+    want, found = model.predict_on_batch(batch), engines.load(in_fewer_bits).predict_on_batch(batch)
+    for image in range(2):
+        first, second = (np.asarray(answer.boxes)[image][np.asarray(answer.valid)[image]] for answer in (want, found))
+        apart = np.abs(first[:, None] - second[None]).max(axis=2).min(axis=1)
+        assert np.median(apart) < 1.0
+    np.testing.assert_allclose(found.scores, want.scores, atol=0.05)
+
+
+def test_int8_alone_is_calibrated(model, tmp_path):
+    with pytest.raises(ValueError, match="received int8 and 0 pictures"):
+        export.export(model, tmp_path / "model", format="openvino", precision="int8")
+    with pytest.raises(ValueError, match="received float32 and 1 pictures"):
+        export.export(model, tmp_path / "model", format="openvino", calibrate=["a.png"])
 
 
 def test_the_whole_configuration_travels_inside(model, written):
@@ -126,8 +198,71 @@ def test_an_export_for_one_engine_is_not_run_on_another(model, written):
         engines.load(written, other)
 
 
-def test_an_absent_engine_says_what_to_install(tmp_path, monkeypatch):
-    (tmp_path / "model.xml").touch()
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(ImportError, match=r"maskrcnn\[openvino\]"):
-        engines.load(tmp_path)
+@pytest.mark.parametrize(
+    ("file", "content", "extra"),
+    [
+        ("model.xml", b"", "openvino"),
+        ("model.tflite", TFLITE, "litert"),
+    ],
+)
+def test_an_absent_engine_says_what_to_install(tmp_path, monkeypatch, file, content, extra):
+    (tmp_path / file).write_bytes(content)
+    monkeypatch.setitem(sys.modules, RUNTIMES[extra], None)
+    with pytest.raises(ImportError, match=rf"maskrcnn\[{extra}\]"):
+        engines.load(tmp_path / file)
+
+
+MATTERPORT = {
+    "image__padding": "black",
+    "image__place": "centre",
+    "anchors__ends": "last_pixel",
+    "rpn__rank": "all_levels",
+    "roi_align__mode": "crop_and_resize",
+    "roi_align__level_shift": 0.5,
+    "box_head__norm": "frozen",
+    "mask_head__norm": "frozen",
+    "detect__classes": "best",
+}
+DETECTRON2 = {
+    "roi_align__sampling_ratio": 0,
+    "box_head__kind": "4conv1fc",
+    "box_head__norm": "group",
+    "box_head__conv_channels": 32,
+    "mask_head__norm": "group",
+    "mask_head__channels": 32,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [MATTERPORT, DETECTRON2], ids=["matterport", "detectron2"])
+def test_litert_answers_as_models_of_other_projects(tmp_path, changes):
+    pytest.importorskip(RUNTIMES["litert"], reason="LiteRT is not installed")
+    model = random_model(**changes)
+    export.WRITERS["litert"].write(model, tmp_path / "model.tflite", "float32")
+    batch = {name: value for name, value in make_batch((3, 4)).items() if name in ("images", "sizes")}
+    found = engines.load(tmp_path / "model.tflite").predict_on_batch(batch)
+    answers_agree(mask_rcnn.PaddedDetections(*model.predict_on_batch(batch)), found)
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_litert_writes_smaller_files_with_nearly_the_same_answers(model, tmp_path, precision):
+    pytest.importorskip(RUNTIMES["litert"], reason="LiteRT is not installed")
+    export.WRITERS["litert"].write(model, tmp_path / "model.tflite", precision)
+    batch = {name: make_batch((3,))[name] for name in ("images", "sizes")}
+    found = engines.load(tmp_path / "model.tflite").predict_on_batch(batch)
+    want = model.predict_on_batch(batch)
+    apart = np.abs(want.boxes[0][:, None] - found.boxes[0][None]).max(axis=2).min(axis=1)
+    assert np.median(apart[np.asarray(want.valid)[0]]) < 1.0
+
+
+@pytest.mark.parametrize(("described", "told"), [(False, "does not say which model it holds"), (True, "damaged")])
+def test_a_foreign_and_a_damaged_litert_file_are_told_in_one_line(model, tmp_path, described, told):
+    pytest.importorskip(RUNTIMES["litert"], reason="LiteRT is not installed")
+    file = tmp_path / "model.tflite"
+    file.write_bytes(TFLITE)
+    if described:
+        with zipfile.ZipFile(file, "a") as archive:
+            archive.writestr(litert.ENTRY, engine.describe(model.config, "float32"))
+    with pytest.raises(ValueError, match=told) as raised:
+        engines.load(file)
+    assert "\n" not in str(raised.value)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from references import resize as reference
 
 from maskrcnn.config import Category, ImageConfig, ModelConfig, replace
 from maskrcnn.data.resize import offset_in_frame
-from maskrcnn.predict import detect, original
+from maskrcnn.predict import READERS, detect, original
 from maskrcnn.structures import PaddedDetections
 
 CORNER = ModelConfig(categories=(Category(1, "thing"),))
@@ -139,3 +141,38 @@ def test_detect_gives_the_model_the_frames_of_its_configuration(image, frame, ki
         top, left = offset_in_frame(size, frame, image.place)
         assert picture[top : top + size[0], left : left + size[1]].any(axis=2).all()
         assert np.count_nonzero(picture.any(axis=2)) == size[0] * size[1]
+
+
+def test_pictures_are_read_while_the_model_works_and_none_far_ahead():
+    model = StandIn(replace(CORNER, image=ImageConfig(32, 53)))
+    read, threads = [], threading.active_count()
+
+    def pictures():
+        for side in range(32, 132):
+            read.append(threading.current_thread())
+            yield np.full((side, 40, 3), 7, np.uint8)
+
+    found = detect(model, pictures(), batch_size=2)
+    assert [next(found).size for _ in range(3)] == [(32, 40), (33, 40), (34, 40)]
+    assert threading.current_thread() not in read
+    found.close()
+    assert len(read) <= 2 * (2 + 2 * READERS + 2)
+    assert threading.active_count() == threads
+    assert [each.size[0] for each in detect(model, pictures(), batch_size=3)] == list(range(32, 132))
+
+
+def test_one_batch_needs_no_thread(monkeypatch):
+    monkeypatch.setattr(threading.Thread, "start", None)
+    model = StandIn(replace(CORNER, image=ImageConfig(32, 53)))
+    picture = np.full((40, 40, 3), 7, np.uint8)
+    assert len(list(detect(model, [picture, picture], batch_size=2))) == 2
+
+
+def test_an_error_comes_after_the_pictures_before_it(tmp_path):
+    model = StandIn(replace(CORNER, image=ImageConfig(32, 53)))
+    found = detect(model, [np.full((40, 40, 3), 7, np.uint8), tmp_path / "none.png", np.zeros((2, 2), bool)])
+    assert next(found).size == (40, 40)
+    threads = threading.active_count()
+    with pytest.raises((ValueError, OSError), match="none.png"):
+        next(found)
+    assert threading.active_count() < threads

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +171,50 @@ def test_planes_before_a_broken_one_are_kept_and_no_half_volume_is(tmp_path: Pat
     done = {path.name for path in out.iterdir()}
     assert done <= {"predictions.json", "cells.ome_0001_labels.png", "cells.ome_0002_labels.png"}
     assert {row["frame"] for row in rows_in(out)} == {int(name[10:14]) for name in done if name.endswith(".png")}
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_what_cannot_be_read_is_told_in_its_place(tmp_path: Path, stack: Path, batch_size: int) -> None:
+    names = ["broken0.png", "a.png", "broken1.png", "b.png", "c.png", "broken2.png"]
+    for name in names:
+        if name.startswith("broken"):
+            (tmp_path / name).write_bytes(b"\x89PNG")
+        else:
+            Image.fromarray(DEEP[0].astype(np.uint8)).save(tmp_path / name)
+    told = []
+    inputs = [*(tmp_path / name for name in names), stack]
+    threads = threading.active_count()
+
+    def on_picture(path: Path, result: Detections | Exception) -> None:
+        told.append((path.name, isinstance(result, Exception)))
+
+    failures = predict_files(StandIn(), inputs, tmp_path / "out", batch_size=batch_size, on_picture=on_picture)
+    assert told == [(name, name.startswith("broken")) for name in names] + [("cells.ome.tif", False)] * 3
+    assert [path.name for path, _ in failures] == ["broken0.png", "broken1.png", "broken2.png"]
+    assert [row["file_name"] for row in rows_in(tmp_path / "out")][::2] == [
+        (tmp_path / name).as_posix() for name in ("a.png", "b.png", "c.png")
+    ] + [stack.as_posix()] * 3
+    assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_what_was_done_before_the_model_failed_is_kept(tmp_path: Path, stack: Path, error: type[BaseException]) -> None:
+    class Failing(StandIn):
+        done = 0
+
+        def predict_on_batch(self, batch):
+            self.done += 1
+            if self.done == 3:
+                if error is KeyboardInterrupt:
+                    time.sleep(0.2)  # it keeps what is written by then; an error, whatever was found
+                raise error
+            return super().predict_on_batch(batch)
+
+    threads, out = threading.active_count(), tmp_path / "out"
+    with pytest.raises(error):
+        predict_files(Failing(), [stack], out)
+    assert {row["frame"] for row in rows_in(out)} == {1, 2}
+    assert threading.active_count() == threads
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from small_network import small_config
 from typer.testing import CliRunner
 
 import maskrcnn
+from maskrcnn import demo
 from maskrcnn.api import MaskRCNN, load_model
 from maskrcnn.cli import app
 from maskrcnn.convert import convert
@@ -55,6 +56,13 @@ def test_predict_needs_no_model_and_no_network(tmp_path, monkeypatch):
     assert done.exit_code == 0, done.output
     assert "cell nuclei" in done.stdout
     assert (tmp_path / "predictions" / "predictions.json").is_file()
+
+
+def test_the_demo_shows_what_it_finds(model, monkeypatch):
+    monkeypatch.setattr(demo, "load_model", lambda path: model)
+    picture, drawn, caption = demo._nuclei()
+    assert drawn.shape == picture.shape and (drawn != picture).any()
+    assert 30 <= int(caption.removesuffix(" nuclei")) <= 50  # 30 are there, and 16 things besides are found at most
 
 
 def test_the_preset_is_the_trained_model(model):

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,11 +14,13 @@ import small_checkpoint
 from PIL import Image
 from small_checkpoint import with_shallow_resnet, write_torchvision
 from small_data import write_discs
+from small_network import with_small_backbone
 from typer.testing import CliRunner
 
 from maskrcnn.api import MaskRCNN, load_model
 from maskrcnn.cli import app
-from maskrcnn.data import load_dataset, make_shapes
+from maskrcnn.data import Dataset, load_dataset, make_shapes
+from maskrcnn.data.imbalance import repeat_factors
 from maskrcnn.evaluate import evaluate
 from maskrcnn.train import make_optimizer, train
 from maskrcnn.weights.files import read_tensors
@@ -112,6 +115,47 @@ def test_what_cannot_be_is_refused_before_anything_is_written(shapes, tmp_path, 
     with pytest.raises(ValueError, match=words):
         train(*shapes, tmp_path / "run", **{**SMALL, **arguments})
     assert not (tmp_path / "run").exists()
+
+
+def test_every_argument_reaches_what_it_is_about(shapes, tmp_path, monkeypatch):
+    fitted: dict[str, Any] = {}
+    loaders: list[dict[str, Any]] = []
+    load = MaskRCNN.loader
+
+    def remember(self: MaskRCNN, data: Dataset, **options: Any) -> Any:
+        loaders.append(options)
+        return load(self, data, **options)
+
+    monkeypatch.setattr(MaskRCNN, "loader", remember)
+    monkeypatch.setattr(MaskRCNN, "fit", lambda self, batches, **options: fitted.update(options))
+    of_the_loss = {"class_weights": {"circle": 1.0, "square": 2.0, "triangle": 3.0}, "focal_gamma": 2.0, "label_smoothing": 0.1}
+    of_layers = {"dropout": 0.3, "stochastic_depth": 0.2, "precision": "bfloat16", "freeze": ["fpn"]}
+    of_steps = {"optimizer": "sgd", "learning_rate": 0.4, "schedule": "constant", "warm_up_steps": 0, "weight_decay": 0.02}
+    of_steps |= {"clip_norm": 3.0, "accumulate": 2, "ema": 0.9, "backbone_rate": 0.25}
+    of_data = {"augment": "photos", "repeat_threshold": 0.9, "seed": 7, "batch_size": 2}
+    of_the_run = {"epochs": 3, "monitor": "val_box_ap", "patience": 2, "save_minutes": 0.5, "log": lambda text: None}
+    with with_small_backbone():
+        model = train(*shapes, tmp_path, **of_the_loss, **of_layers, **of_steps, **of_data, **of_the_run, **SMALL)
+
+    head = model.config.box_head
+    assert (head.class_weights, head.focal_gamma, head.label_smoothing, head.dropout) == ((1.0, 2.0, 3.0), 2.0, 0.1, 0.3)
+    assert (model.config.backbone.stochastic_depth, model.config.image.short_side) == (0.2, SMALL["image_size"])
+    assert model.fpn.output_convs[0].compute_dtype == "bfloat16" and keras.config.dtype_policy().name == "float32"
+    assert not model.fpn.trainable_variables and model.rpn.trainable_variables
+
+    optimizer = model.optimizer
+    assert isinstance(optimizer, keras.optimizers.SGD)
+    assert (optimizer.weight_decay, optimizer.global_clipnorm, optimizer.gradient_accumulation_steps) == (0.02, 3.0, 2)
+    assert (optimizer.ema_momentum, optimizer.backbone_rate, optimizer._learning_rate.peak) == (0.9, 0.25, 0.4)
+
+    training = loaders[0]
+    assert (training["augment"], training["seed"], training["batch_size"], training["shuffle"]) == ("photos", 7, 2, True)
+    np.testing.assert_array_equal(training["weights"], repeat_factors(load_dataset(shapes[0]), 0.9))
+
+    assert (fitted["epochs"], fitted["steps_per_epoch"]) == (3, 2)
+    by_kind = {type(callback).__name__: callback for callback in fitted["callbacks"]}
+    assert by_kind["EarlyStopping"].patience == 2 and by_kind["KeepState"].every_minutes == 0.5
+    assert by_kind["EarlyStopping"].best.monitor == by_kind["SaveModels"].best.monitor == "val_box_ap"
 
 
 def test_the_rate_warms_up_to_its_peak_and_falls():

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from maskrcnn import config as configs
+from maskrcnn import memory
 from maskrcnn import predict as prediction
 from maskrcnn.config import Category, ModelConfig
 from maskrcnn.data import Dataset, load_dataset
@@ -24,6 +25,8 @@ from maskrcnn.weights.categories import categories_of
 from maskrcnn.weights.checkpoint import Checkpoint
 from maskrcnn.weights.sources import holds_whole_model, read_checkpoint
 from maskrcnn.weights.stem import inflation
+
+HEADS_ANEW = "The pyramid and the heads start anew: fpn, rpn, box_head, mask_head."
 
 
 @keras.saving.register_keras_serializable(package="maskrcnn", name="MaskRCNN")
@@ -98,6 +101,8 @@ class MaskRCNN(Network):
         model = cls._seeded(configs.replace(config, **changes), seed)
         if arrays is not None:
             backbones.put(arrays, model.backbone)
+            if weights not in ("auto", "imagenet"):
+                log(f"{weights}: a backbone, {len(model.backbone.weights)} weights loaded. {HEADS_ANEW}")
             _tell_inflation(log, rgb, model)
         return model
 
@@ -146,7 +151,8 @@ class MaskRCNN(Network):
         checkpoint = read_checkpoint(path, source=source, class_names=class_names, matterport_config=matterport_config)
         if checkpoint.categories is None:
             raise ValueError(
-                f"{path} holds a backbone of {checkpoint.source} alone; start from it with from_preset(weights=FILE)."
+                f"{path} holds a backbone of {checkpoint.source} alone; start from it with maskrcnn train --init FILE, or with "
+                "from_preset(weights=FILE)."
             )
         log(f"{path}: {checkpoint.source}, {len(checkpoint.categories)} classes.")
         for sentence in checkpoint.assumed:  # first: it may be what explains that the weights do not fit
@@ -208,8 +214,11 @@ class MaskRCNN(Network):
         if found != wanted:
             raise ValueError(f"{path} holds a {found}, and the preset's backbone is {wanted}; choose the preset {found}_fpn.")
         as_trained = configs.replace(config, **checkpoint.changes)
+        log(f"{path}: the backbone of {checkpoint.source}.")
+        for sentence in checkpoint.assumed:
+            log(f"Assumed: {sentence}")
         model = cls._seeded(configs.replace(_with_channels(as_trained, input_channels), **changes), seed)
-        checkpoints.put(checkpoint, model)
+        _tell(log, checkpoints.put(checkpoint, model))
         _tell_inflation(log, as_trained, model)
         return model
 
@@ -249,6 +258,14 @@ class MaskRCNN(Network):
             ValueError: for an array that is no picture, or a file that cannot be read.
         """
         return list(prediction.detect(self, images, batch_size=batch_size, score=score))
+
+    def check_memory(self, frame: tuple[int, int], batch_size: int) -> None:
+        """Whether so many pictures in a frame (height, width) fit in memory together; `detect` asks before it begins.
+
+        Raises:
+            MemoryError: they don't; one line with a setting that would.
+        """
+        memory.check_inference(self.config, self.count_params(), frame, batch_size)
 
     # ── Keras's verbs, which also take data sets ──
 
@@ -378,7 +395,9 @@ def _origin(file: str | Path, checkpoint: Checkpoint) -> str:
 def _tell(log: Callable[[str], None], report: checkpoints.Report) -> None:
     """Every tensor's fate: what was loaded as a count, what was not by name."""
     log(f"{report.summary()}.")
-    if report.remade:
+    if any(path.startswith("fpn/") for path in report.remade):  # a backbone was loaded alone
+        log(HEADS_ANEW)
+    elif report.remade:
         log(_remade(report.remade))
     if report.unused:
         log(f"Not used of the file: {', '.join(report.unused)}.")

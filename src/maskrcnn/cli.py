@@ -14,7 +14,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
@@ -349,7 +349,7 @@ def evaluate(
         raise typer.BadParameter(f"Missing option '{missing}': give --model and --data, or --tracks TRUTH RESULT alone.")
     dataset = maskrcnn.load_dataset(data, images=images, strict=strict)
     _tell(dataset.summary())
-    loaded = _load_model(model)
+    loaded = _load_to_run(model, None)
 
     from maskrcnn.evaluate import print_scores, write_scores
 
@@ -413,7 +413,7 @@ def track(
     """
     from maskrcnn.weights.published import SHIPPED
 
-    loaded = _load_model(model or SHIPPED["nuclei"])
+    loaded = _load_to_run(model or SHIPPED["nuclei"], None)
     if model is None:
         _tell("Without --model: cell nuclei, found by the model that comes with the package.")
 
@@ -422,7 +422,12 @@ def track(
     done = 0
     options: dict[str, Any] = {"tracker": tracker, "every": every, "score": score, "lost": lost, "rate": rate}
     options |= {"batch_size": batch_size} | ({"save": save} if save else {})
-    with _progress("Tracking", None) as advance:
+    with ExitStack() as bar:
+        advance: Callable[..., Any] = bool  # until the bar is there
+
+        def on_start(total: int | None) -> None:
+            nonlocal advance
+            advance = bar.enter_context(_progress("Tracking", total))
 
         def on_frame(*_: Any) -> None:
             nonlocal done
@@ -430,7 +435,7 @@ def track(
             advance()
 
         try:
-            track_files(loaded, source, out, on_frame=on_frame, **options)
+            track_files(loaded, source, out, on_start=on_start, on_frame=on_frame, **options)
         except (KeyboardInterrupt, ValueError):
             if done:
                 _tell(f"Stopped after {done} frames; the results up to there are in {out}")
@@ -448,8 +453,14 @@ def predict(
     score: Annotated[float, typer.Option("--score", metavar="X", min=0.0, max=1.0, help="The least score that counts.")] = 0.5,
     batch_size: BatchOption = 1,
     engine: Annotated[
-        Literal["keras", "openvino", "saved-model"] | None,
-        typer.Option("--engine", metavar="keras|openvino|saved-model", help="What runs the model. Default: what it is for."),
+        Literal[
+            "keras",
+            "litert",
+            "openvino",
+            "saved-model",
+        ]
+        | None,
+        typer.Option("--engine", help="What runs the model. Default: what it is for."),
     ] = None,
     save: Annotated[
         list[str] | None,
@@ -675,13 +686,38 @@ def _print_published() -> None:
 def export(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder that `train` wrote, a .keras file, or nuclei.")],
     format: Annotated[
-        Literal["saved-model", "openvino"], typer.Option("--format", metavar="saved-model|openvino", help="For which runtime.")
+        Literal[
+            "saved-model",
+            "openvino",
+            "litert",
+        ],
+        typer.Option("--format", help="For which runtime."),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write; it appears whole or not at all.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="PATH", help="The folder or file to write; it appears whole or not at all.")
+    ],
     precision: Annotated[
-        Literal["float32", "float16"],
-        typer.Option("--precision", metavar="float32|float16", help="Of the weights in the file."),
+        Literal[
+            "float32",
+            "float16",
+            "bfloat16",
+            "int8",
+        ],
+        typer.Option(
+            "--precision",
+            metavar="float32|float16|bfloat16|int8",
+            help="Of the weights in the file; in the last two layers compute too. Which format has which: docs/export.md.",
+        ),
     ] = "float32",
+    calibrate: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--calibrate",
+            metavar="DIR|FILE",
+            exists=True,
+            help="For int8: a hundred or so pictures like those that the model will see. Repeat for more.",
+        ),
+    ] = None,
     pictures: Annotated[
         list[Path] | None,
         typer.Option("--pictures", metavar="FILE", exists=True, help="Check with it, not with the nuclei. Repeat for more."),
@@ -699,7 +735,8 @@ def export(
     from maskrcnn.export import export as export_model
 
     chosen = find_pictures(pictures) if pictures else ()
-    export_model(loaded, out, format=format, precision=precision, pictures=chosen, log=_tell)
+    seen = find_pictures(calibrate) if calibrate else ()
+    export_model(loaded, out, format=format, precision=precision, pictures=chosen, calibrate=seen, log=_tell)
     _tell(f"The model is in {out}. Next: maskrcnn predict --model {out} PICTURES --out DIR")
 
 
@@ -990,10 +1027,10 @@ def _tell_error(error: Exception) -> None:
 
 
 def _raised_here(error: Exception) -> bool:
-    """Whether the error was raised by a line of this package, as a ValueError, OSError or ImportError."""
+    """Whether the error was raised by a line of this package, as a ValueError, OSError, ImportError or MemoryError."""
     frames = traceback.extract_tb(error.__traceback__)
     own = bool(frames) and Path(frames[-1].filename).is_relative_to(Path(__file__).parent)
-    return own and isinstance(error, (ValueError, OSError, ImportError))
+    return own and isinstance(error, (ValueError, OSError, ImportError, MemoryError))
 
 
 def _tell_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -128,6 +128,7 @@ class RpnConfig:
     channels: int = 0  # of those convolutions; 0: as many as the pyramid has; matterport: 512
     delta_weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)  # matterport: 10, 10, 5, 5, as in the box head
     max_scale: float = 1000 / 16  # a delta enlarges a side at most so much; Detectron; matterport sets no limit
+    min_scale: float = 0.0  # and leaves at least so much of it; MMDetection: 16 / 1000
     rank: Literal["each_level", "all_levels"] = "each_level"  # what top_k and NMS count by; matterport: all levels together
     positive_iou: float = 0.7  # Faster R-CNN, section 3.1.2
     negative_iou: float = 0.3  # Faster R-CNN, section 3.1.2
@@ -172,6 +173,7 @@ class BoxHeadConfig:
     epsilon: float = 1e-5  # of the norms; PyTorch; matterport 1e-3
     delta_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)  # Fast R-CNN's code: 1 / std of the deltas
     max_scale: float = 1000 / 16  # as in `RpnConfig`
+    min_scale: float = 0.0  # as in `RpnConfig`
     box_beta: float = 1.0  # Fast R-CNN, eq. 3
     dropout: float = 0.0  # after each fully connected layer
     # Against classes that come unevenly: what a RoI of each class counts in the class loss; background 1. (): all count 1.

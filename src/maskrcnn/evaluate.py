@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -15,11 +16,15 @@ from maskrcnn.config import Category
 from maskrcnn.data.objects import are_unnamed
 from maskrcnn.metrics.biology import SCORES, BiologyScores
 from maskrcnn.metrics.coco import evaluate_coco
+from maskrcnn.pipeline import behind
+from maskrcnn.predict import WAITING, detect
 from maskrcnn.results.files import write_json
 from maskrcnn.structures import Detections, Sample
 
 if TYPE_CHECKING:
     from maskrcnn.data.dataset import Dataset
+
+T = TypeVar("T")
 
 
 def evaluate(
@@ -30,7 +35,7 @@ def evaluate(
     biology: bool | float = False,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Runs the model over the data set and scores it. One batch of pictures is in memory at a time.
+    """Runs the model over the data set and scores it. Few batches of pictures are in memory at a time.
 
     Everything the model lets through counts, from `model.config.detect.score` up; a higher score would cost recall. Where the
     model finds more than COCO's 100 objects in a picture, AP is taken over as many as it finds (see `max_detections` in the
@@ -42,7 +47,8 @@ def evaluate(
         scores["biology"]["DSB"]
 
     Args:
-        model: a `MaskRCNN`, or anything with its `detect(images, batch_size=…, score=…)` and `config`.
+        model: a `MaskRCNN` or an engine, for which threads read the next pictures and score the last ones while it works; or
+            anything with a `config` and a `detect(images, batch_size=…, score=…)` of its own.
         dataset: pictures and truth. Objects that nobody named belong to the class of a model that has just one.
         batch_size: pictures that go through the model together.
         biology: also score the detections as biology does, those of at least this score; True is 0.5.
@@ -58,15 +64,17 @@ def evaluate(
     categories = _shared_categories(model, dataset)
     of_biology = None if biology is False else BiologyScores(categories, scores=(0.5 if biology is True else biology,))
 
-    def found() -> Iterator[tuple[int, Detections]]:
-        for sample, detections in _detect(model, dataset, batch_size, progress):
-            if of_biology is not None:
-                of_biology.add(sample, detections)
-            yield sample.image_id, detections
+    def finish(pair: tuple[Sample, Detections]) -> tuple[int, Detections]:
+        sample, detections = pair
+        detections.rle()  # which they keep: pasting is most of the work
+        if of_biology is not None:
+            of_biology.add(sample, detections)
+        return sample.image_id, detections
 
     most = model.config.detect.max_detections
     limits = (1, 10, 100, most) if most > 100 else (1, 10, 100)
-    scores = evaluate_coco(dataset.samples, categories, found(), max_detections=limits)
+    with closing(_each_with(finish, model, dataset, batch_size, progress)) as found:  # type: ignore[type-var]
+        scores = evaluate_coco(dataset.samples, categories, found, max_detections=limits)
     return scores if of_biology is None else {**scores, "biology": of_biology.scores()}
 
 
@@ -85,8 +93,8 @@ def best_score_threshold(
         ValueError: for a model and a data set that have no class in common, and for a data set without pictures.
     """
     scores = BiologyScores(_shared_categories(model, dataset), scores=SCORES)
-    for sample, detections in _detect(model, dataset, batch_size, progress):
-        scores.add(sample, detections)
+    for _ in _each_with(lambda pair: scores.add(*pair), model, dataset, batch_size, progress):
+        pass
     return scores.best_threshold()
 
 
@@ -121,16 +129,33 @@ def print_track_scores(scores: Mapping[str, Any], console: Console) -> None:
     console.print(table)
 
 
+def _each_with(
+    finish: Callable[[tuple[Sample, Detections]], T],
+    model: Any,
+    dataset: Dataset,
+    batch_size: int,
+    progress: Callable[[int], None] | None,
+) -> Iterator[T]:
+    """`finish` of every picture with all that the model finds in it; a thread does it while the model works on."""
+    with closing(_detect(model, dataset, batch_size, progress)) as pairs:  # type: ignore[type-var]
+        yield from behind(finish, pairs, WAITING if len(dataset.samples) > batch_size else 0)
+
+
 def _detect(
     model: Any, dataset: Dataset, batch_size: int, progress: Callable[[int], None] | None
 ) -> Iterator[tuple[Sample, Detections]]:
-    """Every picture with all that the model finds in it, one batch in memory at a time."""
-    for start in range(0, len(dataset.samples), batch_size):
-        samples = dataset.samples[start : start + batch_size]
-        images = [sample.path if sample.image is None else sample.image for sample in samples]
-        yield from zip(samples, model.detect(images, batch_size=batch_size, score=model.config.detect.score), strict=True)
-        if progress is not None:
-            progress(len(samples))
+    samples, options = dataset.samples, {"batch_size": batch_size, "score": model.config.detect.score}
+    images = [sample.path if sample.image is None else sample.image for sample in samples]
+    if hasattr(model, "predict_on_batch"):
+        found = detect(model, images, **options)
+    else:
+        starts = range(0, len(samples), batch_size)
+        found = (each for start in starts for each in model.detect(images[start : start + batch_size], **options))
+    with closing(found):  # type: ignore[type-var]
+        for number, pair in enumerate(zip(samples, found, strict=True), start=1):
+            yield pair
+            if progress is not None and (number % batch_size == 0 or number == len(samples)):
+                progress((number - 1) % batch_size + 1)
 
 
 def _shared_categories(model: Any, dataset: Dataset) -> tuple[Category, ...]:

@@ -14,14 +14,27 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from maskrcnn import engines
-from maskrcnn.exporting import openvino, saved_model
+from maskrcnn.exporting import litert, openvino, saved_model
 from maskrcnn.predict import detect
 from maskrcnn.structures import Detections
 from maskrcnn.weights.published import SHIPPED
 
-Format = Literal["saved-model", "openvino"]
-Precision = Literal["float32", "float16"]
-WRITERS: dict[str, Any] = {"saved-model": saved_model, "openvino": openvino}  # modules of `exporting`
+Format = Literal[
+    "saved-model",
+    "openvino",
+    "litert",
+]
+Precision = Literal[
+    "float32",
+    "float16",
+    "bfloat16",
+    "int8",
+]
+WRITERS: dict[str, Any] = {  # modules of `exporting`
+    "saved-model": saved_model,
+    "openvino": openvino,
+    "litert": litert,
+}
 CERTAIN = 0.5  # detections of at least this score are compared; of doubtful ones some come or go by a rounding
 
 
@@ -50,16 +63,20 @@ def export(
     format: Format,
     precision: Precision = "float32",
     pictures: Iterable[str | Path] = (),
+    calibrate: Iterable[str | Path] = (),
     log: Callable[[str], None] = print,
 ) -> Difference:
     """Writes a model for another runtime, with classes and preprocessing inside it, and checks it.
 
     Args:
-        model: a `MaskRCNN` on TensorFlow.
-        out: the folder to write. It appears whole, or where the check fails not at all.
-        format: `"saved-model"`, a folder for plain TensorFlow; `"openvino"`, a folder with `model.xml` and `model.bin`.
-        precision: of the weights in the file; what runs it computes in float32.
+        model: a `MaskRCNN` on the backend that the format is written from: TensorFlow.
+        out: the folder or file to write. It appears whole, or where the check fails not at all.
+        format: `"saved-model"`, a folder for plain TensorFlow; `"openvino"`, a folder with `model.xml` and `model.bin`;
+            `"litert"`, a file `*.tflite`.
+        precision: float16 is that of the weights in the file, and what runs it computes in float32; in bfloat16 and int8 the
+            layers compute too, where the processor can, while boxes and scores stay in float32.
         pictures: to check with; those of the model that comes with the package where there are none.
+        calibrate: for int8: pictures such as the model will see, a hundred or so, to learn which values its layers take.
         log: told the largest differences.
 
     Returns:
@@ -73,17 +90,27 @@ def export(
 
     if format not in WRITERS:
         raise ValueError(f"Models are exported as {', '.join(WRITERS)}; received {format!r}.")
-    if precision not in WRITERS[format].PRECISIONS:
-        raise ValueError(f"{format} is written in {', '.join(WRITERS[format].PRECISIONS)}; received {precision!r}.")
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(f"Models are exported on TensorFlow; this is {keras.backend.backend()}. Set KERAS_BACKEND=tensorflow.")
+    writer = WRITERS[format]
+    if precision not in writer.PRECISIONS:
+        raise ValueError(f"{format} is written in {', '.join(writer.PRECISIONS)}; received {precision!r}.")
+    if (backend := keras.backend.backend()) != writer.BACKEND:
+        raise ValueError(f"{format} is written from {writer.BACKEND}; this is {backend}. Set KERAS_BACKEND={writer.BACKEND}.")
+    calibrate = list(calibrate)
+    if (precision == "int8" and writer.CALIBRATED) != bool(calibrate):
+        raise ValueError(
+            f"int8 of openvino, and nothing else, is calibrated, on a hundred or so pictures like those that the model sees "
+            f"(--calibrate DIR); received {format} in {precision} and {len(calibrate)} pictures."
+        )
     out, pictures = Path(out), list(pictures) or [SHIPPED["nuclei"].with_suffix(".png")]
+    if writer.SUFFIX and out.suffix != writer.SUFFIX:
+        raise ValueError(f"{format} is one file, whose name ends in {writer.SUFFIX}; received {out}.")
     if out.exists():
         raise ValueError(f"{out} is there already; export to a new name, or remove it.")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-        unfinished = Path(folder) / "model"
-        WRITERS[format].write(model, unfinished, precision)
+        unfinished = Path(folder) / out.name
+        options = {"calibrate": calibrate} if calibrate else {}
+        writer.write(model, unfinished, precision, **options)
         found = compare(model, engines.load(unfinished), pictures)
         log(
             f"{format}, {precision}, beside Keras on {len(pictures)} pictures, {found.objects} objects: boxes differ by "

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from maskrcnn.config import ImageConfig, ModelConfig
 from maskrcnn.data.images import find_pictures, read_image, to_picture
-from maskrcnn.data.planes import read_planes
+from maskrcnn.data.planes import count_planes, read_planes
 from maskrcnn.data.resize import choose_frame, fit_to_frame, offset_in_frame, pad_to_frame
+from maskrcnn.pipeline import ahead, behind
 from maskrcnn.results.files import PredictionWriter
 from maskrcnn.structures import Detections, PaddedDetections, Plane
 
 Picture = np.ndarray  # (H, W, C), uint8
+READERS = min(4, os.cpu_count() or 1)  # threads that read and resize while the model works, each a batch
+WAITING = 2  # pictures whose results wait to be written or scored while the model works
 
 
 def detect(model: Any, images: Any, *, batch_size: int = 1, score: float | None = None) -> Iterator[Detections]:
-    """Finds objects, picture by picture; only one batch of pictures is held in memory.
+    """Finds objects, picture by picture. Few batches of pictures are held in memory: those that threads get ready meanwhile.
 
     Args:
         model: a `MaskRCNN`.
-        images: a path, an (H, W, C) or (H, W) uint8 array, a (B, H, W, C) array, a `Plane`, or an iterable of those; the planes
-            of a volume are `maskrcnn.data.read_planes(path)`. C is the model's `config.image.channels`, see `to_picture`.
+        images: a path, an (H, W, C) or (H, W) uint8 array, a (B, H, W, C) array, a `Plane`, or an iterable of those, which a
+            thread reads a little ahead; the planes of a volume are `maskrcnn.data.read_planes(path)`. C is the model's
+            `config.image.channels`, see `to_picture`.
         batch_size: pictures that go through the model together.
         score: least score; the model's own where None.
 
@@ -33,12 +42,20 @@ def detect(model: Any, images: Any, *, batch_size: int = 1, score: float | None 
 
     Raises:
         ValueError: for an array that is no picture, or a file that cannot be read.
+        MemoryError: a batch would not fit in memory; one line that says what would. Told before the model begins with it.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is at least 1; received {batch_size}.")
-    pictures = ((_as_picture(item, model.config.image), _path_of(item)) for item in _each(images))
-    for batch in _batches(pictures, batch_size):
-        yield from _detect_batch(model, batch, batch_size, score)
+    frames: set[tuple[int, int]] = set()
+    with closing(_prepared(_each(images), model.config, batch_size)) as batches:  # type: ignore[type-var]
+        for batch in batches:
+            frame = (batch.images.shape[1], batch.images.shape[2])
+            if frame not in frames and hasattr(model, "check_memory"):
+                model.check_memory(frame, batch_size)
+            frames.add(frame)
+            answer = PaddedDetections(*model.predict_on_batch({"images": batch.images, "sizes": batch.sizes}))
+            for row, (size, path) in enumerate(batch.originals):
+                yield original(answer, row, batch.sizes[row], frame, size, model.config, score=score, path=path)
 
 
 def predict_files(
@@ -82,52 +99,91 @@ def predict_files(
     failures: list[tuple[Path, str]] = []
     paths = find_pictures(inputs)
 
-    def failed(path: Path, error: Exception) -> None:
-        failures.append((path, str(error)))
-        if on_picture:
-            on_picture(path, error)
-
     image_config = model.config.image
     options: dict[str, Any] = {"channels": image_config.channels, "scaling": image_config.scaling}
     options |= {"window": window, "axis": axis, "keep_patient": keep_patient}
 
-    def readable() -> Iterator[tuple[Path, Plane, Picture]]:
+    seen: deque[tuple[Path, Plane | Exception]] = deque()  # what the reading thread met, until its turn has come
+
+    def readable() -> Iterator[Picture]:
         for path in paths:
             try:
                 for plane in read_planes(path, **options):
                     writer.check(plane.source)
-                    yield path, plane, _as_picture(plane, image_config)
+                    picture = _as_picture(plane, image_config)
+                    seen.append((path, plane))
+                    yield picture
             except (ValueError, OSError) as error:
-                failed(path, error)
+                seen.append((path, error))
 
+    def in_order(found: Iterable[Detections]) -> Iterator[tuple[Path, Plane | Exception, Detections | None]]:
+        for detections in found:
+            while isinstance(seen[0][1], Exception):
+                yield *seen.popleft(), None
+            yield *seen.popleft(), detections
+        for path, error in seen:
+            yield path, error, None
+
+    def write(item: tuple[Path, Plane | Exception, Detections | None]) -> tuple[Path, Detections | Exception]:
+        path, plane, detections = item
+        if isinstance(plane, Exception):
+            return path, plane
+        assert detections is not None
+        try:
+            writer.write_plane(plane, detections, model.config.categories)
+        except ValueError as error:
+            return path, error
+        return path, detections
+
+    several = len(paths) > 1 or count_planes(paths[0], axis=axis) > 1
     with PredictionWriter(out, save=save, measurements=measurements) as writer:
-        for batch in _batches(readable(), batch_size):
-            found = detect(model, [picture for *_, picture in batch], batch_size=batch_size, score=score)
-            for (path, plane, _), detections in zip(batch, found, strict=True):
-                try:
-                    writer.write_plane(plane, detections, model.config.categories)
-                except ValueError as error:
-                    failed(path, error)
-                    continue
+        found = detect(model, readable() if several else list(readable()), batch_size=batch_size, score=score)
+        with closing(found), closing(behind(write, in_order(found), WAITING if several else 0)) as written:  # type: ignore[type-var]
+            for path, result in written:
+                if isinstance(result, Exception):
+                    failures.append((path, str(result)))
                 if on_picture:
-                    on_picture(path, detections)
+                    on_picture(path, result)
     return failures
 
 
-def _detect_batch(
-    model: Any, pictures: list[tuple[Picture, str | None]], batch_size: int, score: float | None
-) -> Iterator[Detections]:
-    config: ModelConfig = model.config
-    fitted = [fit_to_frame(picture, config.image)[0] for picture, _ in pictures]
+class _Batch(NamedTuple):
+    """Pictures as the model takes them, and what they were."""
+
+    images: np.ndarray  # (B, H, W, C)
+    sizes: np.ndarray  # (B, 2) int32 height, width of the part of the frame that is picture
+    originals: list[tuple[tuple[int, int], str | None]]  # height, width and path of each; the last batch has fewer than B
+
+
+def _prepared(images: Iterable[Any], config: ModelConfig, batch_size: int) -> Iterator[_Batch]:
+    """Batches ready for the model. Where there are several, threads read and resize the next ones while the model works."""
+    batches = _batches(iter(images), batch_size)
+    prepare = partial(_prepare, config=config, batch_size=batch_size)
+    if isinstance(images, Sized) and len(images) <= batch_size:
+        yield from map(prepare, batches)
+        return
+    with (
+        ThreadPoolExecutor(READERS, "read") as readers,
+        closing(ahead((readers.submit(prepare, batch) for batch in batches), READERS)) as tasks,  # type: ignore[type-var]
+    ):
+        for task in tasks:
+            yield task.result()
+
+
+def _prepare(items: list[Any], config: ModelConfig, batch_size: int) -> _Batch:
+    fitted: list[np.ndarray] = []
+    originals: list[tuple[tuple[int, int], str | None]] = []
+    for item in items:
+        picture = _as_picture(item, config.image)
+        fitted.append(fit_to_frame(picture, config.image)[0])
+        originals.append(((picture.shape[0], picture.shape[1]), _path_of(item)))
     frame = choose_frame([image.shape[:2] for image in fitted], config.image)
     shape = (batch_size, *frame, config.image.channels)  # the last batch is filled up: one shape, one compilation
     images = np.zeros(shape, fitted[0].dtype)
     sizes = np.ones((batch_size, 2), np.int32)
     for row, image in enumerate(fitted):
         images[row], sizes[row] = pad_to_frame(image, frame, config.image.place), image.shape[:2]
-    answer = PaddedDetections(*model.predict_on_batch({"images": images, "sizes": sizes}))
-    for row, (picture, path) in enumerate(pictures):
-        yield original(answer, row, sizes[row], frame, picture.shape[:2], config, score=score, path=path)
+    return _Batch(images, sizes, originals)
 
 
 def original(

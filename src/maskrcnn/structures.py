@@ -290,3 +290,4 @@ class TrackedObjects(NamedTuple):
     labels: np.ndarray  # (N,) int64, as the file numbers its classes; zeros where it has none
     rles: list[dict[str, Any]] | None = None  # N COCO RLE dicts, where the file holds masks
     ignored: np.ndarray | None = None  # (N,) bool, of truth: neither to be found nor wrong to be found; None: none is
+    unwanted: np.ndarray | None = None  # (N,) bool, of truth: wrong to be found, as cars among people; None: none is

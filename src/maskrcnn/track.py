@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
-from maskrcnn.data.video import open_video
+from maskrcnn.data.video import Video, open_video
 from maskrcnn.predict import detect
 from maskrcnn.results.tracks import DEFAULT_FORMATS, TrackWriter
 from maskrcnn.structures import Detections, Frame
@@ -32,7 +32,7 @@ def track(
             print(detections.track_ids, detections.names)
 
     Args:
-        model: a `MaskRCNN`.
+        model: a `MaskRCNN`, or an exported model on its engine.
         source: a video file, a folder or a glob of pictures, a list of them, or the number of a camera; see
             `maskrcnn.data.video.open_video`.
         tracker: "mask" associates by masks; "bytetrack", "botsort", "ocsort" and "sort" by boxes, with the library trackers.
@@ -71,8 +71,13 @@ def track_frames(
     if batch_size < 1:
         raise ValueError(f"batch_size is at least 1; received {batch_size}.")
     follow = Tracker(tracker, score=score, lost=lost)
-    video = open_video(source, every=every, rate=rate, channels=model.config.image.channels)
+    video = _open(model, source, every, rate)
     return _track(model, video.frames, follow, batch_size)
+
+
+def _open(model: Any, source: Any, every: int, rate: float | None) -> Video:
+    image = model.config.image
+    return open_video(source, every=every, rate=rate, channels=image.channels, scaling=image.scaling)
 
 
 def _track(model: Any, frames: Iterator[Frame], follow: Tracker, batch_size: int) -> Iterator[tuple[Frame, Detections]]:
@@ -134,7 +139,7 @@ def track_files(
         ValueError, ImportError: as `track`.
     """
     follow = Tracker(tracker, score=score, lost=lost)
-    video = open_video(source, every=every, rate=rate, channels=model.config.image.channels)
+    video = _open(model, source, every, rate)
     if on_start is not None:
         on_start(video.num_frames)
     count = 0

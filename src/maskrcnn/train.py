@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import keras
 
 from maskrcnn import config as configs
+from maskrcnn import memory
 from maskrcnn.api import MaskRCNN
-from maskrcnn.config import Category
+from maskrcnn.config import AugmentConfig, Category
 from maskrcnn.data import Dataset, load_dataset
 from maskrcnn.data.imbalance import class_weights as weights_of_classes
 from maskrcnn.data.imbalance import repeat_factors
@@ -127,6 +129,7 @@ def train(
     Raises:
         ValueError: settings or data that cannot be used, in one line; a loss that became NaN or infinite, with the pictures
             that did it, which are then in `nonfinite/` of the folder.
+        MemoryError: there is too little memory for a step; told before the first, with a setting that would fit.
     """
     if epochs < 1 or batch_size < 1:
         raise ValueError(f"epochs and batch_size are at least 1; received {epochs} and {batch_size}.")
@@ -185,6 +188,8 @@ def train(
     first = batches(0)  # a wrong augmentation is told before anything is written; and pictures of other channels
     for data_set in (train_data, val_data) if val_data is not None else (train_data,):
         read_sample(data_set.samples[0], network.config.image)
+    slots = (1 if optimizer == "sgd" else 2) + (accumulate > 1) + (ema > 0)
+    _check_memory(network, train_data, batch_size, augment, slots=slots, bytes_a_number=4 if precision == "float32" else 2)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "config.json", {"arguments": settings, "model": configs.to_dict(network.config)})
     evaluation = None if val_data is None else CocoEvaluation(val_data)
@@ -231,6 +236,15 @@ def train(
             ],
         )
     return network
+
+
+def _check_memory(network: MaskRCNN, data: Dataset, batch_size: int, augment: Any, **rest: Any) -> None:
+    config, sizes = network.config, [sample.size for sample in data.samples]
+    varied = configs.AUGMENTATIONS.get(augment) if isinstance(augment, str) else augment
+    known = varied if isinstance(varied, AugmentConfig) else None  # what others do to a picture's size, nobody knows
+    frame = memory.largest_frame(sizes, config.image, batch_size, known)
+    num_weights = sum(math.prod(weight.shape) for weight in network.trainable_weights)
+    memory.check_training(config, num_weights, frame, batch_size, max(len(sample.labels) for sample in data.samples), **rest)
 
 
 def _settings(arguments: dict[str, Any]) -> dict[str, Any]:

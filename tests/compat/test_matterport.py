@@ -13,6 +13,7 @@ from references import matterport as reference
 
 from maskrcnn.compat import matterport as modellib
 from maskrcnn.compat.matterport import Config, utils
+from maskrcnn.config import AugmentConfig
 from maskrcnn.weights import matterport as weights
 
 
@@ -348,10 +349,19 @@ def test_modes_and_augmentation_are_checked(model, tmp_path):
         modellib.MaskRCNN(mode="training", config=Config(), model_dir=tmp_path)
     training = object.__new__(modellib.MaskRCNN)
     training.mode = "training"
-    with pytest.raises(ValueError, match="augmentation is None"):
-        training.train(shapes_dataset(2), None, 0.001, 1, "heads", augmentation=object())
+    theirs = type("Fliplr", (), {"__module__": "imgaug.augmenters.flip"})()
+    with pytest.raises(ValueError, match='imgaug .* give augmentation="flip"'):
+        training.train(shapes_dataset(2), None, 0.001, 1, "heads", augmentation=theirs)
     with pytest.raises(ValueError, match='mode="inference"'):
         training.detect([])
+
+
+def test_pictures_vary_as_the_augmentation_says(model):
+    plain, mirrored = (model._loader(shapes_dataset(2), change).batch(0) for change in (None, AugmentConfig(horizontal_flip=1)))
+    np.testing.assert_array_equal(mirrored["images"], plain["images"][:, :, ::-1])
+    assert (mirrored["images"] != plain["images"]).any()
+    with pytest.raises(ValueError, match="possible: none, flip, photos, microscopy"):
+        model._loader(shapes_dataset(2), "flipp")
 
 
 def test_the_newest_model_of_the_newest_run_is_found(model):

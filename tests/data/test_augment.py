@@ -257,12 +257,16 @@ def test_albumentations_that_take_no_seed_or_give_no_bytes_are_refused(monkeypat
     monkeypatch.setattr(Pipeline, "__call__", lambda self, image, masks=(): {"image": image / 255.0, "masks": masks})
     with pytest.raises(ValueError, match="uint8; received ndarray .* float64. Leave out Normalize"):
         make_augment(Pipeline(), IMAGE)(sample(), np.random.default_rng(0))
+    monkeypatch.setattr(Pipeline, "processors", {"bboxes": None}, raising=False)
+    with pytest.raises(ValueError, match="leave out bbox_params"):
+        make_augment(Pipeline(), IMAGE)
     monkeypatch.delattr(Pipeline, "set_random_seed")
     with pytest.raises(ValueError, match="from version 2 on"):
         make_augment(Pipeline(), IMAGE)
 
 
-def test_the_real_albumentations():
+def test_the_real_albumentations(monkeypatch):
+    monkeypatch.setenv("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks the network for a newer one
     albumentations = pytest.importorskip("albumentations")
     pipeline = albumentations.Compose(
         [albumentations.D4(p=1.0), albumentations.RandomCrop(height=16, width=16), albumentations.RandomBrightnessContrast()]
@@ -278,6 +282,9 @@ def test_the_real_albumentations():
         np.testing.assert_array_equal(after.crowd, before.crowd[rows])
         found.add(after.image.tobytes())
     assert len(found) > 4
+    boxes = albumentations.BboxParams("coco", label_fields=["labels"])
+    with pytest.raises(ValueError, match="leave out bbox_params"):
+        make_augment(albumentations.Compose([albumentations.HorizontalFlip()], bbox_params=boxes), IMAGE)
     mirror = make_augment(albumentations.HorizontalFlip(p=1.0), IMAGE)(before, np.random.default_rng(0))
     np.testing.assert_array_equal(mirror.image, flip_horizontal(before).image)
     assert mirror.rles == flip_horizontal(before).rles

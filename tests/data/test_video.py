@@ -99,7 +99,45 @@ def test_a_file_that_breaks_off_gives_its_whole_frames_and_then_one_line(tmp_pat
 
 
 @needs_av
-def test_frames_of_another_size_end_the_video_and_say_where(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "codec", "said"),
+    [
+        ("a.mp4", "libx264", "is damaged from frame 19 on"),
+        ("a.mp4", "mpeg4", "is damaged from frame 19 on"),
+        ("a.ts", "libx264", "is damaged from frame 19 on"),
+        ("a.mkv", "libx264", "breaks off after 19 frames, 1.90 of 2.00 s"),
+        ("a.webm", "libvpx-vp9", "breaks off after 19 frames, 1.90 of 2.00 s"),
+    ],
+)
+def test_a_last_frame_that_is_cut_is_told_in_every_container_and_the_others_are_given(tmp_path, name, codec, said):
+    noise = np.random.default_rng(0).integers(0, 256, (20, *SIZE, 3), np.uint8)
+    path = write_video(tmp_path / name, list(noise), codec=codec)
+    path.write_bytes(path.read_bytes()[:-40])
+    frames = []
+    with pytest.raises(ValueError, match=said) as told:
+        frames.extend(open_video(path).frames)
+    assert [frame.number for frame in frames] == list(range(19))
+    assert "\n" not in str(told.value)
+
+
+@needs_av
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "libx264"), ("a.avi", "mpeg4"), ("a.webm", "libvpx-vp9")])
+@pytest.mark.parametrize("times", [[0, 0.1, 0.15, 0.9, 1.0], [0, 0.1, 0.15, 0.2, 0.25, 3.0], [0, 0.5, 1, 1.1, 1.11, 1.12]])
+def test_a_whole_file_of_a_variable_rate_does_not_seem_to_break_off(tmp_path, name, codec, times):
+    frames = open_video(write_video(tmp_path / name, moving(len(times)), times=times, codec=codec)).frames
+    np.testing.assert_allclose([frame.time for frame in frames], times, atol=2e-3)
+
+
+@needs_av
+def test_a_recording_that_never_got_its_index_is_told_in_one_line(tmp_path):
+    path = write_video(tmp_path / "a.mov", moving(8))  # the index is at the end
+    path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(ValueError, match="Cannot read .*a.mov"):
+        list(open_video(path).frames)
+
+
+@needs_av
+def test_pictures_of_another_size_end_the_video_and_say_where(tmp_path):
     for number, size in enumerate([SIZE, SIZE, (40, 50)]):
         Image.fromarray(drawn([], size)).save(tmp_path / f"{number}.png")
     frames = open_video(tmp_path).frames

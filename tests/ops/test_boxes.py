@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from references import boxes as reference
@@ -97,6 +99,14 @@ def test_decode_never_enlarges_by_more_than_the_clamp():
     boxes = compute(box_ops.decode, deltas, anchors)
     sides = np.stack([boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]], axis=1)
     np.testing.assert_allclose(sides, [[1000, 2000], [1000, 2000], [1000, 2000], [0, 0]], rtol=1e-5, atol=1e-5)
+
+
+def test_decode_leaves_the_least_part_where_there_is_one():
+    anchors = np.array([[10, 10, 26, 42]], np.float32).repeat(3, axis=0)
+    deltas = np.array([[0, 0, -1e9, -np.inf], [0, 0, -4.2, -1], [0, 0, 1e9, 0]], np.float32)
+    boxes = compute(box_ops.decode, deltas, anchors, min_scale=16 / 1000)
+    sides = np.stack([boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]], axis=1)
+    np.testing.assert_allclose(sides, [[0.256, 0.512], [0.256, 32 / math.e], [1000, 32]], rtol=1e-4)
 
 
 def test_clip_cuts_every_picture_at_its_own_size():

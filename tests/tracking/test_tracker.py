@@ -115,6 +115,42 @@ def test_an_object_that_is_hidden_in_part_and_wholly_comes_out_with_its_id():
     assert len({number for row in ids for number in row}) == 2
 
 
+def test_what_leaves_the_picture_is_looked_for_at_its_border_as_far_along_as_its_speed_could_take_it():
+    leaving = [found([(70 + 4 * k, 8, min(90 + 4 * k, 96), 28)]) for k in range(6)]  # 4 pixels a frame, out to the right
+    away = [found([])] * 8
+    back = [found([(max(92 - 4 * k, 60), 36, 96, 56)]) for k in range(4)]  # 28 pixels farther down
+    ids = ids_of(Tracker("mask"), leaving + away + back)
+    assert ids[0] == ids[-1] == [1]
+    standing = [found([(70, 8, 90, 28)])] * 6 + away + [found([(70, 36, 90, 56)])] * 4
+    assert ids_of(Tracker("mask"), standing)[-1] == [2]
+
+
+def test_what_appears_in_the_place_of_another_one_in_other_colours_is_another_one():
+    def last_id(colour: int) -> int:
+        tracker = Tracker("mask")
+        for shade in [200] * 5 + [0] * 5 + [colour] * 2:
+            seen = found([] if shade == 0 else [(20, 20, 44, 44)])
+            answer = tracker.update(seen, np.full((*SIZE, 3), shade, np.uint8))
+        return int(answer.track_ids[0])
+
+    assert (last_id(200), last_id(180), last_id(60)) == (1, 1, 2)
+
+
+def test_a_change_of_light_alone_changes_no_id():
+    tracker = Tracker("mask")
+    images = [np.full((*SIZE, 3), shade, np.uint8) for shade in (200, 90, 10)]
+    assert [tracker.update(found([(20, 20, 44, 44)]), image).track_ids[0] for image in images] == [1, 1, 1]
+
+
+@trackers(*TRACKERS)
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_frames_of_any_channels_can_be_tracked(name, channels):
+    tracker, image = Tracker(name), np.zeros((*SIZE, channels), np.uint8)
+    for _ in range(4):
+        answer = tracker.update(found([(20, 20, 44, 44)]), image)
+    assert len(answer) == 1
+
+
 def test_a_second_opinion_on_the_class_is_no_object_and_does_not_take_over():
     both = [(20, 20, 44, 44), (20, 20, 44, 45)]
     sure = [found(both, scores=[0.9, 0.6], labels=[0, 1])] * 5

@@ -1,5 +1,8 @@
 """ImageNet weights arrive where they belong, or say in one line why not."""
 
+from pathlib import Path
+
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -30,6 +33,33 @@ def test_backbone_answers_as_the_application_it_was_read_from(application, tmp_p
     images = np.random.default_rng(1).uniform(-1, 1, (1, 64, 96, 3)).astype("float32")
     expected = keras.ops.convert_to_numpy(application(images, training=False))
     np.testing.assert_allclose(keras.ops.convert_to_numpy(backbone(images)[3]), expected, atol=1e-5)
+
+
+def write_as_published(path: Path, application: keras.Model) -> Path:
+    """As the files of `keras.applications` lie for download: of Keras 2, a group a layer, names in attributes."""
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in application.layers]
+        for layer in application.layers:
+            group = file.create_group(layer.name)
+            names = [f"{layer.name}/{weight.name}:0" for weight in layer.weights]
+            group.attrs["weight_names"] = [name.encode() for name in names]
+            for name, value in zip(names, layer.get_weights(), strict=True):
+                group[name] = value
+    return path
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50"])
+def test_a_published_file_of_keras_applications_is_read(name, application, tmp_path):
+    config = BackboneConfig(name=name)
+    if name == "resnet50":
+        application = keras.applications.ResNet50(weights=None, include_top=False)
+    arrays = backbones.read(write_as_published(tmp_path / f"{name}_tf_kernels_notop.h5", application), config)
+    expected = {layer.name: layer.get_weights() for layer in application.layers if layer.weights}
+    assert arrays.keys() == expected.keys()
+    for layer, weights in expected.items():
+        for found, given in zip(arrays[layer], weights, strict=True):
+            np.testing.assert_array_equal(found, given)
+    backbones.put(arrays, build_backbone(config))
 
 
 def test_own_resnet_is_the_one_of_keras_applications():

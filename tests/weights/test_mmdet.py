@@ -52,6 +52,12 @@ def test_level_is_the_one_of_finest_scale_56():
         assert ours == theirs + 2
 
 
+def test_deltas_are_cut_at_both_ends():
+    config = mmdet.read(small()).config
+    for part in (config.rpn, config.box_head):
+        assert (part.min_scale, part.max_scale) == (16 / 1000, 1000 / 16)
+
+
 def test_background_goes_from_last_to_first():
     tensors = small(num_classes=3)
     arrays = mmdet.read(tensors).arrays

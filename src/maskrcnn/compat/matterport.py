@@ -29,6 +29,7 @@ from maskrcnn import api
 from maskrcnn import config as configs
 from maskrcnn.config import Category, ModelConfig
 from maskrcnn.data import Dataset as Data
+from maskrcnn.data.augment import make_augment
 from maskrcnn.data.images import read_image
 from maskrcnn.data.loader import Loader, make_loader
 from maskrcnn.data.objects import TrueObject, make_sample
@@ -346,21 +347,26 @@ class MaskRCNN:
         Args:
             learning_rate: of SGD with the config's momentum, decay and clipping.
             layers: `"heads"`, `"3+"`, `"4+"`, `"5+"`, `"all"`, or a regular expression on matterport's names of layers.
-            augmentation: None. Others are refused: vary pictures and masks in your `load_image` and `load_mask`.
+            augmentation: None, or what `maskrcnn.data.augment.make_augment` takes: `"flip"`, `"photos"`, an `AugmentConfig`, a
+                pipeline of Albumentations … Those of imgaug, which current NumPy ended, are refused.
 
         Raises:
-            ValueError: in the mode "inference", for an augmentation, for data of other classes.
+            ValueError: in the mode "inference", for an augmentation that is none of these, for data of other classes.
         """
         if self.mode != "training":
             raise ValueError('Make the model with mode="training" to train it.')
-        if augmentation is not None or no_augmentation_sources is not None:
-            raise ValueError("augmentation is None here: vary pictures and masks in your load_image and load_mask.")
+        if type(augmentation).__module__.partition(".")[0] == "imgaug" or no_augmentation_sources is not None:
+            raise ValueError(
+                'Augmentations of imgaug and no_augmentation_sources have no counterpart here; give augmentation="flip" (its '
+                "Fliplr(0.5)), an AugmentConfig or a pipeline of Albumentations."
+            )
+        batches = self._loader(train_dataset, augmentation)
         self.set_trainable(LAYERS.get(layers, layers))
         self.compile(learning_rate, self.config.LEARNING_MOMENTUM)
         folder = Path(self.log_dir)
         folder.mkdir(parents=True, exist_ok=True)
         history = self.keras_model.fit(
-            self._loader(train_dataset),
+            batches,
             validation_data=None if val_dataset is None else self._loader(val_dataset),
             steps_per_epoch=self.config.STEPS_PER_EPOCH,
             validation_steps=None if val_dataset is None else self.config.VALIDATION_STEPS,
@@ -395,13 +401,14 @@ class MaskRCNN:
         given = self.config.LOSS_WEIGHTS
         self.keras_model.compile(optimizer, loss_weights={ours: given.get(theirs, 1.0) for theirs, ours in LOSSES.items()})
 
-    def _loader(self, dataset: Dataset) -> Loader:
+    def _loader(self, dataset: Dataset, augmentation: Any = None) -> Loader:
         categories = tuple(Category(number, name) for number, name in enumerate(dataset.class_names) if number)
         data = Data(_Samples(dataset), categories, name=type(dataset).__name__)  # type: ignore[arg-type]
         self.keras_model.adopt_categories(data)
-        return make_loader(
-            data, self.keras_model.config, batch_size=self.config.BATCH_SIZE, shuffle=True, repeat=True, seed=self.epoch
-        )
+        config = self.keras_model.config
+        augment = make_augment(augmentation, config.image, data.samples)
+        options: dict[str, Any] = {"batch_size": self.config.BATCH_SIZE, "augment": augment, "seed": self.epoch}
+        return make_loader(data, config, shuffle=True, repeat=True, **options)
 
     # ── inference ──
 

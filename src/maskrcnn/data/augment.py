@@ -223,13 +223,17 @@ class AlbumentationsAugmentation:
     """A pipeline of Albumentations 2 as a function of (read sample, rng). Crowds stay crowds; objects without a pixel go.
 
     Raises:
-        ValueError: for a pipeline whose randomness cannot be handed in, as before version 2; in a call, for a picture that
-            comes back as anything but (H, W, C) uint8 of the channels it had.
+        ValueError: for a pipeline whose randomness cannot be handed in, as before version 2, or with `bbox_params`; in a call,
+            for a picture that comes back as anything but (H, W, C) uint8 of the channels it had.
     """
 
     def __init__(self, pipeline: Any) -> None:
         if not hasattr(pipeline, "set_random_seed"):
             raise ValueError("Albumentations are wanted from version 2 on, which take a seed; received an older pipeline.")
+        if getattr(pipeline, "processors", None):  # they ask for boxes and labels in each call
+            raise ValueError(
+                "A pipeline is given pictures and masks alone, and boxes are measured on those: leave out bbox_params."
+            )
         self.pipeline = pipeline
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,11 +59,31 @@ def _video_of(folder: Path) -> Video | None:
             file for inside in (place, place / "masks", place / "TRA") for file in inside.glob("*.tif*") if _number(file) >= 0
         ]
         if tables and maps:
-            return _read_label_maps(maps)
+            return _read_label_maps(maps, _gaps(tables[0]))
     return None
 
 
-def _read_label_maps(files: list[Path]) -> Video:
+def _gaps(table: Path) -> dict[int, int]:
+    """Labels that are other labels' objects after a gap, and whose: only children that do not begin as their parents end.
+
+    A label has no gaps itself (the challenge's naming and content conventions). Cells that divide have two children, at once.
+    """
+    rows: dict[int, tuple[int, int, int]] = {}
+    for number, fields in _lines(table):
+        try:
+            label, first, last, parent = map(int, fields)
+        except ValueError:
+            raise ValueError(f"{table}, line {number}: wanted are four numbers, label, first, last, parent.") from None
+        rows[label] = (first, last, parent)
+    children = Counter(parent for *_, parent in rows.values())
+    same: dict[int, int] = {}
+    for label, (first, _, parent) in sorted(rows.items(), key=lambda row: row[1]):
+        if parent in rows and children[parent] == 1 and first > rows[parent][1] + 1:
+            same[label] = same.get(parent, parent)
+    return same
+
+
+def _read_label_maps(files: list[Path], same: dict[int, int]) -> Video:
     frames: Video = {}
     for file in sorted(files, key=_number):
         labels = read_label_map(file)
@@ -77,7 +97,8 @@ def _read_label_maps(files: list[Path]) -> Video:
             window = labels[top : rows[pixels].max() + 1, left : columns[pixels].max() + 1] == number
             boxes.append(mask_to_box(window) + np.tile([left, top], 2).astype(np.float32))
             rles.append(window_rle(window, (int(left), int(top)), labels.shape))
-        frames[_number(file)] = _objects(ids, boxes, np.zeros(len(ids)), rles)
+        objects = [same.get(number, number) for number in ids.tolist()]
+        frames[_number(file)] = _objects(objects, boxes, np.zeros(len(ids)), rles)
     return frames
 
 
@@ -101,12 +122,16 @@ def _read_text(path: Path) -> Video:
         by_frame[frame].append(tuple(row))
     frames: Video = {}
     for frame, rows in by_frame.items():
-        ids, boxes, labels, rles, ignored = zip(*rows)
+        ids, boxes, labels, rles, roles = zip(*rows)
+        ignored, unwanted = (np.array([each == role for each in roles]) for role in ("ignored", "unwanted"))
         if len(set(ids)) < len(ids) - sum(ignored):
             raise ValueError(f"{path} has an id twice in frame {frame}; the objects of a frame have ids of their own.")
         if any(rle is None for rle in rles) != all(rle is None for rle in rles):
             raise ValueError(f"{path} mixes lines with and without masks in frame {frame}.")
-        frames[frame - 1] = _objects(ids, boxes, labels, None if rles[0] is None else list(rles), ignored)
+        objects = _objects(ids, boxes, labels, None if rles[0] is None else list(rles))
+        frames[frame - 1] = objects._replace(
+            ignored=ignored if ignored.any() else None, unwanted=unwanted if unwanted.any() else None
+        )
     return frames
 
 
@@ -121,28 +146,32 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _mot_row(fields: list[str]) -> tuple:
-    """frame, id, box, label, no mask, ignored. Truth has a flag in the place of the score, and a class (Milan et al. 2016)."""
+    """frame, id, box, label, no mask, role.
+
+    Truth has a flag in the place of the score, and a class (Milan et al. 2016). Pedestrians are scored; distractors are
+    ignored; what is switched off or of another class, cars say, is wrong to be found.
+    """
     frame, number, left, top, width, height = (float(field) for field in fields[:6])
     if not np.isfinite([frame, number, left, top, width, height]).all() or width < 0 or height < 0:
         raise ValueError("a box has finite numbers and no side below 0")
     box = np.array([left - 1, top - 1, left - 1 + width, top - 1 + height], np.float32)
-    is_truth = len(fields) == 9
-    label = int(float(fields[7])) if is_truth else MOT_PEDESTRIAN
-    counts = not is_truth or (float(fields[6]) != 0 and label == MOT_PEDESTRIAN)
-    return int(frame), int(number), box, label if is_truth else 0, None, not counts
+    if len(fields) != 9:
+        return int(frame), int(number), box, 0, None, ""
+    flag, label = float(fields[6]), int(float(fields[7]))
+    role = "ignored" if label in MOT_DISTRACTORS else "" if flag and label == MOT_PEDESTRIAN else "unwanted"
+    return int(frame), int(number), box, label, None, role
 
 
 def _mots_row(fields: list[str]) -> tuple:
     frame, number, label, height, width = (int(field) for field in fields[:5])
     rle = rle_from_json({"size": [height, width], "counts": fields[5]}, (height, width))
-    return frame, number, rle_to_box(rle), label, rle, label == MOTS_IGNORE
+    return frame, number, rle_to_box(rle), label, rle, "ignored" if label == MOTS_IGNORE else ""
 
 
-def _objects(ids, boxes, labels, rles, ignored=None) -> TrackedObjects:  # type: ignore[no-untyped-def]
+def _objects(ids, boxes, labels, rles) -> TrackedObjects:  # type: ignore[no-untyped-def]
     return TrackedObjects(
         ids=np.array(ids, np.int64),
         boxes=np.array(boxes, np.float32).reshape(-1, 4),
         labels=np.array(labels, np.int64),
         rles=rles,
-        ignored=None if ignored is None or not any(ignored) else np.array(ignored, bool),
     )

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from maskrcnn import extras
+from maskrcnn.config import Scaling
 from maskrcnn.data.images import ALL_SUFFIXES, find_pictures, read_image
 from maskrcnn.data.planes import count_planes, read_planes
 from maskrcnn.structures import Frame
@@ -45,7 +46,9 @@ class Video:
     frames: Iterator[Frame]
 
 
-def open_video(source: Any, *, every: int = 1, rate: float | None = None, channels: int = 3) -> Video:
+def open_video(
+    source: Any, *, every: int = 1, rate: float | None = None, channels: int = 3, scaling: Scaling = "all_channels"
+) -> Video:
     """Opens whatever gives frames. Those to come are decoded in a thread, `READ_AHEAD` at most.
 
     Args:
@@ -53,7 +56,7 @@ def open_video(source: Any, *, every: int = 1, rate: float | None = None, channe
             file of planes (TIFF stack, DICOM, NIfTI); the number of a camera, as int or str.
         every: only each N-th frame is given, from the first on.
         rate: frames a second of pictures and planes; `PICTURE_RATE` where None. Videos and cameras say their own.
-        channels: of the model that looks at pictures and planes; videos are always RGB.
+        channels, scaling: of the model, for pictures and planes, as in `read_image`; videos are always RGB.
 
     Raises:
         ValueError: for a source that is not there, is no video, or that cannot be decoded.
@@ -68,7 +71,7 @@ def open_video(source: Any, *, every: int = 1, rate: float | None = None, channe
     elif isinstance(source, (str, Path)) and _is_video(str(source)):
         video = _open_file(Path(source), every)
     else:
-        video = _open_pictures(source, every, rate or PICTURE_RATE, channels)
+        video = _open_pictures(source, every, rate or PICTURE_RATE, channels, scaling)
     return Video(video.name, video.rate, video.num_frames, _ahead(_of_one_size(video), READ_AHEAD))
 
 
@@ -77,7 +80,7 @@ def _is_video(source: str) -> bool:
     return path.is_file() and not path.name.lower().endswith(ALL_SUFFIXES)
 
 
-def _open_pictures(source: Any, every: int, rate: float, channels: int) -> Video:
+def _open_pictures(source: Any, every: int, rate: float, channels: int, scaling: Scaling) -> Video:
     """Pictures of a folder, a glob or a list; or the planes of one file."""
     if not isinstance(source, (str, Path)):
         paths = [Path(item) for item in source]
@@ -90,11 +93,13 @@ def _open_pictures(source: Any, every: int, rate: float, channels: int) -> Video
     else:
         paths, name = find_pictures([source]), Path(source).name.split(".")[0]
     if len(paths) == 1:
-        planes = enumerate(read_planes(paths[0], channels=channels))
+        planes = enumerate(read_planes(paths[0], channels=channels, scaling=scaling))
         frames = (Frame(number, number / rate, plane.image) for number, plane in planes if number % every == 0)
         return Video(name, rate / every, -(-count_planes(paths[0]) // every), frames)
     chosen = list(enumerate(paths))[::every]
-    pictures = (Frame(number, number / rate, read_image(path, channels=channels), str(path)) for number, path in chosen)
+    pictures = (
+        Frame(number, number / rate, read_image(path, channels=channels, scaling=scaling), str(path)) for number, path in chosen
+    )
     return Video(name, rate / every, len(chosen), pictures)
 
 
@@ -115,7 +120,7 @@ def _open_file(path: Path, every: int) -> Video:
         stream = container.streams.video[0]
         if stream.codec_context is None:
             raise ValueError(f"Cannot read {path}: this build of FFmpeg has no decoder for its codec.")
-        stream.thread_type = "AUTO"
+        stream.thread_type = "SLICE"  # threads by frame lose, at a packet that is broken, whole frames that they hold back
         rate = float(stream.average_rate or stream.guessed_rate or PICTURE_RATE)
         num_frames = -(-stream.frames // every) if stream.frames else None
     except BaseException:
@@ -129,39 +134,66 @@ def _decode(av: Any, container: Any, stream: Any, path: Path, every: int, rate: 
 
     Before the first whole frame nothing counts as damaged: recordings that were cut begin with frames that refer to lost ones.
     """
-    index, start, num_packets = 0, 0.0, 0
+    index, whole, num_packets = 0, 0, 0
+    start, last, end = 0.0, 0.0, 0.0  # seconds: first and last frame, and how far the file was read, sound too
+    lost: list[int | None] = []  # times of packets that give no frame; frames before them may still be to come
     damaged: list[int] = []  # where frames are missing
     reason = ""
     with container:
         try:
-            for packet in container.demux(stream):
+            for packet in container.demux():
+                if packet.pts is not None and packet.time_base:
+                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                if packet.stream is not stream:
+                    continue
                 num_packets += packet.size > 0
                 try:
                     decoded = packet.decode()
                 except av.FFmpegError as error:
                     decoded, reason = [], _reason(error)
-                    damaged.append(index)
+                    lost.append(packet.pts)
                 for picture in decoded:
+                    waiting: list[int | None] = [
+                        pts for pts in lost if pts is not None and picture.pts is not None and pts > picture.pts
+                    ]
+                    if index:
+                        damaged += [index] * (len(lost) - len(waiting))
+                        index += len(lost) - len(waiting)
+                    lost = waiting
                     if picture.is_corrupt:
-                        damaged.append(index)
+                        damaged += [index] * (index > 0)
                         index += index > 0
                         continue
-                    seconds = index / rate if picture.time is None else picture.time
-                    start = seconds if index == 0 else start
+                    last = index / rate if picture.time is None else picture.time
+                    start = last if index == 0 else start
+                    whole += 1
                     if index % every == 0:
                         image = np.rot90(picture.to_ndarray(format="rgb24"), picture.rotation // 90)  # counter-clockwise
-                        yield Frame(index, seconds - start, np.ascontiguousarray(image))
+                        yield Frame(index, last - start, np.ascontiguousarray(image))
                     index += 1
         except av.FFmpegError as error:
-            raise ValueError(f"{path} breaks off after {index} frames: {_reason(error)}. They are done.") from None
-    if index == 0:
-        raise ValueError(f"Cannot read {path}: it holds no whole frame{f' ({reason})' if reason else ''}.")
-    damaged = [place for place in damaged if place > 0]
-    if num_packets < stream.frames:  # packets, because an edit list may leave out frames on purpose
-        raise ValueError(f"{path} breaks off after {index} frames of {stream.frames}. They are done.")
-    if damaged:
+            raise ValueError(f"{path} breaks off after {whole} frames: {_reason(error)}. They are done.") from None
+        if whole == 0:
+            raise ValueError(f"Cannot read {path}: it holds no whole frame{f' ({reason})' if reason else ''}.")
+        if num_packets < stream.frames and _counts_frames(container):  # packets: an edit list leaves out frames on purpose
+            raise ValueError(f"{path} breaks off after {whole} frames of {stream.frames}. They are done.")
+        usual = (last - start) / max(whole - 1, 1)  # seconds that a frame is shown
+        length = (container.duration or 0) / av.time_base
+        if _says_its_length(container) and length - max(end, last + usual) > usual / 2:
+            raise ValueError(f"{path} breaks off after {whole} frames, {end:.2f} of {length:.2f} s. They are done.")
+    if damaged or lost:
         why = f" ({reason})" if reason else ""
-        raise ValueError(f"{path} is damaged from frame {damaged[0]} on{why}. The frames that are whole are done.")
+        raise ValueError(f"{path} is damaged from frame {min([*damaged, index])} on{why}. The frames that are whole are done.")
+
+
+def _counts_frames(container: Any) -> bool:
+    """Whether the file's header counts packets. AVI counts ticks, of which some may have no frame."""
+    return container.format.name != "avi"
+
+
+def _says_its_length(container: Any) -> bool:
+    """Whether the duration comes from the file's header, and not from what FFmpeg finds or guesses."""
+    return container.format.name in ("avi", "matroska,webm")
 
 
 def _reason(error: Any) -> str:

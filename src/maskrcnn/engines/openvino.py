@@ -10,8 +10,9 @@ import numpy as np
 from maskrcnn import extras
 from maskrcnn.engines.engine import DESCRIPTION, OUTPUTS, Engine
 
-# Left to itself OpenVINO computes in bfloat16 wherever the processor can, boxes too, which then have 8 bits: 4 pixels in 1000.
-COMPUTES_IN = "f32"
+# In what a model of each precision computes what is not marked in it to stay in float32. Left to itself OpenVINO takes bfloat16
+# wherever the processor can.
+COMPUTES_IN = {"float32": "f32", "float16": "f32", "bfloat16": "bf16", "int8": "bf16"}
 
 
 class OpenVino(Engine):
@@ -33,7 +34,10 @@ class OpenVino(Engine):
         except RuntimeError as error:
             raise ValueError(f"{path} is damaged: {' '.join(str(error).split()):.200}") from error
         self.read_description(description, path)
-        self._model = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": COMPUTES_IN})
+        number = COMPUTES_IN.get(self.precision, "f32")
+        if number.upper() not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            number = "f32"
+        self._model = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": number})
         self._of_thread = threading.local()
 
     @staticmethod

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from maskrcnn.engines.engine import OUTPUTS
 
 
-def inference_graph(model: Any) -> Any:
-    """The model's inference as one TensorFlow function of pictures and sizes; any number of pictures, of any frame."""
+def inference_graph(model: Any, infer: Callable[..., Any] | None = None) -> Any:
+    """The model's inference as one TensorFlow function of pictures and sizes; any number of pictures, of any frame.
+
+    Args:
+        model: a `MaskRCNN` on TensorFlow.
+        infer: how it is done, of images and sizes; `model.infer` where None.
+    """
     import tensorflow as tf
 
-    def infer(images: Any, sizes: Any) -> dict[str, Any]:
-        found = model.infer(images, sizes)
+    def outputs(images: Any, sizes: Any) -> dict[str, Any]:
+        found = (infer or model.infer)(images, sizes)
         count = tf.reduce_sum(tf.cast(found.valid, tf.int32), axis=1)
         return {name: tf.identity(count if name == "count" else getattr(found, name), name) for name in OUTPUTS}
 
     images = tf.TensorSpec((None, None, None, model.config.image.channels), tf.float32, "images")
     sizes = tf.TensorSpec((None, 2), tf.int32, "sizes")
-    return tf.function(infer, input_signature=[images, sizes], autograph=False)
+    return tf.function(outputs, input_signature=[images, sizes], autograph=False)

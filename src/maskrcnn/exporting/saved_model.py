@@ -10,6 +10,9 @@ from maskrcnn.engines.engine import describe
 from maskrcnn.engines.saved_model import ASSET
 from maskrcnn.exporting.graph import inference_graph
 
+BACKEND = "tensorflow"
+SUFFIX = ""
+CALIBRATED = False
 PRECISIONS = ("float32",)
 
 

@@ -251,14 +251,20 @@ def window_rle(window: np.ndarray, corner: tuple[int, int], size: tuple[int, int
     The runs are counted in the window and moved to their places, so that the cost is the window's whatever the picture's size.
     """
     height, width = size
-    steps = np.diff(np.pad(window.T, ((0, 0), (1, 1))).astype(np.int8), axis=1)  # (w, h + 1): RLE runs down the columns
-    columns, first = np.nonzero(steps == 1)
-    last = np.nonzero(steps == -1)[1]
-    edges = np.stack([first, last], axis=1) + ((corner[0] + columns) * height + corner[1])[:, None]
-    edges = edges.ravel()
-    joined = np.flatnonzero(edges[1:-1:2] == edges[2::2]) * 2 + 1  # a run to a column's foot goes on at the head of the next
-    edges = np.delete(edges, [*joined, *(joined + 1)])
-    counts = np.diff(edges, prepend=0, append=height * width).tolist()
+    rows, columns = window.shape
+    padded = np.zeros((columns, rows + 1), np.uint8)  # a zero behind each column: RLE runs down the columns
+    if window.size:
+        padded[:, :rows] = cv2.transpose(window.view(np.uint8))
+    runs = padded.ravel()
+    edges = np.flatnonzero(runs[1:] != runs[:-1]) + 1  # where a run begins, where it ends, and so on
+    if len(runs) and runs[0]:
+        edges = np.insert(edges, 0, 0)
+    column, row = np.divmod(edges, rows + 1)
+    edges = (corner[0] + column) * height + corner[1] + row
+    apart = edges[1:-1:2] != edges[2::2]  # else a run to a column's foot goes on at the head of the next
+    kept = np.ones(len(edges), bool)
+    kept[1:-1] = apart.repeat(2)
+    counts = np.diff(edges[kept], prepend=0, append=height * width).tolist()
     if len(counts) > 1 and counts[-1] == 0:
         counts.pop()
     if height * width >= 2**32:  # the library counts in 32 bits; its string has no limit

@@ -75,8 +75,9 @@ def _prepare(truth: Video, result: Video, *, masks: bool) -> dict[str, Any]:
         alike = _similarity(true, found)
         if labelled:
             alike = np.where(true.labels[:, None] == found.labels, alike, 0)
-        counted = np.ones(len(true.ids), bool) if true.ignored is None else ~true.ignored
-        kept = ~_on_ignored(alike, counted)
+        ignored, unwanted = (np.zeros(len(true.ids), bool) if rows is None else rows for rows in (true.ignored, true.unwanted))
+        counted = ~ignored & ~unwanted
+        kept = ~_on_ignored(true, found, alike, ignored)
         data["gt_ids"].append(_numbered(true.ids[counted], true_ids))
         data["tracker_ids"].append(_numbered(found.ids[kept], found_ids))
         data["similarity_scores"].append(alike[counted][:, kept])
@@ -108,16 +109,26 @@ def _similarity(true: TrackedObjects, found: TrackedObjects) -> np.ndarray:
     return np.asarray(coco_mask.iou(one, other, none)).reshape(len(true.ids), len(found.ids))
 
 
-def _on_ignored(alike: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """(M,) bool: what is matched to an ignored object of the truth; objects that count are matched too, and come first."""
-    if counted.all() or not alike.size:
+def _on_ignored(true: TrackedObjects, found: TrackedObjects, alike: np.ndarray, ignored: np.ndarray) -> np.ndarray:
+    """(M,) bool: what is found of the truth's ignored objects, by the rules of MOTChallenge for boxes and of MOTS for masks.
+
+    Boxes: what is matched to one, while all objects are matched. Masks: what is matched to none of the others, and lies by
+    more than half in one.
+    """
+    if not ignored.any() or not alike.size:
         return np.zeros(alike.shape[1], bool)
     assign = extras.load("scipy.optimize", extra="tracking", why="Scores of tracks need scipy").linear_sum_assignment
-    rows, columns = assign(np.where(alike >= SAME, alike, 0), maximize=True)
-    ignored = (alike[rows, columns] >= SAME) & ~counted[rows]
-    answer = np.zeros(alike.shape[1], bool)
-    answer[columns[ignored]] = True
-    return answer
+    masks = true.rles is not None
+    likely = np.where((alike >= SAME) & (~ignored[:, None] | (not masks)), alike, 0)
+    rows, columns = assign(likely, maximize=True)
+    rows, columns = rows[likely[rows, columns] > 0], columns[likely[rows, columns] > 0]
+    if not masks:
+        return np.isin(np.arange(alike.shape[1]), columns[ignored[rows]])
+    regions = [rle for rle, is_ignored in zip(true.rles or [], ignored) if is_ignored]
+    inside = np.asarray(
+        coco_mask.iou(found.rles or [], regions, [True] * len(regions))
+    )  # of a crowd: shared over the first's area
+    return (inside.reshape(-1, len(regions)) > SAME).any(axis=1) & ~np.isin(np.arange(alike.shape[1]), columns)
 
 
 def _numbered(ids: np.ndarray, known: dict[int, int]) -> np.ndarray:

@@ -6,7 +6,7 @@ from keras import ops
 
 from maskrcnn.config import BoxHeadConfig, DetectConfig
 from maskrcnn.ops import boxes as box_ops
-from maskrcnn.ops import nms
+from maskrcnn.ops import native, nms
 from maskrcnn.ops import rows as row_ops
 from maskrcnn.structures import PaddedDetections, Proposals
 
@@ -32,7 +32,8 @@ class Detect:
         scores = ops.softmax(logits, axis=-1)[:, :, 1:]  # (B, N, K)
         good = scores > self.config.score
         if self.config.classes == "best":
-            best = ops.cast(ops.argmax(logits, axis=-1), "int32")  # (B, N), 0 is background
+            _, best = native.top_k(logits, 1)  # Keras's argmax looks at bits, which LiteRT cannot
+            best = ops.cast(best[:, :, 0], "int32")  # (B, N), 0 is background
             good = ops.logical_and(good, ops.equal(ops.expand_dims(best - 1, -1), ops.arange(num_classes, dtype="int32")))
         good = ops.logical_and(good, ops.expand_dims(proposals.valid, -1))
         scores = ops.reshape(ops.where(good, scores, -float("inf")), (batch, -1))  # (B, N K)
@@ -42,7 +43,8 @@ class Detect:
         labels = pairs % num_classes
         reference = row_ops.gather(proposals.boxes, pairs // num_classes)
         deltas = row_ops.gather(ops.reshape(deltas, (batch, -1, 4)), pairs)
-        boxes = box_ops.decode(deltas, reference, self.box_head.delta_weights, max_scale=self.box_head.max_scale)
+        limits = {"max_scale": self.box_head.max_scale, "min_scale": self.box_head.min_scale}
+        boxes = box_ops.decode(deltas, reference, self.box_head.delta_weights, **limits)
         boxes = box_ops.clip(boxes, windows)
         x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
         large = ops.logical_and(x2 - x1 >= self.config.min_side, y2 - y1 >= self.config.min_side)

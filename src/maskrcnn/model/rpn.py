@@ -107,7 +107,8 @@ class RPN(layers.Layer):
 
     def decode(self, deltas, anchors):
         """Anchors moved by deltas, both (B, R, 4), → (B, R, 4)."""
-        return box_ops.decode(deltas, anchors, self.config.delta_weights, max_scale=self.config.max_scale)
+        limits = {"max_scale": self.config.max_scale, "min_scale": self.config.min_scale}
+        return box_ops.decode(deltas, anchors, self.config.delta_weights, **limits)
 
     def sample(self, output: RpnOutput, truth: dict[str, Any], seed) -> AnchorTargets:
         """The anchors that the loss looks at. Faster R-CNN, sections 3.1.2 and 3.1.3."""

@@ -69,26 +69,26 @@ def encode(boxes, reference, weights=(1.0, 1.0, 1.0, 1.0)):
     )
 
 
-def decode(deltas, reference, weights=(1.0, 1.0, 1.0, 1.0), *, max_scale: float = MAX_SCALE):
+def decode(deltas, reference, weights=(1.0, 1.0, 1.0, 1.0), *, max_scale: float = MAX_SCALE, min_scale: float = 0.0):
     """`reference` boxes moved by deltas. R-CNN, appendix C, eqs. 1 to 4, with the logarithms clamped.
 
     Args:
         deltas: (…, 4) dx, dy, dw, dh, times `weights`.
         reference: (…, 4) xyxy.
         max_scale: the most by which a side grows, so that exp cannot overflow.
+        min_scale: the least part that is left of it.
 
     Returns:
         (…, 4) xyxy.
     """
-    limit = math.log(max_scale)
     x1, y1, x2, y2 = ops.unstack(reference, 4, axis=-1)
     rwidth, rheight = x2 - x1, y2 - y1
     dx, dy, dw, dh = ops.unstack(deltas, 4, axis=-1)
     wx, wy, ww, wh = weights
     x = x1 + 0.5 * rwidth + dx / wx * rwidth
     y = y1 + 0.5 * rheight + dy / wy * rheight
-    half_width = 0.5 * rwidth * ops.exp(ops.minimum(dw / ww, limit))
-    half_height = 0.5 * rheight * ops.exp(ops.minimum(dh / wh, limit))
+    half_width = 0.5 * rwidth * ops.exp(_between(dw / ww, min_scale, max_scale))
+    half_height = 0.5 * rheight * ops.exp(_between(dh / wh, min_scale, max_scale))
     return ops.stack([x - half_width, y - half_height, x + half_width, y + half_height], axis=-1)
 
 
@@ -106,6 +106,11 @@ def clip(boxes, windows):
     x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
     bound = lambda value, low, high: ops.minimum(ops.maximum(value, low), high)  # noqa: E731
     return ops.stack([bound(x1, left, right), bound(y1, top, bottom), bound(x2, left, right), bound(y2, top, bottom)], axis=-1)
+
+
+def _between(logarithms, min_scale: float, max_scale: float):
+    logarithms = ops.minimum(logarithms, math.log(max_scale))
+    return ops.maximum(logarithms, math.log(min_scale)) if min_scale else logarithms
 
 
 def _centre_and_size(boxes):

@@ -147,7 +147,7 @@ def roi_align(
         y, x = (align_samples(*axis, pool_size=pool_size, **options) for axis in ends)
     if use_native and native.pool_levels is not None:
         return native.pool_levels(features, levels, y, x)
-    return _gather_bins(features, levels, y, x, use_native=use_native)
+    return gather_bins(pixels_of(features), levels, y, x, use_native=use_native)
 
 
 def _scales(shapes, strides, mode: str):
@@ -163,22 +163,44 @@ def _scales(shapes, strides, mode: str):
     )
 
 
-def _gather_bins(features, levels, y: Samples, x: Samples, *, use_native: bool):
-    """Sums the four neighbours of every sample, one gather at a time: a tensor of bins is held, never one of all samples."""
-    batch, num_samples = ops.shape(levels)[0], y.places.shape[-1]
-    channels = features[0].shape[-1]
-    shapes = [ops.shape(feature)[1:3] for feature in features]
-    flat = ops.concatenate([ops.reshape(feature, (batch, -1, channels)) for feature in features], axis=1)
-    num_places = ops.shape(flat)[1]
-    flat = ops.reshape(flat, (-1, channels))  # (B * sum(H W), C)
+class Pixels(NamedTuple):
+    """Every pixel of a pyramid in one table, from which any is a single gather."""
 
-    heights = _take([height for height, _ in shapes], levels)  # (B, N) int32
-    widths = _take([width for _, width in shapes], levels)
+    table: Any  # (B * sum(H_l W_l), C), image by image, level by level
+    heights: Any  # (L,) int32, of each level
+    widths: Any  # (L,) int32, of each level
+    starts: Any  # (L,) int32, of each level among its image's rows of the table
+    num_rows: Any  # of an image
+
+
+def pixels_of(features: Sequence) -> Pixels:
+    """One (B, H_l, W_l, C) a level → `Pixels`."""
+    batch, channels = ops.shape(features[0])[0], features[0].shape[-1]
+    table = ops.concatenate([ops.reshape(feature, (batch, -1, channels)) for feature in features], axis=1)
+    heights, widths = zip(*(ops.shape(feature)[1:3] for feature in features))
     starts, start = [], 0
-    for height, width in shapes:
+    for height, width in zip(heights, widths):
         starts.append(start)
         start = start + height * width
-    first = _take(starts, levels) + ops.expand_dims(ops.arange(batch, dtype="int32") * num_places, -1)
+    of_levels = (ops.stack([ops.cast(value, "int32") for value in values]) for values in (heights, widths, starts))
+    return Pixels(ops.reshape(table, (-1, channels)), *of_levels, ops.shape(table)[1])
+
+
+def gather_bins(pixels: Pixels, levels, y: Samples, x: Samples, *, use_native: bool):
+    """Sums the four neighbours of every sample, one gather at a time: a tensor of bins is held, never one of all samples.
+
+    Args:
+        pixels: of the pyramid.
+        levels: (B, N) int32, row of `Pixels.heights`.
+        y, x: samples of the boxes along each axis.
+        use_native: see `roi_align`.
+
+    Returns:
+        (B, N, P, P, C).
+    """
+    batch, num_samples = ops.shape(levels)[0], y.places.shape[-1]
+    heights, widths, starts = (ops.take(values, levels, axis=0) for values in pixels[1:4])  # (B, N) int32
+    first = starts + ops.expand_dims(ops.arange(batch, dtype="int32") * pixels.num_rows, -1)
 
     y_sides, x_sides = _neighbours(y, heights), _neighbours(x, widths)
     row_width, first = _spread(widths), _spread(first)
@@ -192,16 +214,12 @@ def _gather_bins(features, levels, y: Samples, x: Samples, *, use_native: bool):
                     weight = ops.expand_dims(y_weight[..., sample_y], -1) * ops.expand_dims(x_weight[..., sample_x], -2)
                     terms.append((places, weight))
     if use_native and native.sum_rows is not None:
-        return native.sum_rows(flat, *(ops.stack(parts, axis=-1) for parts in zip(*terms)))
+        return native.sum_rows(pixels.table, *(ops.stack(parts, axis=-1) for parts in zip(*terms)))
     total = 0.0
     for places, weight in terms:
-        taken = ops.take(flat, places, axis=0)  # (B, N, P, P, C)
+        taken = ops.take(pixels.table, places, axis=0)  # (B, N, P, P, C)
         total = total + taken * ops.cast(ops.expand_dims(weight, -1), taken.dtype)
     return total
-
-
-def _take(values, levels):
-    return ops.take(ops.stack([ops.cast(value, "int32") for value in values]), levels, axis=0)
 
 
 def _neighbours(samples: Samples, limits):

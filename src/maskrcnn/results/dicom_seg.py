@@ -77,6 +77,6 @@ def write_dicom_seg(path: Path, labels: np.ndarray, names: list[str], source: So
                 **({} if source.grid.get("SpecificCharacterSet") else {"specific_character_set": "ISO_IR 192"}),
             )
     except (ValueError, AttributeError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
+        reason = " ".join(str(error).split()).rstrip(".").replace("'Dataset' object has no attribute", "it has no")
         raise ValueError(f"Cannot write a DICOM segmentation of {source.path}: {reason}.") from error
     write_whole(path, lambda file: segmentation.save_as(file, enforce_file_format=True))

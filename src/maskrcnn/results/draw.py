@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -21,6 +21,7 @@ _DARKEST = 110  # luma of the darkest colour, to stand out from a microscope's b
 _WEIGHT = 500  # of the font, medium
 
 _Plate = tuple[int, int, int, int]  # left, top, right, bottom of a caption's ground
+_Window = tuple[np.ndarray, tuple[int, int]]  # (h, w) bool, cut out of a mask at (left, top)
 
 
 def draw_detections(image: np.ndarray, detections: Detections, *, show_scores: bool = True) -> np.ndarray:
@@ -46,7 +47,7 @@ def draw_detections(image: np.ndarray, detections: Detections, *, show_scores: b
     scores = [f"{score:.2f}" if show_scores else "" for score in detections.scores]
     captions = [[f"{name} {score}".strip() for name, score in zip(names, scores)], scores if one_class else names]
     colour_keys = range(len(detections)) if one_class else detections.labels
-    return _draw(as_rgb(image), detections.boxes, detections.rle(), [colour_of(int(key)) for key in colour_keys], captions)
+    return _draw(as_rgb(image), detections.boxes, _of(detections), [colour_of(int(key)) for key in colour_keys], captions)
 
 
 def draw_truth(image: np.ndarray, sample: Sample, categories: Sequence[Category]) -> np.ndarray:
@@ -66,7 +67,9 @@ def draw_truth(image: np.ndarray, sample: Sample, categories: Sequence[Category]
     _check(image, sample.size)
     names = [categories[label].name + " (crowd)" * bool(crowd) for label, crowd in zip(sample.labels, sample.crowd)]
     colour_keys = range(len(names)) if len(categories) < 2 else sample.labels
-    return _draw(as_rgb(image), sample.boxes, sample.rles, [colour_of(int(key)) for key in colour_keys], [names])
+    order = sorted(range(len(names)), key=lambda k: -mask_geometry.rle_area(sample.rles[k]))
+    masks = ((k, _cut(sample.rles[k])) for k in order)
+    return _draw(as_rgb(image), sample.boxes, masks, [colour_of(int(key)) for key in colour_keys], [names])
 
 
 def draw_tracks(
@@ -96,7 +99,7 @@ def draw_tracks(
     ids = detections.track_ids.tolist()
     names = detections.names if len(detections.class_names) > 1 else [""] * len(detections)
     captions = [[f"{name} {number}".strip() for name, number in zip(names, ids)], [str(number) for number in ids]]
-    return _draw(canvas, detections.boxes, detections.rle(), [colour_of(number) for number in ids], captions)
+    return _draw(canvas, detections.boxes, _of(detections), [colour_of(number) for number in ids], captions)
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
@@ -115,19 +118,33 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
     return image if image.shape[2] == 3 else np.ascontiguousarray(image[:, :, shown])
 
 
+def _cut(rle: dict[str, Any]) -> _Window:
+    left, top, right, bottom = mask_geometry.rle_to_box(rle).astype(int).tolist()
+    return mask_geometry.rle_to_mask(rle)[top:bottom, left:right], (left, top)
+
+
+def _of(detections: Detections) -> Iterator[tuple[int, _Window]]:
+    """Each detection's number and its mask, the largest first; pasted one at a time."""
+    order = sorted(range(len(detections)), key=lambda k: -mask_geometry.rle_area(detections.rle()[k]))
+    return zip(order, detections[order].windows())
+
+
 def _draw(
     image: np.ndarray,
     boxes: np.ndarray,
-    rles: list[dict[str, Any]],
+    masks: Iterable[tuple[int, _Window]],
     colours: list[tuple[int, int, int]],
     captions: list[list[str]],
 ) -> np.ndarray:
-    """Masks, then boxes, then captions: the first of the lists of captions that the picture has room for."""
+    """Masks, then boxes, then captions: the first of the lists of captions that the picture has room for.
+
+    Masks come the largest first, so that small objects lie on large ones.
+    """
     canvas = image.copy()
     height, width = image.shape[:2]
     line = max(1, round(min(height, width) / 500))
-    for k in sorted(range(len(rles)), key=lambda k: -mask_geometry.rle_area(rles[k])):  # small objects lie on large ones
-        _draw_mask(canvas, rles[k], colours[k], line)
+    for k, window in masks:
+        _draw_mask(canvas, window, colours[k], line)
     texts = next((texts for texts in captions if _room_for(texts, (height, width))), None)
     if texts is None:
         return canvas
@@ -139,17 +156,17 @@ def _draw(
     return canvas
 
 
-def _draw_mask(canvas: np.ndarray, rle: dict[str, Any], colour: tuple[int, int, int], line: int) -> None:
+def _draw_mask(canvas: np.ndarray, window: _Window, colour: tuple[int, int, int], line: int) -> None:
     """Tints the mask's pixels and paints its rim, `line` pixels wide; nothing outside of it, where a neighbour may touch."""
-    left, top, right, bottom = mask_geometry.rle_to_box(rle).astype(int)
-    if right <= left or bottom <= top:
+    mask, (left, top) = window
+    if not mask.size:
         return
-    mask = mask_geometry.rle_to_mask(rle)[top:bottom, left:right]
     inner = cv2.erode(
-        mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=line, borderType=cv2.BORDER_CONSTANT, borderValue=0
+        mask.view(np.uint8), np.ones((3, 3), np.uint8), iterations=line, borderType=cv2.BORDER_CONSTANT, borderValue=0
     )
-    region = canvas[top:bottom, left:right]
-    region[mask] = (region[mask] * (1 - _OPACITY) + np.array(colour) * _OPACITY).astype(np.uint8)
+    region = canvas[top : top + mask.shape[0], left : left + mask.shape[1]]
+    tints = (np.arange(256)[:, None] * (1 - _OPACITY) + np.array(colour) * _OPACITY).astype(np.uint8)  # (256, 3)
+    np.copyto(region, cv2.LUT(region, tints[:, None]), where=mask[:, :, None])
     region[mask & (inner == 0)] = colour
 
 

@@ -48,10 +48,10 @@ def label_map(detections: Detections) -> np.ndarray:
             f"A label map holds up to 65535 objects; received {len(detections)} detections. Ask for a higher score."
         )
     labels = np.zeros(detections.size, np.uint16)
-    windows = list(detections.windows())
-    for k in reversed(np.argsort(-detections.scores, kind="stable").tolist()):  # the best last, so that it lies on top
-        mask, (left, top) = windows[k]
-        labels[top : top + mask.shape[0], left : left + mask.shape[1]][mask] = k + 1
+    order = np.argsort(-detections.scores, kind="stable")
+    for k, (mask, (left, top)) in zip(order.tolist(), detections[order].windows()):  # the best first, one in memory at a time
+        region = labels[top : top + mask.shape[0], left : left + mask.shape[1]]
+        region[mask & (region == 0)] = k + 1
     return labels
 
 

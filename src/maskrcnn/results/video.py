@@ -17,7 +17,8 @@ from maskrcnn.structures import Detections, Frame
 
 TRAIL = 30  # frames
 ENCODERS = ("libx264", "libopenh264", "h264_videotoolbox", "mpeg4")  # H.264 where the build has it, the best first
-TICKS = 90_000  # a second; MPEG's clock, in which every common frame rate comes out even
+TICKS = 60_000  # a second, in which most frame rates come out even; MPEG-4 takes up to 65,535
+BITS = 0.15  # a pixel, for encoders that do not see to the quality themselves
 
 
 class OverlayWriter:
@@ -68,6 +69,8 @@ class OverlayWriter:
         self._stream.codec_context.time_base = Fraction(1, TICKS)
         if encoder == "libx264":
             self._stream.options = {"preset": "veryfast", "crf": "20"}
+        else:
+            self._stream.bit_rate = round(BITS * width * height * float(self._rate))
 
     def close(self) -> None:
         if self._container is None:

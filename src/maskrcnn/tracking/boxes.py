@@ -52,7 +52,8 @@ class BoxTracker:
             class_id=np.zeros(len(detections), int),
             data={"row": np.arange(len(detections))},
         )
-        shown: dict[str, Any] = {"frame": np.ascontiguousarray(image[:, :, ::-1])} if self._looks else {}
+        blue_first = [2, 1, 0] if image.shape[2] >= 3 else [0, 0, 0]
+        shown: dict[str, Any] = {"frame": np.ascontiguousarray(image[:, :, blue_first])} if self._looks else {}
         answer = self._tracker.update(given, **shown)
         numbers = np.full(len(detections), -1, np.int64)
         if len(answer):  # empty answers have lost their rows

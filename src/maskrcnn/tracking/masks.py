@@ -20,7 +20,8 @@ INSIDE = 0.6  # least part of the smaller one in the other, where an object is s
 WHOLE = 0.9  # of the object's area, from where on it counts as seen whole
 FORGET = 0.98  # an object that stays smaller is after some frames believed to be so
 SLOWING = 0.9  # of what is not seen, a frame: nobody knows whether it goes on as it went
-GAIN = 0.3  # how fast a track's speed follows what is measured
+GAIN = 0.3  # how fast a track's speed follows what is measured, and its colour
+OTHER = 60.0  # grey levels from where on two mean colours are those of different objects
 
 
 @dataclass(eq=False)
@@ -30,6 +31,7 @@ class _Track:
     corner: np.ndarray  # (2,) float, left and top of the window where it is expected now
     area: float  # pixels of the whole object; shrinks slowly while less of it is seen
     speed: np.ndarray  # (2,) float, pixels a frame
+    colour: np.ndarray  # (C,) float, mean
     frames: int = 1  # in which it was seen
     unseen: int = 0  # frames since then
 
@@ -53,8 +55,11 @@ class MaskTracker:
         numbers = np.full(len(detections), -1, np.int64)
         masks = [(window, np.array(corner, float)) for window, corner in detections.windows()]
         areas = np.array([np.count_nonzero(window) for window, _ in masks], float)
+        colours = np.array([_colour(image, *mask) for mask in masks]).reshape(-1, image.shape[2])
         for track in self._tracks:
+            middle = np.array(track.window.shape[::-1]) / 2
             track.corner = track.corner + track.speed * SLOWING**track.unseen
+            track.corner = np.clip(track.corner, -middle, np.array(detections.size[::-1]) - middle)  # it may come back there
             track.unseen += 1
         shared = shared_pixels([(track.window, track.corner) for track in self._tracks], masks)  # (T, N)
         own = np.array([np.count_nonzero(track.window) for track in self._tracks], float)[:, None]  # (T, 1)
@@ -63,6 +68,7 @@ class MaskTracker:
         near = _nearness(self._tracks, masks)
         strong = detections.scores >= self._score
         fresh = np.array([track.unseen == 1 for track in self._tracks], bool)
+        alike = np.where(fresh[:, None], 1, _likeness(self._tracks, colours))  # what comes back has the colour that it had
 
         free_tracks, free = np.ones(len(self._tracks), bool), areas > 0
         for similarity, least, tracks, rows in (
@@ -72,17 +78,17 @@ class MaskTracker:
             (near, 0.0, True, strong),
         ):
             allowed = (free_tracks & tracks)[:, None] & (free & rows)
-            similarity = np.where(allowed & (similarity >= least), similarity, 0)
+            similarity = np.where(allowed & (similarity >= least), similarity * alike, 0)
             for t, row in zip(*self._assign(similarity, maximize=True)):
                 if similarity[t, row] > 0:
                     free_tracks[t] = free[row] = False
                     numbers[row] = self._tracks[t].number
                     window, corner = masks[row]
-                    _see(self._tracks[t], window, corner, areas[row])
+                    _see(self._tracks[t], window, corner, areas[row], colours[row])
 
         for row in np.flatnonzero(free & strong):
             window, corner = masks[row]
-            self._tracks.append(_Track(self._count, window, corner, areas[row], np.zeros(2)))
+            self._tracks.append(_Track(self._count, window, corner, areas[row], np.zeros(2), colours[row]))
             numbers[row] = self._count
             self._count += 1
         self._tracks = [track for track in self._tracks if track.unseen <= self._lost]
@@ -90,14 +96,30 @@ class MaskTracker:
 
 
 def _nearness(tracks: list[_Track], masks: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """(T, N) 1 where a mask's middle is where the track's is expected, 0 where it is an object's diameter away or more."""
+    """(T, N) 1 where a mask's middle is where the track's is expected, 0 where it is out of reach.
+
+    Within reach is an object's diameter, and as far besides as its speed took it, had it turned when it was seen last.
+    """
     expected = np.array([centre_of(track.window, track.corner)[0] for track in tracks]).reshape(-1, 1, 2)
     found = np.array([centre_of(*mask)[0] for mask in masks]).reshape(-1, 2)
-    diameters = np.sqrt([4 / np.pi * track.area for track in tracks]).reshape(-1, 1)
-    return np.nan_to_num(1 - np.linalg.norm(expected - found, axis=2) / np.maximum(diameters, 1))
+    reach = [np.sqrt(4 / np.pi * track.area) + np.linalg.norm(track.speed) * (track.unseen - 1) for track in tracks]
+    return np.nan_to_num(1 - np.linalg.norm(expected - found, axis=2) / np.maximum(np.array(reach).reshape(-1, 1), 1))
 
 
-def _see(track: _Track, window: np.ndarray, corner: np.ndarray, area: float) -> None:
+def _likeness(tracks: list[_Track], colours: np.ndarray) -> np.ndarray:
+    """(T, N) 1 where the colours are the same, 0 where they are those of different objects."""
+    known = np.array([track.colour for track in tracks]).reshape(-1, 1, colours.shape[1])
+    return np.maximum(1 - np.sqrt(((known - colours) ** 2).mean(axis=2)) / OTHER, 0)
+
+
+def _colour(image: np.ndarray, window: np.ndarray, corner: np.ndarray) -> np.ndarray:
+    """(C,) mean of a mask's pixels."""
+    left, top = corner.astype(int)
+    pixels = image[top : top + window.shape[0], left : left + window.shape[1]][window]
+    return pixels.mean(axis=0) if len(pixels) else np.zeros(image.shape[2])
+
+
+def _see(track: _Track, window: np.ndarray, corner: np.ndarray, area: float, colour: np.ndarray) -> None:
     """Corrects a track by a mask that is taken for its object.
 
     What is seen in part says neither shape nor speed, but it lies inside of the whole.
@@ -114,5 +136,6 @@ def _see(track: _Track, window: np.ndarray, corner: np.ndarray, area: float) -> 
         )  # … to the right and below
         track.corner = track.corner + before + behind
     track.area = max(area, FORGET * track.area)
+    track.colour = track.colour + GAIN * (colour - track.colour)
     track.frames += 1
     track.unseen = 0

@@ -60,7 +60,7 @@ CONVENTIONS: dict[str, Any] = {
     "roi_align__level_epsilon": 1e-8,  # assign_boxes_to_levels
     "box_head__box_beta": 0.0,
     "mask_head__paste": "exact",
-    "detect__min_side": 0.0,
+    "detect__min_side": 1e-12,  # `detector_postprocess` keeps what is nonempty
 }
 # `configs/COCO-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_3x.yaml`: trained in Caffe2 on colours divided by ImageNet's std.
 RESNEXT_CONVENTIONS: dict[str, Any] = {

@@ -38,17 +38,20 @@ NAMES = Names(
 )
 
 # Sources: MMDetection's `configs/_base_/models/mask-rcnn_r50_fpn.py` and `configs/_base_/datasets/coco_instance.py`,
-# `models/roi_heads/roi_extractors/single_level_roi_extractor.py`, `docs/en/notes/compatibility.md`.
+# `models/roi_heads/roi_extractors/single_level_roi_extractor.py`, `models/task_modules/coders/delta_xywh_bbox_coder.py`,
+# `docs/en/notes/compatibility.md`.
 CONVENTIONS: dict[str, Any] = resnets.CONVENTIONS | {
     "image__resize": "mmdet",
     "image__frame": "tight",
     "rpn__min_size": 1e-12,  # strictly above 0
+    "rpn__min_scale": 16 / 1000,  # `delta2bbox` with wh_ratio_clip cuts at both ends
     "rpn__box_beta": 0.0,  # L1Loss
     "roi_align__aligned": True,
     "roi_align__sampling_ratio": 0,
     "roi_align__canonical_size": 56.0,  # finest_scale: level 2 from 56 on is FPN's level 4 from 224 on …
     "roi_align__canonical_level": 2,
     "roi_align__level_epsilon": 1e-6,  # … but for this, which is added to side / 56
+    "box_head__min_scale": 16 / 1000,
     "box_head__box_beta": 0.0,
     "mask_head__paste": "exact",
     "detect__min_side": 0.0,

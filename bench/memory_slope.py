@@ -1,0 +1,138 @@
+"""Does memory stay? Many pictures through a model, or many epochs of training, and the slope of what the process holds.
+
+python bench/memory_slope.py pictures MODEL [PICTURES...] [--num-pictures 2000] [--short-side 128] [--frame tight] [--write]
+python bench/memory_slope.py training [--epochs 10]
+
+MODEL is a .keras file, a run, `nuclei`, or an exported model on its engine. Without PICTURES, windows of random size and place
+are cut from drawn shapes, so that no two pictures are alike and every frame comes; given ones are taken round and round. With
+`--write` each gets its overlay, label map and row of predictions.json. A last line of JSON has the slope over what comes after
+the first quarter, and whether it is flat: less than 10 MB in 1,000 pictures, or 2 MB an epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import resource
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskrcnn import engines
+from maskrcnn.config import replace
+from maskrcnn.data.images import find_pictures, read_image
+from maskrcnn.data.shapes import draw_shapes, make_shapes
+from maskrcnn.predict import detect
+from maskrcnn.results.files import PredictionWriter
+
+MEGABYTE = 1 << 20
+FLAT = {"pictures": 10.0 / 1000, "training": 2.0}  # MB a picture, MB an epoch
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Memory over many pictures, or epochs.")
+    tasks = parser.add_subparsers(dest="task", required=True)
+    pictures = tasks.add_parser("pictures")
+    pictures.add_argument("model")
+    pictures.add_argument("pictures", nargs="*")
+    pictures.add_argument("--num-pictures", type=int, default=2000)
+    pictures.add_argument("--batch-size", type=int, default=1)
+    pictures.add_argument("--short-side", type=int, help="Pixels, instead of the model's own: smaller is faster.")
+    pictures.add_argument("--frame", choices=("few", "tight", "square"), help="Instead of the model's own.")
+    pictures.add_argument("--write", action="store_true")
+    training = tasks.add_parser("training")
+    training.add_argument("--epochs", type=int, default=10)
+    arguments = parser.parse_args()
+    held = through_model(arguments) if arguments.task == "pictures" else through_epochs(arguments.epochs)
+    late = len(held) // 4
+    slope = float(np.polyfit(np.arange(late, len(held)), held[late:], 1)[0])
+    found = {
+        "task": arguments.task,
+        "count": len(held),
+        "first_mb": round(held[0]),
+        "last_mb": round(held[-1]),
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "slope": f"{1000 * slope:.1f} MB in 1,000 pictures" if arguments.task == "pictures" else f"{slope:.2f} MB an epoch",
+        "flat": slope < FLAT[arguments.task],
+    }
+    print(json.dumps(found))
+
+
+def resident() -> float:
+    """Megabytes this process holds now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / MEGABYTE
+
+
+def through_model(arguments: argparse.Namespace) -> list[float]:
+    """What was held after each picture."""
+    model: Any
+    if Path(arguments.model).exists() and engines.recognise(arguments.model):
+        model = engines.load(arguments.model)
+    else:
+        from maskrcnn.api import load_model
+
+        model = load_model(arguments.model)
+    changes: dict[str, Any] = {} if arguments.frame is None else {"image__frame": arguments.frame}
+    if arguments.short_side:
+        changes |= {"image__short_side": arguments.short_side, "image__long_side": round(arguments.short_side * 5 / 3)}
+    model.config = replace(model.config, **changes)
+    paths = find_pictures(arguments.pictures) if arguments.pictures else None
+    drawn = windows() if paths is None else (read_image(path) for path in itertools.cycle(paths))
+    held, num_objects, frames = [], 0, set[Any]()
+    with tempfile.TemporaryDirectory() as folder, PredictionWriter(folder) if arguments.write else nullcontext() as writer:
+        seen = deque[np.ndarray]()
+        given = (seen.append(image) or image for image in itertools.islice(drawn, arguments.num_pictures))
+        for number, detections in enumerate(detect(model, given, batch_size=arguments.batch_size, score=0.5), start=1):
+            image = seen.popleft()
+            frames.add(image.shape)
+            detections.rle()
+            if writer is not None:
+                writer.write(f"{number % 10}.png", image, detections, model.config.categories)
+            num_objects += len(detections)
+            held.append(resident())
+            if number % max(1, arguments.num_pictures // 20) == 0 or number == 1:
+                print(f"{number:5d} pictures, {num_objects:7d} objects: {held[-1]:7.0f} MB", flush=True)
+    print(f"{len(frames)} sizes of pictures")
+    return held
+
+
+def windows() -> Iterator[np.ndarray]:
+    rng = np.random.default_rng(0)
+    canvases = [draw_shapes(rng, (600, 600))[0] for _ in range(4)]
+    while True:
+        height, width = rng.integers(100, 500, 2)
+        top, left = rng.integers(600 - height), rng.integers(600 - width)
+        yield np.ascontiguousarray(canvases[rng.integers(4)][top : top + height, left : left + width])
+
+
+def through_epochs(epochs: int) -> list[float]:
+    """What was held after each epoch of a small training, with its scores, files and curves."""
+    import keras
+
+    from maskrcnn.train import train
+
+    held: list[float] = []
+
+    def remember(epoch: int, logs: Any = None) -> None:
+        held.append(resident())
+        print(f"{epoch + 1:3d} epochs: {held[-1]:7.0f} MB", flush=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        data, val = make_shapes(folder, num_train=16, num_val=4, size=(96, 96))
+        narrow = {"fpn__channels": 32, "box_head__hidden": 64, "mask_head__channels": 16, "roi_sampler__num_sampled": 64}
+        narrow |= {"rpn__train_top_k": 200, "rpn__train_proposals": 100, "rpn__top_k": 100, "rpn__proposals": 100}
+        callback = keras.callbacks.LambdaCallback(on_epoch_end=remember)
+        options: dict[str, Any] = {"model": "mobilenet_v2_fpn", "init": None, "epochs": epochs, "image_size": 96}
+        train(data, val, Path(folder) / "run", augment="photos", callbacks=[callback], verbose=0, **options, **narrow)
+    return held
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""LiteRT's .tflite file, of its builtin operators alone."""
+
+from __future__ import annotations
+
+import contextlib
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from maskrcnn import extras
+from maskrcnn.engines.engine import describe
+from maskrcnn.engines.litert import ENTRY
+from maskrcnn.exporting.graph import inference_graph
+from maskrcnn.ops import native, roi_align
+from maskrcnn.structures import PaddedDetections
+
+BACKEND = "tensorflow"
+SUFFIX = ".tflite"
+CALIBRATED = False
+PRECISIONS = ("float32", "float16", "int8")
+# Rows that a head looks at together. What RoIAlign gathers for them stays below 100 MB at 256 channels, and mostly in the
+# processor's cache; fewer would read the weights more often.
+BOXES_AT_A_TIME, MASKS_AT_A_TIME = 100, 20
+
+
+def write(model: Any, out: Path, precision: str) -> None:
+    import tensorflow as tf
+
+    extras.load("ai_edge_litert", extra="litert", why="An export for LiteRT is checked with it")
+    holder = tf.Module()  # with which the converter writes a signature, names of inputs and outputs
+    holder.infer = inference_graph(model, lambda images, sizes: _infer(model, images, sizes))
+    holder.weights = [weight.value for weight in model.variables]
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([holder.infer.get_concrete_function()], holder)
+    if precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    out.write_bytes(converter.convert())
+    with zipfile.ZipFile(out, "a") as archive:
+        archive.writestr(ENTRY, describe(model.config, precision))
+
+
+def _infer(model: Any, images: Any, sizes: Any) -> PaddedDetections:
+    """As `Network.infer`, with heads that look at rows in slices.
+
+    XNNPACK computes what has shapes that are known beforehand, so the rows that are used cannot be cut out; but how many slices
+    are looked at may depend on what is found.
+    """
+    from keras import ops
+
+    windows, visible = model.windows(images, sizes)
+    features = model.fpn(model.folded_backbone(model.normalise(images, sizes)))  # [P2 … P6]
+    proposals = model.rpn.propose(model.rpn(features), visible, training=False)
+    num_classes, side = model.config.num_classes, model.config.mask_head.mask_size
+    with _pooling_by_gather(features[:4]):
+        logits, deltas = _in_slices(
+            lambda boxes: model.box_head(features, boxes),
+            (proposals.boxes,),
+            proposals.valid,
+            size=BOXES_AT_A_TIME,
+            shapes=((num_classes + 1,), (num_classes, 4)),
+        )
+        detections = model.detect_boxes(proposals, logits, deltas, windows)
+        (masks,) = _in_slices(
+            lambda boxes, labels: (ops.sigmoid(model.mask_head(features, boxes, labels)),),
+            (detections.boxes, detections.labels),
+            detections.valid,
+            size=MASKS_AT_A_TIME,
+            shapes=((side, side),),
+        )
+    return detections._replace(masks=masks)
+
+
+def _in_slices(
+    look: Callable[..., tuple[Any, ...]], rows: Sequence[Any], valid: Any, *, size: int, shapes: Sequence[tuple[int, ...]]
+) -> list[Any]:
+    """What `look` says of rows, a slice of them at a time, up to the slice with the last valid one; zeros after that.
+
+    Slices are taken from the last to the first, and each answer pushes the others back, so that no shape varies.
+
+    Args:
+        look: of `rows`, `size` of them, gives tensors (B, size, …).
+        rows: (B, N, …) each.
+        valid: (B, N) bool.
+        size: of a slice.
+        shapes: of what `look` gives, without (B, size).
+
+    Returns:
+        (B, N, …) each.
+    """
+    import tensorflow as tf
+
+    batch, num_rows = tf.shape(valid)[0], valid.shape[1]
+    size = min(size, num_rows)
+    padding = -num_rows % size
+    rows = [tf.pad(values, [[0, 0], [0, padding]] + [[0, 0]] * (len(values.shape) - 2)) for values in rows]
+    answers = [tf.zeros((batch, num_rows + padding, *shape)) for shape in shapes]
+
+    def step(slice_: Any, *answers: Any) -> tuple[Any, ...]:
+        # A gather of so many rows: a slice whose start is not known beforehand has for LiteRT an unknown shape.
+        here = [tf.gather(values, slice_ * size + tf.range(size), axis=1) for values in rows]
+        pushed = [tf.concat([new, old[:, :-size]], axis=1) for new, old in zip(look(*here), answers, strict=True)]
+        return slice_ - 1, *(tf.ensure_shape(new, old.shape) for new, old in zip(pushed, answers, strict=True))
+
+    last = (native.num_used(valid) - 1) // size
+    _, *answers = tf.while_loop(lambda slice_, *_: slice_ >= 0, step, (last, *answers), parallel_iterations=1)
+    return [answer[:, :num_rows] for answer in answers]
+
+
+@contextlib.contextmanager
+def _pooling_by_gather(features: Sequence[Any]) -> Iterator[None]:
+    """RoIAlign of these features traced meanwhile is the portable one, whose table of pixels is made here and once."""
+    before, pixels = native.pool_levels, roi_align.pixels_of(features)
+    native.pool_levels = lambda features, levels, y, x: roi_align.gather_bins(pixels, levels, y, x, use_native=False)
+    try:
+        yield
+    finally:
+        native.pool_levels = before

@@ -1,0 +1,247 @@
+"""How much memory a training or a prediction will take, and a word before it begins where there isn't so much.
+
+What a network holds at its peak is a sum of parts that its numbers give: maps of the backbone and the pyramid, rows of the
+heads, weights and what the optimizer keeps beside them. Each part's factor was fitted to peaks that were measured
+(bench/memory_estimate.py; docs/notes.md shows both side by side). They hold for processors; on an accelerator the memory that
+runs out is another one, which its own library tells of, and nothing is checked.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import psutil
+from keras import ops
+
+from maskrcnn.config import AugmentConfig, ImageConfig, ModelConfig
+from maskrcnn.config import replace as replace_config
+from maskrcnn.data.batch import num_rows
+from maskrcnn.data.resize import choose_frame, fitted_size
+
+SWITCH = "MASKRCNN_MEMORY_CHECK"  # "off" in the environment: nothing is checked
+GIGABYTE = 1e9
+SHARE = 0.95  # of what is free that may be planned for
+BASE = 600_000_000  # bytes of a process with a backend and this package, before anything is computed
+
+# The factors of `inference_parts` and `training_parts`.
+INFERENCE = {"fixed": 0.0}
+TRAINING = {"fixed": 0.0}
+
+# cgroup 2 and 1: the limit, what counts against it, and the name of what can be dropped of that
+_CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "inactive_file"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes", "total_inactive_file"),
+)
+
+
+def available() -> int:
+    """Bytes that this process can still have: the machine's, or its container's where that has a limit of its own."""
+    free = psutil.virtual_memory().available
+    for limit, used, droppable in _CGROUPS:
+        try:
+            allowed, held = Path(limit).read_text().strip(), int(Path(used).read_text())
+            lines = dict(line.split() for line in Path(used).with_name("memory.stat").read_text().splitlines())
+        except (OSError, ValueError):
+            continue
+        if allowed.isdecimal():  # else it says "max"
+            free = min(free, int(allowed) - held + int(lines.get(droppable, 0)))
+    return max(free, 0)
+
+
+def inference_bytes(config: ModelConfig, num_weights: int, frame: tuple[int, int], batch_size: int) -> int:
+    """What a call of the model takes at its peak, beside the weights that are there already.
+
+    Args:
+        config: of the model.
+        num_weights: of all its layers.
+        frame: (height, width) of the padded pictures.
+        batch_size: pictures of a call.
+    """
+    return _sum(INFERENCE, inference_parts(config, num_weights, frame, batch_size))
+
+
+def training_bytes(
+    config: ModelConfig,
+    num_weights: int,
+    frame: tuple[int, int],
+    batch_size: int,
+    num_objects: int,
+    *,
+    slots: float = 2.0,
+    bytes_a_number: int = 4,
+) -> int:
+    """What a training step takes at its peak, beside the weights that are there already.
+
+    Args:
+        config, frame, batch_size: as in `inference_bytes`.
+        num_weights: those that learn.
+        num_objects: the most objects of a picture.
+        slots: numbers that the optimizer keeps for each weight: Adam's two moments, SGD's momentum.
+        bytes_a_number: in which layers compute, 4 for float32.
+    """
+    parts = training_parts(config, num_weights, frame, batch_size, num_objects, slots=slots, bytes_a_number=bytes_a_number)
+    return _sum(TRAINING, parts)
+
+
+def inference_parts(config: ModelConfig, num_weights: int, frame: tuple[int, int], batch_size: int) -> dict[str, float]:
+    """Bytes of what is held in inference, each to be multiplied by a factor."""
+    pixels, channels = batch_size * frame[0] * frame[1], config.fpn.channels
+    box_rows, mask_rows = batch_size * config.rpn.proposals, batch_size * config.detect.max_detections
+    return {
+        "fixed": 1e6,
+        "weights": 4.0 * num_weights,
+        f"backbone {_family(config)}": 4.0 * pixels * _stem_channels(config) / 4,  # its first maps are the largest
+        "pyramid": 4.0 * pixels * channels / 16,  # P2
+        "boxes": 4.0 * box_rows * (config.box_head.pool_size**2 * channels + 5 * (config.num_classes + 1)),
+        "masks": 4.0 * mask_rows * config.mask_head.mask_size**2 * config.mask_head.channels,
+    }
+
+
+def training_parts(
+    config: ModelConfig,
+    num_weights: int,
+    frame: tuple[int, int],
+    batch_size: int,
+    num_objects: int,
+    *,
+    slots: float,
+    bytes_a_number: int,
+) -> dict[str, float]:
+    """Bytes of what is held in a training step, each to be multiplied by a factor."""
+    pixels, channels = batch_size * frame[0] * frame[1], config.fpn.channels
+    sampler, rows = config.roi_sampler, batch_size * num_rows(num_objects)
+    box_rows = batch_size * sampler.num_sampled
+    mask_rows = box_rows * sampler.positive_fraction
+    num_anchors = frame[0] * frame[1] / 16 * 4 / 3 * config.anchors.num_per_place  # of all levels
+    learning = "frozen" if config.backbone.frozen_stages else "learning"
+    return {
+        "fixed": 1e6,
+        "weights": 4.0 * num_weights * (1 + slots),
+        f"backbone {_family(config)}, {learning}": bytes_a_number * pixels * _stem_channels(config) / 4,
+        "pyramid": bytes_a_number * pixels * channels / 16,
+        "boxes": bytes_a_number * box_rows * config.box_head.pool_size**2 * channels,
+        "masks": bytes_a_number * mask_rows * config.mask_head.mask_size**2 * config.mask_head.channels,
+        "matching": 4.0 * num_anchors * rows,
+    }
+
+
+def check_inference(config: ModelConfig, num_weights: int, frame: tuple[int, int], batch_size: int) -> None:
+    """Whether a call of the model fits in what is free. The arguments are those of `inference_bytes`.
+
+    Raises:
+        MemoryError: it does not fit; one line with a setting that would.
+    """
+
+    def smaller() -> Iterator[tuple[str, int]]:
+        for batch in range(batch_size - 1, 0, -1):
+            yield f"batch_size={batch}", inference_bytes(config, num_weights, frame, batch)
+        for side, less, small in _smaller_sides(config, frame):
+            yield f"batch_size=1 and image.short_side={side}", inference_bytes(less, num_weights, small, 1)
+        for share in (2, 4, 8, 16, 32):
+            rows = config.detect.max_detections // share
+            less = replace_config(config, detect__max_detections=rows)
+            yield f"batch_size=1 and detect.max_detections={rows}", inference_bytes(less, num_weights, frame, 1)
+
+    needed = inference_bytes(config, num_weights, frame, batch_size)
+    _check("Looking at", needed, num_weights, frame, batch_size, smaller())
+
+
+def check_training(
+    config: ModelConfig,
+    num_weights: int,
+    frame: tuple[int, int],
+    batch_size: int,
+    num_objects: int,
+    *,
+    slots: float = 2.0,
+    bytes_a_number: int = 4,
+) -> None:
+    """Whether a training step fits in what is free. The arguments are those of `training_bytes`.
+
+    Raises:
+        MemoryError: it does not fit; one line with a setting that would.
+    """
+
+    def needed(config: ModelConfig, frame: tuple[int, int], batch: int) -> int:
+        return training_bytes(config, num_weights, frame, batch, num_objects, slots=slots, bytes_a_number=bytes_a_number)
+
+    def smaller() -> Iterator[tuple[str, int]]:
+        for batch in range(batch_size - 1, 0, -1):
+            yield f"batch_size={batch}", needed(config, frame, batch)
+        for side, less, small in _smaller_sides(config, frame):
+            yield f"batch_size=1 and image_size={side}", needed(less, small, 1)
+
+    _check("Training on", needed(config, frame, batch_size), num_weights, frame, batch_size, smaller())
+
+
+def largest_frame(
+    sizes: Iterable[tuple[int, int]], image_config: ImageConfig, batch_size: int, augment: AugmentConfig | None = None
+) -> tuple[int, int]:
+    """The largest frame (height, width) that batches of these pictures can have.
+
+    Args:
+        sizes: (height, width) of the pictures on disk.
+        image_config: of the model.
+        batch_size: pictures of a batch; those of several may be upright and lying.
+        augment: how pictures are cropped and scaled.
+    """
+    if augment is not None and augment.jitter:
+        side = -(-(augment.crop or image_config.short_side) // image_config.stride) * image_config.stride
+        return side, side
+    if augment is not None and augment.short_sides:
+        image_config = replace_config(image_config, short_side=max(augment.short_sides))
+    fitted = {fitted_size(*size, image_config)[0] for size in set(sizes)}
+    frames = [choose_frame(batch, image_config) for batch in ([fitted] if batch_size > 1 else [[size] for size in fitted])]
+    return max(frames, key=lambda frame: frame[0] * frame[1])
+
+
+def _check(
+    what: str, needed: int, num_weights: int, frame: tuple[int, int], batch_size: int, smaller: Iterator[tuple[str, int]]
+) -> None:
+    if os.environ.get(SWITCH) == "off" or not _on_processor():
+        return
+    # What earlier calls took stays with the process, and the next ones take it from there.
+    kept = max(psutil.Process().memory_info().rss - BASE - 4 * num_weights, 0)
+    free = available()
+    if needed - kept <= SHARE * free:
+        return
+    fits = next((setting for setting, less in smaller if less - kept <= SHARE * free), None)
+    pictures = "a picture" if batch_size == 1 else f"{batch_size} pictures"
+    raise MemoryError(
+        f"{what} {pictures} in a frame of {frame[0]}×{frame[1]} takes about {_gigabytes(needed - kept)} more memory, and "
+        f"{_gigabytes(free)} are free; {f'{fits} would fit' if fits else 'no smaller setting would fit'}. "
+        f"{SWITCH}=off tries all the same."
+    )
+
+
+def _smaller_sides(config: ModelConfig, frame: tuple[int, int]) -> Iterator[tuple[int, ModelConfig, tuple[int, int]]]:
+    """Shorter short sides, with the configuration and the frame that belong to them."""
+    image = config.image
+    for side in range((image.short_side - 1) // image.stride * image.stride, 63, -image.stride):
+        long = round(side * image.long_side / image.short_side)
+        height, width = (math.ceil(each * side / image.short_side / image.stride) * image.stride for each in frame)
+        yield side, replace_config(config, image__short_side=side, image__long_side=long), (height, width)
+
+
+def _on_processor() -> bool:
+    return "cpu" in str(getattr(ops.zeros(()), "device", "cpu")).lower()
+
+
+def _gigabytes(number: float) -> str:
+    return f"{number / GIGABYTE:.1f} GB"
+
+
+def _sum(factors: dict[str, float], parts: dict[str, float]) -> int:
+    return round(sum(factors.get(name, 0.0) * part for name, part in parts.items()))
+
+
+def _family(config: ModelConfig) -> str:
+    return "mobilenet" if config.backbone.name == "mobilenet_v2" else "resnet"
+
+
+def _stem_channels(config: ModelConfig) -> int:
+    """Of the backbone's widest early maps, at half the picture's side."""
+    return 96 if config.backbone.name == "mobilenet_v2" else 64
