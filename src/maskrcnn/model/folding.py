@@ -64,11 +64,11 @@ class _FoldedConv(layers.Layer):
     def call(self, x):
         conv, norm = self.conv, self.norm
         x, kernel = ops.cast(x, self.compute_dtype), _value(conv.kernel)
-        shift = _value(conv.bias) if conv.use_bias else 0.0
+        shift = _value(conv.bias) if conv.use_bias else None
         if norm is not None:
             scale = ops.rsqrt(_value(norm.moving_variance) + norm.epsilon)
             scale = scale if norm.gamma is None else scale * _value(norm.gamma)
-            shift = (shift - _value(norm.moving_mean)) * scale
+            shift = ((0.0 if shift is None else shift) - _value(norm.moving_mean)) * scale
             shift = shift if norm.beta is None else shift + _value(norm.beta)
             # (k, k, C, depth) of a depthwise convolution, whose channels are C · depth; else (k, k, ·, C)
             kernel = kernel * (ops.reshape(scale, (-1, conv.depth_multiplier)) if _is_depthwise(conv) else scale)
@@ -79,7 +79,7 @@ class _FoldedConv(layers.Layer):
         else:
             options["dilation_rate"] = conv.dilation_rate
             x = (ops.depthwise_conv if _is_depthwise(conv) else ops.conv)(x, kernel, **options)
-        return x + ops.cast(shift, x.dtype)
+        return x if shift is None else x + ops.cast(shift, x.dtype)
 
     def compute_output_spec(self, x):
         return self.conv.compute_output_spec(x)

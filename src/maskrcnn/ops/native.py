@@ -28,6 +28,12 @@ JIT_COMPILE = keras.backend.backend() == "jax"
 # Keras hands JAX a model's weights to be used up and takes them back with the answer: a second thread would find none.
 ONE_CALL_AT_A_TIME = keras.backend.backend() == "jax"
 
+
+def _missing(sides, reach, strides) -> list[int]:
+    """Pixels of padding along each axis that "same" means, of which the smaller half lies in front."""
+    return [max((-(-side // stride) - 1) * stride + pixels - side, 0) for side, pixels, stride in zip(sides, reach, strides)]
+
+
 if keras.backend.backend() == "jax":
     import jax
 
@@ -45,15 +51,12 @@ if keras.backend.backend() == "jax":
                 x: (B, H, W, C).
                 kernel: (k, k, C, 1).
             """
-            size = [(-(-(side - pixels + 1) // stride)) for side, pixels, stride in zip(x.shape[1:3], kernel.shape, strides)]
             if padding == "same":
-                size = [-(-side // stride) for side, stride in zip(x.shape[1:3], strides)]
-                missing = [
-                    max((count - 1) * stride + pixels - side, 0)
-                    for count, stride, pixels, side in zip(size, strides, kernel.shape, x.shape[1:3])
-                ]
+                missing = _missing(x.shape[1:3], kernel.shape[:2], strides)
                 x = ops.pad(x, ((0, 0), *((pixels // 2, pixels - pixels // 2) for pixels in missing), (0, 0)))
-            rows, columns = ((count - 1) * stride + 1 for count, stride in zip(size, strides))
+            rows, columns = (
+                (side - pixels) // stride * stride + 1 for side, pixels, stride in zip(x.shape[1:3], kernel.shape, strides)
+            )
             return sum(
                 x[:, i : i + rows : strides[0], j : j + columns : strides[1]] * kernel[i, j, :, 0]
                 for i, j in itertools.product(*map(range, kernel.shape[:2]))
@@ -131,13 +134,8 @@ if keras.backend.backend() == "torch":
             x: (B, H, W, C).
             kernel: (k, k, C / groups, out).
         """
-        reach = [(pixels - 1) * rate for pixels, rate in zip(kernel.shape, dilation_rate)]
-        missing = [0, 0]
-        if padding == "same":
-            missing = [
-                max((-(-side // stride) - 1) * stride + 1 + far - side, 0)
-                for side, stride, far in zip(x.shape[1:3], strides, reach)
-            ]
+        reach = [(pixels - 1) * rate + 1 for pixels, rate in zip(kernel.shape, dilation_rate)]
+        missing = _missing(x.shape[1:3], reach, strides) if padding == "same" else [0, 0]
         x = x.permute(0, 3, 1, 2)  # a view, whose memory is what PyTorch calls channels last
         if any(pixels % 2 for pixels in missing):  # one more behind than before
             top, left = (pixels // 2 for pixels in missing)
