@@ -2,8 +2,8 @@
 
 python bench/limits.py [--model MODEL.keras] [--size 800 1333] [--rounds 5] [--out limits.json]
 
-A stage's bound is its multiply-adds at the rate of a large product of two float32 matrices, on the same backend in the same
-run. Without MODEL the weights are random and everything is found, so that all 100 rows get a mask. Stages run one after
+A stage's bound is its multiply-adds at the rate of a large product of two matrices, on the same backend in the same run. Shares
+and bounds are of the processor's seconds, summed over its cores: other work on the machine takes the clock's, and few of those. Without MODEL the weights are random and everything is found, so that all 100 rows get a mask. Stages run one after
 the other, each compiled by itself as the backend compiles the model (`KERAS_BACKEND` chooses it).
 """
 
@@ -32,6 +32,7 @@ from maskrcnn.results.files import write_json
 from maskrcnn.structures import PaddedDetections
 
 EVERYTHING = {"detect__score": 0.0, "detect__nms_iou": 1.0}  # of random weights is found, however little they tell apart
+CLOCKS = ("seconds", "processor_seconds")
 MATRIX = 4096  # rows and columns of the matrices that are multiplied: 69 G multiply-adds
 
 
@@ -60,33 +61,34 @@ def main() -> None:
 
 
 def measure(model: Any, picture: np.ndarray, rounds: int) -> dict[str, Any]:
-    rates = {dtype: peak_rate(dtype) for dtype in ("float32", "bfloat16")}
+    rates = {dtype: peak_rates(dtype) for dtype in ("float32", "bfloat16")}
     stages = stages_of(model, picture)
     whole = Stage("the whole, pictures to pasted masks", lambda: next(predict.detect(model, picture)).masks)
     whole.run()
-    times: dict[str, list[float]] = {stage.name: [] for stage in [*stages, whole]}
+    times: dict[str, list[dict[str, float]]] = {stage.name: [] for stage in [*stages, whole]}
     for _ in range(rounds):
         for stage in [*stages, whole]:
-            times[stage.name].append(timed(stage.run)[1]["seconds"])
+            times[stage.name].append(timed(stage.run)[1])
     total = sum(stage.multiply_adds for stage in stages)
     rows = [
         {
             "stage": stage.name,
-            "multiply_adds": stage.multiply_adds or (total if stage is whole else 0),
-            "seconds": statistics.median(times[stage.name]),
+            "multiply_adds": total if stage is whole else stage.multiply_adds,
+            **{clock: statistics.median(each[clock] for each in times[stage.name]) for clock in CLOCKS},
         }
         for stage in [*stages, whole]
     ]
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {keras.backend.backend()}"
-    return {"machine": machine, "gflops": rates, "rows": rows}
+    return {"machine": machine, "gflop_rates": rates, "rows": rows}
 
 
-def peak_rate(dtype: str) -> float:
-    """GFLOP/s of a large product of matrices; a multiply-add is two operations."""
+def peak_rates(dtype: str) -> dict[str, float]:
+    """GFLOP of a large product of matrices by the clock's and by the processor's second; a multiply-add is two operations."""
     left, right = (ops.cast(keras.random.normal((MATRIX, MATRIX), seed=seed), dtype) for seed in (0, 1))
     multiply = compiled(ops.matmul, left, right)
     multiply()
-    return 2e-9 * MATRIX**3 / min(timed(multiply)[1]["seconds"] for _ in range(3))
+    times = [timed(multiply)[1] for _ in range(3)]
+    return {clock: 2e-9 * MATRIX**3 / min(each[clock] for each in times) for clock in CLOCKS}
 
 
 def compiled(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
@@ -207,16 +209,19 @@ def _of_masks(model: Any, rows: int) -> int:
 
 
 def print_table(found: dict[str, Any]) -> None:
-    rates = found["gflops"]
-    print(f"{found['machine']}; products of matrices: {rates['float32']:.0f} GFLOP/s float32, {rates['bfloat16']:.0f} bfloat16")
-    print("| stage | G multiply-adds | s | share | bound, s | bound, bfloat16, s |")
-    print("|---|---|---|---|---|---|")
-    whole = found["rows"][-1]["seconds"]
+    rates = found["gflop_rates"]
+    print(f"{found['machine']}; GFLOP of a product of matrices:")
+    for dtype, rate in rates.items():
+        print(f"{dtype}: {rate['seconds']:.0f} a second, {rate['processor_seconds']:.0f} a processor second")
+    print("| stage | G multiply-adds | s | processor s | share | bound | bound, bfloat16 |")
+    print("|---|---|---|---|---|---|---|")
+    whole = found["rows"][-1]["processor_seconds"]
     for row in found["rows"]:
         work = row["multiply_adds"] / 1e9
-        bounds = [f"{2 * work / rates[dtype]:.2f}" if work else "" for dtype in ("float32", "bfloat16")]
-        share = f"{row['seconds'] / whole:.0%}"
-        print(f"| {row['stage']} | {work:.1f} | {row['seconds']:.3f} | {share} | {' | '.join(bounds)} |")
+        bounds = [f"{2 * work / rates[dtype]['processor_seconds']:.2f}" if work else "" for dtype in rates]
+        cells = [row["stage"], f"{work:.1f}" if work else "", *(f"{row[clock]:.2f}" for clock in CLOCKS)]
+        share = f"{row['processor_seconds'] / whole:.0%}"
+        print(f"| {' | '.join([*cells, share, *bounds])} |")
 
 
 if __name__ == "__main__":
