@@ -3,8 +3,9 @@
 python bench/limits.py [--model MODEL.keras] [--size 800 1333] [--rounds 5] [--out limits.json]
 
 A stage's bound is its multiply-adds at the rate of a large product of two matrices, on the same backend in the same run. Shares
-and bounds are of the processor's seconds, summed over its cores: other work on the machine takes the clock's, and few of those. Without MODEL the weights are random and everything is found, so that all 100 rows get a mask. Stages run one after
-the other, each compiled by itself as the backend compiles the model (`KERAS_BACKEND` chooses it).
+and bounds are of the processor's seconds, summed over its cores: other work on the machine takes the clock's, and few of those.
+Without MODEL the weights are random and everything is found, so that all 100 rows get a mask. Stages run one after the other,
+each compiled by itself as the backend compiles the model (`KERAS_BACKEND` chooses it).
 """
 
 from __future__ import annotations
