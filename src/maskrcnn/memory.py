@@ -27,8 +27,27 @@ SHARE = 0.95  # of what is free that may be planned for
 BASE = 600_000_000  # bytes of a process with a backend and this package, before anything is computed
 
 # The factors of `inference_parts` and `training_parts`.
-INFERENCE = {"fixed": 0.0}
-TRAINING = {"fixed": 0.0}
+INFERENCE = {
+    "fixed": 43.0,
+    "weights": 1.5,
+    "backbone mobilenet": 1.0,
+    "backbone resnet": 3.3,
+    "pyramid": 0.5,
+    "boxes": 1.2,
+    "masks": 2.0,
+}
+TRAINING = {
+    "fixed": 100.0,
+    "weights": 1.0,
+    "backbone mobilenet, frozen": 6.0,
+    "backbone mobilenet, learning": 9.0,
+    "backbone resnet, frozen": 9.0,
+    "backbone resnet, learning": 19.0,
+    "pyramid": 5.0,
+    "boxes": 3.0,
+    "masks": 3.0,
+    "matching": 2.0,
+}
 
 # cgroup 2 and 1: the limit, what counts against it, and the name of what can be dropped of that
 _CGROUPS = (
