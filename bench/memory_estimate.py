@@ -173,28 +173,38 @@ def parts_of(row: dict[str, Any]) -> dict[str, float]:
 
 
 def fit(rows: list[dict[str, Any]]) -> None:
-    """Prints the factors whose relative errors are least; a tenth too high rather than too low."""
+    """Prints the factors whose relative errors are least; a little too high rather than too low."""
     from scipy.optimize import nnls
 
     for task in ("inference", "training"):
         chosen = [row for row in rows if row["task"] == task]
         if not chosen:
             continue
-        parts = [parts_of(row) for row in chosen]
+        factors, parts = getattr(memory, task.upper()), [parts_of(row) for row in chosen]
         names = list(dict.fromkeys(name for each in parts for name in each))
-        shares = np.array(
-            [[each.get(name, 0.0) / row["measured_mb"] / 1e6 for name in names] for each, row in zip(parts, chosen)]
-        )
-        factors, _ = nnls(shares, np.full(len(chosen), AIM))
-        print(f"{task.upper()} = {json.dumps({name: round(float(factor), 3) for name, factor in zip(names, factors)})}")
-        getattr(memory, task.upper()).update(dict(zip(names, factors)))
+        for _ in range(10 if task == "inference" else 1):  # which of two stages holds more rests on the factors themselves
+            held = [each if task == "training" else larger_stage(factors, each) for each in parts]
+            shares = [[each.get(name, 0.0) / row["measured_mb"] / 1e6 for name in names] for each, row in zip(held, chosen)]
+            found, _ = nnls(np.array(shares), np.full(len(chosen), AIM))
+            factors.update(
+                {name: round(float(factor), 2) for name, factor in zip(names, found) if any(name in each for each in held)}
+            )
+        print(f"{task.upper()} = {json.dumps(factors, indent=4)}")
+
+
+def larger_stage(factors: dict[str, float], parts: dict[str, float]) -> dict[str, float]:
+    """The parts that are held at the peak, see `memory.inference_sum`."""
+    stages = [[name for name in parts if name.startswith("backbone")], ["pyramid", "boxes", "masks"]]
+    sums = [sum(factors[name] * parts[name] for name in stage) for stage in stages]
+    return {name: parts[name] for name in ("fixed", "weights", *stages[int(sums[1] >= sums[0])])}
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
     print("| | preset | frame | pictures | otherwise | measured MB | expected MB | |\n|---|---|---|---|---|---|---|---|")
     for row in rows:
-        factors = getattr(memory, row["task"].upper())
-        expected = sum(factors.get(name, 0.0) * part for name, part in parts_of(row).items()) / 1e6
+        parts, training = parts_of(row), row["task"] == "training"
+        in_training = sum(memory.TRAINING[name] * part for name, part in parts.items() if training)
+        expected = (in_training if training else memory.inference_sum(memory.INFERENCE, parts)) / 1e6
         known = ("task", "preset", "frame", "batch", "before_mb", "measured_mb", "num_weights")
         rest = ", ".join(f"{name.replace('__', '.')} {value}" for name, value in row.items() if name not in known)
         height, width = row["frame"]

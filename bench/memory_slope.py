@@ -1,12 +1,14 @@
 """Does memory stay? Many pictures through a model, or many epochs of training, and the slope of what the process holds.
 
 python bench/memory_slope.py pictures MODEL [PICTURES...] [--num-pictures 2000] [--short-side 128] [--frame tight] [--write]
+python bench/memory_slope.py pictures narrow [--engine openvino] [--short-side 96]
 python bench/memory_slope.py training [--epochs 10]
 
-MODEL is a .keras file, a run, `nuclei`, or an exported model on its engine. Without PICTURES, windows of random size and place
-are cut from drawn shapes, so that no two pictures are alike and every frame comes; given ones are taken round and round. With
-`--write` each gets its overlay, label map and row of predictions.json. A last line of JSON has the slope over what comes after
-the first quarter, and whether it is flat: less than 10 MB in 1,000 pictures, or 2 MB an epoch.
+MODEL is a .keras file, a run, `nuclei`, or an exported model on its engine; or `narrow`, random weights in few channels, which
+`--engine` exports first. Without PICTURES, windows of random size and place are cut from drawn shapes, so that no two pictures
+are alike and every frame comes; given ones are taken round and round. With `--write` each gets its overlay, label map and row
+of predictions.json. A last line of JSON has the slope over what comes after the first quarter, and whether it is flat: less
+than 10 MB in 1,000 pictures, or 2 MB an epoch.
 """
 
 from __future__ import annotations
@@ -32,6 +34,13 @@ from maskrcnn.predict import detect
 from maskrcnn.results.files import PredictionWriter
 
 MEGABYTE = 1 << 20
+NARROW = {
+    "fpn__channels": 32,
+    "box_head__hidden": 64,
+    "mask_head__channels": 16,
+    "rpn__top_k": 50,
+    "rpn__proposals": 50,
+}
 FLAT = {"pictures": 10.0 / 1000, "training": 2.0}  # MB a picture, MB an epoch
 
 
@@ -41,6 +50,7 @@ def main() -> None:
     pictures = tasks.add_parser("pictures")
     pictures.add_argument("model")
     pictures.add_argument("pictures", nargs="*")
+    pictures.add_argument("--engine", choices=tuple(engines.ENGINES), help="Of the narrow model.")
     pictures.add_argument("--num-pictures", type=int, default=2000)
     pictures.add_argument("--batch-size", type=int, default=1)
     pictures.add_argument("--short-side", type=int, help="Pixels, instead of the model's own: smaller is faster.")
@@ -75,6 +85,8 @@ def through_model(arguments: argparse.Namespace) -> list[float]:
     model: Any
     if Path(arguments.model).exists() and engines.recognise(arguments.model):
         model = engines.load(arguments.model)
+    elif arguments.model == "narrow":
+        model = narrow_model(arguments.engine)
     else:
         from maskrcnn.api import load_model
 
@@ -89,7 +101,7 @@ def through_model(arguments: argparse.Namespace) -> list[float]:
     with tempfile.TemporaryDirectory() as folder, PredictionWriter(folder) if arguments.write else nullcontext() as writer:
         seen = deque[np.ndarray]()
         given = (seen.append(image) or image for image in itertools.islice(drawn, arguments.num_pictures))
-        for number, detections in enumerate(detect(model, given, batch_size=arguments.batch_size, score=0.5), start=1):
+        for number, detections in enumerate(detect(model, given, batch_size=arguments.batch_size, score=None), start=1):
             image = seen.popleft()
             frames.add(image.shape)
             detections.rle()
@@ -101,6 +113,20 @@ def through_model(arguments: argparse.Namespace) -> list[float]:
                 print(f"{number:5d} pictures, {num_objects:7d} objects: {held[-1]:7.0f} MB", flush=True)
     print(f"{len(frames)} sizes of pictures")
     return held
+
+
+def narrow_model(engine: str | None) -> Any:
+    """Random weights in few channels, so that thousands of pictures are soon done; finds 20 objects in each."""
+    from maskrcnn import export
+    from maskrcnn.api import MaskRCNN
+
+    few = {"detect__score": 0.0, "detect__nms_iou": 1.0, "detect__max_detections": 20, "detect__candidates": 100}
+    model = MaskRCNN.from_preset("mobilenet_v2_fpn", num_classes=2, weights=None, seed=0, **NARROW, **few)
+    if engine is None:
+        return model
+    with tempfile.TemporaryDirectory() as folder:
+        export.WRITERS[engine].write(model, Path(folder) / "model", "float32")
+        return engines.load(Path(folder) / "model")
 
 
 def windows() -> Iterator[np.ndarray]:
@@ -126,8 +152,7 @@ def through_epochs(epochs: int) -> list[float]:
 
     with tempfile.TemporaryDirectory() as folder:
         data, val = make_shapes(folder, num_train=16, num_val=4, size=(96, 96))
-        narrow = {"fpn__channels": 32, "box_head__hidden": 64, "mask_head__channels": 16, "roi_sampler__num_sampled": 64}
-        narrow |= {"rpn__train_top_k": 200, "rpn__train_proposals": 100, "rpn__top_k": 100, "rpn__proposals": 100}
+        narrow = NARROW | {"roi_sampler__num_sampled": 64, "rpn__train_top_k": 200, "rpn__train_proposals": 100}
         callback = keras.callbacks.LambdaCallback(on_epoch_end=remember)
         options: dict[str, Any] = {"model": "mobilenet_v2_fpn", "init": None, "epochs": epochs, "image_size": 96}
         train(data, val, Path(folder) / "run", augment="photos", callbacks=[callback], verbose=0, **options, **narrow)

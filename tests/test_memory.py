@@ -52,8 +52,9 @@ def test_what_fits_is_not_spoken_of(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 8])
 def test_the_setting_that_is_named_fits_and_the_next_larger_does_not(monkeypatch, batch_size: int) -> None:
-    for gigabytes in (1.0, 2.0, 4.0):
-        free(monkeypatch, gigabytes)
+    needed = memory.training_bytes(CONFIG, WEIGHTS, (1344, 1344), batch_size, 10)
+    for share in (0.3, 0.6, 0.9):
+        free(monkeypatch, share * needed / 1e9)
         with pytest.raises(MemoryError, match="Training on .* takes about .* GB more memory, and .* are free") as raised:
             memory.check_training(CONFIG, WEIGHTS, (1344, 1344), batch_size, 10)
         text = str(raised.value)

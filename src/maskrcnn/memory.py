@@ -27,8 +27,27 @@ SHARE = 0.95  # of what is free that may be planned for
 BASE = 600_000_000  # bytes of a process with a backend and this package, before anything is computed
 
 # The factors of `inference_parts` and `training_parts`.
-INFERENCE = {"fixed": 0.0}
-TRAINING = {"fixed": 0.0}
+INFERENCE = {
+    "fixed": 85.0,
+    "weights": 0.0,
+    "backbone mobilenet": 3.5,
+    "backbone resnet": 5.6,
+    "pyramid": 1.33,
+    "boxes": 1.2,
+    "masks": 2.0,
+}
+TRAINING = {
+    "fixed": 100.0,
+    "weights": 1.0,
+    "backbone mobilenet, frozen": 6.0,
+    "backbone mobilenet, learning": 9.0,
+    "backbone resnet, frozen": 9.0,
+    "backbone resnet, learning": 19.0,
+    "pyramid": 5.0,
+    "boxes": 3.0,
+    "masks": 3.0,
+    "matching": 2.0,
+}
 
 # cgroup 2 and 1: the limit, what counts against it, and the name of what can be dropped of that
 _CGROUPS = (
@@ -60,7 +79,7 @@ def inference_bytes(config: ModelConfig, num_weights: int, frame: tuple[int, int
         frame: (height, width) of the padded pictures.
         batch_size: pictures of a call.
     """
-    return _sum(INFERENCE, inference_parts(config, num_weights, frame, batch_size))
+    return inference_sum(INFERENCE, inference_parts(config, num_weights, frame, batch_size))
 
 
 def training_bytes(
@@ -83,7 +102,7 @@ def training_bytes(
         bytes_a_number: in which layers compute, 4 for float32.
     """
     parts = training_parts(config, num_weights, frame, batch_size, num_objects, slots=slots, bytes_a_number=bytes_a_number)
-    return _sum(TRAINING, parts)
+    return round(sum(TRAINING[name] * part for name, part in parts.items()))
 
 
 def inference_parts(config: ModelConfig, num_weights: int, frame: tuple[int, int], batch_size: int) -> dict[str, float]:
@@ -98,6 +117,13 @@ def inference_parts(config: ModelConfig, num_weights: int, frame: tuple[int, int
         "boxes": 4.0 * box_rows * (config.box_head.pool_size**2 * channels + 5 * (config.num_classes + 1)),
         "masks": 4.0 * mask_rows * config.mask_head.mask_size**2 * config.mask_head.channels,
     }
+
+
+def inference_sum(factors: dict[str, float], parts: dict[str, float]) -> int:
+    """What is held together: the backbone's maps are gone when the heads have their rows, beside which the pyramid stays."""
+    held = {name: factors[name] * part for name, part in parts.items()}
+    backbone = sum(part for name, part in held.items() if name.startswith("backbone"))
+    return round(held["fixed"] + held["weights"] + max(backbone, held["pyramid"] + held["boxes"] + held["masks"]))
 
 
 def training_parts(
@@ -232,10 +258,6 @@ def _on_processor() -> bool:
 
 def _gigabytes(number: float) -> str:
     return f"{number / GIGABYTE:.1f} GB"
-
-
-def _sum(factors: dict[str, float], parts: dict[str, float]) -> int:
-    return round(sum(factors.get(name, 0.0) * part for name, part in parts.items()))
 
 
 def _family(config: ModelConfig) -> str:
