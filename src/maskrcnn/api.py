@@ -163,7 +163,7 @@ class MaskRCNN(Network):
         if new_classes is not None:
             config = configs.replace(config, categories=_categories(None, new_classes))
         model = cls._seeded(config, seed)
-        _tell(log, checkpoints.put(checkpoint, model, remake_classes=remake))
+        _tell(log, _put(path, checkpoint, model, remake_classes=remake))
         _tell_inflation(log, checkpoint.config, model)
         return model
 
@@ -218,7 +218,7 @@ class MaskRCNN(Network):
         for sentence in checkpoint.assumed:
             log(f"Assumed: {sentence}")
         model = cls._seeded(configs.replace(_with_channels(as_trained, input_channels), **changes), seed)
-        _tell(log, checkpoints.put(checkpoint, model))
+        _tell(log, _put(path, checkpoint, model))
         _tell_inflation(log, as_trained, model)
         return model
 
@@ -390,6 +390,14 @@ def _origin(file: str | Path, checkpoint: Checkpoint) -> str:
     if str(file) in published.PUBLISHED:
         return published.PUBLISHED[str(file)].origin
     return f"{checkpoint.source}, {Path(file).name}"
+
+
+def _put(path: Path, checkpoint: Checkpoint, model: MaskRCNN, **options: Any) -> checkpoints.Report:
+    """`checkpoints.put`, whose error then names the file."""
+    try:
+        return checkpoints.put(checkpoint, model, **options)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _tell(log: Callable[[str], None], report: checkpoints.Report) -> None:

@@ -60,7 +60,7 @@ def test_zoo_has_frozen_norms_and_pools_adaptively():
     config = detectron2.read(small()).config
     assert (config.backbone.norm, config.backbone.epsilon, config.backbone.frozen_stages) == ("frozen", 1e-5, 2)
     assert (config.roi_align.sampling_ratio, config.roi_align.aligned, config.rpn.min_size) == (0, True, 1e-12)
-    assert (config.rpn.box_beta, config.box_head.box_beta, config.detect.min_side) == (0.0, 0.0, 0.0)
+    assert (config.rpn.box_beta, config.box_head.box_beta, config.detect.min_side) == (0.0, 0.0, 1e-12)
 
 
 def test_group_norm_in_the_heads_is_told_from_its_lack_of_statistics():

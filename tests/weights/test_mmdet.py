@@ -66,7 +66,7 @@ def test_background_goes_from_last_to_first():
 
 
 def test_style_of_the_backbone_is_assumed_aloud():
-    assert "style 'caffe' it needs backbone__stride_in='1x1'" in mmdet.read(small()).assumed[0]
+    assert "style 'caffe' it needs --set backbone.stride_in=1x1" in mmdet.read(small()).assumed[0]
 
 
 def test_averages_beside_the_model_are_reported_as_unused():

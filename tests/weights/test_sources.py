@@ -59,6 +59,12 @@ def test_names_in_the_file_are_taken_unless_others_are_given(files):
     assert read_checkpoint(files["mmdet"], class_names=["a", "b", "c"]).config.class_names == ["a", "b", "c"]
 
 
+def test_a_list_without_names_names_nothing(tmp_path):
+    tensors = fill(layout_files.mmdet(narrow()))
+    (tmp_path / "mmdet.pth").write_bytes(pickle.dumps({"meta": {"CLASSES": ()}, "state_dict": tensors}))
+    assert read_checkpoint(tmp_path / "mmdet.pth").config.class_names == ["class 1", "class 2", "class 3"]
+
+
 @pytest.mark.parametrize("kind", ["torchvision", "detectron2", "mmdet", "matterport"])
 @pytest.mark.parametrize("names", [["a", "b"], []])
 def test_names_of_another_number_are_refused(files, kind, names):

@@ -65,7 +65,7 @@ def test_norms_that_counted_batches_are_live_of_epsilon_1e_5():
 
 def test_epsilon_of_a_users_frozen_norms_is_said_to_be_assumed():
     checkpoint = torchvision.read(small())
-    assert checkpoint.config.backbone.epsilon == 0.0 and "backbone__epsilon=1e-5" in checkpoint.assumed[0]
+    assert checkpoint.config.backbone.epsilon == 0.0 and "--set backbone.epsilon=1e-5" in checkpoint.assumed[0]
 
 
 def test_frozen_norms_of_resnet101_have_torch_epsilon():

@@ -88,7 +88,8 @@ def put(arrays: NamedArrays, backbone: keras.Model) -> None:
 
 
 def _application(name: str, *, weights: str | None, include_top: bool = False) -> keras.Model:
-    return getattr(keras.applications, APPLICATIONS[name])(weights=weights, include_top=include_top)
+    # The side changes no weight; without it MobileNetV2 warns that it takes this one.
+    return getattr(keras.applications, APPLICATIONS[name])(weights=weights, include_top=include_top, input_shape=(224, 224, 3))
 
 
 def _arrays_of(model: keras.Model) -> NamedArrays:

@@ -142,13 +142,16 @@ def _read_old(path: Path) -> Tensors:
         order: Literal["little", "big"] = "little" if system["little_endian"] else "big"
         starts: dict[str, int] = {}
         end = data.tell()
+        tensors = _tensors(top)
         for key in keys:
             storage = storages[text(key)]
             starts[key] = end + 8
             size = int.from_bytes(data[end : end + 8], order)
             end += 8 + storage.nbytes
             if end > len(data) or size != storage.size:
-                raise FileError(f"is cut off or damaged at storage {key!r:.100} of {storage.nbytes:,} bytes")
+                of = [name for name, item in tensors.items() if isinstance(item, Tensor) and item.storage == storage]
+                where = f"tensor {of[0]!r:.100}" if of else f"storage {key!r:.100}"
+                raise FileError(f"is cut off or damaged at {where} of {storage.nbytes:,} bytes")
         return _collect(top, lambda storage: data[starts[storage.key] : starts[storage.key] + storage.nbytes], order)
 
 
@@ -208,8 +211,8 @@ def _member(group: Any, path: str) -> Any:
 # ------------------------------------------------------------------------------------------------------------------- arrays
 
 
-def _collect(top: Any, load: Callable[[Storage], bytes], order: str) -> Tensors:
-    """The arrays of the state dict, wherever it lies, and the plain values beside it."""
+def _tensors(top: Any) -> dict[str, Tensor | Array]:
+    """Those of the state dict, wherever it lies."""
 
     def arrays(state: Any) -> dict[str, Tensor | Array]:
         items = state.items() if isinstance(state, dict) else ()
@@ -218,11 +221,21 @@ def _collect(top: Any, load: Callable[[Storage], bytes], order: str) -> Tensors:
     found = next(filter(None, map(arrays, (*map(top.get, NESTS), top))), None) if isinstance(top, dict) else None
     if found is None:
         raise FileError("holds no named tensors, at its top or under " + ", ".join(map(repr, NESTS)), "Name another file.")
+    return found
+
+
+def _collect(top: Any, load: Callable[[Storage], bytes], order: str) -> Tensors:
+    """The arrays of the state dict, and the plain values beside it."""
     load = cache(load)
-    tensors = (
-        (name, item.array(name, load, order) if isinstance(item, Tensor) else item.array(name)) for name, item in found.items()
-    )
-    return Tensors(_float32(tensors), _meta(top))
+
+    def arrays() -> Iterator[tuple[str, np.ndarray]]:
+        for name, item in _tensors(top).items():
+            try:
+                yield name, item.array(name, load, order) if isinstance(item, Tensor) else item.array(name)
+            except zipfile.BadZipFile as error:  # a part that is not what its CRC says
+                raise FileError(f"is damaged in tensor {name!r:.100}: {error}") from None
+
+    return Tensors(_float32(arrays()), _meta(top))
 
 
 def _float32(tensors: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:

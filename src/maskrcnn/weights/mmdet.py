@@ -85,7 +85,7 @@ def read(tensors: Mapping[str, np.ndarray], *, class_names: Sequence[str | Categ
         changes["backbone__norm"] = "live"
     assumed = [
         f"The backbone is of style 'pytorch' (stride in the 3×3 convolutions, {changes['image__channel_order'].upper()}, "
-        "divided by ImageNet's std); of style 'caffe' it needs backbone__stride_in='1x1', image__channel_order='bgr' and "
-        "image__std=(1, 1, 1)."
+        "divided by ImageNet's std); of style 'caffe' it needs --set backbone.stride_in=1x1 --set image.channel_order=bgr "
+        "--set 'image.std=[1,1,1]'."
     ]
     return naming.read_model(NAME, NAMES, file, changes, published={80: COCO}, class_names=class_names, assumed=assumed)

@@ -59,7 +59,7 @@ def read_checkpoint(
         raise ValueError(
             f"{path} holds tensors named as {recognised} names them, not {source}; use --from auto or {recognised}."
         )
-    told = next((file.meta[key] for key in CLASS_NAMES if isinstance(file.meta.get(key), tuple)), None)
+    told = next((file.meta[key] for key in CLASS_NAMES if isinstance(file.meta.get(key), tuple) and file.meta[key]), None)
     options: dict[str, Any] = {} if recognised == "backbone" else {"class_names": told if class_names is None else class_names}
     if recognised == "matterport":
         options["config"] = matterport_config

@@ -89,7 +89,7 @@ def read(tensors: Mapping[str, np.ndarray], *, class_names: Sequence[str | Categ
         if len(COCO_WITH_GAPS) + 1 != file.shape(f"{NAMES.classes}.weight", 2)[0]:
             assumed.append(
                 "The model was fine-tuned from torchvision's COCO weights, whose norms have epsilon 0; "
-                "if only its backbone was pretrained, backbone__epsilon=1e-5 is right."
+                "if only its backbone was pretrained, --set backbone.epsilon=1e-5 is right."
             )
     return naming.read_model(
         f"{NAME} v{2 if is_v2 else 1}",
