@@ -173,7 +173,7 @@ def _place(texts: list[str], boxes: np.ndarray, size: tuple[int, int]) -> dict[i
         corners += [(left, top), (right - w, top), (left, bottom - h), (right - w, bottom - h)]  # inside
         corners += [(right, top), (left - w, top), (right, bottom - h), (left - w, bottom - h)]  # beside
         starts = np.clip(corners, 0, np.maximum((width - w, height - h), 0))
-        plates = np.concatenate([starts, starts + (w, h)], axis=1)
+        plates = np.concatenate([starts, starts + np.array([w, h])], axis=1)
         plates = plates[~_shared(plates, np.array(list(placed.values())).reshape(-1, 4)).any(axis=1)]
         hidden = (_shared(plates, boxes) / areas).sum(axis=1)  # in objects
         least = hidden.min(initial=np.inf)
