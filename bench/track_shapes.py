@@ -28,11 +28,13 @@ from PIL import Image
 
 import maskrcnn
 from maskrcnn.data import shapes
-from maskrcnn.data.tracks import MOTS_IGNORE
+from maskrcnn.data.tracks import MOTS_IGNORE, read_tracks
 from maskrcnn.data.video import open_video
 from maskrcnn.evaluate import evaluate_tracks
-from maskrcnn.geometry.masks import mask_to_rle, rle_to_json
+from maskrcnn.geometry.masks import mask_to_rle, rle_to_json, rle_window
+from maskrcnn.metrics.tracks import evaluate_tracks as evaluate_objects
 from maskrcnn.predict import detect
+from maskrcnn.structures import Detections, TrackedObjects
 from maskrcnn.track import track_files
 from maskrcnn.tracking import TRACKERS, Tracker
 
@@ -71,7 +73,36 @@ def main() -> None:
         scores = evaluate_tracks(truth, folder)
         numbers = "  ".join(f"{key} {scores[key]:.3f}" for key in ("IDF1", "HOTA", "AssA", "DetA", "MOTA", "sMOTSA"))
         print(f"{name:10s} {numbers}  switches {scores['switches']}  tracks {scores['tracks']}/{scores['tracks_found']}")
+    if not arguments.cost:
+        print_association(video, truth, arguments.trackers, lost=arguments.lost)
     print_cost(model, video, arguments.trackers)
+
+
+def print_association(video: Path, truth: Path, names: list[str], *, lost: int) -> None:
+    """Scores of tracks made of the truth's own masks: what a tracker alone reaches, whatever the model."""
+    ((name, true),) = read_tracks(truth).items()
+    nothing = TrackedObjects(np.zeros(0, int), np.zeros((0, 4), np.float32), np.zeros(0, int), [])
+    for tracker in names:
+        follow, result = Tracker(tracker, lost=lost), {}
+        for frame in open_video(video).frames:
+            objects = true.get(frame.number, nothing)
+            rows = [row for row, label in enumerate(objects.labels) if label != MOTS_IGNORE]
+            masks = [rle_window(objects.rles[row], objects.boxes[row].astype(int).tolist())[0] for row in rows]
+            detections = Detections(
+                boxes=objects.boxes[rows],
+                scores=np.ones(len(rows), np.float32),
+                labels=objects.labels[rows].astype(np.int32),
+                small_masks=np.zeros((len(rows), 0, 0), np.float32),
+                size=frame.image.shape[:2],
+                class_names=[str(label) for label in range(MOTS_IGNORE)],
+                bitmaps=masks,
+                corners=objects.boxes[rows, :2].astype(int),
+            )
+            found = follow.update(detections, frame.image)
+            result[frame.number] = TrackedObjects(found.track_ids, found.boxes, found.labels.astype(int), found.rle())
+        scores = evaluate_objects({name: true}, {name: result})
+        numbers = "  ".join(f"{key} {scores[key]:.3f}" for key in ("IDF1", "HOTA", "AssA"))
+        print(f"{tracker:10s} on the truth's masks: {numbers}  switches {scores['switches']}")
 
 
 def print_cost(model: maskrcnn.MaskRCNN, video: Path, names: list[str], *, num_frames: int = 120) -> None:

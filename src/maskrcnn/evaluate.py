@@ -120,13 +120,16 @@ def evaluate_tracks(truth: str | os.PathLike[str], result: str | os.PathLike[str
 
 def print_track_scores(scores: Mapping[str, Any], console: Console) -> None:
     """Prints `evaluate_tracks`'s scores: all videos together, and a row for each where there are several."""
+    rows = {"all": scores} | scores.get("per_video", {})
     names = [name for name in ("HOTA", "DetA", "AssA", "MOTA", "sMOTSA", "IDF1") if name in scores]
     counts = ("switches", "missed", "wrong", "objects", "tracks", "tracks_found")
-    title = f"Tracks, compared by their {scores['compared']}"
-    table = Table("", *names, *(name.replace("_", " ") for name in counts), title=title, title_justify="left")
-    for video, row in ({"all": scores} | scores.get("per_video", {})).items():
-        table.add_row(video, *(_number(row[name]) for name in names), *(str(row[name]) for name in counts))
+    table = Table("", *names, title=f"Tracks, compared by their {scores['compared']}", title_justify="left")
+    numbers = Table("", *(name.replace("_", " ") for name in counts), title="Counts", title_justify="left")
+    for video, row in rows.items():
+        table.add_row(video, *(_number(row[name]) for name in names))
+        numbers.add_row(video, *(str(row[name]) for name in counts))
     console.print(table)
+    console.print(numbers)
 
 
 def _each_with(

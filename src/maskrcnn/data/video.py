@@ -126,74 +126,88 @@ def _open_file(path: Path, every: int) -> Video:
     except BaseException:
         container.close()
         raise
-    return Video(path.stem, rate / every, num_frames, _decode(av, container, stream, path, every, rate))
+    return Video(path.stem, rate / every, num_frames, _Decoder(av, container, stream, path, rate).frames(every))
 
 
-def _decode(av: Any, container: Any, stream: Any, path: Path, every: int, rate: float) -> Iterator[Frame]:
-    """Frames, upright. Those that are damaged are left out, and told at the end: what can be had comes first.
+class _Decoder:
+    """Reads a video file to its end, and knows what was missing. Damaged frames are left out: what can be had comes first.
 
     Before the first whole frame nothing counts as damaged: recordings that were cut begin with frames that refer to lost ones.
     """
-    index, whole, num_packets = 0, 0, 0
-    start, last, end = 0.0, 0.0, 0.0  # seconds: first and last frame, and how far the file was read, sound too
-    lost: list[int | None] = []  # times of packets that give no frame; frames before them may still be to come
-    damaged: list[int] = []  # where frames are missing
-    reason = ""
-    with container:
+
+    def __init__(self, av: Any, container: Any, stream: Any, path: Path, rate: float) -> None:
+        self._av, self._container, self._stream, self._path, self._rate = av, container, stream, path, rate
+        self._index = 0  # of the next frame, damaged ones counted
+        self._whole = 0  # frames that were given
+        self._num_packets = 0
+        self._start, self._last, self._end = 0.0, 0.0, 0.0  # seconds: first frame, last frame, and all that was read
+        self._lost: list[int | None] = []  # times of packets that gave no frame; frames before them may still be to come
+        self._damaged: list[int] = []  # numbers of frames that are missing
+        self._reason = ""
+
+    def frames(self, every: int) -> Iterator[Frame]:
+        """Frames, upright, with their own times; at the end a ValueError for what was missing."""
+        with self._container:
+            try:
+                for packet in self._container.demux():
+                    for picture in self._decode(packet):
+                        self._pass_lost(picture)
+                        if picture.is_corrupt:
+                            self._miss(1)
+                            continue
+                        self._last = self._index / self._rate if picture.time is None else picture.time
+                        self._start = self._start if self._whole else self._last
+                        self._whole += 1
+                        if self._index % every == 0:
+                            image = np.rot90(picture.to_ndarray(format="rgb24"), picture.rotation // 90)  # counter-clockwise
+                            yield Frame(self._index, self._last - self._start, np.ascontiguousarray(image))
+                        self._index += 1
+            except self._av.FFmpegError as error:
+                raise ValueError(
+                    f"{self._path} breaks off after {self._whole} frames: {_reason(error)}. They are done."
+                ) from None
+            self._check_end()
+
+    def _decode(self, packet: Any) -> list[Any]:
+        if packet.pts is not None and packet.time_base:  # of sound too: what lasts longest says how far the file was read
+            self._end = max(self._end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if packet.stream is not self._stream:
+            return []
+        self._num_packets += packet.size > 0
         try:
-            for packet in container.demux():
-                if packet.pts is not None and packet.time_base:
-                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-                if packet.stream is not stream:
-                    continue
-                num_packets += packet.size > 0
-                try:
-                    decoded = packet.decode()
-                except av.FFmpegError as error:
-                    decoded, reason = [], _reason(error)
-                    lost.append(packet.pts)
-                for picture in decoded:
-                    waiting: list[int | None] = [
-                        pts for pts in lost if pts is not None and picture.pts is not None and pts > picture.pts
-                    ]
-                    if index:
-                        damaged += [index] * (len(lost) - len(waiting))
-                        index += len(lost) - len(waiting)
-                    lost = waiting
-                    if picture.is_corrupt:
-                        damaged += [index] * (index > 0)
-                        index += index > 0
-                        continue
-                    last = index / rate if picture.time is None else picture.time
-                    start = last if index == 0 else start
-                    whole += 1
-                    if index % every == 0:
-                        image = np.rot90(picture.to_ndarray(format="rgb24"), picture.rotation // 90)  # counter-clockwise
-                        yield Frame(index, last - start, np.ascontiguousarray(image))
-                    index += 1
-        except av.FFmpegError as error:
-            raise ValueError(f"{path} breaks off after {whole} frames: {_reason(error)}. They are done.") from None
+            return list(packet.decode())
+        except self._av.FFmpegError as error:
+            self._reason = _reason(error)
+            self._lost.append(packet.pts)
+            return []
+
+    def _pass_lost(self, picture: Any) -> None:
+        """Counts lost packets whose time is over: frames come in another order than their packets."""
+        waiting = [pts for pts in self._lost if pts is not None and picture.pts is not None and pts > picture.pts]
+        self._miss(len(self._lost) - len(waiting))
+        self._lost = [*waiting]
+
+    def _miss(self, count: int) -> None:
+        if self._whole:
+            self._damaged += [self._index] * count
+            self._index += count
+
+    def _check_end(self) -> None:
+        path, whole, stream = self._path, self._whole, self._stream
+        why = f" ({self._reason})" if self._reason else ""
         if whole == 0:
-            raise ValueError(f"Cannot read {path}: it holds no whole frame{f' ({reason})' if reason else ''}.")
-        if num_packets < stream.frames and _counts_frames(container):  # packets: an edit list leaves out frames on purpose
+            raise ValueError(f"Cannot read {path}: it holds no whole frame{why}.")
+        # An edit list leaves out frames on purpose, hence packets. AVI counts ticks, of which some have no frame.
+        if self._num_packets < stream.frames and self._container.format.name != "avi":
             raise ValueError(f"{path} breaks off after {whole} frames of {stream.frames}. They are done.")
-        usual = (last - start) / max(whole - 1, 1)  # seconds that a frame is shown
-        length = (container.duration or 0) / av.time_base
-        if _says_its_length(container) and length - max(end, last + usual) > usual / 2:
-            raise ValueError(f"{path} breaks off after {whole} frames, {end:.2f} of {length:.2f} s. They are done.")
-    if damaged or lost:
-        why = f" ({reason})" if reason else ""
-        raise ValueError(f"{path} is damaged from frame {min([*damaged, index])} on{why}. The frames that are whole are done.")
-
-
-def _counts_frames(container: Any) -> bool:
-    """Whether the file's header counts packets. AVI counts ticks, of which some may have no frame."""
-    return container.format.name != "avi"
-
-
-def _says_its_length(container: Any) -> bool:
-    """Whether the duration comes from the file's header, and not from what FFmpeg finds or guesses."""
-    return container.format.name in ("avi", "matroska,webm")
+        if self._container.format.name in ("avi", "matroska,webm"):  # their headers say how long they are; FFmpeg may guess
+            length = (self._container.duration or 0) / self._av.time_base
+            usual = (self._last - self._start) / max(whole - 1, 1)  # seconds that a frame is shown
+            if length - max(self._end, self._last + usual) > usual / 2:
+                raise ValueError(f"{path} breaks off after {whole} frames, {self._end:.2f} of {length:.2f} s. They are done.")
+        if self._damaged or self._lost:
+            first = min([*self._damaged, self._index])
+            raise ValueError(f"{path} is damaged from frame {first} on{why}. The frames that are whole are done.")
 
 
 def _reason(error: Any) -> str:

@@ -189,23 +189,22 @@ def _place(texts: list[str], boxes: np.ndarray, size: tuple[int, int]) -> dict[i
         corners = [(left, top - h), (right - w, top - h), (left, bottom), (right - w, bottom)]  # outside, above and below
         corners += [(left, top), (right - w, top), (left, bottom - h), (right - w, bottom - h)]  # inside
         corners += [(right, top), (left - w, top), (right, bottom - h), (left - w, bottom - h)]  # beside
-        hidden = {}
-        for x, y in corners:
-            x, y = max(0, min(x, width - w)), max(0, min(y, height - h))
-            plate = (x, y, x + w, y + h)
-            if not any(_shared(plate, np.array([other]))[0] for other in placed.values()):
-                hidden[plate] = float((_shared(plate, boxes) / areas).sum())  # in objects
-        least = min(hidden.values(), default=np.inf)
+        starts = np.clip(corners, 0, np.maximum((width - w, height - h), 0))
+        plates = np.concatenate([starts, starts + np.array([w, h])], axis=1)
+        plates = plates[~_shared(plates, np.array(list(placed.values())).reshape(-1, 4)).any(axis=1)]
+        hidden = (_shared(plates, boxes) / areas).sum(axis=1)  # in objects
+        least = hidden.min(initial=np.inf)
         if text and least <= _MOST_HIDDEN:
-            placed[k] = next(plate for plate, amount in hidden.items() if amount <= least + 0.1)  # rather above than better
+            left, top, right, bottom = plates[hidden <= least + 0.1][0].tolist()  # rather above than better
+            placed[k] = left, top, right, bottom
     return placed
 
 
-def _shared(plate: _Plate, boxes: np.ndarray) -> np.ndarray:
-    """(N,) square pixels that a plate shares with each of the boxes (N, 4)."""
-    widths = np.minimum(plate[2], boxes[:, 2]) - np.maximum(plate[0], boxes[:, 0])
-    heights = np.minimum(plate[3], boxes[:, 3]) - np.maximum(plate[1], boxes[:, 1])
-    return np.maximum(widths, 0) * np.maximum(heights, 0)
+def _shared(plates: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """(P, N) square pixels that each of the plates (P, 4) shares with each of the boxes (N, 4)."""
+    starts = np.maximum(plates[:, None, :2], boxes[:, :2])
+    ends = np.minimum(plates[:, None, 2:], boxes[:, 2:])
+    return np.maximum(ends - starts, 0).prod(axis=2)
 
 
 def _draw_caption(canvas: np.ndarray, text: str, plate: _Plate, colour: tuple[int, int, int]) -> None:

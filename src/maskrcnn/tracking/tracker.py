@@ -67,15 +67,16 @@ class Tracker:
             image: (H, W, 3) uint8 RGB, the frame.
         """
         self._frame += 1
+        whole = _with_bitmaps(detections)
         keys = [(-1, -1)] * len(detections)
         for label in sorted({*self._by_class, *detections.labels.tolist()}):
             if label not in self._by_class:
                 self._by_class[label] = self._associate()
             rows = np.flatnonzero(detections.labels == label)
-            for row, number in zip(rows, self._by_class[label].update(detections[rows], image).tolist()):
+            for row, number in zip(rows, self._by_class[label].update(whole[rows], image).tolist()):
                 keys[row] = (label, number)
         rows = np.flatnonzero([number >= 0 for _, number in keys])
-        rows = rows[_once(detections[rows], np.array([self._believe(keys[row], detections.scores[row]) for row in rows]))]
+        rows = rows[_once(whole[rows], np.array([self._believe(keys[row], detections.scores[row]) for row in rows]))]
         self._belief = {key: belief for key, belief in self._belief.items() if belief[1] + self.lost >= self._frame}
         ids = [self._ids.setdefault(keys[row], len(self._ids) + 1) for row in rows]
         return replace(detections[rows], track_ids=np.array(ids, np.int64))
@@ -90,6 +91,13 @@ class Tracker:
         if self.name == "mask":
             return MaskTracker(score=self.score, lost=self.lost)
         return BoxTracker(self.name, score=self.score, lost=self.lost)
+
+
+def _with_bitmaps(detections: Detections) -> Detections:
+    """The same with the masks pasted: they are asked for more than once."""
+    windows = list(detections.windows())
+    corners = np.array([corner for _, corner in windows], int).reshape(-1, 2)
+    return replace(detections, bitmaps=[window for window, _ in windows], corners=corners)
 
 
 def _once(detections: Detections, beliefs: np.ndarray) -> np.ndarray:
