@@ -48,9 +48,8 @@ class Difference(NamedTuple):
 
 
 # What an export may differ by. float32: the same answers. Weights in half precision have 11 bits, and at NMS's threshold one of
-# two boxes may win that lost before. With 8 bits boxes of nearly the same score change places, each right for the object, and so
-# the worst of 32 nuclei differs by a good part of itself; these limits tell such a file from a broken one. How good it is, only
-# `evaluate` says.
+# two boxes may win that lost before. With 8 bits that happens often, and the worst of 32 nuclei differs by a third of itself:
+# these limits only tell such a file from a broken one, and how good it is `evaluate` says.
 LIMITS = {
     "float32": Difference(0, 0, 0.1, 1e-3, 0.99),
     "float16": Difference(0, 1, 2.0, 0.02, 0.9),
@@ -74,7 +73,7 @@ def export(
         out: the folder or file to write. It appears whole, or where the check fails not at all.
         format: `"saved-model"`, a folder for plain TensorFlow; `"openvino"`, a folder with `model.xml` and `model.bin`;
             `"litert"`, a file `*.tflite`.
-        precision: of the weights in the file. With float16 what runs it computes in float32; with int8 layers compute in it too.
+        precision: of the weights in the file. With float16 what runs it computes in float32, with int8 in int8.
         pictures: to check with; those of the model that comes with the package where there are none.
         log: told the largest differences.
 
