@@ -189,7 +189,7 @@ def test_litert_answers_as_models_of_other_projects(tmp_path, changes):
 
 @pytest.mark.parametrize("precision", ["float16", "int8"])
 def test_litert_writes_smaller_files_with_nearly_the_same_answers(model, tmp_path, precision):
-    pytest.importorskip(RUNTIMES["litert"], reason="LiteRT is not installed")
+    pytest.importorskip("ai_edge_quantizer", reason="AI Edge Quantizer is not installed")
     export.WRITERS["litert"].write(model, tmp_path / "model.tflite", precision)
     batch = {name: make_batch((3,))[name] for name in ("images", "sizes")}
     found = engines.load(tmp_path / "model.tflite").predict_on_batch(batch)
