@@ -55,7 +55,7 @@ def _int8(written: bytes, config: ModelConfig) -> bytes:
         ("box_head.*/fc", dense),
         ("mask_head.*/conv", conv),
     ]
-    if not config.backbone.name.startswith("mobilenet"):  # which has a tenth of the work, and loses most (docs/export.md)
+    if not config.backbone.name.startswith("mobilenet"):  # whose thin layers take longer so (docs/export.md)
         layers.append(("backbone", conv))
     smaller = quantizer.Quantizer(bytearray(written))
     for name, kind in layers:
