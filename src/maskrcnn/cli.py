@@ -349,7 +349,7 @@ def evaluate(
         raise typer.BadParameter(f"Missing option '{missing}': give --model and --data, or --tracks TRUTH RESULT alone.")
     dataset = maskrcnn.load_dataset(data, images=images, strict=strict)
     _tell(dataset.summary())
-    loaded = _load_model(model)
+    loaded = _load_to_run(model, None)
 
     from maskrcnn.evaluate import print_scores, write_scores
 
