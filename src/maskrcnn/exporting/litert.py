@@ -28,8 +28,7 @@ def write(model: Any, out: Path, precision: str) -> None:
     import tensorflow as tf
 
     extras.load("ai_edge_litert", extra="litert", why="An export for LiteRT is checked with it")
-    if precision == "int8":
-        extras.load("ai_edge_quantizer", extra="litert-int8", why="int8 for LiteRT needs AI Edge Quantizer")
+    quantizer = _load_quantizer() if precision == "int8" else None  # told before the work, where it is not there
     holder = tf.Module()  # with which the converter writes a signature, names of inputs and outputs
     holder.infer = inference_graph(model, lambda images, sizes: _infer(model, images, sizes))
     holder.weights = [weight.value for weight in model.variables]
@@ -38,16 +37,19 @@ def write(model: Any, out: Path, precision: str) -> None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
     written = converter.convert()
-    out.write_bytes(_int8(written, model.config) if precision == "int8" else written)
+    out.write_bytes(written if quantizer is None else _int8(quantizer, written, model.config))
     with zipfile.ZipFile(out, "a") as archive:
         archive.writestr(ENTRY, describe(model.config, precision))
 
 
-def _int8(written: bytes, config: ModelConfig) -> bytes:
-    """The layers that take the time with weights of 8 bits. What comes into one is rounded to 8 bits when it is known."""
-    from ai_edge_quantizer import qtyping, quantizer
+def _load_quantizer() -> Any:
+    return extras.load("ai_edge_quantizer.quantizer", extra="litert-int8", why="int8 for LiteRT needs AI Edge Quantizer")
 
-    conv, dense = qtyping.TFLOperationName.CONV_2D, qtyping.TFLOperationName.FULLY_CONNECTED
+
+def _int8(quantizer: Any, written: bytes, config: ModelConfig) -> bytes:
+    """The layers that take the time with weights of 8 bits. What comes into one is rounded to 8 bits when it is known."""
+    operator = quantizer.qtyping.TFLOperationName
+    conv, dense = operator.CONV_2D, operator.FULLY_CONNECTED
     layers = [
         ("fpn", conv),
         ("rpn.*/conv", conv),
