@@ -155,6 +155,14 @@ def test_an_absent_engine_says_what_to_install(tmp_path, monkeypatch, file, cont
         engines.load(tmp_path / file)
 
 
+def test_int8_for_litert_without_its_quantizer_says_what_to_install(model, tmp_path, monkeypatch):
+    pytest.importorskip(RUNTIMES["litert"], reason="LiteRT is not installed")
+    monkeypatch.setitem(sys.modules, "ai_edge_quantizer.quantizer", None)
+    with pytest.raises(ImportError, match=r"maskrcnn\[litert-int8\]"):
+        export.export(model, tmp_path / "model.tflite", format="litert", precision="int8")
+    assert not list(tmp_path.iterdir())
+
+
 MATTERPORT = {
     "image__padding": "black",
     "image__place": "centre",
