@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -62,7 +63,8 @@ def _int8(quantizer: Any, written: bytes, config: ModelConfig) -> bytes:
     smaller = quantizer.Quantizer(bytearray(written))
     for name, kind in layers:
         smaller.add_dynamic_config(regex=name, operation_name=kind, num_bits=8)
-    return smaller.quantize(enable_progress_bar=False, enable_progress_report=False).quantized_model
+    with contextlib.redirect_stderr(io.StringIO()):  # one of its progress bars cannot be turned off
+        return smaller.quantize(enable_progress_bar=False, enable_progress_report=False).quantized_model
 
 
 def _infer(model: Any, images: Any, sizes: Any) -> PaddedDetections:
