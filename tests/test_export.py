@@ -212,6 +212,14 @@ def test_an_absent_engine_says_what_to_install(tmp_path, monkeypatch, file, cont
         engines.load(tmp_path / file)
 
 
+def test_int8_for_litert_without_its_quantizer_says_what_to_install(model, tmp_path, monkeypatch):
+    pytest.importorskip(RUNTIMES["litert"], reason="LiteRT is not installed")
+    monkeypatch.setitem(sys.modules, "ai_edge_quantizer.quantizer", None)
+    with pytest.raises(ImportError, match=r"maskrcnn\[litert-int8\]"):
+        export.export(model, tmp_path / "model.tflite", format="litert", precision="int8")
+    assert not list(tmp_path.iterdir())
+
+
 MATTERPORT = {
     "image__padding": "black",
     "image__place": "centre",
@@ -246,7 +254,7 @@ def test_litert_answers_as_models_of_other_projects(tmp_path, changes):
 
 @pytest.mark.parametrize("precision", ["float16", "int8"])
 def test_litert_writes_smaller_files_with_nearly_the_same_answers(model, tmp_path, precision):
-    pytest.importorskip(RUNTIMES["litert"], reason="LiteRT is not installed")
+    pytest.importorskip("ai_edge_quantizer", reason="AI Edge Quantizer is not installed")
     export.WRITERS["litert"].write(model, tmp_path / "model.tflite", precision)
     batch = {name: make_batch((3,))[name] for name in ("images", "sizes")}
     found = engines.load(tmp_path / "model.tflite").predict_on_batch(batch)

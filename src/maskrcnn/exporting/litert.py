@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from maskrcnn import extras
+from maskrcnn.config import ModelConfig
 from maskrcnn.engines.engine import describe
 from maskrcnn.engines.litert import ENTRY
 from maskrcnn.exporting.graph import inference_graph
@@ -28,17 +30,42 @@ def write(model: Any, out: Path, precision: str) -> None:
     import tensorflow as tf
 
     extras.load("ai_edge_litert", extra="litert", why="An export for LiteRT is checked with it")
+    quantizer = _load_quantizer() if precision == "int8" else None  # told before the work, where it is not there
     holder = tf.Module()  # with which the converter writes a signature, names of inputs and outputs
     holder.infer = inference_graph(model, lambda images, sizes: _infer(model, images, sizes))
     holder.weights = [weight.value for weight in model.variables]
     converter = tf.lite.TFLiteConverter.from_concrete_functions([holder.infer.get_concrete_function()], holder)
-    if precision != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
-    out.write_bytes(converter.convert())
+    written = converter.convert()
+    out.write_bytes(written if quantizer is None else _int8(quantizer, written, model.config))
     with zipfile.ZipFile(out, "a") as archive:
         archive.writestr(ENTRY, describe(model.config, precision))
+
+
+def _load_quantizer() -> Any:
+    return extras.load("ai_edge_quantizer.quantizer", extra="litert-int8", why="int8 for LiteRT needs AI Edge Quantizer")
+
+
+def _int8(quantizer: Any, written: bytes, config: ModelConfig) -> bytes:
+    """The layers that take the time with weights of 8 bits. What comes into one is rounded to 8 bits when it is known."""
+    operator = quantizer.qtyping.TFLOperationName
+    conv, dense = operator.CONV_2D, operator.FULLY_CONNECTED
+    layers = [
+        ("fpn", conv),
+        ("rpn.*/conv", conv),
+        ("box_head.*/conv", conv),
+        ("box_head.*/fc", dense),
+        ("mask_head.*/conv", conv),
+    ]
+    if not config.backbone.name.startswith("mobilenet"):  # whose thin layers take longer so (docs/export.md)
+        layers.append(("backbone", conv))
+    smaller = quantizer.Quantizer(bytearray(written))
+    for name, kind in layers:
+        smaller.add_dynamic_config(regex=name, operation_name=kind, num_bits=8)
+    with contextlib.redirect_stderr(io.StringIO()):  # one of its progress bars cannot be turned off
+        return smaller.quantize(enable_progress_bar=False, enable_progress_report=False).quantized_model
 
 
 def _infer(model: Any, images: Any, sizes: Any) -> PaddedDetections:
