@@ -81,7 +81,7 @@ def in_fewer_bits(request, model, tmp_path_factory) -> Path:
 def test_no_box_is_computed_in_fewer_bits(in_fewer_bits):
     from openvino import Core
 
-    from maskrcnn.exporting.openvino import COARSE
+    from maskrcnn.exporting.openvino import LAYERS
 
     nodes = Core().read_model(in_fewer_bits / "model.xml").get_ops()
     marked = {node.get_friendly_name() for node in nodes if any("PrecisionConversion" in key for key in node.get_rt_info())}
@@ -90,7 +90,7 @@ def test_no_box_is_computed_in_fewer_bits(in_fewer_bits):
     while ahead:
         node = ahead.pop()
         kind, name = node.get_type_name(), node.get_friendly_name()
-        if name in seen or kind in (*COARSE, "ShapeOf", "Parameter"):
+        if name in seen or kind in (*LAYERS, "ShapeOf", "Parameter"):
             continue
         seen.add(name)
         assert kind != "FakeQuantize"

@@ -24,7 +24,7 @@ from maskrcnn.ops import native
 PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 
 # Where a way up from boxes and scores ends: what stands before these need not be exact.
-COARSE = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
+LAYERS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
 # OpenVINO reads this mark of a node as: here nothing is computed in fewer bits than float32 has.
 EXACT = "precise_0"
 ROIS = "rois"  # a further output, see `keep_exact`
@@ -76,23 +76,29 @@ def keep_exact(converted: Any) -> list[str]:
     it saves constants from being written in half precision.
 
     Returns:
-        The names of the nodes.
+        The names of the nodes, and those of the last two layers on every way, which are little work: not to be quantised.
     """
     op = extras.load("openvino.opset13", extra="openvino", why="An export for OpenVINO needs it")
 
     rois = op.concat([node.input_value(1) for node in converted.get_ops() if node.get_type_name() == "ROIAlign"], 0)
     rois.get_output_tensor(0).set_names({ROIS})
     converted.add_results([op.result(rois)])
+    seen: set[tuple[str, int]] = set()
     names: set[str] = set()
-    ahead = [result.input_value(0).get_node() for result in converted.get_results()]
+    ahead = [(result.input_value(0).get_node(), 0) for result in converted.get_results()]
     while ahead:
-        node = ahead.pop()
+        node, layers = ahead.pop()  # layers: met on the way
         kind, name = node.get_type_name(), node.get_friendly_name()
-        if name in names or kind in (*COARSE, "ROIAlign", "ShapeOf", "Parameter"):
+        if (name, layers) in seen or layers == 2 or kind in ("ROIAlign", "ShapeOf", "Parameter"):
             continue
-        names.add(name)
-        node.get_rt_info()[EXACT] = ""
-        ahead += [value.get_node() for value in node.input_values()]
+        seen.add((name, layers))
+        if kind in LAYERS:
+            names.add(name)
+            layers += 1
+        elif not layers:
+            names.add(name)
+            node.get_rt_info()[EXACT] = ""
+        ahead += [(value.get_node(), layers) for value in node.input_values()]
     return sorted(names)
 
 
@@ -100,13 +106,15 @@ def _quantise(converted: Any, config: ModelConfig, pictures: Sequence[Path], exa
     """Convolutions and matrix products in 8 bits, by what values they have on some pictures; boxes' arithmetic stays."""
     nncf = extras.load("nncf", extra="openvino-int8", why="int8 needs NNCF")
     logging.getLogger("nncf").setLevel(logging.ERROR)
-    return nncf.quantize(
-        converted,
-        nncf.Dataset(pictures, lambda picture: model_input(picture, config)),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(pictures),
-        ignored_scope=nncf.IgnoredScope(names=list(exact), validate=False),
-    )
+    with np.errstate(over="ignore"):
+        return nncf.quantize(
+            converted,
+            nncf.Dataset(pictures, lambda picture: model_input(picture, config)),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(pictures),
+            # Depthwise convolutions are little work, and have the widest spread of values from channel to channel.
+            ignored_scope=nncf.IgnoredScope(names=list(exact), types=["GroupConvolution"], validate=False),
+        )
 
 
 def model_input(picture: str | Path, config: ModelConfig) -> dict[str, np.ndarray]:
