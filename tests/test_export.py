@@ -17,6 +17,7 @@ from maskrcnn import engines, export
 from maskrcnn.api import MaskRCNN
 from maskrcnn.engines import engine, litert
 from maskrcnn.model import mask_rcnn
+from maskrcnn.ops import boxes as box_ops
 
 FORMATS = (
     "saved-model",
@@ -95,17 +96,16 @@ def in_fewer_bits(request, model, tmp_path_factory) -> Path:
 def test_no_box_is_computed_in_fewer_bits(in_fewer_bits):
     from openvino import Core
 
-    from maskrcnn.exporting.openvino import COARSE
+    from maskrcnn.exporting.openvino import LAYERS
 
     nodes = Core().read_model(in_fewer_bits / "model.xml").get_ops()
-    marked = {node.get_friendly_name() for node in nodes if "precise" in str(list(node.get_rt_info()))}
-    marked |= {node.get_friendly_name() for node in nodes if "DisablePrecisionConversion" in str(list(node.get_rt_info()))}
+    marked = {node.get_friendly_name() for node in nodes if any("PrecisionConversion" in key for key in node.get_rt_info())}
     ahead = [node.input_value(1).get_node() for node in nodes if node.get_type_name() == "ROIAlign"]
     seen = set()
     while ahead:
         node = ahead.pop()
         kind, name = node.get_type_name(), node.get_friendly_name()
-        if name in seen or kind in (*COARSE, "ShapeOf", "Constant", "Parameter"):
+        if name in seen or kind in (*LAYERS, "ShapeOf", "Parameter"):
             continue
         seen.add(name)
         assert kind != "FakeQuantize"
@@ -117,13 +117,12 @@ def test_no_box_is_computed_in_fewer_bits(in_fewer_bits):
 
 
 def test_in_fewer_bits_the_same_objects_are_found(model, in_fewer_bits):
-    """By chance weights many things have nearly the same score, so of the best not all need be the same."""
+    """Each has its like; which of two doubles NMS keeps, a rounding may decide."""
     batch = {name: value for name, value in make_batch((3, 5)).items() if name in ("images", "sizes")}
     want, found = model.predict_on_batch(batch), engines.load(in_fewer_bits).predict_on_batch(batch)
     for image in range(2):
         first, second = (np.asarray(answer.boxes)[image][np.asarray(answer.valid)[image]] for answer in (want, found))
-        apart = np.abs(first[:, None] - second[None]).max(axis=2).min(axis=1)
-        assert np.median(apart) < 1.0
+        assert np.mean(np.asarray(box_ops.iou(first, second)).max(axis=1) > 0.5) > 0.8
     np.testing.assert_allclose(found.scores, want.scores, atol=0.05)
 
 

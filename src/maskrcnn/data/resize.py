@@ -98,6 +98,8 @@ def _bilinear(image: np.ndarray, size: tuple[int, int], number: type[np.floating
     """
     for axis, new in enumerate(size):
         old = image.shape[axis]
+        if new == old:  # each pixel is read where it is
+            continue
         places = (float(number(old / new)) * (np.arange(new) + 0.5) - 0.5).astype(number)  # rounded once, as PyTorch's FMA does
         first = np.floor(places)
         part = places - first
@@ -107,7 +109,7 @@ def _bilinear(image: np.ndarray, size: tuple[int, int], number: type[np.floating
                 weight = weight * ((index >= 0) & (index < old))
             read.append(image.take(index.clip(0, old - 1), axis) * weight.reshape((-1, 1, 1) if axis == 0 else (-1, 1)))
         image = read[0] + read[1]
-    return image
+    return image.astype(number, copy=False)
 
 
 def choose_frame(sizes: Iterable[tuple[int, int]], image_config: ImageConfig) -> tuple[int, int]:

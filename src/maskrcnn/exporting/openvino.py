@@ -18,6 +18,7 @@ from maskrcnn.data.images import read_image
 from maskrcnn.data.resize import choose_frame, fit_to_frame, pad_to_frame
 from maskrcnn.engines.engine import DESCRIPTION, OUTPUTS, describe
 from maskrcnn.exporting.graph import inference_graph
+from maskrcnn.model import fpn
 from maskrcnn.ops import native
 
 BACKEND = "tensorflow"
@@ -26,20 +27,19 @@ CALIBRATED = True
 PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 
 # Where a way up from boxes and scores ends: what stands before these need not be exact.
-COARSE = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
+LAYERS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
 # OpenVINO reads this mark of a node as: here nothing is computed in fewer bits than float32 has.
 EXACT = "precise_0"
+ROIS = "rois"  # a further output, see `keep_exact`
 
 
 def write(model: Any, out: Path, precision: str, calibrate: Sequence[Path] = ()) -> None:
     openvino = extras.load("openvino", extra="openvino", why="An export for OpenVINO needs it")
     with _nothing_reported():
         converted = _convert(model)
+        exact = keep_exact(converted) if precision in ("bfloat16", "int8") else []
         if precision == "int8":
-            converted = _quantise(converted, model.config, calibrate)
-    if precision in ("bfloat16", "int8"):
-        for node in exact_nodes(converted):
-            node.get_rt_info()[EXACT] = ""
+            converted = _quantise(converted, model.config, calibrate, exact)
     converted.set_rt_info(describe(model.config, precision), [DESCRIPTION])
     out.mkdir()
     openvino.save_model(converted, str(out / "model.xml"), compress_to_fp16=precision != "float32")
@@ -50,12 +50,10 @@ def _convert(model: Any) -> Any:
     frontend = extras.load("openvino.frontend.tensorflow", extra="openvino", why="An export for OpenVINO needs it")
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    pool, same_number = native.pool_levels, model.config.roi_align.sampling_ratio or model.config.roi_align.mode != "roi_align"
-    native.pool_levels = _pool_levels if same_number else pool
-    try:
+    pooling = model.config.roi_align
+    same_number = pooling.sampling_ratio or pooling.mode == "crop_and_resize"  # of samples in every bin
+    with _in_place_of(fpn, "_double", _double), _in_place_of(native, "pool_levels", _pool_levels if same_number else None):
         traced = inference_graph(model).get_concrete_function()
-    finally:
-        native.pool_levels = pool
     frozen = convert_variables_to_constants_v2(traced, lower_control_flow=False)
     names = {tensor.name: name for tensor, name in zip(frozen.outputs, sorted(OUTPUTS), strict=True)}
     with tempfile.TemporaryDirectory() as folder:
@@ -73,38 +71,53 @@ def _convert(model: Any) -> Any:
     return converted
 
 
-def exact_nodes(converted: Any) -> list[Any]:
-    """What boxes and scores are computed by, from the last layers on: 8 bits would be 4 pixels in 1000.
+def keep_exact(converted: Any) -> list[str]:
+    """Lets boxes and scores be computed in float32 from the last layers on: bfloat16's 8 bits are 4 pixels in 1000.
 
-    Those are the nodes on the ways up from the outputs, and from the places where RoIs are cut out, to the first layers met.
+    OpenVINO keeps float32 on the ways up from a model's outputs to the first layers met. The places where RoIs are cut out lie
+    on none of them, so they become an output too, which nobody reads. The mark alone gets lost where OpenVINO changes a node;
+    it saves constants from being written in half precision.
+
+    Returns:
+        The names of the nodes, and those of the last two layers on every way, which are little work: not to be quantised.
     """
-    starts = [result.input(0) for result in converted.get_results()]
-    for node in converted.get_ops():
-        if node.get_type_name() == "ROIAlign":
-            starts += [node.input(1), node.input(2)]
-    found: dict[str, Any] = {}
-    ahead = [start.get_source_output().get_node() for start in starts]
+    op = extras.load("openvino.opset13", extra="openvino", why="An export for OpenVINO needs it")
+
+    rois = op.concat([node.input_value(1) for node in converted.get_ops() if node.get_type_name() == "ROIAlign"], 0)
+    rois.get_output_tensor(0).set_names({ROIS})
+    converted.add_results([op.result(rois)])
+    seen: set[tuple[str, int]] = set()
+    names: set[str] = set()
+    ahead = [(result.input_value(0).get_node(), 0) for result in converted.get_results()]
     while ahead:
-        node = ahead.pop()
+        node, layers = ahead.pop()  # layers: met on the way
         kind, name = node.get_type_name(), node.get_friendly_name()
-        if name in found or kind in (*COARSE, "ROIAlign", "ShapeOf", "Parameter"):
+        if (name, layers) in seen or layers == 2 or kind in ("ROIAlign", "ShapeOf", "Parameter"):
             continue
-        found[name] = node
-        ahead += [given.get_source_output().get_node() for given in node.inputs()]
-    return list(found.values())
+        seen.add((name, layers))
+        if kind in LAYERS:
+            names.add(name)
+            layers += 1
+        elif not layers:
+            names.add(name)
+            node.get_rt_info()[EXACT] = ""
+        ahead += [(value.get_node(), layers) for value in node.input_values()]
+    return sorted(names)
 
 
-def _quantise(converted: Any, config: ModelConfig, pictures: Sequence[Path]) -> Any:
+def _quantise(converted: Any, config: ModelConfig, pictures: Sequence[Path], exact: Sequence[str]) -> Any:
     """Convolutions and matrix products in 8 bits, by what values they have on some pictures; boxes' arithmetic stays."""
     nncf = extras.load("nncf", extra="openvino-int8", why="int8 needs NNCF")
     logging.getLogger("nncf").setLevel(logging.ERROR)
-    return nncf.quantize(
-        converted,
-        nncf.Dataset(pictures, lambda picture: model_input(picture, config)),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(pictures),
-        ignored_scope=nncf.IgnoredScope(names=[node.get_friendly_name() for node in exact_nodes(converted)], validate=False),
-    )
+    with np.errstate(over="ignore"):
+        return nncf.quantize(
+            converted,
+            nncf.Dataset(pictures, lambda picture: model_input(picture, config)),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(pictures),
+            # Depthwise convolutions are little work, and have the widest spread of values from channel to channel.
+            ignored_scope=nncf.IgnoredScope(names=list(exact), types=["GroupConvolution"], validate=False),
+        )
 
 
 def model_input(picture: str | Path, config: ModelConfig) -> dict[str, np.ndarray]:
@@ -128,6 +141,24 @@ def _nothing_reported() -> Iterator[None]:
             del os.environ["CI"]
         else:
             os.environ["CI"] = before
+
+
+@contextmanager
+def _in_place_of(module: Any, name: str, function: Any) -> Iterator[None]:
+    """While it is open the module has another function of that name, where one is given."""
+    own = getattr(module, name)
+    setattr(module, name, function or own)
+    try:
+        yield
+    finally:
+        setattr(module, name, own)
+
+
+def _double(feature: Any) -> Any:
+    """As the pyramid's own, but an operation of which OpenVINO makes one Interpolate, without changes of layout around it."""
+    import tensorflow as tf
+
+    return tf.raw_ops.ResizeNearestNeighbor(images=feature, size=2 * tf.shape(feature)[1:3])
 
 
 def _pool_levels(features: Any, levels: Any, y: Any, x: Any) -> Any:
