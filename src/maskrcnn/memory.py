@@ -37,15 +37,15 @@ INFERENCE = {
     "masks": 2.0,
 }
 TRAINING = {
-    "fixed": 100.0,
+    "fixed": 510.0,
     "weights": 1.0,
-    "backbone mobilenet, frozen": 6.0,
+    "backbone mobilenet, frozen": 7.0,
     "backbone mobilenet, learning": 9.0,
-    "backbone resnet, frozen": 9.0,
-    "backbone resnet, learning": 19.0,
-    "pyramid": 5.0,
-    "boxes": 3.0,
-    "masks": 3.0,
+    "backbone resnet, frozen": 6.0,
+    "backbone resnet, learning": 14.0,
+    "pyramid": 4.0,
+    "boxes": 2.5,
+    "masks": 2.0,
     "matching": 2.0,
 }
 
