@@ -48,8 +48,8 @@ class Difference(NamedTuple):
 
 
 # What an export may differ by. float32: the same answers. Weights in half precision have 11 bits, and at NMS's threshold one of
-# two boxes may win that lost before. With 8 bits more of that: LiteRT's nuclei move by 0.2 pixels where no other box wins. How good
-# such a file is, `evaluate` says.
+# two boxes may win that lost before. With 8 bits more of that: LiteRT's nuclei move by 0.2 pixels where no other box wins. How
+# good such a file is, `evaluate` says.
 LIMITS = {
     "float32": Difference(0, 0, 0.1, 1e-3, 0.99),
     "float16": Difference(0, 1, 2.0, 0.02, 0.9),
