@@ -46,6 +46,8 @@ class Difference(NamedTuple):
 LIMITS = {
     "float32": Difference(0, 0, 0.1, 1e-3, 0.99),
     "float16": Difference(0, 1, 2.0, 0.02, 0.9),
+    "bfloat16": Difference(0, 2, 4.0, 0.25, 0.5),
+    "int8": Difference(0, 3, 8.0, 0.5, 0.4),
 }
 
 
