@@ -108,6 +108,8 @@ def keep_exact(converted: Any) -> list[str]:
 def _quantise(converted: Any, config: ModelConfig, pictures: Sequence[Path], exact: Sequence[str]) -> Any:
     """Convolutions and matrix products in 8 bits, by what values they have on some pictures; boxes' arithmetic stays."""
     nncf = extras.load("nncf", extra="openvino-int8", why="int8 needs NNCF")
+    range_estimator = extras.load("nncf.quantization.range_estimator", extra="openvino-int8", why="int8 needs NNCF")
+    widest = range_estimator.RangeEstimatorParametersSet.MINMAX
     logging.getLogger("nncf").setLevel(logging.ERROR)
     with np.errstate(over="ignore"):
         return nncf.quantize(
@@ -115,6 +117,8 @@ def _quantise(converted: Any, config: ModelConfig, pictures: Sequence[Path], exa
             nncf.Dataset(pictures, lambda picture: model_input(picture, config)),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(pictures),
+            # From the least to the greatest value on any picture: means over the pictures would cut off the brightest of them.
+            advanced_parameters=nncf.AdvancedQuantizationParameters(activations_range_estimator_params=widest),
             # Depthwise convolutions are little work, and have the widest spread of values from channel to channel.
             ignored_scope=nncf.IgnoredScope(names=list(exact), types=["GroupConvolution"], validate=False),
         )
