@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import threading
@@ -9,34 +10,50 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_network import make_batch, small_backbone, small_config
+from small_network import make_batch, pictures_of, small_config, with_small_backbone
 
 from maskrcnn import engines, export
 from maskrcnn.api import MaskRCNN
 from maskrcnn.model import mask_rcnn
 
-FORMATS = ("saved-model", "openvino")
+FORMATS = (
+    "saved-model",
+    "openvino",
+    "onnx",
+)
+NEEDED = {
+    "openvino": ("openvino",),
+    "onnx": ("tf2onnx", "onnxruntime"),
+}
 
 
-@pytest.fixture(scope="module")
-def model() -> MaskRCNN:
+def random_model(**changes) -> MaskRCNN:
     """Finds something everywhere, by chance."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mask_rcnn, "build_backbone", small_backbone)
-        small = {"detect__score": 0.01, "image__short_side": 64, "image__long_side": 96, "fpn__channels": 16}
-        model = MaskRCNN(small_config(**small))
+    small = {"detect__score": 0.01, "image__short_side": 64, "image__long_side": 96, "fpn__channels": 16}
+    with with_small_backbone():
+        model = MaskRCNN(small_config(**{**small, **changes}))
     rng = np.random.default_rng(0)
     weights = [rng.normal(0, 0.07, weight.shape) + (weight.ndim == 1) for weight in model.get_weights()]
     model.set_weights(weights)
     return model
 
 
+@pytest.fixture(scope="module")
+def model() -> MaskRCNN:
+    return random_model()
+
+
 @pytest.fixture(scope="module", params=FORMATS)
 def written(request, model, tmp_path_factory) -> Path:
-    if request.param == "openvino":
-        pytest.importorskip("openvino", reason="OpenVINO is not installed")
-    out = tmp_path_factory.mktemp("exported") / request.param
-    export.WRITERS[request.param].write(model, out, "float32")
+    return write(model, request.param, tmp_path_factory.mktemp("exported"))
+
+
+def write(model, name: str, folder: Path) -> Path:
+    for needed in NEEDED.get(name, ()):
+        pytest.importorskip(needed, reason=f"{needed} is not installed")
+    writer = export.WRITERS[name]
+    out = folder / f"model{writer.SUFFIX}"
+    writer.write(model, out, "float32")
     return out
 
 
@@ -121,8 +138,9 @@ def test_a_path_that_holds_no_export_is_told(tmp_path):
 
 
 def test_an_export_for_one_engine_is_not_run_on_another(model, written):
-    other = next(name for name in FORMATS if name != written.name)
-    with pytest.raises(ValueError, match=f"exported for {written.name}, not for {other}"):
+    own = engines.recognise(written)
+    other = next(name for name in engines.ENGINES if name != own)
+    with pytest.raises(ValueError, match=f"exported for {own}, not for {other}"):
         engines.load(written, other)
 
 
@@ -131,3 +149,64 @@ def test_an_absent_engine_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ImportError, match=r"maskrcnn\[openvino\]"):
         engines.load(tmp_path)
+
+
+KINDS = {
+    "pooled as matterport does": {
+        "roi_align__mode": "crop_and_resize",
+        "roi_align__level_epsilon": 0.0,
+        "roi_align__level_shift": 0.5,
+        "anchors__ends": "last_pixel",
+        "rpn__rank": "all_levels",
+        "detect__classes": "best",
+        "image__place": "centre",
+        "image__padding": "black",
+    },
+    "as many samples as a bin has pixels": {"roi_align__sampling_ratio": 0},
+    "as torchvision": {"roi_align__aligned": False, "anchors__strides": "frame", "image__channel_order": "bgr"},
+    "group norms and a box head of convolutions": {
+        **{f"{part}__norm": "group" for part in ("fpn", "box_head", "mask_head")},
+        **{f"{part}__channels": 32 for part in ("fpn", "mask_head")},
+        "box_head__kind": "4conv1fc",
+        "box_head__conv_channels": 32,
+    },
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_model_becomes_onnx(kind, tmp_path):
+    model = random_model(**KINDS[kind])
+    batch = pictures_of(make_batch((3, 5)))
+    engine = engines.load(write(model, "onnx", tmp_path))
+    answers_agree(mask_rcnn.PaddedDetections(*model.predict_on_batch(batch)), engine.predict_on_batch(batch))
+
+
+def test_onnx_has_one_roi_align_a_level_and_standard_operators_alone(model, tmp_path):
+    path = write(model, "onnx", tmp_path)
+    onnx = importlib.import_module("onnx")
+    written = onnx.load(path)
+    onnx.checker.check_model(written, full_check=True)
+    assert {node.domain for node in written.graph.node} == {""} and not written.functions
+    assert sum(node.op_type == "RoiAlign" for node in written.graph.node) == 8  # P2 … P5, for boxes and for masks
+    assert [tensor.name for tensor in written.graph.input] == ["images", "sizes"]
+    assert sorted(tensor.name for tensor in written.graph.output) == sorted(engines.engine.OUTPUTS)
+
+
+def test_onnx_weights_in_half_precision_halve_the_file(model, tmp_path):
+    whole, half = write(model, "onnx", tmp_path), tmp_path / "half.onnx"
+    export.WRITERS["onnx"].write(model, half, "float16")
+    batch = pictures_of(make_batch((3,)))
+    weights = 4 * sum(int(np.prod(weight.shape)) for weight in model.weights)
+    assert whole.stat().st_size - half.stat().st_size > 0.4 * weights
+    one, other = (engines.load(path).predict_on_batch(batch) for path in (whole, half))
+    assert 0 < np.abs(one.scores - other.scores).max() < 1e-2
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"\x08\x08\x12"])
+def test_a_damaged_onnx_file_is_told_in_one_line(content, tmp_path):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model.onnx (is damaged|does not say)") as told:
+        engines.load(path)
+    assert "\n" not in str(told.value)

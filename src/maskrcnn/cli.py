@@ -448,8 +448,14 @@ def predict(
     score: Annotated[float, typer.Option("--score", metavar="X", min=0.0, max=1.0, help="The least score that counts.")] = 0.5,
     batch_size: BatchOption = 1,
     engine: Annotated[
-        Literal["keras", "openvino", "saved-model"] | None,
-        typer.Option("--engine", metavar="keras|openvino|saved-model", help="What runs the model. Default: what it is for."),
+        Literal[
+            "keras",
+            "onnxruntime",
+            "openvino",
+            "saved-model",
+        ]
+        | None,
+        typer.Option("--engine", help="What runs the model. Default: what it is for."),
     ] = None,
     save: Annotated[
         list[str] | None,
@@ -675,9 +681,16 @@ def _print_published() -> None:
 def export(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder that `train` wrote, a .keras file, or nuclei.")],
     format: Annotated[
-        Literal["saved-model", "openvino"], typer.Option("--format", metavar="saved-model|openvino", help="For which runtime.")
+        Literal[
+            "saved-model",
+            "openvino",
+            "onnx",
+        ],
+        typer.Option("--format", help="For which runtime."),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write; it appears whole or not at all.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="PATH", help="The folder or file to write; it appears whole or not at all.")
+    ],
     precision: Annotated[
         Literal["float32", "float16"],
         typer.Option("--precision", metavar="float32|float16", help="Of the weights in the file."),
@@ -689,9 +702,9 @@ def export(
 ) -> None:
     """Write a model for another runtime, masks and preprocessing included, and check it beside the Keras model.
 
-    maskrcnn export runs/first --format openvino --out first-openvino
+    maskrcnn export runs/first --format onnx --out first.onnx
 
-    maskrcnn predict --model first-openvino photo.jpg
+    maskrcnn predict --model first.onnx photo.jpg
     """
     loaded = _load_model(model)
 

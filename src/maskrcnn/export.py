@@ -14,14 +14,22 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from maskrcnn import engines
-from maskrcnn.exporting import openvino, saved_model
+from maskrcnn.exporting import onnx, openvino, saved_model
 from maskrcnn.predict import detect
 from maskrcnn.structures import Detections
 from maskrcnn.weights.published import SHIPPED
 
-Format = Literal["saved-model", "openvino"]
+Format = Literal[
+    "saved-model",
+    "openvino",
+    "onnx",
+]
 Precision = Literal["float32", "float16"]
-WRITERS: dict[str, Any] = {"saved-model": saved_model, "openvino": openvino}  # modules of `exporting`
+WRITERS: dict[str, Any] = {  # modules of `exporting`
+    "saved-model": saved_model,
+    "openvino": openvino,
+    "onnx": onnx,
+}
 CERTAIN = 0.5  # detections of at least this score are compared; of doubtful ones some come or go by a rounding
 
 
@@ -55,9 +63,10 @@ def export(
     """Writes a model for another runtime, with classes and preprocessing inside it, and checks it.
 
     Args:
-        model: a `MaskRCNN` on TensorFlow.
-        out: the folder to write. It appears whole, or where the check fails not at all.
-        format: `"saved-model"`, a folder for plain TensorFlow; `"openvino"`, a folder with `model.xml` and `model.bin`.
+        model: a `MaskRCNN` on the backend that the format is written from: TensorFlow.
+        out: the folder or file to write. It appears whole, or where the check fails not at all.
+        format: `"saved-model"`, a folder for plain TensorFlow; `"openvino"`, a folder with `model.xml` and `model.bin`;
+            `"onnx"`, a file `*.onnx`.
         precision: of the weights in the file; what runs it computes in float32.
         pictures: to check with; those of the model that comes with the package where there are none.
         log: told the largest differences.
@@ -73,17 +82,20 @@ def export(
 
     if format not in WRITERS:
         raise ValueError(f"Models are exported as {', '.join(WRITERS)}; received {format!r}.")
-    if precision not in WRITERS[format].PRECISIONS:
-        raise ValueError(f"{format} is written in {', '.join(WRITERS[format].PRECISIONS)}; received {precision!r}.")
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(f"Models are exported on TensorFlow; this is {keras.backend.backend()}. Set KERAS_BACKEND=tensorflow.")
+    writer = WRITERS[format]
+    if precision not in writer.PRECISIONS:
+        raise ValueError(f"{format} is written in {', '.join(writer.PRECISIONS)}; received {precision!r}.")
+    if (backend := keras.backend.backend()) != writer.BACKEND:
+        raise ValueError(f"{format} is written from {writer.BACKEND}; this is {backend}. Set KERAS_BACKEND={writer.BACKEND}.")
     out, pictures = Path(out), list(pictures) or [SHIPPED["nuclei"].with_suffix(".png")]
+    if writer.SUFFIX and out.suffix != writer.SUFFIX:
+        raise ValueError(f"{format} is one file, whose name ends in {writer.SUFFIX}; received {out}.")
     if out.exists():
         raise ValueError(f"{out} is there already; export to a new name, or remove it.")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-        unfinished = Path(folder) / "model"
-        WRITERS[format].write(model, unfinished, precision)
+        unfinished = Path(folder) / out.name
+        writer.write(model, unfinished, precision)
         found = compare(model, engines.load(unfinished), pictures)
         log(
             f"{format}, {precision}, beside Keras on {len(pictures)} pictures, {found.objects} objects: boxes differ by "

@@ -9,10 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from maskrcnn.engines.engine import Engine
+from maskrcnn.engines.onnxruntime import OnnxRuntime
 from maskrcnn.engines.openvino import OpenVino
 from maskrcnn.engines.saved_model import SavedModel
 
-ENGINES: dict[str, type[Engine]] = {"openvino": OpenVino, "saved-model": SavedModel}
+ENGINES: dict[str, type[Engine]] = {
+    "onnxruntime": OnnxRuntime,
+    "openvino": OpenVino,
+    "saved-model": SavedModel,
+}
 
 
 def recognise(path: str | Path) -> str | None:

@@ -1,1 +1,6 @@
-"""How a model is written for other runtimes. One file a format, each with `PRECISIONS` and `write(model, out, precision)`."""
+"""How a model is written for other runtimes. One file a format, each with `write(model, out, precision)` and
+
+BACKEND: of Keras, on which the model must be.
+SUFFIX: of the file that is written; "" where it is a folder.
+PRECISIONS: in which it can be written.
+"""

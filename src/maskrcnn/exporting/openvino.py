@@ -12,6 +12,8 @@ from maskrcnn import extras
 from maskrcnn.engines.engine import DESCRIPTION, OUTPUTS, describe
 from maskrcnn.exporting.graph import inference_graph
 
+BACKEND = "tensorflow"
+SUFFIX = ""
 PRECISIONS = ("float32", "float16")
 
 

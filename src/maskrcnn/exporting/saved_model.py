@@ -10,6 +10,8 @@ from maskrcnn.engines.engine import describe
 from maskrcnn.engines.saved_model import ASSET
 from maskrcnn.exporting.graph import inference_graph
 
+BACKEND = "tensorflow"
+SUFFIX = ""
 PRECISIONS = ("float32",)
 
 
