@@ -144,11 +144,17 @@ def test_an_export_for_one_engine_is_not_run_on_another(model, written):
         engines.load(written, other)
 
 
-def test_an_absent_engine_says_what_to_install(tmp_path, monkeypatch):
-    (tmp_path / "model.xml").touch()
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(ImportError, match=r"maskrcnn\[openvino\]"):
-        engines.load(tmp_path)
+@pytest.mark.parametrize(("file", "library"), [("model.xml", "openvino"), ("model.onnx", "onnxruntime")])
+def test_an_absent_engine_says_what_to_install(file, library, tmp_path, monkeypatch):
+    (tmp_path / file).touch()
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ImportError, match=rf"maskrcnn\[{library}\]"):
+        engines.load(tmp_path / file)
+
+
+def test_a_file_of_another_name_than_its_format_has_is_told(model, tmp_path):
+    with pytest.raises(ValueError, match=r"ends in .onnx; received .*first"):
+        export.export(model, tmp_path / "first", format="onnx")
 
 
 KINDS = {

@@ -51,8 +51,9 @@ def _pooling_by_roi_align(config: RoiAlignConfig) -> Iterator[None]:
 def _pool_levels(features: Any, levels: Any, y: Any, x: Any, *, uniform: bool) -> Any:
     """As `native.pool_levels`; uniform where all boxes have equally many samples in a bin."""
     import tensorflow as tf
+    from keras import ops
 
-    batch, num_rows, pool_size = tf.shape(levels)[0], *y.places.shape[1:3]
+    batch, num_rows, pool_size, _ = ops.shape(y.places)
     images, levels = tf.repeat(tf.range(batch), num_rows), tf.reshape(levels, (-1,))
     samples = [tf.reshape(values, (-1, *values.shape[2:])) for values in (*y, *x)]
     rows, pooled = [], []
