@@ -193,6 +193,7 @@ def test_onnx_has_one_roi_align_a_level_and_standard_operators_alone(model, tmp_
     written = onnx.load(path)
     onnx.checker.check_model(written, full_check=True)
     assert {node.domain for node in written.graph.node} == {""} and not written.functions
+    assert [(operators.domain, operators.version) for operators in written.opset_import] == [("", 18)]
     assert sum(node.op_type == "RoiAlign" for node in written.graph.node) == 8  # P2 … P5, for boxes and for masks
     assert [tensor.name for tensor in written.graph.input] == ["images", "sizes"]
     assert sorted(tensor.name for tensor in written.graph.output) == sorted(engines.engine.OUTPUTS)

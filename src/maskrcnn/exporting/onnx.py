@@ -30,6 +30,7 @@ def write(model: Any, out: Path, precision: str) -> None:
         handlers = {"CropAndResize": (_roi_align, [])}
         written, _ = tf2onnx.convert.from_function(graph, graph.input_signature, opset=OPSET, custom_op_handlers=handlers)
     onnx.helper.set_model_props(written, {DESCRIPTION: describe(model.config, precision)})
+    _tidy(written)
     if precision == "float16":
         _halve_weights(onnx, written.graph)
     onnx.checker.check_model(written, full_check=True)
@@ -125,6 +126,18 @@ def _roi_align(graph: Any, node: Any, name: str, _: Any) -> None:
     made = {"shapes": [[-1, channels, side, side]], "dtypes": [TensorProto.FLOAT]}
     pooled = graph.make_node("RoiAlign", [*channels_first, boxes, *images], attr=attributes, **made).output
     graph.make_node("Transpose", pooled, attr={"perm": [0, 2, 3, 1]}, name=name, **kept)
+
+
+def _tidy(written: Any) -> None:
+    """Names the sides that are free, and drops the operator set for trees and the like, of which no operator is used."""
+    for tensor in (*written.graph.input, *written.graph.output):
+        tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
+    (images,) = (tensor for tensor in written.graph.input if tensor.name == "images")
+    for dimension, name in zip(images.type.tensor_type.shape.dim[1:3], ("height", "width"), strict=True):
+        dimension.dim_param = name
+    used = [operators for operators in written.opset_import if operators.domain == ""]
+    del written.opset_import[:]
+    written.opset_import.extend(used)
 
 
 def _halve_weights(onnx: Any, graph: Any) -> None:
