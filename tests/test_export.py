@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +45,15 @@ def model() -> MaskRCNN:
     return random_model()
 
 
-@pytest.fixture(scope="module", params=FORMATS)
-def written(request, model, tmp_path_factory) -> Path:
-    return write(model, request.param, tmp_path_factory.mktemp("exported"))
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory) -> Callable[[str], Path]:
+    """The model in a format, written once."""
+    return functools.cache(lambda name: write(model, name, tmp_path_factory.mktemp("exported")))
+
+
+@pytest.fixture(params=FORMATS)
+def written(request, exported) -> Path:
+    return exported(request.param)
 
 
 def write(model, name: str, folder: Path) -> Path:
@@ -169,8 +177,9 @@ KINDS = {
         "image__padding": "black",
     },
     "as many samples as a bin has pixels": {"roi_align__sampling_ratio": 0},
-    "as torchvision": {"roi_align__aligned": False, "anchors__strides": "frame", "image__channel_order": "bgr"},
-    "group norms and a box head of convolutions": {
+    "pooled as torchvision does, group norms and a box head of convolutions": {
+        "roi_align__aligned": False,
+        "anchors__strides": "frame",
         **{f"{part}__norm": "group" for part in ("fpn", "box_head", "mask_head")},
         **{f"{part}__channels": 32 for part in ("fpn", "mask_head")},
         "box_head__kind": "4conv1fc",
@@ -179,6 +188,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_model_becomes_onnx(kind, tmp_path):
     model = random_model(**KINDS[kind])
@@ -187,8 +197,8 @@ def test_every_kind_of_model_becomes_onnx(kind, tmp_path):
     answers_agree(mask_rcnn.PaddedDetections(*model.predict_on_batch(batch)), engine.predict_on_batch(batch))
 
 
-def test_onnx_has_one_roi_align_a_level_and_standard_operators_alone(model, tmp_path):
-    path = write(model, "onnx", tmp_path)
+def test_onnx_has_one_roi_align_a_level_and_standard_operators_alone(exported):
+    path = exported("onnx")
     onnx = importlib.import_module("onnx")
     written = onnx.load(path)
     onnx.checker.check_model(written, full_check=True)
@@ -199,8 +209,9 @@ def test_onnx_has_one_roi_align_a_level_and_standard_operators_alone(model, tmp_
     assert sorted(tensor.name for tensor in written.graph.output) == sorted(engines.engine.OUTPUTS)
 
 
-def test_onnx_weights_in_half_precision_halve_the_file(model, tmp_path):
-    whole, half = write(model, "onnx", tmp_path), tmp_path / "half.onnx"
+@pytest.mark.slow
+def test_onnx_weights_in_half_precision_make_the_file_smaller(model, exported, tmp_path):
+    whole, half = exported("onnx"), tmp_path / "half.onnx"
     export.WRITERS["onnx"].write(model, half, "float16")
     batch = pictures_of(make_batch((3,)))
     weights = 4 * sum(int(np.prod(weight.shape)) for weight in model.weights)
