@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import subprocess
 import sys
 import threading
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from small_network import make_batch, small_backbone, small_config
+from small_network import make_batch, pictures_of, small_config, with_small_backbone
 
 from maskrcnn import engines, export
 from maskrcnn.api import MaskRCNN
@@ -23,25 +26,21 @@ FORMATS = (
     "saved-model",
     "openvino",
     "litert",
+    "onnx",
 )
 RUNTIMES = {
     "saved-model": "tensorflow",
     "openvino": "openvino",
     "litert": "ai_edge_litert.interpreter",
+    "onnx": "onnxruntime",
 }
 TFLITE = b"\x1c\x00\x00\x00TFL3" + bytes(100)  # begins as such a file does
 
 
-@pytest.fixture(scope="module")
-def model() -> MaskRCNN:
-    return random_model()
-
-
 def random_model(**changes) -> MaskRCNN:
     """Finds something everywhere, by chance."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mask_rcnn, "build_backbone", small_backbone)
-        small = {"detect__score": 0.01, "image__short_side": 64, "image__long_side": 96, "fpn__channels": 16}
+    small = {"detect__score": 0.01, "image__short_side": 64, "image__long_side": 96, "fpn__channels": 16}
+    with with_small_backbone():
         model = MaskRCNN(small_config(**{**small, **changes}))
     rng = np.random.default_rng(0)
     weights = [rng.normal(0, 0.07, weight.shape) + (weight.ndim == 1) for weight in model.get_weights()]
@@ -49,11 +48,27 @@ def random_model(**changes) -> MaskRCNN:
     return model
 
 
-@pytest.fixture(scope="module", params=FORMATS)
-def written(request, model, tmp_path_factory) -> Path:
-    pytest.importorskip(RUNTIMES[request.param], reason=f"what runs {request.param} is not installed")
-    out = tmp_path_factory.mktemp("exported") / request.param
-    export.WRITERS[request.param].write(model, out, "float32")
+@pytest.fixture(scope="module")
+def model() -> MaskRCNN:
+    return random_model()
+
+
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory) -> Callable[[str], Path]:
+    """The model in a format, written once."""
+    return functools.cache(lambda name: write(model, name, tmp_path_factory.mktemp("exported")))
+
+
+@pytest.fixture(params=FORMATS)
+def written(request, exported) -> Path:
+    return exported(request.param)
+
+
+def write(model, name: str, folder: Path) -> Path:
+    pytest.importorskip(RUNTIMES[name], reason=f"what runs {name} is not installed")
+    writer = export.WRITERS[name]
+    out = folder / f"model{writer.SUFFIX}"
+    writer.write(model, out, "float32")
     return out
 
 
@@ -192,8 +207,9 @@ def test_a_path_that_holds_no_export_is_told(tmp_path):
 
 
 def test_an_export_for_one_engine_is_not_run_on_another(model, written):
-    other = next(name for name in FORMATS if name != written.name)
-    with pytest.raises(ValueError, match=f"exported for {written.name}, not for {other}"):
+    own = engines.recognise(written)
+    other = next(name for name in engines.ENGINES if name != own)
+    with pytest.raises(ValueError, match=f"exported for {own}, not for {other}"):
         engines.load(written, other)
 
 
@@ -202,11 +218,12 @@ def test_an_export_for_one_engine_is_not_run_on_another(model, written):
     [
         ("model.xml", b"", "openvino"),
         ("model.tflite", TFLITE, "litert"),
+        ("model.onnx", b"", "onnxruntime"),
     ],
 )
 def test_an_absent_engine_says_what_to_install(tmp_path, monkeypatch, file, content, extra):
     (tmp_path / file).write_bytes(content)
-    monkeypatch.setitem(sys.modules, RUNTIMES[extra], None)
+    monkeypatch.setitem(sys.modules, RUNTIMES.get(extra, extra), None)
     with pytest.raises(ImportError, match=rf"maskrcnn\[{extra}\]"):
         engines.load(tmp_path / file)
 
@@ -219,36 +236,37 @@ def test_int8_for_litert_without_its_quantizer_says_what_to_install(model, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-MATTERPORT = {
-    "image__padding": "black",
-    "image__place": "centre",
-    "anchors__ends": "last_pixel",
-    "rpn__rank": "all_levels",
-    "roi_align__mode": "crop_and_resize",
-    "roi_align__level_shift": 0.5,
-    "box_head__norm": "frozen",
-    "mask_head__norm": "frozen",
-    "detect__classes": "best",
-}
-DETECTRON2 = {
-    "roi_align__sampling_ratio": 0,
-    "box_head__kind": "4conv1fc",
-    "box_head__norm": "group",
-    "box_head__conv_channels": 32,
-    "mask_head__norm": "group",
-    "mask_head__channels": 32,
+KINDS = {
+    "pooled as matterport does": {
+        "roi_align__mode": "crop_and_resize",
+        "roi_align__level_epsilon": 0.0,
+        "roi_align__level_shift": 0.5,
+        "anchors__ends": "last_pixel",
+        "rpn__rank": "all_levels",
+        "detect__classes": "best",
+        "image__place": "centre",
+        "image__padding": "black",
+    },
+    "as many samples as a bin has pixels": {"roi_align__sampling_ratio": 0},
+    "pooled as torchvision does, group norms and a box head of convolutions": {
+        "roi_align__aligned": False,
+        "anchors__strides": "frame",
+        **{f"{part}__norm": "group" for part in ("fpn", "box_head", "mask_head")},
+        **{f"{part}__channels": 32 for part in ("fpn", "mask_head")},
+        "box_head__kind": "4conv1fc",
+        "box_head__conv_channels": 32,
+    },
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [MATTERPORT, DETECTRON2], ids=["matterport", "detectron2"])
-def test_litert_answers_as_models_of_other_projects(tmp_path, changes):
-    pytest.importorskip(RUNTIMES["litert"], reason="LiteRT is not installed")
-    model = random_model(**changes)
-    export.WRITERS["litert"].write(model, tmp_path / "model.tflite", "float32")
-    batch = {name: value for name, value in make_batch((3, 4)).items() if name in ("images", "sizes")}
-    found = engines.load(tmp_path / "model.tflite").predict_on_batch(batch)
-    answers_agree(mask_rcnn.PaddedDetections(*model.predict_on_batch(batch)), found)
+@pytest.mark.parametrize("name", ["litert", "onnx"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_model_is_exported(kind, name, tmp_path):
+    model = random_model(**KINDS[kind])
+    batch = pictures_of(make_batch((3, 5)))
+    engine = engines.load(write(model, name, tmp_path))
+    answers_agree(mask_rcnn.PaddedDetections(*model.predict_on_batch(batch)), engine.predict_on_batch(batch))
 
 
 @pytest.mark.parametrize("precision", ["float16", "int8"])
@@ -273,3 +291,41 @@ def test_a_foreign_and_a_damaged_litert_file_are_told_in_one_line(model, tmp_pat
     with pytest.raises(ValueError, match=told) as raised:
         engines.load(file)
     assert "\n" not in str(raised.value)
+
+
+def test_a_file_of_another_name_than_its_format_has_is_told(model, tmp_path):
+    with pytest.raises(ValueError, match=r"ends in .onnx; received .*first"):
+        export.export(model, tmp_path / "first", format="onnx")
+
+
+def test_onnx_has_one_roi_align_a_level_and_standard_operators_alone(exported):
+    path = exported("onnx")
+    onnx = importlib.import_module("onnx")
+    written = onnx.load(path)
+    onnx.checker.check_model(written, full_check=True)
+    assert {node.domain for node in written.graph.node} == {""} and not written.functions
+    assert [(operators.domain, operators.version) for operators in written.opset_import] == [("", 18)]
+    assert sum(node.op_type == "RoiAlign" for node in written.graph.node) == 8  # P2 … P5, for boxes and for masks
+    assert [tensor.name for tensor in written.graph.input] == ["images", "sizes"]
+    assert sorted(tensor.name for tensor in written.graph.output) == sorted(engines.engine.OUTPUTS)
+
+
+@pytest.mark.slow
+def test_onnx_weights_in_half_precision_make_the_file_smaller(model, exported, tmp_path):
+    whole, half = exported("onnx"), tmp_path / "half.onnx"
+    export.WRITERS["onnx"].write(model, half, "float16")
+    batch = pictures_of(make_batch((3,)))
+    weights = 4 * sum(int(np.prod(weight.shape)) for weight in model.weights)
+    assert whole.stat().st_size - half.stat().st_size > 0.4 * weights
+    one, other = (engines.load(path).predict_on_batch(batch) for path in (whole, half))
+    assert 0 < np.abs(one.scores - other.scores).max() < 1e-2
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"\x08\x08\x12"])
+def test_a_damaged_onnx_file_is_told_in_one_line(content, tmp_path):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model.onnx (is damaged|does not say)") as told:
+        engines.load(path)
+    assert "\n" not in str(told.value)

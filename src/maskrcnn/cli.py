@@ -456,6 +456,7 @@ def predict(
         Literal[
             "keras",
             "litert",
+            "onnxruntime",
             "openvino",
             "saved-model",
         ]
@@ -690,6 +691,7 @@ def export(
             "saved-model",
             "openvino",
             "litert",
+            "onnx",
         ],
         typer.Option("--format", help="For which runtime."),
     ],
@@ -725,9 +727,9 @@ def export(
 ) -> None:
     """Write a model for another runtime, masks and preprocessing included, and check it beside the Keras model.
 
-    maskrcnn export runs/first --format openvino --out first-openvino
+    maskrcnn export runs/first --format onnx --out first.onnx
 
-    maskrcnn predict --model first-openvino photo.jpg
+    maskrcnn predict --model first.onnx photo.jpg
     """
     loaded = _load_model(model)
 

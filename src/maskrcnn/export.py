@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from maskrcnn import engines
-from maskrcnn.exporting import litert, openvino, saved_model
+from maskrcnn.exporting import litert, onnx, openvino, saved_model
 from maskrcnn.predict import detect
 from maskrcnn.structures import Detections
 from maskrcnn.weights.published import SHIPPED
@@ -24,6 +24,7 @@ Format = Literal[
     "saved-model",
     "openvino",
     "litert",
+    "onnx",
 ]
 Precision = Literal[
     "float32",
@@ -35,6 +36,7 @@ WRITERS: dict[str, Any] = {  # modules of `exporting`
     "saved-model": saved_model,
     "openvino": openvino,
     "litert": litert,
+    "onnx": onnx,
 }
 CERTAIN = 0.5  # detections of at least this score are compared; of doubtful ones some come or go by a rounding
 
@@ -75,7 +77,7 @@ def export(
         model: a `MaskRCNN` on the backend that the format is written from: TensorFlow.
         out: the folder or file to write. It appears whole, or where the check fails not at all.
         format: `"saved-model"`, a folder for plain TensorFlow; `"openvino"`, a folder with `model.xml` and `model.bin`;
-            `"litert"`, a file `*.tflite`.
+            `"litert"`, a file `*.tflite`; `"onnx"`, a file `*.onnx`.
         precision: float16 is that of the weights in the file, and what runs it computes in float32; in bfloat16 and int8 the
             layers compute too, where the processor can, while boxes and scores stay in float32.
         pictures: to check with; those of the model that comes with the package where there are none.

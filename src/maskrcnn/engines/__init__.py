@@ -10,11 +10,13 @@ from pathlib import Path
 
 from maskrcnn.engines.engine import Engine
 from maskrcnn.engines.litert import LiteRt
+from maskrcnn.engines.onnxruntime import OnnxRuntime
 from maskrcnn.engines.openvino import OpenVino
 from maskrcnn.engines.saved_model import SavedModel
 
 ENGINES: dict[str, type[Engine]] = {
     "litert": LiteRt,
+    "onnxruntime": OnnxRuntime,
     "openvino": OpenVino,
     "saved-model": SavedModel,
 }
