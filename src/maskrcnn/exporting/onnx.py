@@ -28,7 +28,7 @@ def write(model: Any, out: Path, precision: str) -> None:
     onnx, tf2onnx = (extras.load(name, extra="onnx", why=f"An export for ONNX needs {name}") for name in ("onnx", "tf2onnx"))
     with _pooling_by_roi_align(model.config.roi_align):
         graph = inference_graph(model)
-        handlers = {"CropAndResize": (_roi_align, [])}
+        handlers: dict[str, Any] = {"CropAndResize": (_roi_align, [])}
         written, _ = tf2onnx.convert.from_function(graph, graph.input_signature, opset=OPSET, custom_op_handlers=handlers)
     onnx.helper.set_model_props(written, {DESCRIPTION: describe(model.config, precision)})
     _tidy(written)
@@ -62,14 +62,14 @@ def _pool_levels(features: Any, levels: Any, y: Any, x: Any, *, uniform: bool) -
     for level, feature in enumerate(features):
         here = tf.where(tf.equal(levels, level))[:, 0]
         rows.append(here)
-        pooled.append(_pool(feature, *(tf.gather(values, here) for values in (images, *samples)), uniform))
+        pooled.append(_pool(feature, *(tf.gather(values, here) for values in (images, *samples)), uniform=uniform))
     # Each box lies in exactly one level: a permutation puts them back into their order.
     order = tf.math.invert_permutation(tf.concat(rows, axis=0))
     pooled = tf.gather(tf.concat(pooled, axis=0), order)
     return tf.reshape(pooled, (batch, num_rows, pool_size, pool_size, features[0].shape[-1]))
 
 
-def _pool(feature: Any, images: Any, y: Any, y_weights: Any, x: Any, x_weights: Any, uniform: bool) -> Any:
+def _pool(feature: Any, images: Any, y: Any, y_weights: Any, x: Any, x_weights: Any, *, uniform: bool) -> Any:
     """Boxes of one level: of each its image (n,), its places (n, P, S) and weights (n, S) along y and x → (n, P, P, C).
 
     Samples that are equally many in every bin are one even grid. Else those that are first in their bins are one, the second
