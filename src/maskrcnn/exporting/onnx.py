@@ -27,7 +27,7 @@ def write(model: Any, out: Path, precision: str) -> None:
     onnx, tf2onnx = (extras.load(name, extra="onnx", why=f"An export for ONNX needs {name}") for name in ("onnx", "tf2onnx"))
     with _pooling_by_roi_align(model.config.roi_align):
         graph = inference_graph(model)
-        handlers = {"CropAndResize": (_roi_align, [])}
+        handlers: dict[str, Any] = {"CropAndResize": (functools.partial(_roi_align, onnx), [])}
         written, _ = tf2onnx.convert.from_function(graph, graph.input_signature, opset=OPSET, custom_op_handlers=handlers)
     onnx.helper.set_model_props(written, {DESCRIPTION: describe(model.config, precision)})
     _tidy(written)
@@ -61,14 +61,14 @@ def _pool_levels(features: Any, levels: Any, y: Any, x: Any, *, uniform: bool) -
     for level, feature in enumerate(features):
         here = tf.where(tf.equal(levels, level))[:, 0]
         rows.append(here)
-        pooled.append(_pool(feature, *(tf.gather(values, here) for values in (images, *samples)), uniform))
+        pooled.append(_pool(feature, *(tf.gather(values, here) for values in (images, *samples)), uniform=uniform))
     # Each box lies in exactly one level: a permutation puts them back into their order.
     order = tf.math.invert_permutation(tf.concat(rows, axis=0))
     pooled = tf.gather(tf.concat(pooled, axis=0), order)
     return tf.reshape(pooled, (batch, num_rows, pool_size, pool_size, features[0].shape[-1]))
 
 
-def _pool(feature: Any, images: Any, y: Any, y_weights: Any, x: Any, x_weights: Any, uniform: bool) -> Any:
+def _pool(feature: Any, images: Any, y: Any, y_weights: Any, x: Any, x_weights: Any, *, uniform: bool) -> Any:
     """Boxes of one level: of each its image (n,), its places (n, P, S) and weights (n, S) along y and x → (n, P, P, C).
 
     Samples that are equally many in every bin are one even grid. Else those that are first in their bins are one, the second
@@ -106,16 +106,14 @@ def _node_for_roi_align(feature: Any, images: Any, y: Any, x: Any, pool_size: in
     return tf.raw_ops.CropAndResize(image=feature, boxes=boxes, box_ind=images, crop_size=size, extrapolation_value=free)
 
 
-def _roi_align(graph: Any, node: Any, name: str, _: Any) -> None:
+def _roi_align(onnx: Any, graph: Any, node: Any, name: str, _: Any) -> None:
     """tf2onnx's hook: the node of `_node_for_roi_align` becomes ONNX's RoiAlign, which wants channels first."""
-    from onnx import TensorProto
-
     feature, boxes, images, _ = node.input
     kept = {"outputs": node.output, "shapes": node.output_shapes, "dtypes": node.output_dtypes}
     (_, side, _, channels), num_samples = node.output_shapes[0], int(node.get_attr_value("extrapolation_value"))
     graph.remove_node(name)
     channels_first = graph.make_node("Transpose", [feature], attr={"perm": [0, 3, 1, 2]}).output
-    images = graph.make_node("Cast", [images], attr={"to": TensorProto.INT64}).output
+    images = graph.make_node("Cast", [images], attr={"to": onnx.TensorProto.INT64}).output
     attributes = {
         "output_height": side,
         "output_width": side,
@@ -123,7 +121,7 @@ def _roi_align(graph: Any, node: Any, name: str, _: Any) -> None:
         "spatial_scale": 1.0,
         "coordinate_transformation_mode": "half_pixel",
     }
-    made = {"shapes": [[-1, channels, side, side]], "dtypes": [TensorProto.FLOAT]}
+    made = {"shapes": [[-1, channels, side, side]], "dtypes": [onnx.TensorProto.FLOAT]}
     pooled = graph.make_node("RoiAlign", [*channels_first, boxes, *images], attr=attributes, **made).output
     graph.make_node("Transpose", pooled, attr={"perm": [0, 2, 3, 1]}, name=name, **kept)
 

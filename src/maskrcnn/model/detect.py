@@ -6,7 +6,7 @@ from keras import ops
 
 from maskrcnn.config import BoxHeadConfig, DetectConfig
 from maskrcnn.ops import boxes as box_ops
-from maskrcnn.ops import nms
+from maskrcnn.ops import native, nms
 from maskrcnn.ops import rows as row_ops
 from maskrcnn.structures import PaddedDetections, Proposals
 
@@ -32,8 +32,9 @@ class Detect:
         scores = ops.softmax(logits, axis=-1)[:, :, 1:]  # (B, N, K)
         good = scores > self.config.score
         if self.config.classes == "best":
-            best = ops.cast(ops.argmax(logits, axis=-1), "int32")  # (B, N), 0 is background
-            good = ops.logical_and(good, ops.equal(ops.expand_dims(best - 1, -1), ops.arange(num_classes, dtype="int32")))
+            # Not argmax: on TensorFlow it looks at the sign bit of zeros, for which ONNX has no operator.
+            _, best = native.top_k(logits, 1)  # (B, N, 1), 0 is background
+            good = ops.logical_and(good, ops.equal(ops.cast(best, "int32") - 1, ops.arange(num_classes, dtype="int32")))
         good = ops.logical_and(good, ops.expand_dims(proposals.valid, -1))
         scores = ops.reshape(ops.where(good, scores, -float("inf")), (batch, -1))  # (B, N K)
         count = scores.shape[1]
