@@ -32,9 +32,9 @@ class Detect:
         scores = ops.softmax(logits, axis=-1)[:, :, 1:]  # (B, N, K)
         good = scores > self.config.score
         if self.config.classes == "best":
-            _, best = native.top_k(logits, 1)  # Keras's argmax looks at bits, which LiteRT cannot
-            best = ops.cast(best[:, :, 0], "int32")  # (B, N), 0 is background
-            good = ops.logical_and(good, ops.equal(ops.expand_dims(best - 1, -1), ops.arange(num_classes, dtype="int32")))
+            # Not argmax: on TensorFlow it looks at the sign bit of zeros, for which ONNX and LiteRT have no operator.
+            _, best = native.top_k(logits, 1)  # (B, N, 1), 0 is background
+            good = ops.logical_and(good, ops.equal(ops.cast(best, "int32") - 1, ops.arange(num_classes, dtype="int32")))
         good = ops.logical_and(good, ops.expand_dims(proposals.valid, -1))
         scores = ops.reshape(ops.where(good, scores, -float("inf")), (batch, -1))  # (B, N K)
         count = scores.shape[1]
