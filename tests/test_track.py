@@ -17,6 +17,7 @@ from maskrcnn.data import video
 from maskrcnn.data.tracks import read_tracks
 from maskrcnn.data.video import open_video
 from maskrcnn.evaluate import evaluate_tracks
+from maskrcnn.pipeline import ahead
 from maskrcnn.structures import Frame, PaddedDetections
 from maskrcnn.track import track_files, track_frames
 
@@ -142,7 +143,7 @@ def test_no_more_frames_are_held_than_those_that_wait(tmp_path, monkeypatch):
             read += 1
             yield Frame(read - 1, read / 10, drawn([(10, 10, 30, 30)]))
 
-    opened = video.Video("endless", 10.0, None, video._ahead(endless(), video.READ_AHEAD))
+    opened = video.Video("endless", 10.0, None, ahead(endless(), video.READ_AHEAD))
     monkeypatch.setattr(sys.modules["maskrcnn.track"], "open_video", lambda *_, **__: opened)
     answers = maskrcnn.track(WhiteBox(), "endless")
     for number in range(1, 40):

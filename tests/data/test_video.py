@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import cv2
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ import tifffile
 from PIL import Image
 from small_tracks import SIZE, drawn, write_video
 
-from maskrcnn.data import video
 from maskrcnn.data.video import open_video
 
 needs_av = pytest.mark.skipif("not __import__('importlib.util').util.find_spec('av')", reason="PyAV is not installed")
@@ -222,20 +219,3 @@ def test_a_camera_gives_rgb_until_it_is_let_go(monkeypatch):
     assert (opened.rate, opened.num_frames) == (25, None)
     opened.frames.close()
     assert camera.released
-
-
-def test_frames_are_read_ahead_in_a_thread_but_no_more_than_so_many():
-    read, threads = [], set()
-
-    def numbers():
-        for number in range(50):
-            read.append(number)
-            threads.add(threading.current_thread().name)
-            yield number + 1
-
-    frames = video._ahead(numbers(), 4)
-    assert next(frames) == 1
-    frames.close()
-    assert len(read) <= 6
-    assert threading.current_thread().name not in threads
-    assert list(video._ahead(numbers(), 4)) == list(range(1, 51))

@@ -9,9 +9,7 @@ from __future__ import annotations
 import glob
 import re
 import time
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from maskrcnn import extras
 from maskrcnn.config import Scaling
 from maskrcnn.data.images import ALL_SUFFIXES, find_pictures, read_image
 from maskrcnn.data.planes import count_planes, read_planes
+from maskrcnn.pipeline import ahead
 from maskrcnn.structures import Frame
 
 READ_AHEAD = 4  # frames that are decoded while the model works
@@ -72,7 +71,7 @@ def open_video(
         video = _open_file(Path(source), every)
     else:
         video = _open_pictures(source, every, rate or PICTURE_RATE, channels, scaling)
-    return Video(video.name, video.rate, video.num_frames, _ahead(_of_one_size(video), READ_AHEAD))
+    return Video(video.name, video.rate, video.num_frames, ahead(_of_one_size(video), READ_AHEAD))
 
 
 def _is_video(source: str) -> bool:
@@ -245,23 +244,3 @@ def _of_one_size(video: Video) -> Iterator[Frame]:
                 f"{width}×{height}. The {count} frames before are done; track the rest as a video of its own."
             )
         yield frame
-
-
-def _ahead(frames: Iterator[Frame], depth: int) -> Iterator[Frame]:
-    """The same frames; while one is looked at, a thread gets the next ones ready."""
-    waiting: deque[Future[Frame | None]] = deque()
-    with ThreadPoolExecutor(1, "frames") as thread:
-        try:
-            for _ in range(depth):
-                waiting.append(thread.submit(next, frames, None))
-            while (frame := waiting.popleft().result()) is not None:
-                waiting.append(thread.submit(next, frames, None))
-                yield frame
-        finally:
-            for task in waiting:
-                task.cancel()
-            thread.submit(_close, frames)
-
-
-def _close(frames: Any) -> None:
-    frames.close()  # in the thread that reads them: a generator that is running cannot be closed by another
