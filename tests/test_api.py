@@ -345,7 +345,7 @@ def test_a_backbone_of_pytorch_goes_on_with_other_channels_and_says_so(files):
     told = []
     options = {**small_checkpoint.SMALL, "weights": files["resnet50"], "num_classes": 1, "image__mean": (1.0, 2.0)}
     model = MaskRCNN.from_preset("resnet50_fpn", input_channels=2, log=told.append, **options)
-    assert [line[:25] for line in told] == ["The weights read 3 channe"]
+    assert sum(line.startswith("The weights read 3 channels") for line in told) == 1
     assert model.config.image.mean == (1.0, 2.0) and model.config.image.std == pytest.approx((57.63, 57.63))
     assert model.config.backbone.stride_in == "3x3"
 
