@@ -142,9 +142,9 @@ def test_in_fewer_bits_the_same_objects_are_found(model, in_fewer_bits):
 
 
 def test_int8_alone_is_calibrated(model, tmp_path):
-    with pytest.raises(ValueError, match="received int8 and 0 pictures"):
+    with pytest.raises(ValueError, match="received openvino in int8 and 0 pictures"):
         export.export(model, tmp_path / "model", format="openvino", precision="int8")
-    with pytest.raises(ValueError, match="received float32 and 1 pictures"):
+    with pytest.raises(ValueError, match="received openvino in float32 and 1 pictures"):
         export.export(model, tmp_path / "model", format="openvino", calibrate=["a.png"])
 
 

@@ -102,9 +102,10 @@ def export(
         raise ValueError(f"{format} is written from {writer.BACKEND}; this is {backend}. Set KERAS_BACKEND={writer.BACKEND}.")
     calibrate = list(calibrate)
     if (precision == "int8" and writer.CALIBRATED) != bool(calibrate):
+        calibrated = ", ".join(name for name, module in WRITERS.items() if module.CALIBRATED)
         raise ValueError(
-            f"int8 of openvino, and nothing else, is calibrated, on a hundred or so pictures like those that the model sees "
-            f"(--calibrate DIR); received {format} in {precision} and {len(calibrate)} pictures."
+            f"int8 of {calibrated}, and nothing else, is calibrated, on a hundred or so pictures like those that the model "
+            f"sees (--calibrate DIR); received {format} in {precision} and {len(calibrate)} pictures."
         )
     out, pictures = Path(out), list(pictures) or [SHIPPED["nuclei"].with_suffix(".png")]
     if writer.SUFFIX and out.suffix != writer.SUFFIX:
