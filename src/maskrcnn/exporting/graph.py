@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from maskrcnn.engines.engine import OUTPUTS
@@ -25,3 +26,14 @@ def inference_graph(model: Any, infer: Callable[..., Any] | None = None) -> Any:
     images = tf.TensorSpec((None, None, None, model.config.image.channels), tf.float32, "images")
     sizes = tf.TensorSpec((None, 2), tf.int32, "sizes")
     return tf.function(outputs, input_signature=[images, sizes], autograph=False)
+
+
+@contextmanager
+def in_place_of(module: Any, name: str, function: Any) -> Iterator[None]:
+    """While it is open the module has another function of that name, where one is given."""
+    own = getattr(module, name)
+    setattr(module, name, function or own)
+    try:
+        yield
+    finally:
+        setattr(module, name, own)

@@ -13,7 +13,7 @@ from maskrcnn import extras
 from maskrcnn.config import ModelConfig
 from maskrcnn.engines.engine import describe
 from maskrcnn.engines.litert import ENTRY
-from maskrcnn.exporting.graph import inference_graph
+from maskrcnn.exporting.graph import in_place_of, inference_graph
 from maskrcnn.ops import native, roi_align
 from maskrcnn.structures import PaddedDetections
 
@@ -138,9 +138,10 @@ def _in_slices(
 @contextlib.contextmanager
 def _pooling_by_gather(features: Sequence[Any]) -> Iterator[None]:
     """RoIAlign of these features traced meanwhile is the portable one, whose table of pixels is made here and once."""
-    before, pixels = native.pool_levels, roi_align.pixels_of(features)
-    native.pool_levels = lambda features, levels, y, x: roi_align.gather_bins(pixels, levels, y, x, use_native=False)
-    try:
+    pixels = roi_align.pixels_of(features)
+
+    def gather(features: Any, levels: Any, y: Any, x: Any) -> Any:
+        return roi_align.gather_bins(pixels, levels, y, x, use_native=False)
+
+    with in_place_of(native, "pool_levels", gather):
         yield
-    finally:
-        native.pool_levels = before

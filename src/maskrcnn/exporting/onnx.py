@@ -14,7 +14,7 @@ import numpy as np
 from maskrcnn import extras
 from maskrcnn.config import RoiAlignConfig
 from maskrcnn.engines.engine import DESCRIPTION, describe
-from maskrcnn.exporting.graph import inference_graph
+from maskrcnn.exporting.graph import in_place_of, inference_graph
 from maskrcnn.ops import native
 
 BACKEND = "tensorflow"
@@ -41,13 +41,9 @@ def write(model: Any, out: Path, precision: str) -> None:
 @contextlib.contextmanager
 def _pooling_by_roi_align(config: RoiAlignConfig) -> Iterator[None]:
     """Graphs traced meanwhile hold one node for each RoIAlign, which `_roi_align` translates; TensorFlow cannot run them."""
-    before = native.pool_levels
     uniform = config.mode == "crop_and_resize" or config.sampling_ratio > 0
-    native.pool_levels = functools.partial(_pool_levels, uniform=uniform)
-    try:
+    with in_place_of(native, "pool_levels", functools.partial(_pool_levels, uniform=uniform)):
         yield
-    finally:
-        native.pool_levels = before
 
 
 def _pool_levels(features: Any, levels: Any, y: Any, x: Any, *, uniform: bool) -> Any:

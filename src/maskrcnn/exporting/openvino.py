@@ -17,7 +17,7 @@ from maskrcnn.config import ModelConfig
 from maskrcnn.data.images import read_image
 from maskrcnn.data.resize import choose_frame, fit_to_frame, pad_to_frame
 from maskrcnn.engines.engine import DESCRIPTION, OUTPUTS, describe
-from maskrcnn.exporting.graph import inference_graph
+from maskrcnn.exporting.graph import in_place_of, inference_graph
 from maskrcnn.model import fpn
 from maskrcnn.ops import native
 
@@ -52,7 +52,7 @@ def _convert(model: Any) -> Any:
 
     pooling = model.config.roi_align
     same_number = pooling.sampling_ratio or pooling.mode == "crop_and_resize"  # of samples in every bin
-    with _in_place_of(fpn, "_double", _double), _in_place_of(native, "pool_levels", _pool_levels if same_number else None):
+    with in_place_of(fpn, "_double", _double), in_place_of(native, "pool_levels", _pool_levels if same_number else None):
         traced = inference_graph(model).get_concrete_function()
     frozen = convert_variables_to_constants_v2(traced, lower_control_flow=False)
     names = {tensor.name: name for tensor, name in zip(frozen.outputs, sorted(OUTPUTS), strict=True)}
@@ -145,17 +145,6 @@ def _nothing_reported() -> Iterator[None]:
             del os.environ["CI"]
         else:
             os.environ["CI"] = before
-
-
-@contextmanager
-def _in_place_of(module: Any, name: str, function: Any) -> Iterator[None]:
-    """While it is open the module has another function of that name, where one is given."""
-    own = getattr(module, name)
-    setattr(module, name, function or own)
-    try:
-        yield
-    finally:
-        setattr(module, name, own)
 
 
 def _double(feature: Any) -> Any:
