@@ -161,6 +161,38 @@ def test_a_second_opinion_on_the_class_is_no_object_and_does_not_take_over():
     assert {tuple(answer.track_ids.tolist()) for answer in answers} == {(1,)}
 
 
+def test_the_track_of_a_hidden_object_does_not_follow_a_second_opinion_on_what_hides_it():
+    disc = (20, 20, 44, 44)
+    lefts = [70, 60, 50, 40, 30, 22, 22, 32, 42, 52, 62]  # of a bar that passes in front
+    tracker, ids = Tracker("mask"), []
+    for left in lefts:
+        bar = (left, 20, left + 24, 44)
+        seen = found([bar, bar if left < 30 else disc], scores=[0.9, 0.8], labels=[1, 0])
+        answer = tracker.update(seen, IMAGE)
+        ids.append(dict(zip(answer.labels.tolist(), answer.track_ids.tolist())))
+    assert [len(row) for row in ids] == [2] * 5 + [1, 1] + [2] * 4
+    assert {row[0] for row in ids if 0 in row} == {ids[0][0]}
+    assert {row[1] for row in ids} == {ids[0][1]}
+
+
+def test_where_overlaps_hardly_differ_the_colour_tells_which_one_it_is():
+    image = drawn([(31, 20, 55, 44)])
+    tracker = Tracker("mask")
+    for _ in range(4):
+        tracker.update(found([(20, 20, 44, 44)]), drawn([(20, 20, 44, 44)]))
+    white, black = (31, 20, 55, 44), (10, 20, 34, 44)  # which overlaps a little more with where the white one was
+    assert tracker.update(found([white, black]), image).track_ids.tolist() == [1, 2]
+
+
+def test_what_was_seen_once_does_not_take_an_object_from_the_track_that_had_it():
+    whole, part = (20, 20, 44, 44), (20, 20, 44, 30)
+    tracker = Tracker("mask")
+    for _ in range(4):
+        tracker.update(found([whole]), IMAGE)
+    assert tracker.update(found([whole, part]), IMAGE).track_ids.tolist() == [1, 2]
+    assert tracker.update(found([(20, 20, 44, 33)]), IMAGE).track_ids.tolist() == [1]
+
+
 def test_what_is_handed_in_stays_as_it_is():
     given = found([(20, 20, 44, 44)])
     Tracker("mask").update(given, IMAGE)

@@ -21,7 +21,8 @@ WHOLE = 0.9  # of the object's area, from where on it counts as seen whole
 FORGET = 0.98  # an object that stays smaller is after some frames believed to be so
 SLOWING = 0.9  # of what is not seen, a frame: nobody knows whether it goes on as it went
 GAIN = 0.3  # how fast a track's speed follows what is measured, and its colour
-OTHER = 60.0  # grey levels from where on two mean colours are those of different objects
+OTHER = 60.0  # grey levels from where on two colours are those of different objects
+YOUNG = 3  # seen in fewer frames than these, a track may be a mistake: an older one comes first
 
 
 @dataclass(eq=False)
@@ -31,7 +32,7 @@ class _Track:
     corner: np.ndarray  # (2,) float, left and top of the window where it is expected now
     area: float  # pixels of the whole object; shrinks slowly while less of it is seen
     speed: np.ndarray  # (2,) float, pixels a frame
-    colour: np.ndarray  # (C,) float, mean
+    colour: np.ndarray  # (C,) float
     frames: int = 1  # in which it was seen
     unseen: int = 0  # frames since then
 
@@ -67,7 +68,9 @@ class MaskTracker:
         inside = shared / np.maximum(np.minimum(own, areas), 1)
         strong = detections.scores >= self._score
         fresh = np.array([track.unseen == 1 for track in self._tracks], bool)
-        alike = np.where(fresh[:, None], 1, _likeness(self._tracks, colours))  # what comes back has the colour that it had
+        alike = _likeness(self._tracks, colours)  # what comes back has the colour that it had …
+        alike = np.where(fresh[:, None], np.maximum(alike, iou), alike)  # … what stays, too, or it overlaps
+        alike = alike * np.array([0.5 if track.frames < YOUNG else 1.0 for track in self._tracks])[:, None]
 
         free_tracks, free = np.ones(len(self._tracks), bool), areas > 0
         for measure, least, tracks, rows in (
@@ -115,11 +118,11 @@ def _likeness(tracks: list[_Track], colours: np.ndarray) -> np.ndarray:
 
 
 def _colour(image: np.ndarray, window: np.ndarray, corner: np.ndarray) -> np.ndarray:
-    """(C,) mean of a mask's pixels."""
+    """(C,) median of a mask's pixels: some of them may be another object's."""
     left, top = corner.astype(int)
     bottom, right = top + window.shape[0], left + window.shape[1]
     pixels = image[top:bottom:2, left:right:2][window[::2, ::2]]  # a quarter of them says as much
-    return pixels.mean(axis=0) if len(pixels) else np.zeros(image.shape[2])
+    return np.median(pixels, axis=0) if len(pixels) else np.zeros(image.shape[2])
 
 
 def _see(track: _Track, window: np.ndarray, corner: np.ndarray, area: float, colour: np.ndarray) -> None:

@@ -18,6 +18,7 @@ WEAK = 0.3  # the least score of what may carry a track on; ByteTrack's 0.1 is f
 
 FADING = 0.9  # of a belief, a frame
 DOUBLE = 0.5  # IoU of two masks, of whatever classes, from where on they are one object: half of their pixels
+THERE = 0.3  # IoU from where on an object may be the one that was there in the last frame
 
 
 class Association(Protocol):
@@ -51,6 +52,7 @@ class Tracker:
         self._by_class: dict[int, Association] = {}
         self._ids: dict[tuple[int, int], int] = {}  # by class and number
         self._belief: dict[tuple[int, int], tuple[float, int]] = {}  # and the frame in which it was last updated
+        self._seen: tuple[Detections, np.ndarray] | None = None  # in the last frame, and how much each was believed
         self._frame = 0
         self._associate()  # so that a missing library is told at once
 
@@ -68,6 +70,8 @@ class Tracker:
         """
         self._frame += 1
         whole = _with_bitmaps(detections)
+        kept = _once(whole, self._expect(whole))
+        detections, whole = detections[kept], whole[kept]
         keys = [(-1, -1)] * len(detections)
         for label in sorted({*self._by_class, *detections.labels.tolist()}):
             if label not in self._by_class:
@@ -78,8 +82,18 @@ class Tracker:
         rows = np.flatnonzero([number >= 0 for _, number in keys])
         rows = rows[_once(whole[rows], np.array([self._believe(keys[row], detections.scores[row]) for row in rows]))]
         self._belief = {key: belief for key, belief in self._belief.items() if belief[1] + self.lost >= self._frame}
+        self._seen = whole[rows], np.array([self._belief[keys[row]][0] for row in rows])
         ids = [self._ids.setdefault(keys[row], len(self._ids) + 1) for row in rows]
         return replace(detections[rows], track_ids=np.array(ids, np.int64))
+
+    def _expect(self, detections: Detections) -> np.ndarray:
+        """(N,) how sure it is that each is an object of its class, from what was at its place in the last frame."""
+        beliefs = (1 - FADING) * detections.scores.astype(float)
+        if self._seen is None or not len(self._seen[0]):
+            return beliefs
+        seen, believed = self._seen
+        same = (_iou(detections, seen) > THERE) & (detections.labels[:, None] == seen.labels)
+        return beliefs + FADING * (same * believed).max(axis=1)
 
     def _believe(self, key: tuple[int, int], score: float) -> float:
         """How sure it is by now that there is an object of this class: the mean of its scores, that of the last frames most."""
@@ -103,14 +117,20 @@ def _with_bitmaps(detections: Detections) -> Detections:
 def _once(detections: Detections, beliefs: np.ndarray) -> np.ndarray:
     """(N,) bool: those that are not a second opinion on the class of an object of which another one is believed.
 
-    A model removes doubles class by class, and which class has the higher score may change from frame to frame.
+    A model removes doubles class by class, and which class has the higher score may change from frame to frame. Asked before
+    the association as well, or a hidden object's track would follow the mistake.
     """
-    windows = list(detections.windows())
-    areas = np.array([np.count_nonzero(window) for window, _ in windows])
-    shared = shared_pixels(windows, windows)
-    same = shared > DOUBLE * (areas[:, None] + areas - shared)
+    same = _iou(detections, detections) > DOUBLE
     keep = np.ones(len(detections), bool)
     for row in np.argsort(-beliefs, kind="stable"):
         if keep[row]:
             keep &= ~same[row] | (np.arange(len(keep)) == row)
     return keep
+
+
+def _iou(first: Detections, second: Detections) -> np.ndarray:
+    """(N, M) of masks."""
+    windows = list(first.windows()), list(second.windows())
+    one, other = (np.array([np.count_nonzero(window) for window, _ in each], float) for each in windows)
+    shared = shared_pixels(*windows)
+    return shared / np.maximum(one[:, None] + other - shared, 1)
