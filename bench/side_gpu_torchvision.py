@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from side import serve, timed
-from side_torchvision import _read, build, calibrate, freeze
+from side_torchvision import build, calibrate, freeze, read_batch, read_picture
 
 held: dict[str, Any] = {}
 
@@ -24,7 +23,7 @@ def prepare(picture: str, weights: str, size: list[int]) -> dict[str, Any]:
     model = build("v1")
     _size(model, size)
     with torch.no_grad():
-        calibrate(model, [_read(picture)])
+        calibrate(model, [read_picture(picture)])
     torch.save(model.state_dict(), weights)
     return {}
 
@@ -39,7 +38,7 @@ def load(weights: str, device: str, precision: str) -> dict[str, Any]:
 
 def infer(picture: str, size: list[int]) -> dict[str, Any]:
     """From pixels to pasted masks, bool as ours are, which lie in the computer's own memory at the end."""
-    image, model = _read(picture), held["model"].eval()
+    image, model = read_picture(picture), held["model"].eval()
     _size(model, size)
 
     def run() -> dict[str, Any]:
@@ -61,16 +60,7 @@ def train(data: str, size: list[int]) -> dict[str, Any]:
         freeze(model)
         learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
         held["optimizer"] = torch.optim.SGD(learnt, lr=1e-4, momentum=0.9, weight_decay=1e-4)
-    with np.load(data) as arrays:
-        images = [torch.from_numpy(image).permute(2, 0, 1) / 255 for image in arrays["images"]]
-        targets = [
-            {
-                "boxes": torch.from_numpy(arrays[f"boxes{row}"]),
-                "labels": torch.from_numpy(arrays[f"labels{row}"]) + 1,
-                "masks": torch.from_numpy(arrays[f"masks{row}"]),
-            }
-            for row in range(len(images))
-        ]
+    images, targets = read_batch(data)
 
     def run() -> None:
         here = [image.to(held["kind"]) for image in images]

@@ -21,7 +21,7 @@ def prepare(picture: str, weights: str) -> dict[str, Any]:
     """Random weights that find about a hundred objects in the picture, for both sides."""
     torch.set_grad_enabled(False)
     model = build("v1")
-    calibrate(model, [_read(picture)])
+    calibrate(model, [read_picture(picture)])
     torch.save(model.state_dict(), weights)
     return {}
 
@@ -34,7 +34,7 @@ def load(weights: str) -> dict[str, Any]:
 
 def infer(picture: str) -> dict[str, Any]:
     """From pixels to pasted masks, bool as ours are."""
-    image = _read(picture)
+    image = read_picture(picture)
 
     def run() -> dict[str, Any]:
         with torch.inference_mode():
@@ -62,16 +62,7 @@ def train(data: str, steps: int) -> dict[str, Any]:
         held["optimizer"] = torch.optim.SGD(learnt, lr=1e-4, momentum=0.9, weight_decay=1e-4)
         held["parameters"] = sum(parameter.numel() for parameter in learnt)
         model.transform.min_size, model.transform.max_size = (512,), 512
-    with np.load(data) as arrays:
-        images = [torch.from_numpy(image).permute(2, 0, 1) / 255 for image in arrays["images"]]
-        targets = [
-            {
-                "boxes": torch.from_numpy(arrays[f"boxes{row}"]),
-                "labels": torch.from_numpy(arrays[f"labels{row}"]) + 1,
-                "masks": torch.from_numpy(arrays[f"masks{row}"]),
-            }
-            for row in range(len(images))
-        ]
+    images, targets = read_batch(data)
 
     def run() -> float:
         for _ in range(steps):
@@ -85,7 +76,22 @@ def train(data: str, steps: int) -> dict[str, Any]:
     return {"loss": loss, "parameters": held["parameters"], **times, "peak_mb": peak_mb()}
 
 
-def _read(picture: str) -> torch.Tensor:
+def read_batch(data: str) -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
+    """Pictures and targets of the file, which `ours` wrote."""
+    with np.load(data) as arrays:
+        images = [torch.from_numpy(image).permute(2, 0, 1) / 255 for image in arrays["images"]]
+        targets = [
+            {
+                "boxes": torch.from_numpy(arrays[f"boxes{row}"]),
+                "labels": torch.from_numpy(arrays[f"labels{row}"]) + 1,
+                "masks": torch.from_numpy(arrays[f"masks{row}"]),
+            }
+            for row in range(len(images))
+        ]
+    return images, targets
+
+
+def read_picture(picture: str) -> torch.Tensor:
     return torch.from_numpy(np.asarray(Image.open(picture).convert("RGB")).copy()).permute(2, 0, 1) / 255
 
 
