@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from maskrcnn import engines
-from maskrcnn.exporting import litert, onnx, openvino, saved_model
+from maskrcnn.exporting import litert, onnx, openvino, saved_model, torch_export
 from maskrcnn.predict import detect
 from maskrcnn.structures import Detections
 from maskrcnn.weights.published import SHIPPED
@@ -25,6 +25,7 @@ Format = Literal[
     "openvino",
     "litert",
     "onnx",
+    "torch",
 ]
 Precision = Literal[
     "float32",
@@ -37,6 +38,7 @@ WRITERS: dict[str, Any] = {  # modules of `exporting`
     "openvino": openvino,
     "litert": litert,
     "onnx": onnx,
+    "torch": torch_export,
 }
 CERTAIN = 0.5  # detections of at least this score are compared; of doubtful ones some come or go by a rounding
 
