@@ -29,6 +29,7 @@ from rich.table import Column, Table
 from typer.core import TyperGroup
 
 import maskrcnn
+from maskrcnn import backend
 from maskrcnn.backend import installed
 
 if TYPE_CHECKING:
@@ -692,6 +693,7 @@ def export(
             "openvino",
             "litert",
             "onnx",
+            "torch",
         ],
         typer.Option("--format", help="For which runtime."),
     ],
@@ -731,6 +733,8 @@ def export(
 
     maskrcnn predict --model first.onnx photo.jpg
     """
+    if backend.prefer(wanted := "torch" if format == "torch" else "tensorflow"):
+        _tell(f"Keras runs on {wanted}, from which {format} is written.")
     loaded = _load_model(model)
 
     from maskrcnn.data import find_pictures
