@@ -29,8 +29,7 @@ from rich.table import Column, Table
 from typer.core import TyperGroup
 
 import maskrcnn
-from maskrcnn import backend
-from maskrcnn.backend import installed
+from maskrcnn.backend import installed, prefer
 
 if TYPE_CHECKING:
     from maskrcnn import Dataset, Detections, MaskRCNN, ModelConfig
@@ -460,6 +459,7 @@ def predict(
             "onnxruntime",
             "openvino",
             "saved-model",
+            "torch",
         ]
         | None,
         typer.Option("--engine", help="What runs the model. Default: what it is for."),
@@ -733,7 +733,7 @@ def export(
 
     maskrcnn predict --model first.onnx photo.jpg
     """
-    if backend.prefer(wanted := "torch" if format == "torch" else "tensorflow"):
+    if prefer(wanted := "torch" if format == "torch" else "tensorflow"):
         _tell(f"Keras runs on {wanted}, from which {format} is written.")
     loaded = _load_model(model)
 

@@ -31,8 +31,8 @@ def write(model: Any, out: Path, precision: str) -> None:
     _tidy(program.graph_module)
     if precision == "float16":
         _halve_weights(program)
-    for name, weight in program.state_dict.items():
-        program.state_dict[name] = torch.nn.Parameter(weight.detach().cpu(), requires_grad=False)
+    for name, numbers in program.constants.items():
+        program.constants[name] = numbers.detach().cpu()
     # While it traces, PyTorch notes how the tensors of this frame lie in memory, and would hold others to it: a level of one
     # row is refused. Nothing in the program depends on that.
     program._guards_code = []
@@ -48,15 +48,11 @@ def _trace(model: Any) -> Any:
     from keras import ops
 
     class Inference(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
         def forward(self, images: Any, sizes: Any) -> dict[str, Any]:
             # A frame's sides as multiples, so that the sides of all levels follow from them.
             height, width = (side // STRIDE * STRIDE for side in images.shape[1:3])
             images = images[:, :height, :width]
-            found = self.model.infer(images, sizes)
+            found = model.infer(images, sizes)
             count = torch.sum(found.valid, dim=1, dtype=torch.int32)
             return {name: count if name == "count" else getattr(found, name).clone() for name in OUTPUTS}
 
@@ -120,18 +116,18 @@ def _halve_weights(program: Any) -> None:
     import torch
 
     graph = program.graph_module.graph
-    names = program.graph_signature.inputs_to_parameters
+    names = program.graph_signature.inputs_to_lifted_tensor_constants
     weights = [node for node in graph.nodes if node.op == "placeholder" and node.name in names]
     first = next(node for node in graph.nodes if node.op != "placeholder")
     for node in weights:
-        weight, value = program.state_dict[names[node.name]], node.meta["val"]
-        if weight.dtype != torch.float32 or math.prod(weight.shape) < 256:  # numbers of the arithmetic stay exact
+        numbers, value = program.constants[names[node.name]], node.meta["val"]
+        if numbers.dtype != torch.float32 or math.prod(numbers.shape) < 256:  # numbers of the arithmetic stay exact
             continue
+        program.constants[names[node.name]] = numbers.half()
         with graph.inserting_before(first):
             whole = graph.call_function(torch.ops.aten.to.dtype, (node, torch.float32))
         whole.meta["val"] = value
         node.replace_all_uses_with(whole, delete_user_cb=lambda user, whole=whole: user is not whole)
         with value.fake_mode:
-            node.meta["val"] = value.to(torch.float16)
-        program.state_dict[names[node.name]] = torch.nn.Parameter(weight.detach().half(), requires_grad=False)
+            node.meta["val"] = value.half()
     program.graph_module.recompile()
