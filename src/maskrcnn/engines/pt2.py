@@ -47,11 +47,13 @@ FORMULA = re.compile(
     r"(Symbol\('[su]\d+', positive=True, integer=True\)|Integer\(-?\d{1,12}\)|(Add|Mul|FloorDiv|Max|Min|Mod|PythonMod)\(|, |\)){1,999}"
 )
 TREE = re.compile(r'(builtins\.(tuple|list|dict)|[\w\[\]{}":, \\])*')  # of inputs and outputs
+GUARDS = tuple(f"L['images'].size()[{axis}] % 32 == 0" for axis in (1, 2))  # what a program checks of its inputs
 PATTERNS = {
     "target": TARGET,
     "expr_str": FORMULA,
     **dict.fromkeys(("in_spec", "out_spec"), TREE),
     **dict.fromkeys(("parameter_name", "buffer_name", "tensor_constant_name", "fqn"), PATH),
+    "guards_code": re.compile("|".join(map(re.escape, GUARDS))),
     "as_float": re.compile("-?Infinity"),
     "torch_version": re.compile(r"[\w.+]*"),
 }

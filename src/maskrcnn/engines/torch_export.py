@@ -37,6 +37,9 @@ class TorchExport(Engine):
         return path.suffix == ".pt2"
 
     def run(self, images: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
+        if any(side % 32 for side in images.shape[1:3]):
+            height, width = images.shape[1:3]
+            raise ValueError(f"A frame's height and width are multiples of 32; received {height}×{width}.")
         with self._torch.inference_mode():
             found = self._program(self._torch.tensor(images), self._torch.tensor(sizes))
         return {name: found[name].numpy() for name in OUTPUTS}

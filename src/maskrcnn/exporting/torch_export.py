@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from maskrcnn.engines.engine import OUTPUTS, describe
-from maskrcnn.engines.pt2 import DESCRIPTION
+from maskrcnn.engines.pt2 import DESCRIPTION, GUARDS
 from maskrcnn.exporting.graph import in_place_of
 from maskrcnn.ops import native
 
@@ -35,7 +35,7 @@ def write(model: Any, out: Path, precision: str) -> None:
         program.constants[name] = numbers.detach().cpu()
     # While it traces, PyTorch notes how the tensors of this frame lie in memory, and would hold others to it: a level of one
     # row is refused. Nothing in the program depends on that.
-    program._guards_code = []
+    program._guards_code = list(GUARDS)
     for symbol, limits in program.range_constraints.items():
         program.range_constraints[symbol] = ValueRanges(min(limits.lower, STRIDE), limits.upper)
     program.example_inputs = None  # they would be pickled
@@ -58,7 +58,7 @@ def _trace(model: Any) -> Any:
 
     images = torch.zeros((BATCH, *FRAME, model.config.image.channels))
     sizes = torch.tensor([FRAME] * BATCH, dtype=torch.int32)
-    batch, side = torch.export.Dim("batch", min=1, max=64), torch.export.Dim.DYNAMIC(min=STRIDE)
+    batch, side = torch.export.Dim("batch", min=1, max=1024), torch.export.Dim.DYNAMIC(min=STRIDE)
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         stack.enter_context(in_place_of(ops, "while_loop", _while_loop))
