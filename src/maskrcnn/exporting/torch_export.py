@@ -63,6 +63,7 @@ def _trace(model: Any) -> Any:
         stack.enter_context(torch.no_grad())
         stack.enter_context(in_place_of(ops, "while_loop", _while_loop))
         stack.enter_context(in_place_of(ops, "cast", _cast(ops.cast)))
+        stack.enter_context(in_place_of(ops, "full", _full(ops.full)))
         stack.enter_context(in_place_of(native, "num_used", lambda valid: valid.shape[1]))
         return torch.export.export(
             Inference(),
@@ -85,10 +86,22 @@ def _cast(own: Callable[..., Any]) -> Callable[..., Any]:
     """As Keras's, of a side that is free as well, which Keras would make a constant of."""
     import torch
 
-    def cast(x: Any, dtype: str) -> Any:
-        return own(torch.full((), x) if isinstance(x, torch.SymInt | torch.SymFloat) else x, dtype)
+    def cast(x: Any, dtype: Any) -> Any:
+        return own(torch.full((), x) if isinstance(x, torch.SymInt) else x, dtype)
 
     return cast
+
+
+def _full(own: Callable[..., Any]) -> Callable[..., Any]:
+    """As Keras's, of a side that is free as well."""
+    import torch
+
+    def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
+        if isinstance(fill_value, torch.SymInt):
+            return own(shape, 1, dtype) * fill_value
+        return own(shape, fill_value, dtype)
+
+    return full
 
 
 def _tidy(traced: Any) -> None:
