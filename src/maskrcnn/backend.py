@@ -37,7 +37,7 @@ def choose() -> None:
 def prefer(name: str) -> bool:
     """Takes this backend, for what only it can do, where it is installed and nobody named another; whether that is a change."""
     named = os.environ.get("KERAS_BACKEND")
-    if "keras" in sys.modules or not _found(name) or (named and not _chosen) or name == (named or _configured()):
+    if "keras" in sys.modules or not _found(name) or (named and named not in _chosen) or name == (named or _configured()):
         return False
     os.environ["KERAS_BACKEND"] = name
     return True

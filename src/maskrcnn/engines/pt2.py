@@ -29,22 +29,23 @@ RECORDS = TENSORS | {
 NUMBERS = re.compile(r"data/(weights/weight|constants/tensor)_\d+")  # as they lie in memory
 
 # The operators of which models are made. What reads files, such as aten.from_file, is none of them.
-OPERATORS = frozenset(
-    "add alias any arange bitwise_and bitwise_not bitwise_or cat ceil clamp clip clone contiguous conv2d conv_transpose2d detach "
-    "div embedding embedding_bag eq exp expand flatten flip floor floor_divide full full_like ge gelu group_norm gt "
+OPERATORS = (
+    "add alias any arange bitwise_and bitwise_not bitwise_or cat ceil clamp clip clone contiguous conv2d conv_transpose2d "
+    "detach div embedding embedding_bag eq exp expand flatten flip floor floor_divide full full_like ge gelu group_norm gt "
     "index_select le lift_fresh_copy log log2 logical_and logical_not logical_or lt matmul max_pool2d maximum mean meshgrid "
-    "minimum mul ne neg not_equal ones ones_like pad permute pow ravel reciprocal relu relu6 remainder reshape rsqrt rsub select "
-    "sigmoid slice softmax sort split sqrt square squeeze stack sub sum sym_size to transpose unbind unsqueeze var view where "
-    "zeros zeros_like".split()
+    "minimum mul ne neg not_equal ones ones_like pad permute pow ravel reciprocal relu relu6 remainder reshape rsqrt rsub "
+    "select sigmoid slice softmax sort split sqrt square squeeze stack sub sum sym_size to transpose unbind unsqueeze var "
+    "view where zeros zeros_like"
 )
 TARGET = re.compile(
-    rf"torch\.ops\.aten\.({'|'.join(sorted(OPERATORS))})\.\w+|torch\.ops\.higher_order\.while_loop"
+    rf"torch\.ops\.aten\.({OPERATORS.replace(' ', '|')})\.\w+|torch\.ops\.higher_order\.while_loop"
     r"|_operator\.(add|sub|mul|floordiv|mod|neg|getitem)|torch\.sym_(max|min)"
 )
 NAME = re.compile(r"([A-Za-z_]\w*)?")
 PATH = re.compile(r"[\w./]*")  # of a weight
 FORMULA = re.compile(
-    r"(Symbol\('[su]\d+', positive=True, integer=True\)|Integer\(-?\d{1,12}\)|(Add|Mul|FloorDiv|Max|Min|Mod|PythonMod)\(|, |\)){1,999}"
+    r"(Symbol\('s\d+', positive=True, integer=True\)|Integer\(-?\d{1,12}\)|(Add|Mul|FloorDiv|Max|Min|Mod|PythonMod)\(|, |\))"
+    r"{1,999}"
 )
 TREE = re.compile(r'(builtins\.(tuple|list|dict)|[\w\[\]{}":, \\])*')  # of inputs and outputs
 GUARDS = tuple(f"L['images'].size()[{axis}] % 32 == 0" for axis in (1, 2))  # what a program checks of its inputs
