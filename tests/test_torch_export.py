@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 from small_network import make_batch, pictures_of
-from test_export import answers_agree, random_model
+from test_export import KINDS, answers_agree, random_model
 
 from maskrcnn import engines, export
 from maskrcnn.api import MaskRCNN
@@ -97,9 +97,12 @@ def test_a_program_runs_in_plain_pytorch(model, written, tmp_path):
         assert found["count"].tolist() == np.asarray(want.valid).sum(axis=1).tolist()
 
 
-def test_weights_in_half_precision_are_cast_by_the_program(model, written, tmp_path):
-    export.WRITERS["torch"].write(model, tmp_path / "half.pt2", "float16")
-    assert 0 < weights_in(tmp_path / "half.pt2") < 0.6 * weights_in(written)
+def test_weights_in_half_precision_are_cast_by_the_program_of_a_model_whose_pooling_looks_at_the_frame(written, tmp_path):
+    model, path = random_model(**KINDS["pooled as matterport does"]), tmp_path / "half.pt2"
+    export.WRITERS["torch"].write(model, path, "float16")
+    assert 0 < weights_in(path) < 0.6 * weights_in(written)
+    batch = pictures_of(make_batch((3, 5)))  # of another frame than the writer traces with
+    np.testing.assert_allclose(engines.load(path).predict_on_batch(batch).scores, model.predict_on_batch(batch)[1], atol=1e-3)
 
 
 def weights_in(path: Path) -> int:

@@ -105,7 +105,7 @@ def _full(own: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _tidy(traced: Any) -> None:
-    """Leaves out what computes nothing, four nodes of five, and where in the source each node comes from."""
+    """Leaves out what computes nothing, three nodes of five, and where in the source each node comes from."""
     import torch
 
     casts = (torch.ops.aten.to.dtype, torch.ops.aten.to.dtype_layout)
