@@ -219,6 +219,7 @@ def test_an_export_for_one_engine_is_not_run_on_another(model, written):
         ("model.xml", b"", "openvino"),
         ("model.tflite", TFLITE, "litert"),
         ("model.onnx", b"", "onnxruntime"),
+        ("model.pt2", b"", "torch"),
     ],
 )
 def test_an_absent_engine_says_what_to_install(tmp_path, monkeypatch, file, content, extra):

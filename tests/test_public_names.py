@@ -101,6 +101,22 @@ def test_the_backend_that_is_installed_is_taken(only_installed):
     assert os.environ["KERAS_BACKEND"] == "torch"
 
 
+def test_what_one_backend_alone_can_do_takes_it_unless_another_is_named(only_installed, monkeypatch):
+    monkeypatch.setattr(backend, "_chosen", [])
+    only_installed("tensorflow", "torch")
+    assert backend.prefer("torch") and os.environ["KERAS_BACKEND"] == "torch"
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    assert not backend.prefer("torch") and os.environ["KERAS_BACKEND"] == "tensorflow"
+
+
+def test_a_choice_that_nobody_named_gives_way(only_installed, monkeypatch):
+    monkeypatch.setattr(backend, "_chosen", [])
+    only_installed("jax", "torch")
+    backend.choose()
+    assert os.environ["KERAS_BACKEND"] == "jax"
+    assert backend.prefer("torch") and os.environ["KERAS_BACKEND"] == "torch"
+
+
 def test_a_backend_named_by_the_user_stays_and_its_absence_is_told(only_installed, monkeypatch):
     only_installed("torch")
     monkeypatch.setenv("KERAS_BACKEND", "jax")

@@ -11,6 +11,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 BACKENDS = ("tensorflow", "jax", "torch")  # the first is the default, as in Keras
+_chosen: list[str] = []  # by `choose`, and so nobody's word
 
 
 def installed() -> list[str]:
@@ -30,6 +31,16 @@ def choose() -> None:
         return
     if not _found(_configured()) and (others := installed()):
         os.environ["KERAS_BACKEND"] = others[0]
+        _chosen.append(others[0])
+
+
+def prefer(name: str) -> bool:
+    """Takes this backend, for what only it can do, where it is installed and nobody named another; whether that is a change."""
+    named = os.environ.get("KERAS_BACKEND")
+    if "keras" in sys.modules or not _found(name) or (named and named not in _chosen) or name == (named or _configured()):
+        return False
+    os.environ["KERAS_BACKEND"] = name
+    return True
 
 
 def require() -> None:

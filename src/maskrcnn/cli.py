@@ -29,7 +29,7 @@ from rich.table import Column, Table
 from typer.core import TyperGroup
 
 import maskrcnn
-from maskrcnn.backend import installed
+from maskrcnn.backend import installed, prefer
 
 if TYPE_CHECKING:
     from maskrcnn import Dataset, Detections, MaskRCNN, ModelConfig
@@ -459,6 +459,7 @@ def predict(
             "onnxruntime",
             "openvino",
             "saved-model",
+            "torch",
         ]
         | None,
         typer.Option("--engine", help="What runs the model. Default: what it is for."),
@@ -692,6 +693,7 @@ def export(
             "openvino",
             "litert",
             "onnx",
+            "torch",
         ],
         typer.Option("--format", help="For which runtime."),
     ],
@@ -731,6 +733,8 @@ def export(
 
     maskrcnn predict --model first.onnx photo.jpg
     """
+    if prefer(wanted := "torch" if format == "torch" else "tensorflow"):
+        _tell(f"Keras runs on {wanted}, from which {format} is written.")
     loaded = _load_model(model)
 
     from maskrcnn.data import find_pictures

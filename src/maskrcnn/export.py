@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from maskrcnn import engines
-from maskrcnn.exporting import litert, onnx, openvino, saved_model
+from maskrcnn.exporting import litert, onnx, openvino, saved_model, torch_export
 from maskrcnn.predict import detect
 from maskrcnn.structures import Detections
 from maskrcnn.weights.published import SHIPPED
@@ -25,6 +25,7 @@ Format = Literal[
     "openvino",
     "litert",
     "onnx",
+    "torch",
 ]
 Precision = Literal[
     "float32",
@@ -37,6 +38,7 @@ WRITERS: dict[str, Any] = {  # modules of `exporting`
     "openvino": openvino,
     "litert": litert,
     "onnx": onnx,
+    "torch": torch_export,
 }
 CERTAIN = 0.5  # detections of at least this score are compared; of doubtful ones some come or go by a rounding
 
@@ -74,10 +76,10 @@ def export(
     """Writes a model for another runtime, with classes and preprocessing inside it, and checks it.
 
     Args:
-        model: a `MaskRCNN` on the backend that the format is written from: TensorFlow.
+        model: a `MaskRCNN` on the backend that the format is written from: PyTorch for torch, else TensorFlow.
         out: the folder or file to write. It appears whole, or where the check fails not at all.
         format: `"saved-model"`, a folder for plain TensorFlow; `"openvino"`, a folder with `model.xml` and `model.bin`;
-            `"litert"`, a file `*.tflite`; `"onnx"`, a file `*.onnx`.
+            `"litert"`, a file `*.tflite`; `"onnx"`, a file `*.onnx`; `"torch"`, a file `*.pt2`.
         precision: float16 is that of the weights in the file, and what runs it computes in float32; in bfloat16 and int8 the
             layers compute too, where the processor can, while boxes and scores stay in float32.
         pictures: to check with; those of the model that comes with the package where there are none.

@@ -13,12 +13,14 @@ from maskrcnn.engines.litert import LiteRt
 from maskrcnn.engines.onnxruntime import OnnxRuntime
 from maskrcnn.engines.openvino import OpenVino
 from maskrcnn.engines.saved_model import SavedModel
+from maskrcnn.engines.torch_export import TorchExport
 
 ENGINES: dict[str, type[Engine]] = {
     "litert": LiteRt,
     "onnxruntime": OnnxRuntime,
     "openvino": OpenVino,
     "saved-model": SavedModel,
+    "torch": TorchExport,
 }
 
 

@@ -42,7 +42,7 @@ def level_anchors(cell: np.ndarray, strides: tuple, height, width):
         (height * width * A, 4) float32 xyxy, pixels of the frame.
     """
     y, x = (
-        ops.cast(ops.arange(count), "float32") * ops.cast(stride, "float32")
+        ops.cast(ops.arange(count, dtype="int32"), "float32") * ops.cast(stride, "float32")
         for count, stride in zip((height, width), strides, strict=True)
     )
     y, x = ops.meshgrid(y, x, indexing="ij")
