@@ -14,8 +14,6 @@ from maskrcnn.tracking.masks import MaskTracker
 
 TRACKERS = ("mask", *BOX_TRACKERS)
 WEAK = 0.3  # the least score of what may carry a track on; ByteTrack's 0.1 is for detectors without second opinions
-
-
 FADING = 0.9  # of a belief, a frame
 DOUBLE = 0.5  # IoU of two masks, of whatever classes, from where on they are one object: half of their pixels
 THERE = 0.3  # IoU from where on an object may be the one that was there in the last frame
@@ -51,9 +49,7 @@ class Tracker:
         self.name, self.score, self.lost = name, score, lost
         self._by_class: dict[int, Association] = {}
         self._ids: dict[tuple[int, int], int] = {}  # by class and number
-        self._belief: dict[tuple[int, int], tuple[float, int]] = {}  # and the frame in which it was last updated
-        self._seen: tuple[Detections, np.ndarray] | None = None  # in the last frame, and how much each was believed
-        self._frame = 0
+        self._opinions: tuple[Detections, np.ndarray] | None = None  # of the last frame, and how much each was believed
         self._associate()  # so that a missing library is told at once
 
     @property
@@ -68,9 +64,8 @@ class Tracker:
             detections: what was found in it, from the score `weakest` up.
             image: (H, W, 3) uint8 RGB, the frame.
         """
-        self._frame += 1
         whole = _with_bitmaps(detections)
-        kept = _once(whole, self._expect(whole))
+        kept = _once(whole, self._weigh(whole))
         detections, whole = detections[kept], whole[kept]
         keys = [(-1, -1)] * len(detections)
         for label in sorted({*self._by_class, *detections.labels.tolist()}):
@@ -80,26 +75,19 @@ class Tracker:
             for row, number in zip(rows, self._by_class[label].update(whole[rows], image).tolist()):
                 keys[row] = (label, number)
         rows = np.flatnonzero([number >= 0 for _, number in keys])
-        rows = rows[_once(whole[rows], np.array([self._believe(keys[row], detections.scores[row]) for row in rows]))]
-        self._belief = {key: belief for key, belief in self._belief.items() if belief[1] + self.lost >= self._frame}
-        self._seen = whole[rows], np.array([self._belief[keys[row]][0] for row in rows])
         ids = [self._ids.setdefault(keys[row], len(self._ids) + 1) for row in rows]
         return replace(detections[rows], track_ids=np.array(ids, np.int64))
 
-    def _expect(self, detections: Detections) -> np.ndarray:
-        """(N,) how sure it is that each is an object of its class, from what was at its place in the last frame."""
-        beliefs = (1 - FADING) * detections.scores.astype(float)
-        if self._seen is None or not len(self._seen[0]):
-            return beliefs
-        seen, believed = self._seen
-        same = (_iou(detections, seen) > THERE) & (detections.labels[:, None] == seen.labels)
-        return beliefs + FADING * (same * believed).max(axis=1)
-
-    def _believe(self, key: tuple[int, int], score: float) -> float:
-        """How sure it is by now that there is an object of this class: the mean of its scores, that of the last frames most."""
-        belief = FADING * self._belief.get(key, (0.0, 0))[0] + (1 - FADING) * float(score)
-        self._belief[key] = (belief, self._frame)
-        return belief
+    def _weigh(self, detections: Detections) -> np.ndarray:
+        """(N,) how sure it is by now that each is of its class: the mean of the scores at its place, late ones most."""
+        before = np.zeros(len(detections))
+        if self._opinions is not None and len(self._opinions[0]):
+            opinions, believed = self._opinions
+            same = (_iou(detections, opinions) > THERE) & (detections.labels[:, None] == opinions.labels)
+            before = (same * believed).max(axis=1)
+        beliefs = FADING * before + (1 - FADING) * detections.scores
+        self._opinions = detections, beliefs
+        return beliefs
 
     def _associate(self) -> Association:
         if self.name == "mask":
@@ -117,8 +105,8 @@ def _with_bitmaps(detections: Detections) -> Detections:
 def _once(detections: Detections, beliefs: np.ndarray) -> np.ndarray:
     """(N,) bool: those that are not a second opinion on the class of an object of which another one is believed.
 
-    A model removes doubles class by class, and which class has the higher score may change from frame to frame. Asked before
-    the association as well, or a hidden object's track would follow the mistake.
+    A model removes doubles class by class, and which class has the higher score may change from frame to frame. A second
+    opinion on what hides an object would take that object's track with it.
     """
     same = _iou(detections, detections) > DOUBLE
     keep = np.ones(len(detections), bool)
