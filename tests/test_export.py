@@ -72,6 +72,26 @@ def write(model, name: str, folder: Path) -> Path:
     return out
 
 
+def threads_get_their_own_answers(engine: engines.Engine) -> None:
+    batches = [pictures_of(make_batch((3,), seed=seed)) for seed in range(8)]
+    alone = [engine.predict_on_batch(batch) for batch in batches]
+    assert np.abs(alone[0].boxes - alone[1].boxes).max() > 1  # else nothing could be crossed
+    together: dict[int, list] = {}
+
+    def ask(number: int) -> None:
+        together[number] = [engine.predict_on_batch(batches[number]) for _ in range(4)]
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, found in together.items():
+        for answer in found:
+            np.testing.assert_allclose(answer.boxes, alone[number].boxes, atol=1e-3)
+            np.testing.assert_allclose(answer.masks, alone[number].masks, atol=1e-3)
+
+
 def answers_agree(one, other) -> None:
     """Row by row, but for the order of detections whose scores rounding alone tells apart."""
     np.testing.assert_array_equal(np.asarray(one.valid), np.asarray(other.valid))
@@ -153,24 +173,7 @@ def test_the_whole_configuration_travels_inside(model, written):
 
 
 def test_eight_threads_get_their_own_answers(written):
-    engine = engines.load(written)
-    batches = [{name: make_batch((3,), seed=seed)[name] for name in ("images", "sizes")} for seed in range(8)]
-    alone = [engine.predict_on_batch(batch) for batch in batches]
-    assert np.abs(alone[0].boxes - alone[1].boxes).max() > 1  # else nothing could be crossed
-    together: dict[int, list] = {}
-
-    def ask(number: int) -> None:
-        together[number] = [engine.predict_on_batch(batches[number]) for _ in range(4)]
-
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for number, found in together.items():
-        for answer in found:
-            np.testing.assert_allclose(answer.boxes, alone[number].boxes, atol=1e-3)
-            np.testing.assert_allclose(answer.masks, alone[number].masks, atol=1e-3)
+    threads_get_their_own_answers(engines.load(written))
 
 
 def test_a_saved_model_runs_in_plain_tensorflow(model, tmp_path):

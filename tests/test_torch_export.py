@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 import zipfile
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 from small_network import make_batch, pictures_of
-from test_export import KINDS, answers_agree, random_model
+from test_export import KINDS, answers_agree, random_model, threads_get_their_own_answers
 
 from maskrcnn import engines, export
 from maskrcnn.api import MaskRCNN
@@ -56,23 +55,7 @@ def test_a_program_answers_as_the_model_whatever_batch_and_frame(model, engine, 
 
 
 def test_eight_threads_get_their_own_answers_of_a_program(engine):
-    batches = [pictures_of(make_batch((3,), seed=seed)) for seed in range(8)]
-    alone = [engine.predict_on_batch(batch) for batch in batches]
-    assert np.abs(alone[0].boxes - alone[1].boxes).max() > 1  # else nothing could be crossed
-    together: dict[int, list] = {}
-
-    def ask(number: int) -> None:
-        together[number] = [engine.predict_on_batch(batches[number]) for _ in range(2)]
-
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for number, found in together.items():
-        for answer in found:
-            np.testing.assert_allclose(answer.boxes, alone[number].boxes, atol=1e-3)
-            np.testing.assert_allclose(answer.masks, alone[number].masks, atol=1e-3)
+    threads_get_their_own_answers(engine)
 
 
 def test_a_frame_that_is_no_multiple_is_told(engine):
