@@ -125,8 +125,10 @@ def narrow_model(engine: str | None) -> Any:
     if engine is None:
         return model
     with tempfile.TemporaryDirectory() as folder:
-        export.WRITERS[engine].write(model, Path(folder) / "model", "float32")
-        return engines.load(Path(folder) / "model")
+        writer = export.WRITERS[{"onnxruntime": "onnx"}.get(engine, engine)]
+        path = Path(folder) / f"model{writer.SUFFIX}"
+        writer.write(model, path, "float32")
+        return engines.load(path)
 
 
 def windows() -> Iterator[np.ndarray]:
