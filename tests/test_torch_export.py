@@ -16,6 +16,7 @@ from test_export import KINDS, answers_agree, random_model, threads_get_their_ow
 
 from maskrcnn import engines, export
 from maskrcnn.api import MaskRCNN
+from maskrcnn.engines import pt2
 from maskrcnn.engines.pt2 import EXAMPLES, PROGRAM
 from maskrcnn.structures import PaddedDetections
 
@@ -143,6 +144,15 @@ def test_a_program_that_could_run_code_is_not_opened(written, tmp_path, monkeypa
 def test_a_compressed_program_is_not_opened(written, tmp_path):
     with pytest.raises(ValueError, match="compressed"):
         engines.load(changed(written, tmp_path / "model.pt2", {}, compression=zipfile.ZIP_DEFLATED))
+
+
+def test_a_description_without_bound_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(pt2, "MAX_BYTES", 1000)
+    path = tmp_path / "model.pt2"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"model/{pt2.DESCRIPTION_RECORD}", " " * 1001)
+    with pytest.raises(pt2.FileError, match="over 1,000 bytes"):
+        pt2.read_description(path)
 
 
 def test_a_foreign_and_a_damaged_program_are_told_in_one_line(written, tmp_path):

@@ -18,7 +18,7 @@ from typing import Any
 from maskrcnn import extras
 
 DESCRIPTION = "maskrcnn.json"  # name of the extra file
-MAX_BYTES = 64 << 20  # of the program and of each list of weights; the largest models' have some 5 MB
+MAX_BYTES = 64 << 20  # of the program, the description and each list of weights; the largest models' have some 5 MB
 
 DESCRIPTION_RECORD, PROGRAM, EXAMPLES = f"extra/{DESCRIPTION}", "models/model.json", "data/sample_inputs/model.pt"
 TENSORS = {"data/weights/model_weights_config.json", "data/constants/model_constants_config.json"}
@@ -68,12 +68,14 @@ def read_description(path: Path) -> str:
     """What `describe` wrote; empty where there is nothing.
 
     Raises:
-        FileError: it is no archive.
+        FileError: it is no archive, or says too much.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.partition("/")[2] == DESCRIPTION_RECORD]
-            return archive.read(names[0]).decode("utf-8") if len(names) == 1 else ""
+            entries = [entry for entry in archive.infolist() if entry.filename.partition("/")[2] == DESCRIPTION_RECORD]
+            if any(entry.file_size > MAX_BYTES for entry in entries):  # unpacked: it is read before anything is refused
+                raise FileError(f"describes itself in over {MAX_BYTES:,} bytes, which are not read.")
+            return archive.read(entries[0]).decode("utf-8") if len(entries) == 1 else ""
     except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError) as error:
         raise FileError(f"is damaged: {error}") from error
 
