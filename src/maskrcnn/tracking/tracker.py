@@ -81,10 +81,10 @@ class Tracker:
     def _weigh(self, detections: Detections) -> np.ndarray:
         """(N,) how sure it is by now that each is of its class: the mean of the scores at its place, late ones most."""
         before = np.zeros(len(detections))
-        if self._opinions is not None and len(self._opinions[0]):
+        if self._opinions is not None:
             opinions, believed = self._opinions
             same = (_iou(detections, opinions) > THERE) & (detections.labels[:, None] == opinions.labels)
-            before = (same * believed).max(axis=1)
+            before = (same * believed).max(axis=1, initial=0.0)
         beliefs = FADING * before + (1 - FADING) * detections.scores
         self._opinions = detections, beliefs
         return beliefs
