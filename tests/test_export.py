@@ -299,6 +299,17 @@ def test_a_foreign_and_a_damaged_litert_file_are_told_in_one_line(model, tmp_pat
     assert "\n" not in str(raised.value)
 
 
+def test_a_litert_description_without_bound_is_not_read(tmp_path, monkeypatch):
+    pytest.importorskip(RUNTIMES["litert"], reason="LiteRT is not installed")
+    monkeypatch.setattr(litert, "MAX_DESCRIPTION_BYTES", 1000)
+    file = tmp_path / "model.tflite"
+    file.write_bytes(TFLITE)
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(litert.ENTRY, " " * 1001)
+    with pytest.raises(ValueError, match="over 1,000 bytes"):
+        engines.load(file)
+
+
 def test_a_file_of_another_name_than_its_format_has_is_told(model, tmp_path):
     with pytest.raises(ValueError, match=r"ends in .onnx; received .*first"):
         export.export(model, tmp_path / "first", format="onnx")

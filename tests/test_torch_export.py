@@ -147,7 +147,7 @@ def test_a_compressed_program_is_not_opened(written, tmp_path):
 
 
 def test_a_description_without_bound_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(pt2, "MAX_BYTES", 1000)
+    monkeypatch.setattr(pt2, "MAX_DESCRIPTION_BYTES", 1000)
     path = tmp_path / "model.pt2"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(f"model/{pt2.DESCRIPTION_RECORD}", " " * 1001)

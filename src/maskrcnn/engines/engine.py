@@ -15,6 +15,7 @@ from maskrcnn.config import ModelConfig
 from maskrcnn.structures import Detections, PaddedDetections
 
 OUTPUTS = ("boxes", "labels", "scores", "masks", "count")  # of an exported model, by these names
+MAX_DESCRIPTION_BYTES = 16 << 20  # of what `describe` writes, which has some 5 KB
 DESCRIPTION = "maskrcnn"  # under which name the description travels in a file's metadata
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from maskrcnn import extras
-from maskrcnn.engines.engine import OUTPUTS, Engine
+from maskrcnn.engines.engine import MAX_DESCRIPTION_BYTES, OUTPUTS, Engine
 
 ENTRY = "maskrcnn.json"  # of the zip archive behind the model, where TensorFlow Lite keeps a model's associated files
 
@@ -57,6 +58,8 @@ class LiteRt(Engine):
 def _read_description(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
+            if archive.getinfo(ENTRY).file_size > MAX_DESCRIPTION_BYTES:
+                raise ValueError(f"{path} describes itself in over {MAX_DESCRIPTION_BYTES:,} bytes, which are not read.")
             return archive.read(ENTRY).decode("utf-8")
-    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError):
+    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, NotImplementedError, zlib.error):
         return ""

@@ -12,13 +12,15 @@ import json
 import math
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 from maskrcnn import extras
+from maskrcnn.engines.engine import MAX_DESCRIPTION_BYTES
 
 DESCRIPTION = "maskrcnn.json"  # name of the extra file
-MAX_BYTES = 64 << 20  # of the program, the description and each list of weights; the largest models' have some 5 MB
+MAX_BYTES = 64 << 20  # of the program and each list of weights; the largest models' have some 5 MB
 
 DESCRIPTION_RECORD, PROGRAM, EXAMPLES = f"extra/{DESCRIPTION}", "models/model.json", "data/sample_inputs/model.pt"
 TENSORS = {"data/weights/model_weights_config.json", "data/constants/model_constants_config.json"}
@@ -73,10 +75,10 @@ def read_description(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if entry.filename.partition("/")[2] == DESCRIPTION_RECORD]
-            if any(entry.file_size > MAX_BYTES for entry in entries):  # unpacked: it is read before anything is refused
-                raise FileError(f"describes itself in over {MAX_BYTES:,} bytes, which are not read.")
+            if any(entry.file_size > MAX_DESCRIPTION_BYTES for entry in entries):  # unpacked: nothing is refused as yet
+                raise FileError(f"describes itself in over {MAX_DESCRIPTION_BYTES:,} bytes, which are not read.")
             return archive.read(entries[0]).decode("utf-8") if len(entries) == 1 else ""
-    except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError, zlib.error) as error:
         raise FileError(f"is damaged: {error}") from error
 
 
