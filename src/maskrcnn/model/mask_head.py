@@ -7,7 +7,7 @@ from itertools import zip_longest
 from keras import layers, ops
 
 from maskrcnn.config import MaskHeadConfig, RoiAlignConfig
-from maskrcnn.model.conv import Conv2D
+from maskrcnn.model.conv import Conv2D, Conv2DTranspose, interleave
 from maskrcnn.model.norm import make_norms, normed_relu
 from maskrcnn.model.roi_pooler import RoiPooler
 from maskrcnn.ops import losses as loss_ops
@@ -37,9 +37,7 @@ class MaskHead(layers.Layer):
         self.norms = make_norms(config.norm, config.epsilon, [f"{name}_norm" for name in names])
         num_doublings = (config.mask_size // config.pool_size).bit_length() - 1
         self.deconvs = [
-            layers.Conv2DTranspose(
-                config.channels, 2, strides=2, activation="relu", kernel_initializer="he_normal", name=f"deconv{i + 1}"
-            )
+            Conv2DTranspose(config.channels, activation="relu", kernel_initializer="he_normal", name=f"deconv{i + 1}")
             for i in range(num_doublings)
         ]
 
@@ -70,14 +68,15 @@ class MaskHead(layers.Layer):
         for conv, norm in zip_longest(self.convs, self.norms):
             x = normed_relu(conv(x), norm, training)
         for deconv in self.deconvs:
-            x = deconv(x)  # (B N, M, M, C) at last
+            x = deconv(x)  # (B N, P, P, 4, C), then (B N, P, P, 4, 4, C)
         labels = ops.reshape(labels, (-1,))
         kernel = ops.take(ops.convert_to_tensor(self.class_kernel), labels, axis=0)  # (B N, C)
         bias = ops.take(ops.convert_to_tensor(self.class_bias), labels, axis=0)  # (B N,)
         side = self.config.mask_size
-        x = ops.reshape(x, (-1, side * side, self.config.channels))
+        x = ops.reshape(x, (-1, side * side, self.config.channels))  # pixels in the deconvolutions' order
         logits = ops.matmul(x, ops.cast(ops.expand_dims(kernel, -1), x.dtype))  # (B N, M M, 1)
         logits = ops.cast(logits, "float32") + ops.reshape(ops.cast(bias, "float32"), (-1, 1, 1))
+        logits = interleave(logits, self.config.pool_size, len(self.deconvs))
         return ops.reshape(logits, (batch, num_rows, side, side))
 
     def add_masks(self, features, detections: PaddedDetections) -> PaddedDetections:

@@ -1,0 +1,55 @@
+"""Laws of the convolutions that are computed in another way than Keras's."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+from keras import layers, ops
+from tensors import compute, gradient
+
+from maskrcnn.model.conv import Conv2DTranspose, interleave
+
+SIDE, CHANNELS = 5, 3
+
+
+@functools.cache
+def doubled_by(kind: str, num_doublings: int):
+    """One channel of a picture (N, 5, 5, 3) after so many doublings, (N, M, M); Keras's way or ours, with the same weights."""
+    widths = [4] * (num_doublings - 1) + [1]
+    if kind == "keras":
+        chain = [layers.Conv2DTranspose(width, 2, strides=2, activation="elu") for width in widths]
+    else:
+        chain = [Conv2DTranspose(width, activation="elu") for width in widths]
+    rng = np.random.default_rng(0)
+    for layer, width in zip(chain, [CHANNELS, *widths]):
+        layer.build((None, None, None, width))
+        layer.set_weights([rng.normal(size=weight.shape) for weight in layer.weights])
+
+    def double(x):
+        for layer in chain:
+            x = layer(x)
+        if kind == "keras":
+            return ops.squeeze(x, -1)
+        return interleave(ops.reshape(x, (-1, SIDE * SIDE * 4**num_doublings)), SIDE, num_doublings)
+
+    return double
+
+
+@pytest.mark.parametrize("num_doublings", [1, 2, 3])
+def test_doublings_are_kerass(num_doublings):
+    x = np.random.default_rng(1).normal(size=(2, SIDE, SIDE, CHANNELS)).astype(np.float32)
+    ours, kerass = (compute(doubled_by(kind, num_doublings), x) for kind in ("ours", "keras"))
+    assert ours.shape == (2, SIDE * 2**num_doublings, SIDE * 2**num_doublings)
+    np.testing.assert_allclose(ours, kerass, rtol=1e-5, atol=1e-5)
+
+
+def test_so_is_their_gradient():
+    x = np.random.default_rng(1).normal(size=(1, SIDE, SIDE, CHANNELS)).astype(np.float32)
+    weights = np.random.default_rng(2).normal(size=(1, 4 * SIDE, 4 * SIDE)).astype(np.float32)
+
+    def gradient_by(kind: str) -> np.ndarray:
+        return gradient(lambda x: ops.sum(ops.convert_to_tensor(weights) * doubled_by(kind, 2)(x)), x)
+
+    np.testing.assert_allclose(gradient_by("ours"), gradient_by("keras"), rtol=1e-4, atol=1e-4)
