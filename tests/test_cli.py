@@ -92,6 +92,7 @@ def test_version_is_the_package_version():
         (["predict", "--model", "nowhere", "--out", "out", SHIPPED["nuclei"].with_suffix(".png")], "No model file at nowhere"),
         (["predict", "--model", ".", "--out", "out", "nothing.png"], "nothing.png"),
         (["predict", "--model", "nowhere", "--out", "out", "--score", "2", "x.png"], "'--score'"),
+        (["predict", "--out", __file__, "x.png"], "'--out'"),
         (["evaluate", "--model", ".", "--data", "missing.json"], "missing.json"),
         (["evaluate", "--model", ".", "--data", "."], "A folder of label maps holds"),
         (["info", "nowhere"], "No model file at nowhere"),
@@ -162,10 +163,29 @@ def test_predict_shows_a_window_and_saves_what_is_asked_for(run_folder, tmp_path
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
 
 
-def test_a_window_that_is_none_is_refused(run_folder, tmp_path):
-    done = run("predict", "--model", run_folder, tmp_path / "a.png", "--window", "bone")
+@pytest.mark.parametrize("window", ["bone", "40,400,7", "nan,10", "40,"])
+def test_a_window_that_is_none_is_refused(run_folder, tmp_path, window):
+    done = run("predict", "--model", run_folder, tmp_path / "a.png", f"--window={window}")
     assert done.exit_code == 2
-    assert "a window is CENTRE,WIDTH, such as 40,400, or a number; received bone" in done.stderr
+    assert f"a window is CENTRE,WIDTH, such as 40,400, or a number; received {window}" in done.stderr
+
+
+def test_pictures_in_tiles_and_others_share_no_names(run_folder, tmp_path):
+    for name, side in (("one/a.png", 300), ("two/A.png", 300), ("one/a_2.png", 300), ("two/a.jpg", 50)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (side, side)).save(tmp_path / name)
+    out = tmp_path / "out"
+    folders = (tmp_path / "one", tmp_path / "two")
+    done = run("predict", "--model", run_folder, *folders, "--tile", 200, "--save", "geojson", "--out", out)
+    assert done.exit_code == 0, done.stderr
+    assert len({path.name.lower() for path in out.glob("*.geojson")}) == 4
+
+
+def test_results_that_are_not_there_are_not_promised(run_folder, tmp_path):
+    Image.new("RGB", (300, 300)).save(tmp_path / "a.png")
+    done = run("predict", "--model", run_folder, tmp_path / "a.png", "--tile", 200, "--overlap", 199, "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert done.stdout.splitlines()[-1] == "0 of 1 pictures done"
 
 
 def test_predict_skips_an_unreadable_picture_does_the_rest_and_ends_with_1(run_folder, tmp_path):

@@ -33,6 +33,7 @@ from maskrcnn.backend import installed, prefer
 
 if TYPE_CHECKING:
     from maskrcnn import Dataset, Detections, MaskRCNN, ModelConfig
+    from maskrcnn.results.names import Names
 
 LONGEST_ERROR = 600  # characters; a backend's own errors run to pages
 
@@ -119,7 +120,10 @@ def train(
     val: Annotated[
         Path, typer.Option("--val", metavar="VAL", exists=True, help="What to score each epoch on; the same two forms.")
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder for best.keras, last.keras, history and scores.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="RUN", file_okay=False, help="Folder for best.keras, last.keras, history and scores."),
+    ],
     model: Annotated[
         str | None,
         typer.Option("--model", metavar="PRESET", help="mobilenet_v2_fpn (default, small), resnet50_fpn or resnet101_fpn."),
@@ -379,7 +383,9 @@ def track(
         typer.Argument(metavar="VIDEO|FOLDER|GLOB|CAMERA", help="A video, pictures in a folder or glob, a camera's number."),
     ],
     model: Annotated[Path | None, MODEL_OPTION] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")] = Path("tracked"),
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for the results.")] = Path(
+        "tracked"
+    ),
     tracker: Annotated[
         Literal["mask", "bytetrack", "botsort", "ocsort", "sort"],
         typer.Option("--tracker", metavar="mask|bytetrack|botsort|ocsort|sort", help="By masks (default), or by boxes."),
@@ -448,7 +454,8 @@ def predict(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders of pictures, or quoted globs.")],
     model: Annotated[Path | None, MODEL_OPTION] = None,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder for predictions.json, overlays and label maps.")
+        Path,
+        typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for predictions.json, overlays and label maps."),
     ] = Path("predictions"),
     score: Annotated[float, typer.Option("--score", metavar="X", min=0.0, max=1.0, help="The least score that counts.")] = 0.5,
     batch_size: BatchOption = 1,
@@ -523,13 +530,12 @@ def predict(
     """
     from maskrcnn.data import find_pictures
     from maskrcnn.data.planes import count_planes
-    from maskrcnn.data.tiles import is_for_tiles, is_zarr
+    from maskrcnn.data.tiles import is_for_tiles, is_slide
+    from maskrcnn.results.names import Names
     from maskrcnn.weights.published import SHIPPED
 
-    shown = _window(window)
-    pictures = [Path(given) for given in inputs if is_zarr(given)]  # folders, but no folders of pictures
-    if len(pictures) < len(inputs):
-        pictures += find_pictures([given for given in inputs if not is_zarr(given)])
+    shown, names = _window(window), Names()
+    pictures = find_pictures(inputs, is_slide=is_slide)
     large = [path for path in pictures if is_for_tiles(path, tile)]
     pictures = [path for path in pictures if path not in large]
     if large and (measurements or shown is not None or not set(save or ()) <= {"overlay", "labels", "geojson", "zarr"}):
@@ -542,9 +548,8 @@ def predict(
 
     from maskrcnn.predict import predict_files
 
-    done, failures = _predict_large(
-        loaded, large, out, tile=tile or None, overlap=overlap, scale=scale, score=score, batch_size=batch_size, save=save
-    )
+    options = {"tile": tile or None, "overlap": overlap, "scale": scale, "score": score, "batch_size": batch_size}
+    done, failures = _predict_large(loaded, large, out, names, save=save, **options)
     if pictures:
         with _progress("Predicting", sum(count_planes(path, axis=axis) for path in pictures)) as advance:
 
@@ -564,11 +569,12 @@ def predict(
                 window=shown,
                 axis=axis,
                 keep_patient=keep_patient,
+                names=names,
                 on_picture=on_picture,
             )
     for _, message in failures:
         errors.print(f"[bold red]Skipped:[/] {escape(message)}")
-    _tell(f"{done} of {done + len(failures)} pictures done; the results are in {out}")
+    _tell(f"{done} of {done + len(failures)} pictures done" + (f"; the results are in {out}" if out.is_dir() else ""))
     if failures:
         raise typer.Exit(1)
 
@@ -578,29 +584,27 @@ def _advance_by_one(advance: Callable[..., None], _: Any) -> None:
 
 
 def _predict_large(
-    model: MaskRCNN, paths: Sequence[Path], out: Path, *, save: Sequence[str] | None, **options: Any
+    model: MaskRCNN, paths: Sequence[Path], out: Path, names: Names, *, save: Sequence[str] | None, **options: Any
 ) -> tuple[int, list[tuple[Path, str]]]:
     """How many large pictures are done, and the others with what was wrong."""
     from maskrcnn.data.tiles import picture_size
     from maskrcnn.large import num_tiles, predict_large
+    from maskrcnn.results.names import stem_of
 
     failures: list[tuple[Path, str]] = []
     where = {name: options[name] for name in ("tile", "overlap", "scale")}
-    used: list[str] = []
     for path in paths:
         try:
             height, width = picture_size(path)
             count, side = num_tiles(model.config, (height, width), **where)
             chosen = "" if options["tile"] else "; --tile N sets their side, --tile 0 sees a picture as a whole"
             _tell(f"{path}: {width} × {height} pixels, found in {count} tiles of {side}{chosen}")
-            used.append(path.stem)
-            name = path.stem if used.count(path.stem) == 1 else f"{path.stem}_{used.count(path.stem)}"
             with _progress("Predicting", count) as advance:
                 predict_large(
                     model,
                     path,
                     out,
-                    name=name,
+                    name=names.new(stem_of(path)),
                     save=save or ("overlay", "labels"),
                     on_tile=partial(_advance_by_one, advance),
                     **options,
@@ -612,11 +616,15 @@ def _predict_large(
 
 def _window(text: str | None) -> tuple[float, float] | int | None:
     """`40,400` as (centre, width), `2` as a number."""
-    numbers = [] if text is None else text.split(",")
+    if text is None:
+        return None
     try:
-        if len(numbers) == 2:
-            return float(numbers[0]), float(numbers[1])
-        return int(numbers[0]) if len(numbers) == 1 else None
+        if "," not in text:
+            return int(text)
+        centre, width = map(float, text.split(","))
+        if not math.isfinite(centre + width):
+            raise ValueError
+        return centre, width
     except ValueError:
         raise typer.BadParameter(f"a window is CENTRE,WIDTH, such as 40,400, or a number; received {text}") from None
 
@@ -831,9 +839,9 @@ def _looked_at_by(model: str, image_size: int | None, dataset: Dataset, input_ch
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the pictures, the run and the report.")] = Path(
-        "maskrcnn-demo"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for the pictures, the run and the report.")
+    ] = Path("maskrcnn-demo"),
 ) -> None:
     """Draw a small data set of shapes, train on it for a few minutes, evaluate, and write a report. Needs no data."""
     _load_keras()

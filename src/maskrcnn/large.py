@@ -30,6 +30,7 @@ from maskrcnn.data.tiles import LargePicture, Window, open_picture, reduced
 from maskrcnn.geometry.masks import mask_to_box
 from maskrcnn.predict import detect
 from maskrcnn.results.large import LONGEST_OVERLAY, LargeWriter
+from maskrcnn.results.names import stem_of
 from maskrcnn.structures import Detections
 
 AGREE = 0.5  # of the smaller part, or of two whole masks' union: then they are the same object
@@ -217,7 +218,7 @@ def predict_large(
             "save": save,
             "small": small,
         }
-        with LargeWriter(out, name or Path(source).stem, **options) as writer:
+        with LargeWriter(out, name or stem_of(Path(source)), **options) as writer:
             for found in detect_large(
                 model, picture, tile=tile, overlap=overlap, scale=scale, score=score, batch_size=batch_size, on_tile=on_tile
             ):

@@ -19,6 +19,7 @@ from maskrcnn.data.planes import count_planes, read_planes
 from maskrcnn.data.resize import choose_frame, fit_to_frame, offset_in_frame, pad_to_frame
 from maskrcnn.pipeline import ahead, behind
 from maskrcnn.results.files import PredictionWriter
+from maskrcnn.results.names import Names
 from maskrcnn.structures import Detections, PaddedDetections, Plane
 
 Picture = np.ndarray  # (H, W, C), uint8
@@ -70,6 +71,7 @@ def predict_files(
     window: tuple[float, float] | int | None = None,
     axis: str = "axial",
     keep_patient: bool = False,
+    names: Names | None = None,
     on_picture: Callable[[Path, Detections | Exception], None] | None = None,
 ) -> list[tuple[Path, str]]:
     """Writes `predictions.json` and, for each picture, an overlay and a label map into a folder; see `PredictionWriter`.
@@ -87,6 +89,7 @@ def predict_files(
         window: (centre, width) of what is shown to the model, or the number of a DICOM file's own window; see `read_planes`.
         axis: axial, coronal or sagittal: how NIfTI volumes are sliced.
         keep_patient: whether DICOM segmentations carry the patient's and the study's attributes of their source.
+        names: those given in the folder so far, where others write into it too.
         on_picture: called after each picture with its path and its detections, or what was wrong with it.
 
     Returns:
@@ -136,7 +139,7 @@ def predict_files(
         return path, detections
 
     several = len(paths) > 1 or count_planes(paths[0], axis=axis) > 1
-    with PredictionWriter(out, save=save, measurements=measurements) as writer:
+    with PredictionWriter(out, save=save, measurements=measurements, names=names) as writer:
         found = detect(model, readable() if several else list(readable()), batch_size=batch_size, score=score)
         with closing(found), closing(behind(write, in_order(found), WAITING if several else 0)) as written:  # type: ignore[type-var]
             for path, result in written:

@@ -9,6 +9,7 @@ import tifffile
 from PIL import ExifTags, Image
 
 from maskrcnn.data.images import MAX_PIXELS, decoded_size, find_pictures, read_image, read_label_map, read_size, to_picture
+from maskrcnn.data.tiles import is_slide
 
 PIXELS = cv2.resize(np.random.default_rng(0).integers(0, 256, (3, 4, 3), np.uint8), (30, 20))  # (20, 30, 3) RGB, smooth
 
@@ -285,6 +286,17 @@ def test_files_folders_and_globs_give_their_pictures_once_and_sorted(tmp_path):
         tmp_path / "b.png",
         tmp_path / "a.JPG",
     ]
+
+
+def test_slides_are_found_where_they_are_asked_for(tmp_path):
+    for name in ("a.svs", "b.png", "c.zarr/zarr.json", "c.zarr/0/zarr.json", "c.zarr/x.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    wanted = [tmp_path / name for name in ("a.svs", "b.png", "c.zarr")]
+    assert find_pictures([tmp_path], is_slide=is_slide) == wanted
+    assert find_pictures([tmp_path / "**/*"], is_slide=is_slide) == wanted
+    assert find_pictures([tmp_path / "c.zarr"], is_slide=is_slide) == wanted[2:]
+    assert find_pictures([tmp_path]) == wanted[1:2]
 
 
 def test_inputs_without_pictures_are_errors(tmp_path):

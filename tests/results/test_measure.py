@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,15 @@ def test_csv_and_parquet_hold_the_same_rows(tmp_path: Path) -> None:
     assert written == [{name: "" if value is None else str(value) for name, value in row.items()} for row in expected]
     assert parquet.read_table(tmp_path / "measurements.parquet").to_pylist() == expected
     assert sorted(path.name for path in tmp_path.iterdir()) == ["measurements.csv", "measurements.parquet"]
+
+
+def test_a_name_that_is_no_utf_8_costs_no_measurement(tmp_path: Path) -> None:
+    table = MeasurementTable(tmp_path)
+    table.add([{"file": os.fsdecode(b"caf\xe9.png"), "object": 1}])
+    table.close()
+    (row,) = csv.DictReader((tmp_path / "measurements.csv").read_text(encoding="utf-8").splitlines())
+    assert row == {"file": "caf\ufffd.png", "object": "1"}
+    assert (tmp_path / "measurements.parquet").is_file()
 
 
 def test_no_row_is_a_table_without_rows(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -122,11 +122,14 @@ def read_label_map(path: str | Path) -> np.ndarray:
         return labels
 
 
-def find_pictures(inputs: Iterable[str | Path]) -> list[Path]:
+def find_pictures(inputs: Iterable[str | Path], *, is_slide: Callable[[Path], bool] = lambda _: False) -> list[Path]:
     """The pictures that files, folders and globs stand for, each once, in the order of the inputs, sorted within each.
 
     A folder gives the pictures directly in it; `**` in a glob reaches deeper. A named file is taken whatever its suffix, and
     DICOM files, whose names often say nothing, are known by their content.
+
+    Args:
+        is_slide: tells of other files, and of folders, that they are pictures; what lies in such a folder is none.
 
     Raises:
         ValueError: for a file that does not exist, and for a folder or a glob without pictures.
@@ -134,7 +137,7 @@ def find_pictures(inputs: Iterable[str | Path]) -> list[Path]:
     found: list[Path] = []
     for given in inputs:
         path = Path(given)
-        if path.is_file():
+        if path.is_file() or (path.is_dir() and is_slide(path)):
             found.append(path)
             continue
         if path.is_dir():
@@ -143,7 +146,12 @@ def find_pictures(inputs: Iterable[str | Path]) -> list[Path]:
             candidates = sorted(Path(match) for match in glob.glob(str(given), recursive=True))
         else:
             raise ValueError(f"There is no file or folder {given}.")
-        pictures = [file for file in candidates if file.is_file() and _is_picture(file)]
+        folders = [path for path in candidates if path.is_dir() and is_slide(path)]
+        pictures = [
+            path
+            for path in candidates
+            if ((path.is_file() and _is_picture(path)) or is_slide(path)) and not set(path.parents) & set(folders)
+        ]
         if not pictures:
             raise ValueError(f"There are no pictures in {given}; wanted are files that end with {', '.join(ALL_SUFFIXES)}.")
         found += pictures

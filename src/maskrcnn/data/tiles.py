@@ -179,7 +179,7 @@ def is_large(source: Any) -> bool:
     if isinstance(source, np.ndarray):
         return source.shape[0] * source.shape[1] >= LARGE
     path = Path(source)
-    if is_zarr(path) or path.suffix.lower() in SLIDE_SUFFIXES:
+    if is_slide(path):
         return True
     try:
         return math.prod(picture_size(path)) >= LARGE and kind_of(path) in ("picture", "tiff")
@@ -189,12 +189,17 @@ def is_large(source: Any) -> bool:
 
 def is_for_tiles(path: Path, tile: int | None) -> bool:
     """Whether a picture is found in tiles: where it `is_large`, or larger than the `tile` that was asked for; with 0 never."""
-    if tile is None or is_zarr(path) or path.suffix.lower() in SLIDE_SUFFIXES:
+    if tile is None or is_slide(path):
         return is_large(path)
     try:
         return 0 < tile < max(picture_size(path)) and kind_of(path) in ("picture", "tiff") and count_planes(path) == 1
     except (ValueError, ImportError):
         return False
+
+
+def is_slide(path: Path) -> bool:
+    """Whether a file is a slide, or a folder zarr: what is read in windows alone."""
+    return path.suffix.lower() in SLIDE_SUFFIXES or is_zarr(path)
 
 
 def is_zarr(path: str | Path) -> bool:

@@ -20,6 +20,7 @@ from maskrcnn.results.dicom_seg import write_dicom_seg
 from maskrcnn.results.draw import draw_detections
 from maskrcnn.results.geojson import geojson_features, write_features
 from maskrcnn.results.measure import MeasurementTable, measure
+from maskrcnn.results.names import Names, stem_of
 from maskrcnn.results.volumes import empty_volume, write_nifti, write_ome_tiff
 from maskrcnn.results.whole import part_of, write_whole
 from maskrcnn.structures import Detections, Plane, Source, VoxelGrid
@@ -104,6 +105,7 @@ class PredictionWriter:
         folder: made where it is not there.
         save: some of `SAVE_FORMATS`.
         measurements: whether each picture's objects are measured, see `measure`.
+        names: those given in the folder so far, where others write into it too.
 
     Example:
         with PredictionWriter("found") as writer:
@@ -114,7 +116,12 @@ class PredictionWriter:
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], *, save: Sequence[str] = ("overlay", "labels"), measurements: bool = False
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        save: Sequence[str] = ("overlay", "labels"),
+        measurements: bool = False,
+        names: Names | None = None,
     ) -> None:
         for name in save:
             if name not in SAVE_FORMATS:
@@ -128,7 +135,7 @@ class PredictionWriter:
         self._table: MeasurementTable | None = None
         self._stack: _Stack | None = None
         self._num_pictures = 0
-        self._used: set[str] = set()
+        self._names = names or Names()
         self._part = part_of(self.folder / "predictions.json")
         self._file: BinaryIO | None = None
         self._end = 0  # of the last whole picture's rows
@@ -182,10 +189,10 @@ class PredictionWriter:
         source = plane.source
         if self._stack is None or self._stack.source is not source:
             self.check(source)
-            self._stack = _Stack(source, self._new_name(_stem(Path(source.path))), self.folder, self.save)
+            self._stack = _Stack(source, self._names.new(stem_of(Path(source.path))), self.folder, self.save)
         stack = self._stack
         several = source.num_planes > 1
-        name = self._new_name(f"{stack.name}_{plane.frame:04d}") if several else stack.name
+        name = self._names.new(f"{stack.name}_{plane.frame:04d}") if several else stack.name
         self._num_pictures += 1
         if "overlay" in self.save:
             write_png(self.folder / f"{name}_overlay.png", draw_detections(plane.image, detections))
@@ -232,16 +239,6 @@ class PredictionWriter:
         self._file.flush()
         self._end = self._file.tell()
 
-    def _new_name(self, stem: str) -> str:
-        """The file's stem, or the stem with the first free number; `a.png` and `A.png` are one name on some disks."""
-        short = stem.encode(errors="ignore")[:200]  # file systems take names of 255 bytes
-        stem = short.decode(errors="ignore") or "picture"
-        name, number = stem, 2
-        while name.casefold() in self._used:
-            name, number = f"{stem}_{number}", number + 1
-        self._used.add(name.casefold())
-        return name
-
 
 class _Stack:
     """What is gathered of a file until its last plane is done: on disk, for it may be a volume."""
@@ -277,13 +274,6 @@ class _Stack:
             write_nifti(self._folder / f"{self.name}_labels.nii.gz", self._labels, self.source.grid)
         if "dicom-seg" in self._save and self.names:  # DICOM has no segmentation without a segment
             write_dicom_seg(self._folder / f"{self.name}_seg.dcm", self._labels, self.names, self.source)
-
-
-def _stem(path: Path) -> str:
-    """A file's name without its suffix; what follows the last dot of a DICOM UID is none."""
-    if path.name.lower().endswith(".nii.gz"):
-        return path.name[: -len(".nii.gz")]
-    return path.name if path.suffix[1:].isdigit() else path.stem
 
 
 def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:

@@ -129,6 +129,8 @@ class MeasurementTable:
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
         for row in rows:
             self._columns |= dict.fromkeys(row)
+            # The bytes of a name need not be UTF-8, both tables must.
+            row = {name: _as_utf8(value) if isinstance(value, str) else value for name, value in row.items()}
             self._rows.write(json.dumps(row) + "\n")
 
     def close(self) -> None:
@@ -162,3 +164,7 @@ class MeasurementTable:
         with parquet.ParquetWriter(file, schema) as writer:
             while part := list(islice(rows, _ROWS)):
                 writer.write_table(pyarrow.Table.from_pylist(part, schema))
+
+
+def _as_utf8(text: str) -> str:
+    return text.encode(errors="surrogateescape").decode(errors="replace")
