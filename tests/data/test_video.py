@@ -42,6 +42,22 @@ def test_times_of_a_variable_rate_are_the_files_own(tmp_path):
 
 
 @needs_av
+def test_times_of_an_avi_go_on_where_frames_refer_to_later_ones(tmp_path):
+    """Its packets say only in which order they are decoded."""
+    frames = list(open_video(write_video(tmp_path / "a.avi", moving(12))).frames)
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(12) / 10, atol=2e-3)
+    np.testing.assert_allclose(left_edges(frames), 4 * np.arange(12), atol=1)
+
+
+@needs_av
+def test_times_that_go_back_go_on_by_the_rate(tmp_path):
+    one = write_video(tmp_path / "one.ts", moving(5)).read_bytes()
+    (tmp_path / "two.ts").write_bytes(one + one)  # recordings that were joined
+    frames = open_video(tmp_path / "two.ts").frames
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(10) / 10, atol=1e-3)
+
+
+@needs_av
 @pytest.mark.parametrize("rotation", [90, -90, 180])
 def test_a_turned_camera_gives_upright_frames_as_opencv_shows_them(tmp_path, rotation):
     corner = drawn([(0, 0, 40, 20)])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import re
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,10 +137,13 @@ class _Decoder:
 
     def __init__(self, av: Any, container: Any, stream: Any, path: Path, rate: float) -> None:
         self._av, self._container, self._stream, self._path, self._rate = av, container, stream, path, rate
+        self._is_avi = container.format.name == "avi"
+        self._waiting: deque[float] = deque()  # AVI: seconds of the packets whose pictures are still to come
         self._index = 0  # of the next frame, damaged ones counted
         self._whole = 0  # frames that were given
         self._num_packets = 0
         self._start, self._last, self._end = 0.0, 0.0, 0.0  # seconds: first frame, last frame, and all that was read
+        self._last_index = 0  # of the last frame
         self._lost: list[int | None] = []  # times of packets that gave no frame; frames before them may still be to come
         self._damaged: list[int] = []  # numbers of frames that are missing
         self._reason = ""
@@ -154,7 +158,7 @@ class _Decoder:
                         if picture.is_corrupt:
                             self._miss(1)
                             continue
-                        self._last = self._index / self._rate if picture.time is None else picture.time
+                        self._last, self._last_index = self._time_of(picture), self._index
                         self._start = self._start if self._whole else self._last
                         self._whole += 1
                         if self._index % every == 0:
@@ -167,12 +171,26 @@ class _Decoder:
                 ) from None
             self._check_end()
 
+    def _time_of(self, picture: Any) -> float:
+        """Seconds. Pictures come in order, so one without a time, or whose time goes back, is shown by the rate.
+
+        AVI times packets in the order in which they are decoded, and what FFmpeg makes of it is wrong where frames refer to
+        later ones. The k-th picture that comes is shown at the k-th packet's time.
+        """
+        seconds = self._waiting.popleft() if self._waiting else picture.time
+        if seconds is None or (self._whole and seconds < self._last):
+            return self._last + (self._index - self._last_index) / self._rate
+        return seconds
+
     def _decode(self, packet: Any) -> list[Any]:
-        if packet.pts is not None and packet.time_base:  # of sound too: what lasts longest says how far the file was read
-            self._end = max(self._end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        stamp = packet.dts if self._is_avi else packet.pts
+        if stamp is not None and packet.time_base:  # of sound too: what lasts longest says how far the file was read
+            self._end = max(self._end, float((stamp + (packet.duration or 0)) * packet.time_base))
         if packet.stream is not self._stream:
             return []
         self._num_packets += packet.size > 0
+        if self._is_avi and packet.size > 0 and stamp is not None:
+            self._waiting.append(float(stamp * packet.time_base))
         try:
             return list(packet.decode())
         except self._av.FFmpegError as error:
@@ -187,6 +205,8 @@ class _Decoder:
         self._lost = [*waiting]
 
     def _miss(self, count: int) -> None:
+        for _ in range(min(count, len(self._waiting))):
+            self._waiting.popleft()
         if self._whole:
             self._damaged += [self._index] * count
             self._index += count
@@ -197,7 +217,7 @@ class _Decoder:
         if whole == 0:
             raise ValueError(f"Cannot read {path}: it holds no whole frame{why}.")
         # An edit list leaves out frames on purpose, hence packets. AVI counts ticks, of which some have no frame.
-        if self._num_packets < stream.frames and self._container.format.name != "avi":
+        if self._num_packets < stream.frames and not self._is_avi:
             raise ValueError(f"{path} breaks off after {whole} frames of {stream.frames}. They are done.")
         if self._container.format.name in ("avi", "matroska,webm"):  # their headers say how long they are; FFmpeg may guess
             length = (self._container.duration or 0) / self._av.time_base
