@@ -9,6 +9,7 @@ import tifffile
 from PIL import Image
 from small_tracks import SIZE, drawn, write_video
 
+from maskrcnn.data.images import to_picture
 from maskrcnn.data.video import open_video
 
 needs_av = pytest.mark.skipif("not __import__('importlib.util').util.find_spec('av')", reason="PyAV is not installed")
@@ -55,6 +56,16 @@ def test_times_that_go_back_go_on_by_the_rate(tmp_path):
     (tmp_path / "two.ts").write_bytes(one + one)  # recordings that were joined
     frames = open_video(tmp_path / "two.ts").frames
     np.testing.assert_allclose([frame.time for frame in frames], np.arange(10) / 10, atol=1e-3)
+
+
+@needs_av
+@pytest.mark.parametrize("form", ["gray16le", "gray12le", "rgb48le"])
+def test_values_of_more_than_8_bits_are_stretched_as_those_of_pictures_are(tmp_path, form):
+    values = np.uint16(2000) + moving(3)[2][:, :, 0] // np.uint16(4)  # of 4095, or of 65535
+    values = np.stack([values] * 3, axis=2) if form == "rgb48le" else values
+    frames = list(open_video(write_video(tmp_path / "a.mkv", [values] * 2, codec="ffv1", form=form)).frames)
+    np.testing.assert_allclose(frames[1].image, to_picture(values), atol=1)
+    assert np.ptp(frames[1].image) == 255
 
 
 @needs_av

@@ -20,7 +20,7 @@ import numpy as np
 
 from maskrcnn import extras
 from maskrcnn.config import Scaling
-from maskrcnn.data.images import ALL_SUFFIXES, find_pictures, read_image
+from maskrcnn.data.images import ALL_SUFFIXES, find_pictures, read_image, to_picture
 from maskrcnn.data.planes import count_planes, read_planes
 from maskrcnn.pipeline import ahead
 from maskrcnn.structures import Frame
@@ -162,7 +162,7 @@ class _Decoder:
                         self._start = self._start if self._whole else self._last
                         self._whole += 1
                         if self._index % every == 0:
-                            image = np.rot90(picture.to_ndarray(format="rgb24"), picture.rotation // 90)  # counter-clockwise
+                            image = np.rot90(_pixels(picture), picture.rotation // 90)  # counter-clockwise
                             yield Frame(self._index, self._last - self._start, np.ascontiguousarray(image))
                         self._index += 1
             except self._av.FFmpegError as error:
@@ -227,6 +227,17 @@ class _Decoder:
         if self._damaged or self._lost:
             first = min([*self._damaged, self._index])
             raise ValueError(f"{path} is damaged from frame {first} on{why}. The frames that are whole are done.")
+
+
+def _pixels(picture: Any) -> np.ndarray:
+    """(H, W, 3) uint8 RGB. Grey and RGB of more than 8 bits are a measuring camera's: stretched as such pictures are.
+
+    YUV of more, HDR say, is made for screens and fills its range.
+    """
+    parts = picture.format.components
+    if max(part.bits for part in parts) > 8 and (len(parts) < 3 or picture.format.is_rgb):
+        return to_picture(picture.to_ndarray(format="gray16le" if len(parts) < 3 else "rgb48le"))
+    return picture.to_ndarray(format="rgb24")
 
 
 def _reason(error: Any) -> str:
