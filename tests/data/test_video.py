@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from medical_files import write_dicom
 from PIL import Image
 from small_tracks import SIZE, drawn, write_video
 
@@ -106,6 +107,13 @@ def test_the_pages_of_a_tiff_are_frames(tmp_path):
     opened = open_video(tmp_path / "stack.tif", every=2)
     assert opened.num_frames == 3
     assert left_edges(opened.frames) == [0, 8, 16]
+
+
+def test_a_dicom_file_is_known_by_its_content_where_its_name_says_nothing(tmp_path):
+    pytest.importorskip("pydicom", reason="the extra `medical` is not installed")
+    slices = np.stack([drawn([(4 * k, 20, 4 * k + 20, 40)])[:, :, 0] for k in range(3)])
+    opened = open_video(write_dicom(tmp_path / "IM00001", slices))
+    assert (opened.num_frames, left_edges(opened.frames)) == (3, [0, 4, 8])
 
 
 @needs_av

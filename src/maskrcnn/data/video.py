@@ -20,7 +20,7 @@ import numpy as np
 
 from maskrcnn import extras
 from maskrcnn.config import Scaling
-from maskrcnn.data.images import ALL_SUFFIXES, find_pictures, read_image, to_picture
+from maskrcnn.data.images import ALL_SUFFIXES, find_pictures, kind_of, read_image, to_picture
 from maskrcnn.data.planes import count_planes, read_planes
 from maskrcnn.pipeline import ahead
 from maskrcnn.structures import Frame
@@ -77,7 +77,8 @@ def open_video(
 
 def _is_video(source: str) -> bool:
     path = Path(source)
-    return path.is_file() and not path.name.lower().endswith(ALL_SUFFIXES)
+    named = path.name.lower().endswith(ALL_SUFFIXES)
+    return path.is_file() and not named and kind_of(path) == "picture"  # DICOM needs no suffix
 
 
 def _open_pictures(source: Any, every: int, rate: float, channels: int, scaling: Scaling) -> Video:
