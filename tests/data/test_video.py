@@ -216,14 +216,12 @@ def test_sources_that_are_not_there_and_numbers_out_of_range_are_told(tmp_path):
         open_video(tmp_path, rate=0)
 
 
-def test_a_camera_that_is_not_there_is_told(monkeypatch):
-    class Nothing:
-        def isOpened(self):  # noqa: N802
-            return False
-
-    monkeypatch.setattr(cv2, "VideoCapture", lambda number: Nothing())
-    with pytest.raises(ValueError, match="no camera 3"):
-        open_video("3")
+def test_a_camera_that_is_not_there_is_told_and_opencv_says_nothing_besides(capfd):
+    level = cv2.utils.logging.getLogLevel()
+    with pytest.raises(ValueError, match="no camera 97"):
+        open_video("97")
+    assert capfd.readouterr().err == ""
+    assert cv2.utils.logging.getLogLevel() == level
 
 
 def test_a_camera_gives_rgb_until_it_is_let_go(monkeypatch):

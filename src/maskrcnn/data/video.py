@@ -247,7 +247,9 @@ def _reason(error: Any) -> str:
 
 def _open_camera(number: int, every: int) -> Video:
     """OpenCV opens cameras by number on every system; FFmpeg's doors differ by system and are not in PyAV's wheels."""
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # each door that stays shut is several lines
     camera = cv2.VideoCapture(number)
+    cv2.utils.logging.setLogLevel(level)
     if not camera.isOpened():
         raise ValueError(f"There is no camera {number}, or another program holds it.")
 
