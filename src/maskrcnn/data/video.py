@@ -27,6 +27,7 @@ from maskrcnn.structures import Frame
 
 READ_AHEAD = 4  # frames that are decoded while the model works
 PICTURE_RATE = 10.0  # frames a second of pictures, which do not say theirs
+NO_INDEX = "it has no index: the recording was not ended, or the file was cut"
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,10 +115,12 @@ def _open_file(path: Path, every: int) -> Video:
     try:
         container = av.open(str(path))
     except av.FFmpegError as error:
-        raise ValueError(f"Cannot read {path}: {_reason(error)}.") from None
+        cut = isinstance(error, av.InvalidDataError) and _is_mp4(path)
+        raise ValueError(f"Cannot read {path}: {NO_INDEX if cut else _reason(error)}.") from None
     try:
         if not container.streams.video:
-            raise ValueError(f"Cannot read {path}: there is no video in it.")
+            cut = container.duration is None and _is_mp4(path)
+            raise ValueError(f"Cannot read {path}: {NO_INDEX if cut else 'there is no video in it'}.")
         stream = container.streams.video[0]
         if stream.codec_context is None:
             raise ValueError(f"Cannot read {path}: this build of FFmpeg has no decoder for its codec.")
@@ -128,6 +131,12 @@ def _open_file(path: Path, every: int) -> Video:
         container.close()
         raise
     return Video(path.stem, rate / every, num_frames, _Decoder(av, container, stream, path, rate).frames(every))
+
+
+def _is_mp4(path: Path) -> bool:
+    """Whether a file begins as MP4 and MOV do (ISO/IEC 14496-12, section 4.3). Their index may be last."""
+    with open(path, "rb") as file:
+        return file.read(8)[4:] == b"ftyp"
 
 
 class _Decoder:
