@@ -44,19 +44,28 @@ def drawn(boxes: Sequence[Sequence[int]], size: tuple[int, int] = SIZE) -> np.nd
 
 
 def write_video(
-    path: Path, images: Sequence[np.ndarray], *, times: Sequence[float] = (), rotation: int = 0, codec: str = "libx264"
+    path: Path,
+    images: Sequence[np.ndarray],
+    *,
+    times: Sequence[float] = (),
+    rotation: int = 0,
+    codec: str = "libx264",
+    form: str | None = None,
 ) -> Path:
-    """Writes frames, at 10 a second where no times are given; `rotation` is what a player turns them by, counter-clockwise."""
+    """Writes frames, at 10 a second where no times are given; `rotation` is what a player turns them by, counter-clockwise.
+
+    The pixels are RGB and become YUV; or of the `form` that is named, and stay.
+    """
     import av
 
     with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}) as container:
         stream = container.add_stream(codec, rate=10)
-        stream.height, stream.width, stream.pix_fmt = *images[0].shape[:2], "yuv420p"
+        stream.height, stream.width, stream.pix_fmt = *images[0].shape[:2], form or "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000)
         if rotation:
             stream.set_display_rotation(rotation)
         for number, image in enumerate(images):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame = av.VideoFrame.from_ndarray(image, format=form or "rgb24")
             frame.pts = round(1000 * (times[number] if len(times) else number / 10))
             frame.time_base = Fraction(1, 1000)
             container.mux(stream.encode(frame))

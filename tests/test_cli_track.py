@@ -84,6 +84,10 @@ def test_tracks_are_scored_against_the_truth(run):
     assert "Tracks, compared by their masks" in told and "HOTA" in told
     scores = json.loads(Path("scores.json").read_text())
     assert (scores["IDF1"], scores["sMOTSA"], scores["objects"]) == (1, 1, 6)
+    truth = re.sub(r"^(\d+ \d+) 3", r"\1 2", Path("found/mots.txt").read_text(), flags=re.MULTILINE)
+    Path("truth.txt").write_text(truth)
+    code, told = run("evaluate", "--tracks", "truth.txt", "found")
+    assert code == 0 and "The truth's only class is 2, the result's 3: they were taken for the same." in told
     code, told = run("evaluate", "--tracks", "found/mots.txt", "found", "--model", "model.keras")
     assert code == 2 and "--tracks scores two files of tracks and needs neither --model nor --data" in told
     code, told = run("evaluate", "--tracks", "found/mots.txt", "nowhere")

@@ -130,6 +130,8 @@ def print_track_scores(scores: Mapping[str, Any], console: Console) -> None:
         numbers.add_row(video, *(str(row[name]) for name in counts))
     console.print(table)
     console.print(numbers)
+    if "note" in scores:
+        console.print(scores["note"])
 
 
 def _each_with(

@@ -6,9 +6,11 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from medical_files import write_dicom
 from PIL import Image
 from small_tracks import SIZE, drawn, write_video
 
+from maskrcnn.data.images import to_picture
 from maskrcnn.data.video import open_video
 
 needs_av = pytest.mark.skipif("not __import__('importlib.util').util.find_spec('av')", reason="PyAV is not installed")
@@ -39,6 +41,32 @@ def test_times_of_a_variable_rate_are_the_files_own(tmp_path):
     times = [0, 0.1, 0.15, 0.9, 1.0]
     frames = open_video(write_video(tmp_path / "a.mp4", moving(5), times=times)).frames
     np.testing.assert_allclose([frame.time for frame in frames], times, atol=1e-3)
+
+
+@needs_av
+def test_times_of_an_avi_go_on_where_frames_refer_to_later_ones(tmp_path):
+    """Its packets say only in which order they are decoded."""
+    frames = list(open_video(write_video(tmp_path / "a.avi", moving(12))).frames)
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(12) / 10, atol=2e-3)
+    np.testing.assert_allclose(left_edges(frames), 4 * np.arange(12), atol=1)
+
+
+@needs_av
+def test_times_that_go_back_go_on_by_the_rate(tmp_path):
+    one = write_video(tmp_path / "one.ts", moving(5)).read_bytes()
+    (tmp_path / "two.ts").write_bytes(one + one)  # recordings that were joined
+    frames = open_video(tmp_path / "two.ts").frames
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(10) / 10, atol=1e-3)
+
+
+@needs_av
+@pytest.mark.parametrize("form", ["gray16le", "gray12le", "rgb48le"])
+def test_values_of_more_than_8_bits_are_stretched_as_those_of_pictures_are(tmp_path, form):
+    values = np.uint16(2000) + moving(3)[2][:, :, 0] // np.uint16(4)  # of 4095, or of 65535
+    values = np.stack([values] * 3, axis=2) if form == "rgb48le" else values
+    frames = list(open_video(write_video(tmp_path / "a.mkv", [values] * 2, codec="ffv1", form=form)).frames)
+    np.testing.assert_allclose(frames[1].image, to_picture(values), atol=1)
+    assert np.ptp(frames[1].image) == 255
 
 
 @needs_av
@@ -79,6 +107,13 @@ def test_the_pages_of_a_tiff_are_frames(tmp_path):
     opened = open_video(tmp_path / "stack.tif", every=2)
     assert opened.num_frames == 3
     assert left_edges(opened.frames) == [0, 8, 16]
+
+
+def test_a_dicom_file_is_known_by_its_content_where_its_name_says_nothing(tmp_path):
+    pytest.importorskip("pydicom", reason="the extra `medical` is not installed")
+    slices = np.stack([drawn([(4 * k, 20, 4 * k + 20, 40)])[:, :, 0] for k in range(3)])
+    opened = open_video(write_dicom(tmp_path / "IM00001", slices))
+    assert (opened.num_frames, left_edges(opened.frames)) == (3, [0, 4, 8])
 
 
 @needs_av
@@ -126,11 +161,13 @@ def test_a_whole_file_of_a_variable_rate_does_not_seem_to_break_off(tmp_path, na
 
 
 @needs_av
-def test_a_recording_that_never_got_its_index_is_told_in_one_line(tmp_path):
+@pytest.mark.parametrize("left", [0, 150])  # bytes of the index; of some FFmpeg makes a file without streams
+def test_a_recording_that_never_got_its_index_is_told_in_one_line(tmp_path, left):
     path = write_video(tmp_path / "a.mov", moving(8))  # the index is at the end
-    path.write_bytes(path.read_bytes()[:-400])
-    with pytest.raises(ValueError, match="Cannot read .*a.mov"):
-        list(open_video(path).frames)
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"moov") + left])
+    with pytest.raises(ValueError, match=r"Cannot read .*a\.mov: it has no index: the recording was not ended"):
+        open_video(path)
 
 
 @needs_av
@@ -181,14 +218,12 @@ def test_sources_that_are_not_there_and_numbers_out_of_range_are_told(tmp_path):
         open_video(tmp_path, rate=0)
 
 
-def test_a_camera_that_is_not_there_is_told(monkeypatch):
-    class Nothing:
-        def isOpened(self):  # noqa: N802
-            return False
-
-    monkeypatch.setattr(cv2, "VideoCapture", lambda number: Nothing())
-    with pytest.raises(ValueError, match="no camera 3"):
-        open_video("3")
+def test_a_camera_that_is_not_there_is_told_and_opencv_says_nothing_besides(capfd):
+    level = cv2.utils.logging.getLogLevel()
+    with pytest.raises(ValueError, match="no camera 97"):
+        open_video("97")
+    assert capfd.readouterr().err == ""
+    assert cv2.utils.logging.getLogLevel() == level
 
 
 def test_a_camera_gives_rgb_until_it_is_let_go(monkeypatch):

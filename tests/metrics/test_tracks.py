@@ -67,9 +67,22 @@ def test_smotsa_counts_a_mask_by_its_iou():
 
 
 def test_objects_of_different_classes_are_never_the_same():
-    scores = scored([objects((1, 5, 20, 1))] * 3, [objects((1, 5, 20, 2))] * 3)
-    assert (scores["missed"], scores["wrong"]) == (3, 3)
+    other = (2, 50, 20, 1)
+    scores = scored([objects((1, 5, 20, 1), other)] * 3, [objects((1, 5, 20, 2), other)] * 3)
+    assert (scores["missed"], scores["wrong"]) == (3, 3) and "note" not in scores
     assert scored([objects((1, 5, 20))] * 3, [objects((1, 5, 20, 2))] * 3)["IDF1"] == 1  # the truth says none
+
+
+def test_the_only_class_of_each_is_the_same_whatever_its_number_and_that_is_said():
+    ignored = objects((1, 5, 20, 2), (9, 50, 20, 10))._replace(ignored=np.array([False, True]))
+    scores = scored([ignored] * 3, [objects((1, 5, 20, 1))] * 3)
+    assert scores["IDF1"] == 1
+    assert scores["note"] == "The truth's only class is 2, the result's 1: they were taken for the same."
+
+
+def test_classes_of_which_none_is_shared_are_told():
+    with pytest.raises(ValueError, match=r"the truth has the classes 1, 2 and the result 3\. The same classes need the same"):
+        scored([objects((1, 5, 20, 1), (2, 50, 20, 2))], [objects((1, 5, 20, 3))])
 
 
 def test_what_covers_an_ignored_object_is_neither_right_nor_wrong():

@@ -137,6 +137,21 @@ def test_a_shorter_video_leaves_nothing_of_a_longer_one_in_its_folder(tmp_path):
     assert set(boxes_of(tmp_path, "mot.txt")) == {0}
 
 
+def test_what_a_run_does_not_write_itself_is_set_aside_and_nothing_is_lost(tmp_path):
+    (tmp_path / "notes.md").write_text("mine")
+    write_all(tmp_path, ("mots", "csv"))
+    write_all(tmp_path, ("mot",), num_frames=2)
+    assert {path.name for path in tmp_path.iterdir()} == {"notes.md", "mot.txt", "earlier"}
+    assert {path.name for path in (tmp_path / "earlier/1").iterdir()} == {"mots.txt", "positions.csv", "tracks.csv"}
+    (video,) = read_tracks(tmp_path).values()
+    assert set(video) == {0, 1}
+    write_all(tmp_path, ("ctc",))
+    write_all(tmp_path, ("csv",))
+    assert (tmp_path / "earlier/2/mot.txt").exists() and (tmp_path / "earlier/3/ctc/res_track.txt").exists()
+    with pytest.raises(ValueError, match="There are no tracks in"):
+        read_tracks(tmp_path)
+
+
 @pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt])
 def test_however_the_video_ends_every_file_is_whole_up_to_the_last_frame(tmp_path, kind):
     formats = TRACK_FORMATS[1:]

@@ -26,10 +26,11 @@ def overlay(path, boxes, *, times=None, size=SIZE) -> None:
 
 
 def test_every_frame_is_there_at_its_own_time_in_h264_where_the_build_has_it(tmp_path):
-    times = [0, 0.1, 0.15, 0.9, 1.0]
-    overlay(tmp_path / "a.mp4", [(10, 10, 40, 40)] * 5, times=times)
+    times = [0, 0.1, 0.25, 0.6, 0.65, 1.2]
+    overlay(tmp_path / "a.mp4", [(10, 10, 40, 40)] * 6, times=times)
     with av.open(str(tmp_path / "a.mp4")) as container:
         stream = container.streams.video[0]
+        assert container.duration / av.time_base == pytest.approx(1.3, abs=1e-3)  # the last one is shown by the rate
         assert stream.codec_context.name == ("h264" if "libx264" in av.codecs_available else stream.codec_context.name)
         assert (stream.height, stream.width) == SIZE
     np.testing.assert_allclose([frame.time for frame in open_video(tmp_path / "a.mp4").frames], times, atol=1e-3)

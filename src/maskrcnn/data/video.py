@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import re
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,14 @@ import numpy as np
 
 from maskrcnn import extras
 from maskrcnn.config import Scaling
-from maskrcnn.data.images import ALL_SUFFIXES, find_pictures, read_image
+from maskrcnn.data.images import ALL_SUFFIXES, find_pictures, kind_of, read_image, to_picture
 from maskrcnn.data.planes import count_planes, read_planes
 from maskrcnn.pipeline import ahead
 from maskrcnn.structures import Frame
 
 READ_AHEAD = 4  # frames that are decoded while the model works
 PICTURE_RATE = 10.0  # frames a second of pictures, which do not say theirs
+NO_INDEX = "it has no index: the recording was not ended, or the file was cut"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +78,8 @@ def open_video(
 
 def _is_video(source: str) -> bool:
     path = Path(source)
-    return path.is_file() and not path.name.lower().endswith(ALL_SUFFIXES)
+    named = path.name.lower().endswith(ALL_SUFFIXES)
+    return path.is_file() and not named and kind_of(path) == "picture"  # DICOM needs no suffix
 
 
 def _open_pictures(source: Any, every: int, rate: float, channels: int, scaling: Scaling) -> Video:
@@ -112,10 +115,12 @@ def _open_file(path: Path, every: int) -> Video:
     try:
         container = av.open(str(path))
     except av.FFmpegError as error:
-        raise ValueError(f"Cannot read {path}: {_reason(error)}.") from None
+        cut = isinstance(error, av.InvalidDataError) and _is_mp4(path)
+        raise ValueError(f"Cannot read {path}: {NO_INDEX if cut else _reason(error)}.") from None
     try:
         if not container.streams.video:
-            raise ValueError(f"Cannot read {path}: there is no video in it.")
+            cut = container.duration is None and _is_mp4(path)
+            raise ValueError(f"Cannot read {path}: {NO_INDEX if cut else 'there is no video in it'}.")
         stream = container.streams.video[0]
         if stream.codec_context is None:
             raise ValueError(f"Cannot read {path}: this build of FFmpeg has no decoder for its codec.")
@@ -128,6 +133,12 @@ def _open_file(path: Path, every: int) -> Video:
     return Video(path.stem, rate / every, num_frames, _Decoder(av, container, stream, path, rate).frames(every))
 
 
+def _is_mp4(path: Path) -> bool:
+    """Whether a file begins as MP4 and MOV do (ISO/IEC 14496-12, section 4.3). Their index may be last."""
+    with open(path, "rb") as file:
+        return file.read(8)[4:] == b"ftyp"
+
+
 class _Decoder:
     """Reads a video file to its end, and knows what was missing. Damaged frames are left out: what can be had comes first.
 
@@ -136,10 +147,13 @@ class _Decoder:
 
     def __init__(self, av: Any, container: Any, stream: Any, path: Path, rate: float) -> None:
         self._av, self._container, self._stream, self._path, self._rate = av, container, stream, path, rate
+        self._is_avi = container.format.name == "avi"
+        self._waiting: deque[float] = deque()  # AVI: seconds of the packets whose pictures are still to come
         self._index = 0  # of the next frame, damaged ones counted
         self._whole = 0  # frames that were given
         self._num_packets = 0
         self._start, self._last, self._end = 0.0, 0.0, 0.0  # seconds: first frame, last frame, and all that was read
+        self._last_index = 0  # of the last frame
         self._lost: list[int | None] = []  # times of packets that gave no frame; frames before them may still be to come
         self._damaged: list[int] = []  # numbers of frames that are missing
         self._reason = ""
@@ -154,11 +168,11 @@ class _Decoder:
                         if picture.is_corrupt:
                             self._miss(1)
                             continue
-                        self._last = self._index / self._rate if picture.time is None else picture.time
+                        self._last, self._last_index = self._time_of(picture), self._index
                         self._start = self._start if self._whole else self._last
                         self._whole += 1
                         if self._index % every == 0:
-                            image = np.rot90(picture.to_ndarray(format="rgb24"), picture.rotation // 90)  # counter-clockwise
+                            image = np.rot90(_pixels(picture), picture.rotation // 90)  # counter-clockwise
                             yield Frame(self._index, self._last - self._start, np.ascontiguousarray(image))
                         self._index += 1
             except self._av.FFmpegError as error:
@@ -167,12 +181,26 @@ class _Decoder:
                 ) from None
             self._check_end()
 
+    def _time_of(self, picture: Any) -> float:
+        """Seconds. Pictures come in order, so one without a time, or whose time goes back, is shown by the rate.
+
+        AVI times packets in the order in which they are decoded, and what FFmpeg makes of it is wrong where frames refer to
+        later ones. The k-th picture that comes is shown at the k-th packet's time.
+        """
+        seconds = self._waiting.popleft() if self._waiting else picture.time
+        if seconds is None or (self._whole and seconds < self._last):
+            return self._last + (self._index - self._last_index) / self._rate
+        return seconds
+
     def _decode(self, packet: Any) -> list[Any]:
-        if packet.pts is not None and packet.time_base:  # of sound too: what lasts longest says how far the file was read
-            self._end = max(self._end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        stamp = packet.dts if self._is_avi else packet.pts
+        if stamp is not None and packet.time_base:  # of sound too: what lasts longest says how far the file was read
+            self._end = max(self._end, float((stamp + (packet.duration or 0)) * packet.time_base))
         if packet.stream is not self._stream:
             return []
         self._num_packets += packet.size > 0
+        if self._is_avi and packet.size > 0 and stamp is not None:
+            self._waiting.append(float(stamp * packet.time_base))
         try:
             return list(packet.decode())
         except self._av.FFmpegError as error:
@@ -187,6 +215,8 @@ class _Decoder:
         self._lost = [*waiting]
 
     def _miss(self, count: int) -> None:
+        for _ in range(min(count, len(self._waiting))):
+            self._waiting.popleft()
         if self._whole:
             self._damaged += [self._index] * count
             self._index += count
@@ -197,7 +227,7 @@ class _Decoder:
         if whole == 0:
             raise ValueError(f"Cannot read {path}: it holds no whole frame{why}.")
         # An edit list leaves out frames on purpose, hence packets. AVI counts ticks, of which some have no frame.
-        if self._num_packets < stream.frames and self._container.format.name != "avi":
+        if self._num_packets < stream.frames and not self._is_avi:
             raise ValueError(f"{path} breaks off after {whole} frames of {stream.frames}. They are done.")
         if self._container.format.name in ("avi", "matroska,webm"):  # their headers say how long they are; FFmpeg may guess
             length = (self._container.duration or 0) / self._av.time_base
@@ -209,13 +239,26 @@ class _Decoder:
             raise ValueError(f"{path} is damaged from frame {first} on{why}. The frames that are whole are done.")
 
 
+def _pixels(picture: Any) -> np.ndarray:
+    """(H, W, 3) uint8 RGB. Grey and RGB of more than 8 bits are a measuring camera's: stretched as such pictures are.
+
+    YUV of more, HDR say, is made for screens and fills its range.
+    """
+    parts = picture.format.components
+    if max(part.bits for part in parts) > 8 and (len(parts) < 3 or picture.format.is_rgb):
+        return to_picture(picture.to_ndarray(format="gray16le" if len(parts) < 3 else "rgb48le"))
+    return picture.to_ndarray(format="rgb24")
+
+
 def _reason(error: Any) -> str:
     return " ".join(str(error.strerror or error).split()).rstrip(".")
 
 
 def _open_camera(number: int, every: int) -> Video:
     """OpenCV opens cameras by number on every system; FFmpeg's doors differ by system and are not in PyAV's wheels."""
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # each door that stays shut is several lines
     camera = cv2.VideoCapture(number)
+    cv2.utils.logging.setLogLevel(level)
     if not camera.isOpened():
         raise ValueError(f"There is no camera {number}, or another program holds it.")
 

@@ -20,7 +20,7 @@ def evaluate_tracks(truth: Mapping[str, Video], result: Mapping[str, Video]) -> 
     """Scores tracks against the truth, over all videos together, as MOTChallenge does.
 
     Masks are compared where both have them, else boxes. Objects of different classes are never the same, where both say their
-    classes. What a result finds of the truth's ignored objects is neither right nor wrong.
+    classes, unless each has one class alone. What a result finds of the truth's ignored objects is neither right nor wrong.
 
     Args:
         truth: for each video its frames by number; frames without objects may be missing.
@@ -30,10 +30,12 @@ def evaluate_tracks(truth: Mapping[str, Video], result: Mapping[str, Video]) -> 
         "HOTA", "DetA", "AssA", "LocA" (Luiten et al. 2021, mean over IoU from 0.05 to 0.95), "MOTA", "MOTP", "IDF1", "IDP",
         "IDR", from 0 to 1 (MOTA may be less); with masks "sMOTSA" (Voigtlaender et al. 2019). "switches" of ids,
         "fragmentations", "missed", "wrong", "objects" of the truth; "tracks" of the truth and "tracks_found";
-        "compared": "masks" or "boxes"; and "per_video" the same for each where there are several.
+        "compared": "masks" or "boxes"; "note": a line, where the only class of each has another number, and was taken for the
+        same; and "per_video" the same for each where there are several.
 
     Raises:
-        ValueError: for a video of the truth that the result does not have; for no truth at all.
+        ValueError: for a video of the truth that the result does not have; for no truth at all; for several classes of which
+            truth and result share none.
         ImportError: trackeval is not installed.
     """
     metrics = extras.load("trackeval.metrics", extra="tracking", why="Scores of tracks need trackeval")
@@ -42,12 +44,13 @@ def evaluate_tracks(truth: Mapping[str, Video], result: Mapping[str, Video]) -> 
     scorers = [metrics.HOTA()] + [
         kind({"PRINT_CONFIG": False, "THRESHOLD": SAME}) for kind in (metrics.CLEAR, metrics.Identity)
     ]
-    prepared = {name: _prepare(*pair, masks=masks) for name, pair in pairs.items()}
+    note = _note_on_classes(pairs)
+    prepared = {name: _prepare(*pair, masks=masks, by_class=not note) for name, pair in pairs.items()}
     if not any(data["num_gt_dets"] for data in prepared.values()):
         raise ValueError("The truth has no objects, so nothing can be scored.")
     by_scorer = [{name: scorer.eval_sequence(data) for name, data in prepared.items()} for scorer in scorers]
     together = [scorer.combine_sequences(scores) for scorer, scores in zip(scorers, by_scorer)]
-    answer = _summary(together, list(prepared.values()), masks)
+    answer = _summary(together, list(prepared.values()), masks) | ({"note": note} if note else {})
     if len(pairs) > 1:
         answer["per_video"] = {
             name: _summary([scores[name] for scores in by_scorer], [data], masks) for name, data in prepared.items()
@@ -64,19 +67,42 @@ def _paired(truth: Mapping[str, Video], result: Mapping[str, Video]) -> dict[str
     return {name: (video, result[name]) for name, video in truth.items()}
 
 
-def _prepare(truth: Video, result: Video, *, masks: bool) -> dict[str, Any]:
+def _note_on_classes(pairs: Mapping[str, tuple[Video, Video]]) -> str:
+    """What is to be said where truth and result share no class: MOTS numbers a pedestrian 2, a model whatever its data did."""
+    said = [pair for pair in pairs.values() if _say_classes(*pair)]
+    wanted = {label for truth, _ in said for objects in truth.values() for label in objects.labels[_counted(objects)].tolist()}
+    found = {label for _, result in said for objects in result.values() for label in objects.labels.tolist()}
+    if not wanted or not found or wanted & found:
+        return ""
+    if len(wanted) == len(found) == 1:
+        return f"The truth's only class is {min(wanted)}, the result's {min(found)}: they were taken for the same."
+    has = " and the result ".join(", ".join(map(str, sorted(labels))) for labels in (wanted, found))
+    raise ValueError(f"Nothing can be compared: the truth has the classes {has}. The same classes need the same numbers.")
+
+
+def _say_classes(truth: Video, result: Video) -> bool:
+    return all(objects.labels.any() for video in (truth, result) for objects in video.values() if len(objects.ids))
+
+
+def _counted(objects: TrackedObjects) -> np.ndarray:
+    """(N,) bool: what of the truth is to be found."""
+    left_out = [rows for rows in (objects.ignored, objects.unwanted) if rows is not None]
+    return ~np.any([np.zeros(len(objects.ids), bool), *left_out], axis=0)
+
+
+def _prepare(truth: Video, result: Video, *, masks: bool, by_class: bool) -> dict[str, Any]:
     """One video as trackeval takes it: for each frame ids from 0 and how alike objects are."""
-    labelled = all(objects.labels.any() for video in (truth, result) for objects in video.values() if len(objects.ids))
+    by_class = by_class and _say_classes(truth, result)
     true_ids: dict[int, int] = {}
     found_ids: dict[int, int] = {}
     data: dict[str, Any] = {"gt_ids": [], "tracker_ids": [], "similarity_scores": []}
     for frame in sorted({*truth, *result}):
         true, found = (_of(video, frame, masks) for video in (truth, result))
         alike = _similarity(true, found)
-        if labelled:
+        if by_class:
             alike = np.where(true.labels[:, None] == found.labels, alike, 0)
-        ignored, unwanted = (np.zeros(len(true.ids), bool) if rows is None else rows for rows in (true.ignored, true.unwanted))
-        counted = ~ignored & ~unwanted
+        ignored = np.zeros(len(true.ids), bool) if true.ignored is None else true.ignored
+        counted = _counted(true)
         kept = ~_on_ignored(true, found, alike, ignored)
         data["gt_ids"].append(_numbered(true.ids[counted], true_ids))
         data["tracker_ids"].append(_numbered(found.ids[kept], found_ids))

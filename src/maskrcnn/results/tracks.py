@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -47,6 +48,9 @@ class TrackWriter:
     | csv | `tracks.csv`, `positions.csv` | a row a track; a row for each frame and track |
     | ctc | `ctc/` | Cell Tracking Challenge: label TIFFs `mask000.tif`, … and `res_track.txt` |
 
+    Of an earlier run's files in the folder, those that are written again are replaced; the others go to `earlier/1/`, or the
+    next free number.
+
     Example:
         with TrackWriter("found", model.config.categories, rate=25) as writer:
             for frame, detections in track_frames(model, "street.mp4"):
@@ -77,28 +81,27 @@ class TrackWriter:
         if unknown:
             raise ValueError(f"What a tracked video can be saved as is {', '.join(TRACK_FORMATS)}; received {unknown[0]!r}.")
         self.folder = Path(folder)
-        self._makers: list[Callable[[], _Writer]] = [
-            maker
-            for wanted, maker in (
-                ("overlay", lambda: OverlayWriter(self.folder / "overlay.mp4", rate=rate)),
-                ("mot", lambda: _Mot(self.folder / "mot.txt")),
-                ("mots", lambda: _Mots(self.folder / "mots.txt", categories)),
-                ("json", lambda: _CocoVideo(self.folder / "tracks.json", categories, name)),
-                ("csv", lambda: _Positions(self.folder / "positions.csv")),
-                ("csv", lambda: _Summary(self.folder / "tracks.csv")),
-                ("ctc", lambda: _CellTracking(self.folder / "ctc")),
-            )
-            if wanted in save
-        ]
+        makers: tuple[tuple[str, str, Callable[[Path], _Writer]], ...] = (
+            ("overlay", "overlay.mp4", lambda path: OverlayWriter(path, rate=rate)),
+            ("mot", "mot.txt", _Mot),
+            ("mots", "mots.txt", lambda path: _Mots(path, categories)),
+            ("json", "tracks.json", lambda path: _CocoVideo(path, categories, name)),
+            ("csv", "positions.csv", _Positions),
+            ("csv", "tracks.csv", _Summary),
+            ("ctc", "ctc", _CellTracking),
+        )
+        self._makers = [(make, self.folder / file) for wanted, file, make in makers if wanted in save]
+        self._others = [self.folder / file for wanted, file, _ in makers if wanted not in save]
         self._writers: list[_Writer] = []
         self._closing = ExitStack()
 
     def __enter__(self) -> TrackWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
-        for make in self._makers:
-            writer = make()
+        for make, path in self._makers:
+            writer = make(path)
             self._writers.append(writer)
             self._closing.callback(writer.close)
+        self._closing.callback(self._set_aside)  # before the files get their names
         return self
 
     def write(self, frame: Frame, detections: Detections) -> None:
@@ -111,6 +114,15 @@ class TrackWriter:
             raise ValueError("Tracks have ids; received Detections whose track_ids are None. maskrcnn.track gives them.")
         for writer in self._writers:
             writer.write(frame, detections)
+
+    def _set_aside(self) -> None:
+        """Files of an earlier run that this one does not write: beside its own nothing would tell whose they are."""
+        earlier = [path for path in self._others if path.exists()]
+        if earlier:
+            place = next(place for k in count(1) if not (place := self.folder / f"earlier/{k}").exists())
+            place.mkdir(parents=True)
+            for path in earlier:
+                path.rename(place / path.name)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._closing.close()

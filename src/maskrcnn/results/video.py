@@ -67,6 +67,7 @@ class OverlayWriter:
         self._stream = self._container.add_stream(encoder, rate=self._rate)
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, TICKS)
+        self._stream.codec_context.max_b_frames = 0  # MP4 adds up the times of decoding, which then are those of showing
         if encoder == "libx264":
             self._stream.options = {"preset": "veryfast", "crf": "20"}
         else:
