@@ -161,6 +161,28 @@ def test_a_whole_file_of_a_variable_rate_does_not_seem_to_break_off(tmp_path, na
 
 
 @needs_av
+def test_an_avi_with_sound_breaks_off_only_where_it_is_cut(tmp_path):
+    """FFmpeg writes its sound as longer by as much as frames wait for later ones."""
+    import av
+
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w") as container:
+        pictures, sound = container.add_stream("libx264", rate=10), container.add_stream("mp2", rate=44100)
+        pictures.height, pictures.width, pictures.pix_fmt = *SIZE, "yuv420p"
+        for image in moving(12):
+            container.mux(pictures.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 4410), np.int16), layout="mono")
+            silence.sample_rate = 44100
+            container.mux(sound.encode(silence))
+        container.mux([*pictures.encode(), *sound.encode()])
+    np.testing.assert_allclose([frame.time for frame in open_video(path).frames], np.arange(12) / 10)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 3 // 4])
+    with pytest.raises(ValueError, match=r"a\.avi breaks off after \d+ frames, .* of 1\.20 s"):
+        list(open_video(path).frames)
+
+
+@needs_av
 @pytest.mark.parametrize("left", [0, 150])  # bytes of the index; of some FFmpeg makes a file without streams
 def test_a_recording_that_never_got_its_index_is_told_in_one_line(tmp_path, left):
     path = write_video(tmp_path / "a.mov", moving(8))  # the index is at the end

@@ -231,6 +231,8 @@ class _Decoder:
             raise ValueError(f"{path} breaks off after {whole} frames of {stream.frames}. They are done.")
         if self._container.format.name in ("avi", "matroska,webm"):  # their headers say how long they are; FFmpeg may guess
             length = (self._container.duration or 0) / self._av.time_base
+            if self._is_avi:  # FFmpeg fits that length to the bytes that are there, and to what the sound's header says
+                length = stream.frames / self._rate
             usual = (self._last - self._start) / max(whole - 1, 1)  # seconds that a frame is shown
             if length - max(self._end, self._last + usual) > usual / 2:
                 raise ValueError(f"{path} breaks off after {whole} frames, {self._end:.2f} of {length:.2f} s. They are done.")
