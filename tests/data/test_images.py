@@ -48,6 +48,17 @@ def test_exif_rotation_is_applied(tmp_path, name, orientation):
     assert read_size(tmp_path / name) == upright.shape[:2]
 
 
+@pytest.mark.parametrize("orientation", [3, 6])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32, np.uint64, "rgb float"])
+def test_an_uncompressed_tiff_is_turned_in_any_depth(tmp_path, kind, orientation):
+    values = PIXELS.astype(np.float32) if kind == "rgb float" else PIXELS[:, :, 0].astype(kind)
+    options = {"metadata": None, "photometric": "rgb" if values.ndim == 3 else "minisblack"}
+    tifffile.imwrite(tmp_path / "turned.tif", values, extratags=[(274, "H", 1, orientation, True)], **options)
+    tifffile.imwrite(tmp_path / "upright.tif", np.rot90(values, {3: 2, 6: -1}[orientation]), **options)
+    assert same(read_image(tmp_path / "turned.tif"), read_image(tmp_path / "upright.tif"))
+    assert read_size(tmp_path / "turned.tif") == read_image(tmp_path / "upright.tif").shape[:2]
+
+
 def test_a_palette_gives_its_colours(tmp_path):
     picture = Image.fromarray(PIXELS).quantize(16)
     picture.save(tmp_path / "a.png")

@@ -110,7 +110,7 @@ def read_label_map(path: str | Path) -> np.ndarray:
     """
     with errors_in_one_line(path):
         try:
-            with Image.open(path) as picture:
+            with _opened(path) as picture:
                 values = np.asarray(picture)
         except UnidentifiedImageError:
             values = _read_scientific_tiff(path)
@@ -208,23 +208,29 @@ def read_values(path: str | Path, channels: int | None = 3) -> np.ndarray:
     if _is_array(path):
         return np.array(_open_array(path))
     try:
-        picture = Image.open(path)
+        with _opened(path) as picture:
+            if picture.format == "TIFF" and _may_name_channels(picture) and _names_channels(path, channels):
+                return _read_channels(path)
+            orientation, deep = _orientation(picture), _is_deep(picture)
+            picture.load()  # raises where the file is cut off, which OpenCV passes over
+            if not deep:
+                alpha_counts = picture.mode in ("LA", "RGBA") and len(picture.getbands()) == channels
+                as_it_is = alpha_counts or (picture.mode == "L" and channels != 3)
+                values = np.asarray(picture if as_it_is else picture.convert("RGB"))
+            elif len(picture.getbands()) == 1:
+                values = np.asarray(picture)
+            else:
+                values = _read_deep_colors(picture, path, channels)
+            return _upright(values, orientation)
     except UnidentifiedImageError:
         return _read_channels(path) if _names_channels(path, channels) else _read_scientific_tiff(path)
-    with picture:
-        if picture.format == "TIFF" and _may_name_channels(picture) and _names_channels(path, channels):
-            return _read_channels(path)
-        orientation, deep = _orientation(picture), _is_deep(picture)
-        picture.load()  # raises where the file is cut off, which OpenCV passes over
-        if not deep:
-            alpha_counts = picture.mode in ("LA", "RGBA") and len(picture.getbands()) == channels
-            as_it_is = alpha_counts or (picture.mode == "L" and channels != 3)
-            values = np.asarray(picture if as_it_is else picture.convert("RGB"))
-        elif len(picture.getbands()) == 1:
-            values = np.asarray(picture)
-        else:
-            values = _read_deep_colors(picture, path, channels)
-    return _upright(values, orientation)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Image.Image]:
+    """Pillow's picture, of an open file: of a name Pillow maps uncompressed grey as it lies, but in the size after turning it."""
+    with open(path, "rb") as file, Image.open(file) as picture:
+        yield picture
 
 
 def _is_array(path: str | Path) -> bool:
@@ -285,12 +291,13 @@ def _read_scientific_tiff(path: str | Path, *, pixels: bool = True) -> np.ndarra
     """A TIFF that Pillow does not know, 64 bits or colours as floats, say; with `pixels=False` an empty array of its shape."""
     with _open_tiff(path) as file:
         page = file.pages[0]
+        orientation = page.tags.valueof(ExifTags.Base.Orientation, default=1)
         if page.axes not in ("YX", "YXS", "SYX"):
             raise ValueError(f"a picture has rows, columns and channels; received an array of shape {page.shape} ({page.axes})")
         if np.prod(page.shape, dtype=np.int64) > 4 * MAX_PIXELS:
             raise Image.DecompressionBombError
         values = page.asarray() if pixels else np.broadcast_to(np.zeros(1, page.dtype), page.shape)
-    values = np.moveaxis(values, 0, 2) if page.axes == "SYX" else values
+    values = _upright(np.moveaxis(values, 0, 2) if page.axes == "SYX" else values, orientation)
     return values if values.ndim == 2 else values[:, :, :3]  # a fourth is transparency
 
 
