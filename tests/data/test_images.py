@@ -95,6 +95,19 @@ def test_a_few_hot_pixels_do_not_darken_16_bits(tmp_path):
     assert 120 < np.median(read_image(tmp_path / "a.png")) < 136
 
 
+@pytest.mark.parametrize("scaling", ["all_channels", "each_channel"])
+@pytest.mark.parametrize("part", [0.002, 0.4])
+def test_what_is_not_finite_leaves_the_rest_as_it_is(tmp_path, part, scaling):
+    values = np.linspace(-9, -4, 6000).reshape(60, 100).astype(np.float32)
+    wanted = to_picture(values)
+    holes = np.random.default_rng(0).random(values.shape) < part
+    for hole, shown in ((np.nan, 0), (-np.inf, 0), (np.inf, 255)):
+        tifffile.imwrite(tmp_path / "a.tif", np.where(holes, np.float32(hole), values))
+        image = read_image(tmp_path / "a.tif", scaling=scaling)
+        assert (image[holes] == shown).all() and same(image[~holes], wanted[~holes], within=0.5)
+    assert not to_picture(np.full((4, 5, 2), np.nan), 2, scaling).any()
+
+
 def test_colours_of_16_bits_are_stretched_together(tmp_path):
     deep = PIXELS.astype(np.uint16) * 8 + 33_000
     wanted = np.interp(PIXELS, np.percentile(PIXELS, (0.1, 99.9)), (0, 255))

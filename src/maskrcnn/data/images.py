@@ -33,7 +33,8 @@ def read_image(path: str | Path, *, channels: int = 3, scaling: Scaling = "all_c
 
     Values of more than 8 bits (16-bit PNG and TIFF, float TIFF) are stretched so that their 0.1th percentile becomes 0 and
     their 99.9th 255, all channels together. Microscopes fill a small part of the 16 bits (33,000 to 35,000, say), which a fixed
-    shift by 8 bits would turn into one flat grey; percentiles keep a few hot pixels from doing the same.
+    shift by 8 bits would turn into one flat grey; percentiles keep a few hot pixels from doing the same. Only finite values
+    count for them; NaN is shown black.
 
     Channels are the samples of a file's pixels, or the planes along an axis that a TIFF calls channels (OME-TIFF, ImageJ,
     tifffile's `metadata={"axes": "CYX"}`), or the last axis of an array. Transparency is one of them where that makes the
@@ -357,10 +358,32 @@ def to_picture(values: np.ndarray, channels: int = 3, scaling: Scaling = "all_ch
 
 
 def stretch(values: np.ndarray, scaling: Scaling = "all_channels") -> np.ndarray:
-    """Values of any kind to uint8, from the 0.1th to the 99.9th percentile; the extremes where these are equal."""
-    values = np.nan_to_num(values.astype(np.float32))
-    axes = (0, 1) if scaling == "each_channel" else None
-    low, high = np.percentile(values, (0.1, 99.9), axis=axes)
-    flat = low == high
-    low, high = np.where(flat, values.min(axes), low), np.where(flat, values.max(axes), high)
-    return np.clip((values - low) * (255.0 / np.maximum(high - low, 1e-30)) + 0.5, 0, 255).astype(np.uint8)
+    """Values of any kind to uint8, between their `limits`. What is no number is black, as -inf is; inf is white."""
+    values = values.astype(np.float32)
+    return between(values, *limits(values, each_channel=values.ndim == 3 and scaling == "each_channel"))
+
+
+def limits(values: np.ndarray, *, each_channel: bool) -> tuple[np.ndarray, np.ndarray]:
+    """What becomes 0 and what 255: the 0.1th and the 99.9th percentile of what is finite; its extremes where these are equal.
+
+    Args:
+        values: (..., C) float.
+        each_channel: whether of each channel by itself.
+
+    Returns:
+        Two arrays, (C,) or (1,).
+    """
+    groups = values.reshape(-1, values.shape[-1]).T if each_channel else values.reshape(1, -1)
+    pairs = []
+    for group in groups:
+        finite = group[np.isfinite(group)]
+        low, high = np.percentile(finite, (0.1, 99.9)) if finite.size else (0.0, 0.0)
+        pairs.append((finite.min(), finite.max()) if low == high and finite.size else (low, high))
+    low, high = np.array(pairs).T
+    return low, high
+
+
+def between(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Float values as uint8: `low` and less become 0, `high` and more 255, NaN 0."""
+    levels = (values - low) * (255.0 / np.maximum(high - low, 1e-30)) + 0.5
+    return np.nan_to_num(np.clip(levels, 0, 255)).astype(np.uint8)

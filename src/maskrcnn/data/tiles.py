@@ -16,7 +16,7 @@ import numpy as np
 
 from maskrcnn import extras
 from maskrcnn.config import Scaling
-from maskrcnn.data.images import MAX_PIXELS, errors_in_one_line, kind_of, read_size, read_values, to_picture
+from maskrcnn.data.images import MAX_PIXELS, between, errors_in_one_line, kind_of, limits, read_size, read_values, to_picture
 from maskrcnn.data.planes import count_planes
 
 LARGE = 100_000_000  # pixels from which on a picture is meant for windows; cameras' photos have fewer
@@ -104,10 +104,7 @@ class LargePicture:
         if values.dtype != np.uint8:
             if self._limits is None:
                 self._limits = self._percentiles()
-            low, high = self._limits
-            # As `images.stretch`.
-            values = np.nan_to_num(values.astype(np.float32))
-            values = np.clip((values - low) * (255.0 / np.maximum(high - low, 1e-30)) + 0.5, 0, 255).astype(np.uint8)
+            values = between(values.astype(np.float32), *self._limits)
         return to_picture(values, self.channels)
 
     def values(self, window: Window) -> np.ndarray:
@@ -131,13 +128,9 @@ class LargePicture:
         return values[:, :, : self._own]
 
     def _percentiles(self) -> tuple[np.ndarray, np.ndarray]:
-        """What becomes 0 and what 255, each () or (channels,)."""
+        """What becomes 0 and what 255, each (1,) or (channels,)."""
         values = np.concatenate([self.values(window).reshape(-1, self._own) for window in sampled_windows(self.size)])
-        values = np.nan_to_num(values.astype(np.float32))
-        axis = 0 if self._apart else None
-        low, high = np.percentile(values, (0.1, 99.9), axis=axis)
-        flat = low == high
-        low, high = np.where(flat, values.min(axis=axis), low), np.where(flat, values.max(axis=axis), high)
+        low, high = limits(values.astype(np.float32), each_channel=self._apart)
         return low.astype(np.float32), high.astype(np.float32)
 
 
