@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from maskrcnn.data.images import read_size
 from maskrcnn.data.planes import count_planes, read_plane, read_planes
 from maskrcnn.data.stacks import TiffStack
 from maskrcnn.structures import PixelSize
@@ -65,6 +66,46 @@ def test_the_levels_of_a_pyramid_are_not_planes(tmp_path):
     assert count_planes(tmp_path / "a.tif") == 1
 
 
+GREYS = [DEEP[0, 0, 0], DEEP[0, 1, 0, :14, :23], DEEP[0, 2, 0]]
+
+
+def write_one_by_one(path):
+    with tifffile.TiffWriter(path) as tiff:
+        for page in GREYS:
+            tiff.write(page)
+
+
+def write_positions(path):
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        for page in GREYS:
+            tiff.write(page, metadata={"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}, subifds=1)
+            tiff.write(page[::2, ::2].copy(), subfiletype=1)
+        tiff.write(DEEP[1, 0, 0], metadata={"Name": "label image"})
+
+
+def write_pages_of_a_scan(path):
+    pages = [Image.fromarray(page) for page in GREYS]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+
+
+@pytest.mark.parametrize("write", [write_one_by_one, write_positions, write_pages_of_a_scan])
+def test_every_picture_of_a_file_is_a_plane_in_its_place_and_size(tmp_path, write):
+    write(tmp_path / "a.tif")
+    planes = list(read_planes(tmp_path / "a.tif"))
+    assert [plane.frame for plane in planes] == [1, 2, 3] == list(range(1, count_planes(tmp_path / "a.tif") + 1))
+    for plane, wanted in zip(planes, GREYS):
+        np.testing.assert_array_equal(plane.values, wanted)
+    assert planes[0].source.size == read_size(tmp_path / "a.tif") == (20, 30)
+    assert planes[0].source.pixel_size == (PixelSize(0.5, 0.5, "um") if write is write_positions else None)
+
+
+def test_masks_and_thumbnails_are_not_planes(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        for page, kind in ((DEEP[0, 0, 0], 0), (DEEP[0, 0, 0, :14, :23], 1), (DEEP[0, 0, 0] > 30_000, 4)):
+            tiff.write(page, subfiletype=kind, metadata=None)
+    assert count_planes(tmp_path / "a.tif") == 1
+
+
 @pytest.mark.parametrize(("unit", "size"), [("CENTIMETER", PixelSize(5.0, 10.0, "um")), ("INCH", None), ("NONE", None)])
 def test_pixels_a_centimetre_are_a_size_and_a_printers_are_not(tmp_path, unit, size):
     tifffile.imwrite(tmp_path / "a.tif", DEEP[0, 0, 0], resolution=(1000, 2000), resolutionunit=unit)
@@ -85,6 +126,12 @@ def test_any_other_picture_is_one_plane(tmp_path):
     (plane,) = read_planes(tmp_path / "a.png")
     assert (plane.frame, plane.source.num_planes, plane.source.size) == (1, 1, (20, 30))
     assert count_planes(tmp_path / "a.png") == 1
+
+
+def test_a_turned_page_has_the_size_of_its_values(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", DEEP[0, 0, 0], extratags=[(274, "H", 1, 6, True)])
+    plane = read_plane(tmp_path / "a.tif")
+    assert plane.source.size == plane.values.shape == (30, 20)
 
 
 def test_a_broken_stack_is_said_in_one_line(tmp_path):

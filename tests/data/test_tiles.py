@@ -214,6 +214,11 @@ def test_several_planes_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "stack.tif", np.stack([GREY] * 7), tile=(32, 32), compression="zlib", photometric="minisblack")
     with pytest.raises(ValueError, match="wanted is one plane"):
         open_picture(tmp_path / "stack.tif")
+    with tifffile.TiffWriter(tmp_path / "two.tif") as tiff:
+        for _ in range(2):
+            tiff.write(GREY, tile=(32, 32), compression="zlib")
+    with pytest.raises(ValueError, match=r"two\.tif: it holds several pictures"):
+        open_picture(tmp_path / "two.tif")
 
 
 def test_what_can_only_be_decoded_whole_has_a_limit(tmp_path, monkeypatch):

@@ -229,7 +229,7 @@ def read_values(path: str | Path, channels: int | None = 3) -> np.ndarray:
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Image.Image]:
-    """Pillow's picture, of an open file: of a name Pillow maps uncompressed grey as it lies, but in the size after turning it."""
+    """Pillow's picture, of an open file: of a name it maps uncompressed grey as it lies, in the size it has when turned."""
     with open(path, "rb") as file, Image.open(file) as picture:
         yield picture
 

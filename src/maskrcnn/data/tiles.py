@@ -18,6 +18,7 @@ from maskrcnn import extras
 from maskrcnn.config import Scaling
 from maskrcnn.data.images import MAX_PIXELS, between, errors_in_one_line, kind_of, limits, read_size, read_values, to_picture
 from maskrcnn.data.planes import count_planes
+from maskrcnn.data.stacks import picture_series
 
 LARGE = 100_000_000  # pixels from which on a picture is meant for windows; cameras' photos have fewer
 SMALL = 1 << 24  # pixels up to which a file is read whole: 48 MB of colours
@@ -282,7 +283,9 @@ def _open_tiff(path: Path, options: dict[str, Any]) -> LargePicture | None:
     with ExitStack() as on_the_way:  # closes the file, unless it is handed on
         with errors_in_one_line(path):
             file = on_the_way.enter_context(tifffile.TiffFile(path))
-            page, series = file.pages[0], file.series[0]
+            page, (series, *others) = file.pages[0], picture_series(file)
+            if others:
+                raise ValueError("it holds several pictures; wanted is one: maskrcnn.read_planes gives them one by one")
             turned = page.tags.valueof(_ORIENTATION, default=1) != 1
             if page.photometric not in _PLAIN_TIFF or page.bitspersample not in (8, 16, 32, 64) or turned:
                 return None

@@ -257,7 +257,8 @@ class _Stack:
 
     def add(self, frame: int, detections: Detections, labels: np.ndarray | None, measured: list[dict[str, Any]] | None) -> None:
         if self._labels is not None and labels is not None:
-            self._labels[frame - 1] = labels + np.where(labels > 0, np.uint32(len(self.names)), np.uint32(0))
+            height, width = labels.shape
+            self._labels[frame - 1, :height, :width] = labels + np.where(labels > 0, np.uint32(len(self.names)), np.uint32(0))
         if self._features is not None:
             place = frame - 1 if self.source.num_planes > 1 else None
             for feature in geojson_features(detections, measurements=measured, plane=place):
