@@ -35,6 +35,14 @@ def test_hyperstacks_give_their_planes_with_all_channels(tmp_path, write):
     assert count_planes(tmp_path / "a.tif") == 20
 
 
+@pytest.mark.parametrize("unit", [r"\u00B5m", r"\u00b5m", r"\u03BCm", "um", "micron"])
+def test_imagejs_micrometres_are_known_however_it_writes_them(tmp_path, unit):
+    about = {"axes": "ZYX", "unit": unit, "spacing": 3.0}
+    tifffile.imwrite(tmp_path / "a.tif", DEEP[0, :, 0], imagej=True, resolution=(4, 4), metadata=about)
+    with TiffStack(tmp_path / "a.tif") as stack:
+        assert stack.pixel_size == PixelSize(0.25, 0.25, "um") and stack.spacing == 3.0
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
 def test_pages_are_planes(tmp_path, kind):
     values = (DEEP[:, 0, 0] >> 8).astype(kind)

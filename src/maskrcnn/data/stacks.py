@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from maskrcnn.data.images import check_size, errors_in_one_line
 from maskrcnn.structures import PixelSize
 
 _MICROMETRES = {
-    "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "\\u00b5m": 1.0,
+    "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0,
     "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6,
 }  # fmt: skip
 
@@ -180,7 +181,9 @@ def _pixel_size(file: Any, page: Any) -> tuple[PixelSize | None, float | None]:
     across, down = (_pixels_a_unit(page, name) for name in ("XResolution", "YResolution"))
     if file.is_imagej:
         about = file.imagej_metadata or {}
-        factor = _MICROMETRES.get(str(about.get("unit", "")).strip())
+        # Java writes µm as \u00B5m.
+        name = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda code: chr(int(code[1], 16)), str(about.get("unit", "")))
+        factor = _MICROMETRES.get(name.strip())
         spacing = about.get("spacing")
     else:
         unit = page.tags.get("ResolutionUnit")
