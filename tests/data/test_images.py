@@ -8,7 +8,16 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image
 
-from maskrcnn.data.images import MAX_PIXELS, decoded_size, find_pictures, read_image, read_label_map, read_size, to_picture
+from maskrcnn.data.images import (
+    MAX_PIXELS,
+    decoded_size,
+    find_pictures,
+    read_image,
+    read_label_map,
+    read_size,
+    read_values,
+    to_picture,
+)
 
 PIXELS = cv2.resize(np.random.default_rng(0).integers(0, 256, (3, 4, 3), np.uint8), (30, 20))  # (20, 30, 3) RGB, smooth
 
@@ -93,6 +102,16 @@ def test_a_few_hot_pixels_do_not_darken_16_bits(tmp_path):
     ramp[5, 5] = 65_535
     cv2.imwrite(str(tmp_path / "a.png"), ramp)
     assert 120 < np.median(read_image(tmp_path / "a.png")) < 136
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64, np.float32])
+def test_values_of_a_tiff_keep_their_sign_and_size(tmp_path, kind, compression):
+    least, most = (np.iinfo(kind).min, np.iinfo(kind).max) if kind != np.float32 else (-1e9, 1e9)
+    values = np.linspace(least, most, 600).reshape(20, 30).clip(least, most * 0.99).astype(kind)
+    tifffile.imwrite(tmp_path / "a.tif", values, compression=compression)
+    np.testing.assert_array_equal(read_values(tmp_path / "a.tif", 1), values)
+    assert (np.diff(read_image(tmp_path / "a.tif")[:, :, 0].ravel().astype(int)) >= 0).all()
 
 
 @pytest.mark.parametrize("scaling", ["all_channels", "each_channel"])

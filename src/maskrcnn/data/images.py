@@ -22,6 +22,8 @@ ALL_SUFFIXES = (*PICTURE_SUFFIXES, *DICOM_SUFFIXES, *NIFTI_SUFFIXES)
 MAX_PIXELS = 178_956_970  # Pillow refuses what is larger: twice its MAX_IMAGE_PIXELS
 _SAMPLES_PER_PIXEL = 277  # TIFF 6.0
 _PLANAR_CONFIGURATION = 284  # TIFF 6.0: 1 is pixel by pixel, 2 channel by channel
+_SAMPLE_FORMAT = 339  # TIFF 6.0, with …
+_UNSIGNED, _SIGNED = 1, 2  # … two of its values
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
@@ -112,7 +114,7 @@ def read_label_map(path: str | Path) -> np.ndarray:
     with errors_in_one_line(path):
         try:
             with _opened(path) as picture:
-                values = np.asarray(picture)
+                values = in_own_depth(picture)
         except UnidentifiedImageError:
             values = _read_scientific_tiff(path)
         if values.ndim != 2:
@@ -219,7 +221,7 @@ def read_values(path: str | Path, channels: int | None = 3) -> np.ndarray:
                 as_it_is = alpha_counts or (picture.mode == "L" and channels != 3)
                 values = np.asarray(picture if as_it_is else picture.convert("RGB"))
             elif len(picture.getbands()) == 1:
-                values = np.asarray(picture)
+                values = in_own_depth(picture)
             else:
                 values = _read_deep_colors(picture, path, channels)
             return _upright(values, orientation)
@@ -272,10 +274,25 @@ def _read_channels(path: str | Path) -> np.ndarray:
 
 
 def _is_deep(picture: Image.Image) -> bool:
-    """Whether a channel has more than 8 bits in the file; Pillow itself cuts colours of 16 bits to 8."""
+    """Whether a channel is more than a byte in the file, or has a sign; Pillow itself cuts colours of 16 bits to 8."""
     if picture.format == "TIFF":
-        return max(picture.tag_v2.get(ExifTags.Base.BitsPerSample, (1,))) > 8  # type: ignore[attr-defined]
+        bits, kind = _sample(picture)
+        return bits > 8 or kind == _SIGNED
     return picture.mode in ("I", "F") or picture.mode.startswith("I;16") or ";16" in str(getattr(picture, "tile", ""))
+
+
+def _sample(tiff: Any) -> tuple[int, int]:
+    """How many bits a sample has in a TIFF, and its SampleFormat."""
+    tags = tiff.tag_v2
+    return max(tags.get(ExifTags.Base.BitsPerSample, (1,))), tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0]
+
+
+def in_own_depth(picture: Image.Image) -> np.ndarray:
+    """Pillow's values, but of a TIFF's int8 and uint32, which it reads as uint8 and int32."""
+    values = np.asarray(picture)
+    sample = _sample(picture) if picture.format == "TIFF" else None
+    kind = {("uint8", (8, _SIGNED)): np.int8, ("int32", (32, _UNSIGNED)): np.uint32}.get((str(values.dtype), sample))
+    return values if kind is None else values.view(kind)
 
 
 def _read_deep_colors(picture: Image.Image, path: str | Path, channels: int | None) -> np.ndarray:

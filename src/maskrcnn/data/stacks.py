@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from maskrcnn.data.images import check_size, errors_in_one_line
+from maskrcnn.data.images import check_size, errors_in_one_line, in_own_depth
 from maskrcnn.structures import PixelSize
 
 _MICROMETRES = {
@@ -160,7 +160,7 @@ class _Series:
         except ValueError:  # tifffile leaves LZW and JPEG to a library of codecs; Pillow brings its own
             with Image.open(page.parent.filehandle.path) as picture:
                 picture.seek(page.index)
-                return np.asarray(picture)
+                return in_own_depth(picture)
 
 
 def _pixel_sizes(file: Any, pictures: list[Any]) -> Iterator[tuple[PixelSize | None, float | None]]:
