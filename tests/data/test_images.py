@@ -114,6 +114,14 @@ def test_values_of_a_tiff_keep_their_sign_and_size(tmp_path, kind, compression):
     assert (np.diff(read_image(tmp_path / "a.tif")[:, :, 0].ravel().astype(int)) >= 0).all()
 
 
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32, np.int16, np.uint64])
+def test_white_at_0_is_turned_over_in_any_depth(tmp_path, kind, compression):
+    values = PIXELS[:, :, 0].astype(kind)
+    tifffile.imwrite(tmp_path / "a.tif", ~values, photometric="miniswhite", compression=compression)
+    np.testing.assert_array_equal(read_values(tmp_path / "a.tif", 1), values)
+
+
 @pytest.mark.parametrize("scaling", ["all_channels", "each_channel"])
 @pytest.mark.parametrize("part", [0.002, 0.4])
 def test_what_is_not_finite_leaves_the_rest_as_it_is(tmp_path, part, scaling):

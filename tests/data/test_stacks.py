@@ -67,6 +67,13 @@ def test_one_page_of_all_planes_is_read_plane_by_plane(tmp_path):
         np.testing.assert_array_equal(plane.values, wanted)
 
 
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"volumetric": True, "tile": (4, 32, 32)}])
+def test_white_at_0_is_turned_over_in_every_plane(tmp_path, options):
+    tifffile.imwrite(tmp_path / "a.tif", ~DEEP[0, :, 0], photometric="miniswhite", **options)
+    for plane, wanted in zip(read_planes(tmp_path / "a.tif"), DEEP[0, :, 0], strict=True):
+        np.testing.assert_array_equal(plane.values, wanted)
+
+
 def test_the_levels_of_a_pyramid_are_not_planes(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
         for step in (1, 2):

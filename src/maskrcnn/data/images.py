@@ -24,6 +24,9 @@ _SAMPLES_PER_PIXEL = 277  # TIFF 6.0
 _PLANAR_CONFIGURATION = 284  # TIFF 6.0: 1 is pixel by pixel, 2 channel by channel
 _SAMPLE_FORMAT = 339  # TIFF 6.0, with …
 _UNSIGNED, _SIGNED = 1, 2  # … two of its values
+_MISREAD: dict[tuple[str, int, int], type] = {("uint8", 8, _SIGNED): np.int8, ("int32", 32, _UNSIGNED): np.uint32}  # by Pillow
+_PHOTOMETRIC = 262  # TIFF 6.0, with …
+_WHITE_AT_ZERO = 0  # … its MINISWHITE
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
@@ -114,7 +117,7 @@ def read_label_map(path: str | Path) -> np.ndarray:
     with errors_in_one_line(path):
         try:
             with _opened(path) as picture:
-                values = in_own_depth(picture)
+                values = _in_own_depth(picture)
         except UnidentifiedImageError:
             values = _read_scientific_tiff(path)
         if values.ndim != 2:
@@ -221,7 +224,7 @@ def read_values(path: str | Path, channels: int | None = 3) -> np.ndarray:
                 as_it_is = alpha_counts or (picture.mode == "L" and channels != 3)
                 values = np.asarray(picture if as_it_is else picture.convert("RGB"))
             elif len(picture.getbands()) == 1:
-                values = in_own_depth(picture)
+                values = own_values(picture)
             else:
                 values = _read_deep_colors(picture, path, channels)
             return _upright(values, orientation)
@@ -287,12 +290,26 @@ def _sample(tiff: Any) -> tuple[int, int]:
     return max(tags.get(ExifTags.Base.BitsPerSample, (1,))), tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0]
 
 
-def in_own_depth(picture: Image.Image) -> np.ndarray:
+def _in_own_depth(picture: Image.Image) -> np.ndarray:
     """Pillow's values, but of a TIFF's int8 and uint32, which it reads as uint8 and int32."""
     values = np.asarray(picture)
-    sample = _sample(picture) if picture.format == "TIFF" else None
-    kind = {("uint8", (8, _SIGNED)): np.int8, ("int32", (32, _UNSIGNED)): np.uint32}.get((str(values.dtype), sample))
+    kind = _MISREAD.get((str(values.dtype), *_sample(picture))) if picture.format == "TIFF" else None
     return values if kind is None else values.view(kind)
+
+
+def own_values(picture: Any) -> np.ndarray:
+    """Pillow's picture in the file's own depth, with black at 0."""
+    values = _in_own_depth(picture)
+    if picture.format == "TIFF" and _sample(picture)[0] > 8:  # up to 8 bits Pillow turns over by itself
+        return _black_at_zero(values, picture.tag_v2.get(_PHOTOMETRIC), _sample(picture)[0])
+    return values
+
+
+def _black_at_zero(values: np.ndarray, photometric: int | None, bits: int) -> np.ndarray:
+    """A TIFF's values, turned over where 0 is white; of fractions nobody says what black would be."""
+    if photometric != _WHITE_AT_ZERO or values.dtype.kind not in "bui":
+        return values
+    return np.array(2**bits - 1, values.dtype) - values if values.dtype.kind == "u" else ~values
 
 
 def _read_deep_colors(picture: Image.Image, path: str | Path, channels: int | None) -> np.ndarray:
@@ -314,9 +331,14 @@ def _read_scientific_tiff(path: str | Path, *, pixels: bool = True) -> np.ndarra
             raise ValueError(f"a picture has rows, columns and channels; received an array of shape {page.shape} ({page.axes})")
         if np.prod(page.shape, dtype=np.int64) > 4 * MAX_PIXELS:
             raise Image.DecompressionBombError
-        values = page.asarray() if pixels else np.broadcast_to(np.zeros(1, page.dtype), page.shape)
+        values = as_brightness(page.asarray(), page) if pixels else np.broadcast_to(np.zeros(1, page.dtype), page.shape)
     values = _upright(np.moveaxis(values, 0, 2) if page.axes == "SYX" else values, orientation)
     return values if values.ndim == 2 else values[:, :, :3]  # a fourth is transparency
+
+
+def as_brightness(values: np.ndarray, page: Any) -> np.ndarray:
+    """What tifffile decoded of a page, with black at 0."""
+    return _black_at_zero(values, page.keyframe.tags.valueof(_PHOTOMETRIC), page.keyframe.bitspersample)
 
 
 def _open_tiff(path: str | Path) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from maskrcnn.data.images import check_size, errors_in_one_line, in_own_depth
+from maskrcnn.data.images import as_brightness, check_size, errors_in_one_line, own_values
 from maskrcnn.structures import PixelSize
 
 _MICROMETRES = {
@@ -137,6 +137,7 @@ class _Series:
             if self._whole is None:
                 self._whole = series.asarray(out="memmap")
             values = self._whole[tuple(place.get(k, slice(None)) for k in range(len(axes)))]
+            values = as_brightness(values, series.pages[0])
         left = "".join(name for name in axes if name in "YXSC")
         channels = [k for k, name in enumerate(left) if name in "SC"]
         values = np.moveaxis(values, channels, range(2, 2 + len(channels)))
@@ -156,11 +157,11 @@ class _Series:
 
     def _decoded(self, page: Any) -> np.ndarray:
         try:
-            return page.asarray()
+            return as_brightness(page.asarray(), page)
         except ValueError:  # tifffile leaves LZW and JPEG to a library of codecs; Pillow brings its own
             with Image.open(page.parent.filehandle.path) as picture:
                 picture.seek(page.index)
-                return in_own_depth(picture)
+                return own_values(picture)
 
 
 def _pixel_sizes(file: Any, pictures: list[Any]) -> Iterator[tuple[PixelSize | None, float | None]]:
