@@ -255,6 +255,10 @@ class Source:
     def num_planes(self) -> int:
         return math.prod(self.counts)
 
+    def place(self, frame: int) -> dict[str, int]:
+        """Where along each of `axes` a plane lies, from 0."""
+        return {axis: int(k) for axis, k in zip(self.axes, np.unravel_index(frame - 1, self.counts))} if self.counts else {}
+
 
 @dataclass(frozen=True, eq=False)
 class Plane:

@@ -138,6 +138,22 @@ def test_planes_of_another_size_lie_in_the_corner_of_the_label_maps(tmp_path: Pa
     assert written.shape == (2, 50, 60) and written[0].max() == 1 and not written[1, 30:].any()
 
 
+@pytest.mark.parametrize(
+    ("axes", "counts", "places"),
+    [("T", (2,), [(0, 0), (0, 1)]), ("Z", (2,), [(0, 0), (1, 0)]), ("TZ", (2, 2), [(0, 0), (1, 0), (0, 1), (1, 1)])],
+)
+def test_outlines_lie_in_their_depth_and_time(
+    tmp_path: Path, axes: str, counts: tuple[int, ...], places: list[tuple[int, int]]
+) -> None:
+    source = Source("x.tif", SIZE, counts, axes)
+    with files.PredictionWriter(tmp_path, save=["geojson"]) as writer:
+        for frame in range(1, source.num_planes + 1):
+            writer.write_plane(Plane(source, frame, IMAGE, IMAGE), TWO[:1], CATEGORIES)
+    features = json.loads((tmp_path / "x.geojson").read_text())["features"]
+    planes = [feature["geometry"]["plane"] for feature in features]
+    assert planes == [{"c": -1, "z": z, "t": t} for z, t in places]
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, ValueError])
 def test_what_was_done_before_a_stop_is_kept(tmp_path: Path, stop: type[BaseException]) -> None:
     def work() -> None:
