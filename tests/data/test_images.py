@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -145,6 +147,30 @@ def test_colours_of_16_bits_are_stretched_together(tmp_path):
     for name in ("a.png", "a.tif", "planar.tif", "float.tif"):
         assert same(read_image(tmp_path / name), wanted, within=1), name
         assert read_size(tmp_path / name) == (20, 30)
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "zlib", "packbits", "zstd", "lzma"])
+@pytest.mark.parametrize("predictor", [False, True])
+def test_colours_of_16_bits_are_read_however_they_are_compressed(tmp_path, compression, predictor, capfd):
+    pytest.importorskip("imagecodecs", reason="the extra large is not installed")
+    deep = PIXELS.astype(np.uint16) * 200
+    options = {"predictor": predictor and compression not in (None, "packbits"), "photometric": "rgb"}
+    tifffile.imwrite(tmp_path / "a.tif", deep, compression=compression, **options)
+    np.testing.assert_array_equal(read_values(tmp_path / "a.tif"), deep)
+    assert not any(capfd.readouterr())
+
+
+def test_colours_of_16_bits_that_cannot_be_read_are_one_line(tmp_path, monkeypatch, capfd):
+    deep = PIXELS.astype(np.uint16)
+    tifffile.imwrite(tmp_path / "cmyk.tif", np.dstack([deep, deep[:, :, :1]]), photometric="separated")
+    with pytest.raises(ValueError, match=r"cmyk\.tif: its colours are SEPARATED, .* save it as RGB\.$"):
+        read_image(tmp_path / "cmyk.tif")
+    pytest.importorskip("imagecodecs", reason="the extra large is not installed")
+    tifffile.imwrite(tmp_path / "zstd.tif", deep, compression="zstd", photometric="rgb")
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(ValueError, match=r"zstd\.tif: its compression, ZSTD, needs imagecodecs, which is not installed"):
+        read_image(tmp_path / "zstd.tif")
+    assert not any(capfd.readouterr())
 
 
 def test_a_picture_of_one_value_is_black(tmp_path):

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from maskrcnn import extras
 from maskrcnn.config import Scaling
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".npy")
@@ -22,11 +23,14 @@ ALL_SUFFIXES = (*PICTURE_SUFFIXES, *DICOM_SUFFIXES, *NIFTI_SUFFIXES)
 MAX_PIXELS = 178_956_970  # Pillow refuses what is larger: twice its MAX_IMAGE_PIXELS
 _SAMPLES_PER_PIXEL = 277  # TIFF 6.0
 _PLANAR_CONFIGURATION = 284  # TIFF 6.0: 1 is pixel by pixel, 2 channel by channel
+TIFFFILE_UNPACKS = (1, 8, 32773, 32946, 34925)  # TIFF without a further library: nothing, deflate, PackBits, deflate, LZMA
+_OPENCV_UNPACKS = (1, 5, 8, 32773, 32946)  # nothing, LZW, deflate, PackBits, deflate
 _SAMPLE_FORMAT = 339  # TIFF 6.0, with …
 _UNSIGNED, _SIGNED = 1, 2  # … two of its values
 _MISREAD: dict[tuple[str, int, int], type] = {("uint8", 8, _SIGNED): np.int8, ("int32", 32, _UNSIGNED): np.uint32}  # by Pillow
 _PHOTOMETRIC = 262  # TIFF 6.0, with …
-_WHITE_AT_ZERO = 0  # … its MINISWHITE
+_WHITE_AT_ZERO = 0  # … its MINISWHITE …
+_CMYK_AND_LAB = (5, 8, 9, 10)  # … and others
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
@@ -314,8 +318,12 @@ def _black_at_zero(values: np.ndarray, photometric: int | None, bits: int) -> np
 
 def _read_deep_colors(picture: Image.Image, path: str | Path, channels: int | None) -> np.ndarray:
     """(H, W, 3) RGB of 16 bits; (H, W, 4) where there are 4 and as many are wanted."""
-    if picture.format == "TIFF" and picture.tag_v2.get(_PLANAR_CONFIGURATION) == 2:  # type: ignore[attr-defined]
-        return _read_scientific_tiff(path)  # OpenCV mixes up channels that lie one behind the other
+    if picture.format == "TIFF":
+        tags = picture.tag_v2  # type: ignore[attr-defined]
+        # OpenCV mixes up channels that lie one behind the other, and knows no other colours and few kinds of compression.
+        mixed_up = tags.get(_PLANAR_CONFIGURATION) == 2 or tags.get(_PHOTOMETRIC) in _CMYK_AND_LAB
+        if mixed_up or tags.get(ExifTags.Base.Compression, 1) not in _OPENCV_UNPACKS:
+            return _read_scientific_tiff(path)
     values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 3:
         raise ValueError("its colours of 16 bits cannot be decoded")
@@ -329,8 +337,13 @@ def _read_scientific_tiff(path: str | Path, *, pixels: bool = True) -> np.ndarra
         orientation = page.tags.valueof(ExifTags.Base.Orientation, default=1)
         if page.axes not in ("YX", "YXS", "SYX"):
             raise ValueError(f"a picture has rows, columns and channels; received an array of shape {page.shape} ({page.axes})")
+        if page.samplesperpixel > 2 and page.photometric in _CMYK_AND_LAB:
+            raise ValueError(f"its colours are {page.photometric.name}, which is read of 8 bits only; save it as RGB")
         if np.prod(page.shape, dtype=np.int64) > 4 * MAX_PIXELS:
             raise Image.DecompressionBombError
+        if pixels and page.compression not in TIFFFILE_UNPACKS:
+            name = getattr(page.compression, "name", page.compression)
+            extras.load("imagecodecs", extra="large", why=f"its compression, {name}, needs imagecodecs")
         values = as_brightness(page.asarray(), page) if pixels else np.broadcast_to(np.zeros(1, page.dtype), page.shape)
     values = _upright(np.moveaxis(values, 0, 2) if page.axes == "SYX" else values, orientation)
     return values if values.ndim == 2 else values[:, :, :3]  # a fourth is transparency

@@ -16,7 +16,17 @@ import numpy as np
 
 from maskrcnn import extras
 from maskrcnn.config import Scaling
-from maskrcnn.data.images import MAX_PIXELS, between, errors_in_one_line, kind_of, limits, read_size, read_values, to_picture
+from maskrcnn.data.images import (
+    MAX_PIXELS,
+    TIFFFILE_UNPACKS,
+    between,
+    errors_in_one_line,
+    kind_of,
+    limits,
+    read_size,
+    read_values,
+    to_picture,
+)
 from maskrcnn.data.planes import count_planes
 from maskrcnn.data.stacks import picture_series
 
@@ -28,7 +38,6 @@ _SAMPLED = 1 << 22  # pixels, about so many are looked at for percentiles …
 _SAMPLE_SIDE = 128  # … in squares of this side
 _PLAIN_TIFF = (1, 2, 6)  # photometric: black is 0, RGB, YCbCr (TIFF 6.0); the others need more than their pixels
 _ORIENTATION = 274  # TIFF 6.0: 1 is upright
-_DEFLATE = (1, 8, 32946)  # compressions that tifffile reads by itself
 
 Window = tuple[int, int, int, int]  # left, top, right, bottom
 
@@ -291,7 +300,7 @@ def _open_tiff(path: Path, options: dict[str, Any]) -> LargePicture | None:
                 return None
             if page.is_memmappable and len(series.pages) == 1:
                 return _checked(tifffile.memmap(path, page=0, mode="r"), page.axes, path, options)
-        if page.compression not in _DEFLATE:
+        if page.compression not in TIFFFILE_UNPACKS:
             extras.load("imagecodecs", extra="large", why=f"{path} is compressed in a way that needs imagecodecs")
         zarr = extras.load("zarr", extra="large", why=f"Reading windows of {path} needs zarr")
         with errors_in_one_line(path):
