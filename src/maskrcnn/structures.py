@@ -234,7 +234,7 @@ class Source:
 
     Attributes:
         path: the file.
-        size: (height, width) of every plane.
+        size: (height, width) of every plane; where pages of a TIFF differ, what all of them fit in.
         counts: how many planes along each of `axes`; their product is the number of planes, the last axis runs fastest.
         axes: what tells the planes apart, as OME-TIFF names it: Z for depth, T for time; "" where there is one plane.
         pixel_size: of every plane, where the file gives it.
@@ -254,6 +254,10 @@ class Source:
     @property
     def num_planes(self) -> int:
         return math.prod(self.counts)
+
+    def place(self, frame: int) -> dict[str, int]:
+        """Where along each of `axes` a plane lies, from 0."""
+        return {axis: int(k) for axis, k in zip(self.axes, np.unravel_index(frame - 1, self.counts))} if self.counts else {}
 
 
 @dataclass(frozen=True, eq=False)

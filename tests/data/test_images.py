@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+
 import cv2
 import numpy as np
 import pytest
 import tifffile
 from PIL import ExifTags, Image
 
-from maskrcnn.data.images import MAX_PIXELS, decoded_size, find_pictures, read_image, read_label_map, read_size, to_picture
+from maskrcnn.data.images import (
+    MAX_PIXELS,
+    decoded_size,
+    find_pictures,
+    read_image,
+    read_label_map,
+    read_size,
+    read_values,
+    to_picture,
+)
 from maskrcnn.data.tiles import is_slide
 
 PIXELS = cv2.resize(np.random.default_rng(0).integers(0, 256, (3, 4, 3), np.uint8), (30, 20))  # (20, 30, 3) RGB, smooth
@@ -49,6 +60,17 @@ def test_exif_rotation_is_applied(tmp_path, name, orientation):
     assert read_size(tmp_path / name) == upright.shape[:2]
 
 
+@pytest.mark.parametrize("orientation", [3, 6])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32, np.uint64, "rgb float"])
+def test_an_uncompressed_tiff_is_turned_in_any_depth(tmp_path, kind, orientation):
+    values = PIXELS.astype(np.float32) if kind == "rgb float" else PIXELS[:, :, 0].astype(kind)
+    options = {"metadata": None, "photometric": "rgb" if values.ndim == 3 else "minisblack"}
+    tifffile.imwrite(tmp_path / "turned.tif", values, extratags=[(274, "H", 1, orientation, True)], **options)
+    tifffile.imwrite(tmp_path / "upright.tif", np.rot90(values, {3: 2, 6: -1}[orientation]), **options)
+    assert same(read_image(tmp_path / "turned.tif"), read_image(tmp_path / "upright.tif"))
+    assert read_size(tmp_path / "turned.tif") == read_image(tmp_path / "upright.tif").shape[:2]
+
+
 def test_a_palette_gives_its_colours(tmp_path):
     picture = Image.fromarray(PIXELS).quantize(16)
     picture.save(tmp_path / "a.png")
@@ -85,6 +107,37 @@ def test_a_few_hot_pixels_do_not_darken_16_bits(tmp_path):
     assert 120 < np.median(read_image(tmp_path / "a.png")) < 136
 
 
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64, np.float32])
+def test_values_of_a_tiff_keep_their_sign_and_size(tmp_path, kind, compression):
+    least, most = (np.iinfo(kind).min, np.iinfo(kind).max) if kind != np.float32 else (-1e9, 1e9)
+    values = np.linspace(least, most, 600).reshape(20, 30).clip(least, most * 0.99).astype(kind)
+    tifffile.imwrite(tmp_path / "a.tif", values, compression=compression)
+    np.testing.assert_array_equal(read_values(tmp_path / "a.tif", 1), values)
+    assert (np.diff(read_image(tmp_path / "a.tif")[:, :, 0].ravel().astype(int)) >= 0).all()
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32, np.int16, np.uint64])
+def test_white_at_0_is_turned_over_in_any_depth(tmp_path, kind, compression):
+    values = PIXELS[:, :, 0].astype(kind)
+    tifffile.imwrite(tmp_path / "a.tif", ~values, photometric="miniswhite", compression=compression)
+    np.testing.assert_array_equal(read_values(tmp_path / "a.tif", 1), values)
+
+
+@pytest.mark.parametrize("scaling", ["all_channels", "each_channel"])
+@pytest.mark.parametrize("part", [0.002, 0.4])
+def test_what_is_not_finite_leaves_the_rest_as_it_is(tmp_path, part, scaling):
+    values = np.linspace(-9, -4, 6000).reshape(60, 100).astype(np.float32)
+    wanted = to_picture(values)
+    holes = np.random.default_rng(0).random(values.shape) < part
+    for hole, shown in ((np.nan, 0), (-np.inf, 0), (np.inf, 255)):
+        tifffile.imwrite(tmp_path / "a.tif", np.where(holes, np.float32(hole), values))
+        image = read_image(tmp_path / "a.tif", scaling=scaling)
+        assert (image[holes] == shown).all() and same(image[~holes], wanted[~holes], within=0.5)
+    assert not to_picture(np.full((4, 5, 2), np.nan), 2, scaling).any()
+
+
 def test_colours_of_16_bits_are_stretched_together(tmp_path):
     deep = PIXELS.astype(np.uint16) * 8 + 33_000
     wanted = np.interp(PIXELS, np.percentile(PIXELS, (0.1, 99.9)), (0, 255))
@@ -95,6 +148,30 @@ def test_colours_of_16_bits_are_stretched_together(tmp_path):
     for name in ("a.png", "a.tif", "planar.tif", "float.tif"):
         assert same(read_image(tmp_path / name), wanted, within=1), name
         assert read_size(tmp_path / name) == (20, 30)
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "zlib", "packbits", "zstd", "lzma"])
+@pytest.mark.parametrize("predictor", [False, True])
+def test_colours_of_16_bits_are_read_however_they_are_compressed(tmp_path, compression, predictor, capfd):
+    pytest.importorskip("imagecodecs", reason="the extra large is not installed")
+    deep = PIXELS.astype(np.uint16) * 200
+    options = {"predictor": predictor and compression not in (None, "packbits"), "photometric": "rgb"}
+    tifffile.imwrite(tmp_path / "a.tif", deep, compression=compression, **options)
+    np.testing.assert_array_equal(read_values(tmp_path / "a.tif"), deep)
+    assert not any(capfd.readouterr())
+
+
+def test_colours_of_16_bits_that_cannot_be_read_are_one_line(tmp_path, monkeypatch, capfd):
+    deep = PIXELS.astype(np.uint16)
+    tifffile.imwrite(tmp_path / "cmyk.tif", np.dstack([deep, deep[:, :, :1]]), photometric="separated")
+    with pytest.raises(ValueError, match=r"cmyk\.tif: its colours are SEPARATED, .* save it as RGB\.$"):
+        read_image(tmp_path / "cmyk.tif")
+    pytest.importorskip("imagecodecs", reason="the extra large is not installed")
+    tifffile.imwrite(tmp_path / "zstd.tif", deep, compression="zstd", photometric="rgb")
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(ValueError, match=r"zstd\.tif: its compression, ZSTD, needs imagecodecs, which is not installed"):
+        read_image(tmp_path / "zstd.tif")
+    assert not any(capfd.readouterr())
 
 
 def test_a_picture_of_one_value_is_black(tmp_path):

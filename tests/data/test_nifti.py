@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import itertools
+import logging
 import tempfile
 
 import numpy as np
@@ -58,6 +60,16 @@ def test_a_compressed_file_is_the_same(tmp_path):
         np.testing.assert_array_equal(plain.values, packed.values)
 
 
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_nifti_2_is_the_same(tmp_path, name):
+    nibabel.save(volume(), tmp_path / "one.nii")
+    nibabel.save(nibabel.Nifti2Image(RAS, volume().affine), tmp_path / name)
+    for one, two in zip(read_nifti(tmp_path / "one.nii"), read_nifti(tmp_path / name), strict=True):
+        np.testing.assert_array_equal(one.values, two.values)
+        assert one.source.pixel_size == two.source.pixel_size
+    assert read_nifti_size(tmp_path / name) == read_nifti_size(tmp_path / "one.nii")
+
+
 def test_no_more_is_unpacked_than_the_header_says(tmp_path, monkeypatch):
     nibabel.save(volume(), tmp_path / "a.nii")
     with gzip.open(tmp_path / "a.nii.gz", "wb") as file:
@@ -104,12 +116,18 @@ def test_the_window_goes_before_the_headers_range(tmp_path):
     np.testing.assert_array_equal(windowed.image[:, :, 0] == 0, values <= 75)
 
 
-def test_what_is_no_nifti_is_said_in_one_line(tmp_path):
+def test_what_is_no_nifti_is_said_in_one_line(tmp_path, monkeypatch):
+    log = io.StringIO()
+    monkeypatch.setattr(nibabel.imageglobals.logger, "handlers", [logging.StreamHandler(log)])
+    nibabel.save(volume(), tmp_path / "d.nii")
+    content = bytearray((tmp_path / "d.nii").read_bytes())
+    content[70:72] = b"\x99\x99"  # a kind of values that there is not
+    (tmp_path / "d.nii").write_bytes(content)
     (tmp_path / "a.nii").write_bytes(b"nothing")
     (tmp_path / "b.nii.gz").write_bytes(b"nothing")
-    for name in ("a.nii", "b.nii.gz", "c.nii"):
+    for name in ("a.nii", "b.nii.gz", "c.nii", "d.nii"):
         with pytest.raises(ValueError, match=f"Cannot read .*{name}") as error:
             list(read_nifti(tmp_path / name))
-        assert "\n" not in str(error.value)
+        assert "\n" not in str(error.value) and not log.getvalue()
     with pytest.raises(ValueError, match="axial, coronal or sagittal; received 'up'"):
         list(read_nifti(tmp_path / "a.nii", axis="up"))

@@ -7,6 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from maskrcnn.data.images import read_size
 from maskrcnn.data.planes import count_planes, read_plane, read_planes
 from maskrcnn.data.stacks import TiffStack
 from maskrcnn.structures import PixelSize
@@ -34,6 +35,14 @@ def test_hyperstacks_give_their_planes_with_all_channels(tmp_path, write):
     assert count_planes(tmp_path / "a.tif") == 20
 
 
+@pytest.mark.parametrize("unit", [r"\u00B5m", r"\u00b5m", r"\u03BCm", "um", "micron"])
+def test_imagejs_micrometres_are_known_however_it_writes_them(tmp_path, unit):
+    about = {"axes": "ZYX", "unit": unit, "spacing": 3.0}
+    tifffile.imwrite(tmp_path / "a.tif", DEEP[0, :, 0], imagej=True, resolution=(4, 4), metadata=about)
+    with TiffStack(tmp_path / "a.tif") as stack:
+        assert stack.pixel_size == PixelSize(0.25, 0.25, "um") and stack.spacing == 3.0
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
 def test_pages_are_planes(tmp_path, kind):
     values = (DEEP[:, 0, 0] >> 8).astype(kind)
@@ -58,10 +67,57 @@ def test_one_page_of_all_planes_is_read_plane_by_plane(tmp_path):
         np.testing.assert_array_equal(plane.values, wanted)
 
 
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"volumetric": True, "tile": (4, 32, 32)}])
+def test_white_at_0_is_turned_over_in_every_plane(tmp_path, options):
+    tifffile.imwrite(tmp_path / "a.tif", ~DEEP[0, :, 0], photometric="miniswhite", **options)
+    for plane, wanted in zip(read_planes(tmp_path / "a.tif"), DEEP[0, :, 0], strict=True):
+        np.testing.assert_array_equal(plane.values, wanted)
+
+
 def test_the_levels_of_a_pyramid_are_not_planes(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
         for step in (1, 2):
             tiff.write(DEEP[0, 0, 0, ::step, ::step])
+    assert count_planes(tmp_path / "a.tif") == 1
+
+
+GREYS = [DEEP[0, 0, 0], DEEP[0, 1, 0, :14, :23], DEEP[0, 2, 0]]
+
+
+def write_one_by_one(path):
+    with tifffile.TiffWriter(path) as tiff:
+        for page in GREYS:
+            tiff.write(page)
+
+
+def write_positions(path):
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        for page in GREYS:
+            tiff.write(page, metadata={"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}, subifds=1)
+            tiff.write(page[::2, ::2].copy(), subfiletype=1)
+        tiff.write(DEEP[1, 0, 0], metadata={"Name": "label image"})
+
+
+def write_pages_of_a_scan(path):
+    pages = [Image.fromarray(page) for page in GREYS]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+
+
+@pytest.mark.parametrize("write", [write_one_by_one, write_positions, write_pages_of_a_scan])
+def test_every_picture_of_a_file_is_a_plane_in_its_place_and_size(tmp_path, write):
+    write(tmp_path / "a.tif")
+    planes = list(read_planes(tmp_path / "a.tif"))
+    assert [plane.frame for plane in planes] == [1, 2, 3] == list(range(1, count_planes(tmp_path / "a.tif") + 1))
+    for plane, wanted in zip(planes, GREYS):
+        np.testing.assert_array_equal(plane.values, wanted)
+    assert planes[0].source.size == read_size(tmp_path / "a.tif") == (20, 30)
+    assert planes[0].source.pixel_size == (PixelSize(0.5, 0.5, "um") if write is write_positions else None)
+
+
+def test_masks_and_thumbnails_are_not_planes(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        for page, kind in ((DEEP[0, 0, 0], 0), (DEEP[0, 0, 0, :14, :23], 1), (DEEP[0, 0, 0] > 30_000, 4)):
+            tiff.write(page, subfiletype=kind, metadata=None)
     assert count_planes(tmp_path / "a.tif") == 1
 
 
@@ -87,6 +143,12 @@ def test_any_other_picture_is_one_plane(tmp_path):
     assert count_planes(tmp_path / "a.png") == 1
 
 
+def test_a_turned_page_has_the_size_of_its_values(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", DEEP[0, 0, 0], extratags=[(274, "H", 1, 6, True)])
+    plane = read_plane(tmp_path / "a.tif")
+    assert plane.source.size == plane.values.shape == (30, 20)
+
+
 def test_a_broken_stack_is_said_in_one_line(tmp_path):
     write_ome(tmp_path / "a.ome.tif")
     content = (tmp_path / "a.ome.tif").read_bytes()
@@ -94,3 +156,9 @@ def test_a_broken_stack_is_said_in_one_line(tmp_path):
     with pytest.raises(ValueError, match=r"Cannot read .*a\.ome\.tif") as error:
         list(read_planes(tmp_path / "a.ome.tif", channels=2))
     assert "\n" not in str(error.value)
+
+
+def test_a_window_by_its_number_is_for_dicom(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 4), np.uint16), photometric="minisblack")
+    with pytest.raises(ValueError, match="has no windows of its own"):
+        next(read_planes(tmp_path / "a.tif", window=2))

@@ -89,6 +89,15 @@ def test_deep_windows_are_stretched_as_the_whole_picture_is(tmp_path, kind):
             np.testing.assert_array_equal(picture.read((left, top, right, bottom)), whole[top:bottom, left:right])
 
 
+def test_windows_with_holes_are_stretched_as_the_whole_picture_is(tmp_path):
+    values = GREY.astype(np.float32) - 500
+    values[:20], values[40:50], values[60:70] = np.nan, np.inf, -np.inf
+    tifffile.imwrite(tmp_path / "whole.tif", values)
+    with open_picture(write(tmp_path / "picture.tif", "tiles", values)) as picture:
+        np.testing.assert_array_equal(picture.read((10, 5, 110, 90)), read_image(tmp_path / "whole.tif")[5:90, 10:110])
+        assert picture.read((0, 20, 120, 40)).std() > 50
+
+
 def test_windows_of_a_large_deep_picture_agree_where_they_overlap(monkeypatch):
     monkeypatch.setattr(tiles, "_SAMPLED", 2000)
     monkeypatch.setattr(tiles, "_SAMPLE_SIDE", 16)
@@ -205,6 +214,11 @@ def test_several_planes_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "stack.tif", np.stack([GREY] * 7), tile=(32, 32), compression="zlib", photometric="minisblack")
     with pytest.raises(ValueError, match="wanted is one plane"):
         open_picture(tmp_path / "stack.tif")
+    with tifffile.TiffWriter(tmp_path / "two.tif") as tiff:
+        for _ in range(2):
+            tiff.write(GREY, tile=(32, 32), compression="zlib")
+    with pytest.raises(ValueError, match=r"two\.tif: it holds several pictures"):
+        open_picture(tmp_path / "two.tif")
 
 
 def test_what_can_only_be_decoded_whole_has_a_limit(tmp_path, monkeypatch):

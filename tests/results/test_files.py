@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from maskrcnn.config import Category
 from maskrcnn.geometry import masks
 from maskrcnn.results import files
-from maskrcnn.structures import Detections
+from maskrcnn.structures import Detections, Plane, Source
 
 SIZE = (40, 50)
 IMAGE = np.full((*SIZE, 3), 90, np.uint8)
@@ -123,6 +124,34 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> Non
     assert names[:5] == ["x", "x_2", "x_3", "x_2_2", "X_4"]
     assert len(list(tmp_path.glob("*_overlay.png"))) == len(list(tmp_path.glob("*_labels.png"))) == len(paths)
     assert not list(tmp_path.parent.glob("*.png"))
+
+
+def test_planes_of_another_size_lie_in_the_corner_of_the_label_maps(tmp_path: Path) -> None:
+    source = Source("x.tif", (50, 60), (2,), "Z")
+    small = np.zeros((30, 60, 3), np.uint8)
+    with files.PredictionWriter(tmp_path, save=["ome-tiff"]) as writer:
+        for frame, image in enumerate([np.zeros((50, 55, 3), np.uint8), small], start=1):
+            found = detections([(2, 3, 20, 30)], size=image.shape[:2])
+            writer.write_plane(Plane(source, frame, image, image), found, CATEGORIES)
+    written = tifffile.imread(tmp_path / "x_labels.ome.tif")
+    np.testing.assert_array_equal(written[1, :30], 2 * files.label_map(found))
+    assert written.shape == (2, 50, 60) and written[0].max() == 1 and not written[1, 30:].any()
+
+
+@pytest.mark.parametrize(
+    ("axes", "counts", "places"),
+    [("T", (2,), [(0, 0), (0, 1)]), ("Z", (2,), [(0, 0), (1, 0)]), ("TZ", (2, 2), [(0, 0), (1, 0), (0, 1), (1, 1)])],
+)
+def test_outlines_lie_in_their_depth_and_time(
+    tmp_path: Path, axes: str, counts: tuple[int, ...], places: list[tuple[int, int]]
+) -> None:
+    source = Source("x.tif", SIZE, counts, axes)
+    with files.PredictionWriter(tmp_path, save=["geojson"]) as writer:
+        for frame in range(1, source.num_planes + 1):
+            writer.write_plane(Plane(source, frame, IMAGE, IMAGE), TWO[:1], CATEGORIES)
+    features = json.loads((tmp_path / "x.geojson").read_text())["features"]
+    planes = [feature["geometry"]["plane"] for feature in features]
+    assert planes == [{"c": -1, "z": z, "t": t} for z, t in places]
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, ValueError])

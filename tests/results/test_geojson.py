@@ -69,7 +69,7 @@ def test_properties_are_those_that_qupath_reads():
 
 
 def test_planes_of_a_stack_are_named_and_a_picture_alone_has_none():
-    assert geojson_features(BOTH, plane=4)[0]["geometry"]["plane"] == {"c": -1, "z": 4, "t": 0}
+    assert geojson_features(BOTH, plane=(4, 2))[0]["geometry"]["plane"] == {"c": -1, "z": 4, "t": 2}
     assert "plane" not in geojson_features(BOTH)[0]["geometry"]
 
 

@@ -94,6 +94,13 @@ def test_sums_of_bytes_do_not_run_over():
     assert row["total_intensity"] == 200 * row["area_px"]
 
 
+def test_pixels_without_a_number_do_not_cost_an_object_its_brightness():
+    values = np.full(SIZE, 7.0)
+    values[30, 38:41] = np.nan, np.inf, -np.inf
+    (row,) = measure(found(ellipse(40, 30, 16, 16)), values)
+    assert row["mean_intensity"] == 7 and row["total_intensity"] == 7 * (row["area_px"] - 3)
+
+
 def test_a_pixel_and_an_empty_mask_are_measured_without_complaint():
     pixel = np.zeros(SIZE, bool)
     pixel[20, 30] = True

@@ -81,3 +81,14 @@ def test_a_label_stands_at_the_voxel_whose_value_it_was_made_of(tmp_path: Path, 
         )
         assert not bytes(written.header["descrip"]).strip(b"\0")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nii", "b.nii.gz"]
+
+
+def test_a_side_beyond_16_bits_is_written_as_nifti_2(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel", reason="the extra medical is not installed")
+    values = (np.arange(80_000) % 1000).astype(np.int16).reshape(40_000, 2, 1)
+    nibabel.save(nibabel.Nifti2Image(values, np.diag([0.5, 0.75, 2.0, 1.0])), tmp_path / "a.nii")
+    (plane,) = read_nifti(tmp_path / "a.nii")
+    write_nifti(tmp_path / "b.nii.gz", plane.values[None].astype(np.uint32), plane.source.grid)
+    written = nibabel.load(tmp_path / "b.nii.gz")
+    np.testing.assert_array_equal(np.asarray(written.dataobj), values)
+    np.testing.assert_array_equal(written.affine, nibabel.load(tmp_path / "a.nii").affine)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from maskrcnn import extras
 from maskrcnn.config import Scaling
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".npy")
@@ -22,6 +23,14 @@ ALL_SUFFIXES = (*PICTURE_SUFFIXES, *DICOM_SUFFIXES, *NIFTI_SUFFIXES)
 MAX_PIXELS = 178_956_970  # Pillow refuses what is larger: twice its MAX_IMAGE_PIXELS
 _SAMPLES_PER_PIXEL = 277  # TIFF 6.0
 _PLANAR_CONFIGURATION = 284  # TIFF 6.0: 1 is pixel by pixel, 2 channel by channel
+TIFFFILE_UNPACKS = (1, 8, 32773, 32946, 34925)  # TIFF without a further library: nothing, deflate, PackBits, deflate, LZMA
+_OPENCV_UNPACKS = (1, 5, 8, 32773, 32946)  # nothing, LZW, deflate, PackBits, deflate
+_SAMPLE_FORMAT = 339  # TIFF 6.0, with …
+_UNSIGNED, _SIGNED = 1, 2  # … two of its values
+_MISREAD: dict[tuple[str, int, int], type] = {("uint8", 8, _SIGNED): np.int8, ("int32", 32, _UNSIGNED): np.uint32}  # by Pillow
+_PHOTOMETRIC = 262  # TIFF 6.0, with …
+_WHITE_AT_ZERO = 0  # … its MINISWHITE …
+_CMYK_AND_LAB = (5, 8, 9, 10)  # … and others
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
@@ -33,7 +42,8 @@ def read_image(path: str | Path, *, channels: int = 3, scaling: Scaling = "all_c
 
     Values of more than 8 bits (16-bit PNG and TIFF, float TIFF) are stretched so that their 0.1th percentile becomes 0 and
     their 99.9th 255, all channels together. Microscopes fill a small part of the 16 bits (33,000 to 35,000, say), which a fixed
-    shift by 8 bits would turn into one flat grey; percentiles keep a few hot pixels from doing the same.
+    shift by 8 bits would turn into one flat grey; percentiles keep a few hot pixels from doing the same. Only finite values
+    count for them; NaN is shown black.
 
     Channels are the samples of a file's pixels, or the planes along an axis that a TIFF calls channels (OME-TIFF, ImageJ,
     tifffile's `metadata={"axes": "CYX"}`), or the last axis of an array. Transparency is one of them where that makes the
@@ -110,8 +120,8 @@ def read_label_map(path: str | Path) -> np.ndarray:
     """
     with errors_in_one_line(path):
         try:
-            with Image.open(path) as picture:
-                values = np.asarray(picture)
+            with _opened(path) as picture:
+                values = _in_own_depth(picture)
         except UnidentifiedImageError:
             values = _read_scientific_tiff(path)
         if values.ndim != 2:
@@ -216,23 +226,29 @@ def read_values(path: str | Path, channels: int | None = 3) -> np.ndarray:
     if _is_array(path):
         return np.array(_open_array(path))
     try:
-        picture = Image.open(path)
+        with _opened(path) as picture:
+            if picture.format == "TIFF" and _may_name_channels(picture) and _names_channels(path, channels):
+                return _read_channels(path)
+            orientation, deep = _orientation(picture), _is_deep(picture)
+            picture.load()  # raises where the file is cut off, which OpenCV passes over
+            if not deep:
+                alpha_counts = picture.mode in ("LA", "RGBA") and len(picture.getbands()) == channels
+                as_it_is = alpha_counts or (picture.mode == "L" and channels != 3)
+                values = np.asarray(picture if as_it_is else picture.convert("RGB"))
+            elif len(picture.getbands()) == 1:
+                values = own_values(picture)
+            else:
+                values = _read_deep_colors(picture, path, channels)
+            return _upright(values, orientation)
     except UnidentifiedImageError:
         return _read_channels(path) if _names_channels(path, channels) else _read_scientific_tiff(path)
-    with picture:
-        if picture.format == "TIFF" and _may_name_channels(picture) and _names_channels(path, channels):
-            return _read_channels(path)
-        orientation, deep = _orientation(picture), _is_deep(picture)
-        picture.load()  # raises where the file is cut off, which OpenCV passes over
-        if not deep:
-            alpha_counts = picture.mode in ("LA", "RGBA") and len(picture.getbands()) == channels
-            as_it_is = alpha_counts or (picture.mode == "L" and channels != 3)
-            values = np.asarray(picture if as_it_is else picture.convert("RGB"))
-        elif len(picture.getbands()) == 1:
-            values = np.asarray(picture)
-        else:
-            values = _read_deep_colors(picture, path, channels)
-    return _upright(values, orientation)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Image.Image]:
+    """Pillow's picture, of an open file: of a name it maps uncompressed grey as it lies, in the size it has when turned."""
+    with open(path, "rb") as file, Image.open(file) as picture:
+        yield picture
 
 
 def _is_array(path: str | Path) -> bool:
@@ -273,16 +289,49 @@ def _read_channels(path: str | Path) -> np.ndarray:
 
 
 def _is_deep(picture: Image.Image) -> bool:
-    """Whether a channel has more than 8 bits in the file; Pillow itself cuts colours of 16 bits to 8."""
+    """Whether a channel is more than a byte in the file, or has a sign; Pillow itself cuts colours of 16 bits to 8."""
     if picture.format == "TIFF":
-        return max(picture.tag_v2.get(ExifTags.Base.BitsPerSample, (1,))) > 8  # type: ignore[attr-defined]
+        bits, kind = _sample(picture)
+        return bits > 8 or kind == _SIGNED
     return picture.mode in ("I", "F") or picture.mode.startswith("I;16") or ";16" in str(getattr(picture, "tile", ""))
+
+
+def _sample(tiff: Any) -> tuple[int, int]:
+    """How many bits a sample has in a TIFF, and its SampleFormat."""
+    tags = tiff.tag_v2
+    return max(tags.get(ExifTags.Base.BitsPerSample, (1,))), tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0]
+
+
+def _in_own_depth(picture: Image.Image) -> np.ndarray:
+    """Pillow's values, but of a TIFF's int8 and uint32, which it reads as uint8 and int32."""
+    values = np.asarray(picture)
+    kind = _MISREAD.get((str(values.dtype), *_sample(picture))) if picture.format == "TIFF" else None
+    return values if kind is None else values.view(kind)
+
+
+def own_values(picture: Any) -> np.ndarray:
+    """Pillow's picture in the file's own depth, with black at 0."""
+    values = _in_own_depth(picture)
+    if picture.format == "TIFF" and _sample(picture)[0] > 8:  # up to 8 bits Pillow turns over by itself
+        return _black_at_zero(values, picture.tag_v2.get(_PHOTOMETRIC), _sample(picture)[0])
+    return values
+
+
+def _black_at_zero(values: np.ndarray, photometric: int | None, bits: int) -> np.ndarray:
+    """A TIFF's values, turned over where 0 is white; of fractions nobody says what black would be."""
+    if photometric != _WHITE_AT_ZERO or values.dtype.kind not in "bui":
+        return values
+    return np.array(2**bits - 1, values.dtype) - values if values.dtype.kind == "u" else ~values
 
 
 def _read_deep_colors(picture: Image.Image, path: str | Path, channels: int | None) -> np.ndarray:
     """(H, W, 3) RGB of 16 bits; (H, W, 4) where there are 4 and as many are wanted."""
-    if picture.format == "TIFF" and picture.tag_v2.get(_PLANAR_CONFIGURATION) == 2:  # type: ignore[attr-defined]
-        return _read_scientific_tiff(path)  # OpenCV mixes up channels that lie one behind the other
+    if picture.format == "TIFF":
+        tags = picture.tag_v2  # type: ignore[attr-defined]
+        # OpenCV mixes up channels that lie one behind the other, and knows no other colours and few kinds of compression.
+        mixed_up = tags.get(_PLANAR_CONFIGURATION) == 2 or tags.get(_PHOTOMETRIC) in _CMYK_AND_LAB
+        if mixed_up or tags.get(ExifTags.Base.Compression, 1) not in _OPENCV_UNPACKS:
+            return _read_scientific_tiff(path)
     values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 3:
         raise ValueError("its colours of 16 bits cannot be decoded")
@@ -293,13 +342,24 @@ def _read_scientific_tiff(path: str | Path, *, pixels: bool = True) -> np.ndarra
     """A TIFF that Pillow does not know, 64 bits or colours as floats, say; with `pixels=False` an empty array of its shape."""
     with _open_tiff(path) as file:
         page = file.pages[0]
+        orientation = page.tags.valueof(ExifTags.Base.Orientation, default=1)
         if page.axes not in ("YX", "YXS", "SYX"):
             raise ValueError(f"a picture has rows, columns and channels; received an array of shape {page.shape} ({page.axes})")
+        if page.samplesperpixel > 2 and page.photometric in _CMYK_AND_LAB:
+            raise ValueError(f"its colours are {page.photometric.name}, which is read of 8 bits only; save it as RGB")
         if np.prod(page.shape, dtype=np.int64) > 4 * MAX_PIXELS:
             raise Image.DecompressionBombError
-        values = page.asarray() if pixels else np.broadcast_to(np.zeros(1, page.dtype), page.shape)
-    values = np.moveaxis(values, 0, 2) if page.axes == "SYX" else values
+        if pixels and page.compression not in TIFFFILE_UNPACKS:
+            name = getattr(page.compression, "name", page.compression)
+            extras.load("imagecodecs", extra="large", why=f"its compression, {name}, needs imagecodecs")
+        values = as_brightness(page.asarray(), page) if pixels else np.broadcast_to(np.zeros(1, page.dtype), page.shape)
+    values = _upright(np.moveaxis(values, 0, 2) if page.axes == "SYX" else values, orientation)
     return values if values.ndim == 2 else values[:, :, :3]  # a fourth is transparency
+
+
+def as_brightness(values: np.ndarray, page: Any) -> np.ndarray:
+    """What tifffile decoded of a page, with black at 0."""
+    return _black_at_zero(values, page.keyframe.tags.valueof(_PHOTOMETRIC), page.keyframe.bitspersample)
 
 
 def _open_tiff(path: str | Path) -> Any:
@@ -358,10 +418,32 @@ def to_picture(values: np.ndarray, channels: int = 3, scaling: Scaling = "all_ch
 
 
 def stretch(values: np.ndarray, scaling: Scaling = "all_channels") -> np.ndarray:
-    """Values of any kind to uint8, from the 0.1th to the 99.9th percentile; the extremes where these are equal."""
-    values = np.nan_to_num(values.astype(np.float32))
-    axes = (0, 1) if scaling == "each_channel" else None
-    low, high = np.percentile(values, (0.1, 99.9), axis=axes)
-    flat = low == high
-    low, high = np.where(flat, values.min(axes), low), np.where(flat, values.max(axes), high)
-    return np.clip((values - low) * (255.0 / np.maximum(high - low, 1e-30)) + 0.5, 0, 255).astype(np.uint8)
+    """Values of any kind to uint8, between their `limits`. What is no number is black, as -inf is; inf is white."""
+    values = values.astype(np.float32)
+    return between(values, *limits(values, each_channel=values.ndim == 3 and scaling == "each_channel"))
+
+
+def limits(values: np.ndarray, *, each_channel: bool) -> tuple[np.ndarray, np.ndarray]:
+    """What becomes 0 and what 255: the 0.1th and the 99.9th percentile of what is finite; its extremes where these are equal.
+
+    Args:
+        values: (..., C) float.
+        each_channel: whether of each channel by itself.
+
+    Returns:
+        Two arrays, (C,) or (1,).
+    """
+    groups = values.reshape(-1, values.shape[-1]).T if each_channel else values.reshape(1, -1)
+    pairs = []
+    for group in groups:
+        finite = group[np.isfinite(group)]
+        low, high = np.percentile(finite, (0.1, 99.9)) if finite.size else (0.0, 0.0)
+        pairs.append((finite.min(), finite.max()) if low == high and finite.size else (low, high))
+    low, high = np.array(pairs).T
+    return low, high
+
+
+def between(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Float values as uint8: `low` and less become 0, `high` and more 255, NaN 0."""
+    levels = (values - low) * (255.0 / np.maximum(high - low, 1e-30)) + 0.5
+    return np.nan_to_num(np.clip(levels, 0, 255)).astype(np.uint8)

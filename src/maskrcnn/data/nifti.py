@@ -46,8 +46,8 @@ def read_nifti(path: str | Path, *, window: tuple[float, float] | int | None = N
     if axis not in AXES:
         raise ValueError(f"The axis is axial, coronal or sagittal; received {axis!r}.")
     with errors_in_one_line(path), tempfile.TemporaryDirectory() as folder:
-        image = nibabel.Nifti1Image.from_filename(path)
-        image = nibabel.Nifti1Image.from_filename(_unpacked(path, Path(folder), image.dataobj))
+        image = _open(nibabel, path)
+        image = _open(nibabel, _unpacked(path, Path(folder), image.dataobj))
         grid = _grid(nibabel, image, AXES.index(axis))
         in_plane = [k for k in range(3) if k != grid.axis]
         height, width = (grid.shape[k] for k in (in_plane[::-1] if grid.turn.swap else in_plane))
@@ -73,10 +73,17 @@ def read_nifti_size(path: str | Path, *, axis: str = "axial") -> tuple[tuple[int
     """(height, width) of the slices and how many there are, from the header alone."""
     nibabel = extras.load("nibabel", extra="medical", why=_WHY)
     with errors_in_one_line(path):
-        grid = _grid(nibabel, nibabel.Nifti1Image.from_filename(path), AXES.index(axis))  # type: ignore[arg-type]
+        grid = _grid(nibabel, _open(nibabel, path), AXES.index(axis))  # type: ignore[arg-type]
         first, second = (grid.shape[k] for k in range(3) if k != grid.axis)
         size = (second, first) if grid.turn.swap else (first, second)
         return size, int(np.prod(grid.shape)) // (first * second)
+
+
+def _open(nibabel: Any, path: str | Path) -> Any:
+    """NIfTI-1 or NIfTI-2, the values left on the disk. A broken header is an error, and not in nibabel's log besides."""
+    with nibabel.imageglobals.LoggingOutputSuppressor():
+        kind = nibabel.Nifti2Image if nibabel.Nifti2Image.path_maybe_image(path)[0] else nibabel.Nifti1Image
+        return kind.from_filename(path)
 
 
 def _unpacked(path: str | Path, folder: Path, stored: Any) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 
 from maskrcnn.config import Scaling
 from maskrcnn.data.dicom import read_dicom, read_dicom_size
-from maskrcnn.data.images import errors_in_one_line, kind_of, read_values, to_picture
+from maskrcnn.data.images import errors_in_one_line, kind_of, read_size, read_values, to_picture
 from maskrcnn.data.nifti import read_nifti, read_nifti_size
 from maskrcnn.data.stacks import TiffStack
 from maskrcnn.data.window import windowed
@@ -41,6 +41,8 @@ def read_planes(
         ValueError: for a file that cannot be read, or a plane of it; one line.
     """
     kind = kind_of(path)
+    if isinstance(window, int) and kind != "dicom":
+        raise ValueError(f"{path} has no windows of its own, as DICOM has; received number {window}, wanted centre and width.")
     if kind == "dicom":
         return read_dicom(path, window=window, keep_patient=keep_patient)
     if kind == "nifti":
@@ -93,7 +95,9 @@ def _read_stack(path: str | Path, channels: int, show: Callable[[np.ndarray], np
         yield from _read_picture(path, channels, show)
         return
     with opened as stack:
-        source = Source(str(path), stack.size, stack.counts, stack.axes, stack.pixel_size, stack.spacing)
+        with errors_in_one_line(path):
+            size = stack.largest if stack.counts else read_size(path)
+        source = Source(str(path), size, stack.counts, stack.axes, stack.pixel_size, stack.spacing)
         for frame in range(1, source.num_planes + 1):
             # A picture alone is left to the door that every picture goes through, which knows more kinds of compression.
             with errors_in_one_line(path):

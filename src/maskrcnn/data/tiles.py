@@ -16,8 +16,19 @@ import numpy as np
 
 from maskrcnn import extras
 from maskrcnn.config import Scaling
-from maskrcnn.data.images import MAX_PIXELS, errors_in_one_line, kind_of, read_size, read_values, to_picture
+from maskrcnn.data.images import (
+    MAX_PIXELS,
+    TIFFFILE_UNPACKS,
+    between,
+    errors_in_one_line,
+    kind_of,
+    limits,
+    read_size,
+    read_values,
+    to_picture,
+)
 from maskrcnn.data.planes import count_planes
+from maskrcnn.data.stacks import picture_series
 
 LARGE = 100_000_000  # pixels from which on a picture is meant for windows; cameras' photos have fewer
 SMALL = 1 << 24  # pixels up to which a file is read whole: 48 MB of colours
@@ -27,7 +38,6 @@ _SAMPLED = 1 << 22  # pixels, about so many are looked at for percentiles …
 _SAMPLE_SIDE = 128  # … in squares of this side
 _PLAIN_TIFF = (1, 2, 6)  # photometric: black is 0, RGB, YCbCr (TIFF 6.0); the others need more than their pixels
 _ORIENTATION = 274  # TIFF 6.0: 1 is upright
-_DEFLATE = (1, 8, 32946)  # compressions that tifffile reads by itself
 
 Window = tuple[int, int, int, int]  # left, top, right, bottom
 
@@ -104,10 +114,7 @@ class LargePicture:
         if values.dtype != np.uint8:
             if self._limits is None:
                 self._limits = self._percentiles()
-            low, high = self._limits
-            # As `images.stretch`.
-            values = np.nan_to_num(values.astype(np.float32))
-            values = np.clip((values - low) * (255.0 / np.maximum(high - low, 1e-30)) + 0.5, 0, 255).astype(np.uint8)
+            values = between(values.astype(np.float32), *self._limits)
         return to_picture(values, self.channels)
 
     def values(self, window: Window) -> np.ndarray:
@@ -131,13 +138,9 @@ class LargePicture:
         return values[:, :, : self._own]
 
     def _percentiles(self) -> tuple[np.ndarray, np.ndarray]:
-        """What becomes 0 and what 255, each () or (channels,)."""
+        """What becomes 0 and what 255, each (1,) or (channels,)."""
         values = np.concatenate([self.values(window).reshape(-1, self._own) for window in sampled_windows(self.size)])
-        values = np.nan_to_num(values.astype(np.float32))
-        axis = 0 if self._apart else None
-        low, high = np.percentile(values, (0.1, 99.9), axis=axis)
-        flat = low == high
-        low, high = np.where(flat, values.min(axis=axis), low), np.where(flat, values.max(axis=axis), high)
+        low, high = limits(values.astype(np.float32), each_channel=self._apart)
         return low.astype(np.float32), high.astype(np.float32)
 
 
@@ -294,13 +297,15 @@ def _open_tiff(path: Path, options: dict[str, Any]) -> LargePicture | None:
     with ExitStack() as on_the_way:  # closes the file, unless it is handed on
         with errors_in_one_line(path):
             file = on_the_way.enter_context(tifffile.TiffFile(path))
-            page, series = file.pages[0], file.series[0]
+            page, (series, *others) = file.pages[0], picture_series(file)
+            if others:
+                raise ValueError("it holds several pictures; wanted is one: maskrcnn.read_planes gives them one by one")
             turned = page.tags.valueof(_ORIENTATION, default=1) != 1
             if page.photometric not in _PLAIN_TIFF or page.bitspersample not in (8, 16, 32, 64) or turned:
                 return None
             if page.is_memmappable and len(series.pages) == 1:
                 return _checked(tifffile.memmap(path, page=0, mode="r"), page.axes, path, options)
-        if page.compression not in _DEFLATE:
+        if page.compression not in TIFFFILE_UNPACKS:
             extras.load("imagecodecs", extra="large", why=f"{path} is compressed in a way that needs imagecodecs")
         zarr = extras.load("zarr", extra="large", why=f"Reading windows of {path} needs zarr")
         with errors_in_one_line(path):

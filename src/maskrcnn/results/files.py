@@ -254,10 +254,12 @@ class _Stack:
 
     def add(self, frame: int, detections: Detections, labels: np.ndarray | None, measured: list[dict[str, Any]] | None) -> None:
         if self._labels is not None and labels is not None:
-            self._labels[frame - 1] = labels + np.where(labels > 0, np.uint32(len(self.names)), np.uint32(0))
+            height, width = labels.shape
+            self._labels[frame - 1, :height, :width] = labels + np.where(labels > 0, np.uint32(len(self.names)), np.uint32(0))
         if self._features is not None:
-            place = frame - 1 if self.source.num_planes > 1 else None
-            for feature in geojson_features(detections, measurements=measured, plane=place):
+            place = self.source.place(frame)
+            plane = (place.get("Z", 0), place.get("T", 0)) if self.source.num_planes > 1 else None
+            for feature in geojson_features(detections, measurements=measured, plane=plane):
                 self._features.write(json.dumps(feature, allow_nan=False) + "\n")
         self.names += detections.names if detections.class_names else ["object"] * len(detections)
 

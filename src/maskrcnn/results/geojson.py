@@ -13,7 +13,7 @@ from maskrcnn.structures import Detections
 
 
 def geojson_features(
-    detections: Detections, *, measurements: Sequence[dict[str, Any]] | None = None, plane: int | None = None
+    detections: Detections, *, measurements: Sequence[dict[str, Any]] | None = None, plane: tuple[int, int] | None = None
 ) -> list[dict[str, Any]]:
     """Each detection as a GeoJSON feature: a Polygon, or a MultiPolygon where its mask has several parts, with their holes.
 
@@ -23,7 +23,7 @@ def geojson_features(
     Args:
         detections: what was found; coordinates are pixels of that picture.
         measurements: the rows of `measure`; their numbers go along.
-        plane: which plane of a stack they lie in, from 0; None for a picture alone.
+        plane: (z, t) of the plane of a stack they lie in, from 0; None for a picture alone.
     """
     names = detections.names if detections.class_names else ["object"] * len(detections)
     features = []
@@ -37,7 +37,7 @@ def geojson_features(
             else {"type": "MultiPolygon", "coordinates": polygons}
         )
         if plane is not None:
-            geometry["plane"] = {"c": -1, "z": plane, "t": 0}  # QuPath's; c = -1: all channels
+            geometry["plane"] = {"c": -1, "z": plane[0], "t": plane[1]}  # QuPath's; c = -1: all channels
         numbers = {"object": k + 1, "score": float(detections.scores[k])} | _numbers(measurements[k] if measurements else {})
         properties = {
             "objectType": "detection",

@@ -44,8 +44,8 @@ def measure(
         For each detection `object` (its number in the label map, from 1), `class`, `score`, `area_px`, `perimeter_px`,
         `equivalent_diameter_px` (of the circle of that area), `eccentricity` (0 of a circle, near 1 of a line), `orientation`
         (radians from the picture's downward axis to the object's longest, counter-clockwise), `centroid_x_px` and
-        `centroid_y_px` (the first pixel covers 0 to 1), the same in units, and the mean and sum of the values, one of each a
-        channel. What an object without a pixel does not have is None.
+        `centroid_y_px` (the first pixel covers 0 to 1), the same in units, and the mean and sum of the values that
+        are finite, one of each a channel. What an object without a pixel does not have is None.
 
     Raises:
         ValueError: for an image of another size than the detections'.
@@ -109,6 +109,7 @@ def _brightness(values: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for channel in range(values.shape[2]):
         inside = values[:, :, channel][mask].astype(np.float64)
+        inside = inside[np.isfinite(inside)]
         name = f"_{channel + 1}" if values.shape[2] > 1 else ""
         row[f"mean_intensity{name}"] = float(inside.mean()) if len(inside) else None
         row[f"total_intensity{name}"] = float(inside.sum())

@@ -69,7 +69,8 @@ def write_nifti(path: Path, labels: np.ndarray, grid: VoxelGrid) -> None:
     for number, plane in enumerate(labels, start=1):
         voxels[grid.place(number)] = turned_back(plane, grid.turn)
     about = grid.header
-    image = nibabel.Nifti1Image(voxels.reshape(about["shape"]), None)
+    version = nibabel.Nifti1Image if max(grid.shape) < 2**15 else nibabel.Nifti2Image  # lengths of 16 bits, and of 64
+    image = version(voxels.reshape(about["shape"]), None)
     image.header.set_xyzt_units(*about["units"])
     image.header.set_zooms(about["zooms"][: len(about["shape"])])
     image.set_sform(grid.affine, about["sform_code"])
