@@ -88,6 +88,13 @@ def test_slope_and_intercept_are_applied(tmp_path):
     np.testing.assert_allclose(first.values, np.asarray(stored.dataobj)[::-1, ::-1, 0].T)
 
 
+@pytest.mark.parametrize("window", [None, (5.0, 9.0)])
+def test_complex_values_are_refused_in_one_line(tmp_path, window):
+    nibabel.save(nibabel.Nifti1Image(RAS.astype(np.complex64), np.eye(4)), tmp_path / "a.nii")
+    with pytest.raises(ValueError, match=r"a\.nii: a picture has real values; received complex"):
+        next(read_nifti(tmp_path / "a.nii", window=window))
+
+
 def test_volumes_come_one_after_the_other(tmp_path):
     series = np.stack([RAS, RAS + 1], axis=3)
     nibabel.save(nibabel.Nifti1Image(series, np.eye(4)), tmp_path / "a.nii")

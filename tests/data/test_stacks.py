@@ -149,6 +149,13 @@ def test_a_turned_page_has_the_size_of_its_values(tmp_path):
     assert plane.source.size == plane.values.shape == (30, 20)
 
 
+@pytest.mark.parametrize("window", [None, (5.0, 9.0)])
+def test_complex_values_are_refused_in_one_line(tmp_path, window):
+    tifffile.imwrite(tmp_path / "a.tif", DEEP[0, 0, 0] * 1j)
+    with pytest.raises(ValueError, match=r"a\.tif: a picture has real values; received complex"):
+        next(read_planes(tmp_path / "a.tif", window=window))
+
+
 def test_a_broken_stack_is_said_in_one_line(tmp_path):
     write_ome(tmp_path / "a.ome.tif")
     content = (tmp_path / "a.ome.tif").read_bytes()

@@ -402,19 +402,26 @@ def to_picture(values: np.ndarray, channels: int = 3, scaling: Scaling = "all_ch
         (H, W, channels) uint8: grey repeated for 3 channels, RGB as luma for 1.
 
     Raises:
-        ValueError: for any other number of channels than the model's.
+        ValueError: for any other number of channels than the model's; for complex values.
     """
     found = values.shape[2] if values.ndim == 3 else 1
     if values.ndim not in (2, 3) or 0 in values.shape or (found, channels) not in ((found, found), (1, 3), (3, 1)):
         more = {1: ", (H, W) or (H, W, 3)", 3: " or (H, W)"}.get(channels, "")
         wanted = f"a picture for a model of {channels} channels is (H, W, {channels}){more}"
         raise ValueError(f"{wanted}; received shape {values.shape}")
+    check_real(values)
     if (found, channels) == (3, 1):
         luma = values.astype(np.float32) @ _LUMA
         values = np.rint(luma).astype(np.uint8) if values.dtype == np.uint8 else luma
     values = values.reshape(*values.shape[:2], -1)
     shown = values if values.dtype == np.uint8 else stretch(values, scaling)
     return np.ascontiguousarray(np.broadcast_to(shown, (*shown.shape[:2], channels)))
+
+
+def check_real(values: np.ndarray) -> None:
+    """Refuses complex values, of which NumPy would show the real part alone."""
+    if np.iscomplexobj(values):
+        raise ValueError(f"a picture has real values; received {values.dtype}; save what shall be seen, as np.abs(values)")
 
 
 def stretch(values: np.ndarray, scaling: Scaling = "all_channels") -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from maskrcnn.config import Scaling
 from maskrcnn.data.dicom import read_dicom, read_dicom_size
-from maskrcnn.data.images import errors_in_one_line, kind_of, read_size, read_values, to_picture
+from maskrcnn.data.images import errors_in_one_line, kind_of, read_values, to_picture
 from maskrcnn.data.nifti import read_nifti, read_nifti_size
 from maskrcnn.data.stacks import TiffStack
 from maskrcnn.data.window import windowed
@@ -95,13 +95,16 @@ def _read_stack(path: str | Path, channels: int, show: Callable[[np.ndarray], np
         yield from _read_picture(path, channels, show)
         return
     with opened as stack:
-        with errors_in_one_line(path):
-            size = stack.largest if stack.counts else read_size(path)
-        source = Source(str(path), size, stack.counts, stack.axes, stack.pixel_size, stack.spacing)
-        for frame in range(1, source.num_planes + 1):
+        alone = None
+        if not stack.counts:
             # A picture alone is left to the door that every picture goes through, which knows more kinds of compression.
             with errors_in_one_line(path):
-                values = read_values(path, channels) if source.num_planes == 1 else stack.read(frame)
+                alone = read_values(path, channels)
+        size = stack.largest if alone is None else (alone.shape[0], alone.shape[1])
+        source = Source(str(path), size, stack.counts, stack.axes, stack.pixel_size, stack.spacing)
+        for frame in range(1, source.num_planes + 1):
+            with errors_in_one_line(path):
+                values = stack.read(frame) if alone is None else alone
                 image = show(values)
             yield Plane(source, frame, values, image)
 

@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from maskrcnn.data.images import check_real
+
 Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 
 
@@ -23,8 +25,9 @@ def windowed(values: np.ndarray, centre: float, width: float, *, function: str =
         (H, W) uint8.
 
     Raises:
-        ValueError: for a width that holds no value, or another function.
+        ValueError: for a width that holds no value, another function, or complex values.
     """
+    check_real(values)
     least = 1.0 if function == "LINEAR" else 0.0
     if not (width >= 1.0 if function == "LINEAR" else width > 0.0):
         raise ValueError(f"a window's width is {'at least 1' if least else 'above 0'}; received {width}")
