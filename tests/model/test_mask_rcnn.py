@@ -324,6 +324,30 @@ def test_fit_without_truth_says_what_is_missing(network):
         network.fit(Batches([pictures_of(make_batch())]), verbose=0)
 
 
+class Fails(keras.callbacks.Callback):
+    """Makes the first step fail, as a picture does that cannot be read."""
+
+    def fail(self, *_):
+        raise OSError("the picture is gone")
+
+    def on_test_batch_begin(self, batch, logs=None):
+        self.model.test_function = self.fail
+
+    def on_predict_batch_begin(self, batch, logs=None):
+        self.model.predict_function = self.fail
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "predict"])
+def test_a_network_outlives_a_step_that_fails(verb):
+    network = small_network()
+    network.compile("sgd", run_eagerly=True)
+    before, batch = network.get_weights(), make_batch()
+    with pytest.raises(OSError, match="the picture is gone"):
+        getattr(network, verb)(Batches([pictures_of(batch) if verb == "predict" else batch]), verbose=0, callbacks=[Fails()])
+    for one, other in zip(before, network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 # Everything that can be chosen, chosen otherwise than above.
 OTHER_CHOICES = {
     "num_classes": 80,

@@ -203,6 +203,32 @@ class Network(keras.Model):
         with self._turn:
             return super().predict_on_batch(x)
 
+    def evaluate(self, *args, **kwargs):
+        """As `keras.Model.evaluate`; the model outlives what goes wrong in it."""
+        try:
+            return super().evaluate(*args, **kwargs)
+        finally:
+            self._put_back()
+
+    def predict(self, *args, **kwargs):
+        """As `keras.Model.predict`; the model outlives what goes wrong in it."""
+        try:
+            return super().predict(*args, **kwargs)
+        finally:
+            self._put_back()
+
+    def _put_back(self):
+        """On JAX, Keras takes the weights out of a model while it works, and after an error puts them back in `fit` alone."""
+        if hasattr(self, "jax_state_sync"):
+            self.jax_state_sync()
+
+    def _get_jax_state(self, *, purge_model_variables=False, **groups):
+        """As Keras's on JAX, which keeps what it takes out nowhere until a first step is done: a picture may fail before."""
+        state = super()._get_jax_state(purge_model_variables=purge_model_variables, **groups)
+        if purge_model_variables:
+            self._jax_state = dict(zip(groups, state, strict=True))
+        return state
+
     def compile(self, optimizer="adam", loss="binary_crossentropy", *, loss_weights=None, jit_compile="auto", **kwargs):
         """As `keras.Model.compile`, with two differences.
 
