@@ -252,6 +252,39 @@ def test_a_truncated_model_is_refused_in_one_line(model, tmp_path):
     assert "\n" not in str(refusal.value)
 
 
+def distance(target, probabilities):
+    return keras.ops.mean(keras.ops.abs(target - probabilities), axis=-1)
+
+
+class Slower(keras.optimizers.SGD):
+    """An optimizer that is registered nowhere."""
+
+
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a .lambda.")
+@pytest.mark.parametrize(
+    ("compiled", "name"),
+    [
+        ({"loss": distance}, "distance"),
+        ({"loss": lambda target, probabilities: distance(target, probabilities)}, "lambda"),
+        ({"optimizer": Slower(0.1)}, "Slower"),
+    ],
+    ids=["loss", "lambda", "optimizer"],
+)
+def test_a_model_compiled_with_what_is_not_known_here_opens_without_it_and_says_so(tmp_path, compiled, name):
+    with with_small_backbone():
+        model = MaskRCNN(small_config())
+        model.compile(**compiled)
+        model.optimizer.build(model.trainable_variables)
+        model.save(tmp_path / "model.keras")
+        with pytest.warns(UserWarning, match=f"without its loss and optimizer .*{name}") as warned:
+            loaded = load_model(tmp_path / "model.keras")
+        opened = MaskRCNN.from_checkpoint(tmp_path / "model.keras", log=lambda line: None)
+    assert len(warned) == 1 and not loaded.compiled
+    for one, other, third in zip(model.get_weights(), loaded.get_weights(), opened.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(one, third)
+
+
 # ── Other than three channels ──
 
 

@@ -178,7 +178,7 @@ class MaskRCNN(Network):
         log: Callable[[str], None],
         changes: dict[str, Any],
     ) -> MaskRCNN:
-        source = load_model(path)
+        source = load_model(path, compile=False)
         log(f"{path}: maskrcnn, {source.config.num_classes} classes.")
         config = _with_channels(source.config, input_channels)
         if class_names is not None:
@@ -230,7 +230,7 @@ class MaskRCNN(Network):
 
     @classmethod
     def _from_model_file(cls, path: str | Path, config: ModelConfig, seed: int | None, log: Callable[[str], None]) -> MaskRCNN:
-        source = load_model(path)
+        source = load_model(path, compile=False)
         model = cls._seeded(config, seed)
         remade = model_files.transfer(source, model)
         if remade:
@@ -334,12 +334,14 @@ class MaskRCNN(Network):
         self.config = configs.replace(self.config, categories=tuple(dataset.categories))
 
 
-def load_model(path: str | Path) -> MaskRCNN:
+def load_model(path: str | Path, *, compile: bool = True) -> MaskRCNN:
     """A whole model as `model.save` wrote it: weights, classes, preprocessing, and how it was compiled.
 
     Args:
         path: a `.keras` file; the folder of a training run, which means its `best.keras`, else its `last.keras`; or `"nuclei"`,
             the model that comes with the package.
+        compile: with its loss and optimizer, to go on training. Where they are your own and not registered with Keras, the
+            model comes without them, and a warning says so.
 
     Raises:
         FileNotFoundError: nothing there.
@@ -348,7 +350,7 @@ def load_model(path: str | Path) -> MaskRCNN:
     path = published.model_file(path)
     model_files.read_config(path)
     try:
-        return model_files.load(path, MaskRCNN)
+        return model_files.load(path, MaskRCNN, compile=compile)
     except (OSError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
 
