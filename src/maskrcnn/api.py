@@ -246,8 +246,9 @@ class MaskRCNN(Network):
         """Finds objects in pictures of any size.
 
         Args:
-            images: a path, an (H, W, C) or (H, W) uint8 array, a (B, H, W, C) array, or an iterable of paths and arrays; C is
-                the model's `config.image.channels`. A model of 3 channels repeats grey, a model of 1 takes RGB's luma.
+            images: a path, an (H, W, C) or (H, W) uint8 array or tensor, a (B, H, W, C) one, a picture of Pillow, or an iterable
+                of those; C is the model's `config.image.channels`. A model of 3 channels repeats grey, a model of 1 takes RGB's
+                luma.
             batch_size: pictures that go through the model together.
             score: least score; the model's own `config.detect.score` where None, below which nothing is kept anyway.
 
