@@ -1,5 +1,6 @@
 """The model people hold: presets, classes, files, and Keras's verbs."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import pytest
 import small_checkpoint
 from references import matterport as reference
 from small_checkpoint import with_shallow_resnet, write_h5, write_torchvision
+from small_data import annotation, write_picture
 from small_network import small_config, with_small_backbone
 
 from maskrcnn.api import HEADS_ANEW, MaskRCNN, load_model
 from maskrcnn.config import Category
 from maskrcnn.data import load_dataset, make_shapes, read_image
 from maskrcnn.structures import PaddedDetections
+from maskrcnn.train import train
 from maskrcnn.weights.files import read_tensors
 
 SMALL = {
@@ -73,6 +76,43 @@ def test_data_of_other_classes_is_refused_by_name(shapes):
     model.compile()
     with pytest.raises(ValueError, match="circle"):
         model.fit(shapes[0])
+
+
+@pytest.fixture
+def untrained() -> MaskRCNN:
+    """A model that is compiled, for what is refused before a step is made."""
+    with with_small_backbone():
+        model = MaskRCNN(small_config(num_classes=1))
+    model.compile("sgd")
+    return model
+
+
+def write_coco(path: Path, *annotations: dict) -> str:
+    """A data set of a picture and these annotations of it."""
+    write_picture(path.parent / "a.png")
+    images = [{"id": 1, "file_name": "a.png", "height": 20, "width": 30}]
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 7, "name": "class 1"}]}
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def test_what_was_wrong_with_data_is_told_wherever_its_path_is_taken(untrained, tmp_path, monkeypatch):
+    path = write_coco(tmp_path / "train.json", annotation(1), annotation(2, segmentation=None))
+    for verb in ("fit", "evaluate", "predict"):
+        monkeypatch.setattr(keras.Model, verb, lambda *_, **__: None)
+        with pytest.warns(UserWarning, match="(?s)1 faults.*1 × missing mask .left out."):
+            getattr(untrained, verb)(path)
+    with pytest.warns(UserWarning, match="missing mask"):
+        untrained.fit(write_coco(tmp_path / "whole.json", annotation(1)), validation_data=path)
+
+
+def test_data_without_any_object_is_no_data_to_train_on(untrained, tmp_path):
+    path = write_coco(tmp_path / "boxes.json", annotation(1, segmentation=None))
+    with pytest.warns(UserWarning, match="missing mask"), pytest.raises(ValueError, match="holds no object to train on"):
+        untrained.fit(path)
+    with pytest.raises(ValueError, match="(?s)boxes.json holds no object to train on.*missing mask"):
+        train(path, None, tmp_path / "run", init=None, log=lambda line: None)
+    assert not (tmp_path / "run").exists()
 
 
 def test_evaluate_of_keras_gives_the_losses(model, shapes):

@@ -13,8 +13,9 @@ from maskrcnn import config as configs
 from maskrcnn import memory
 from maskrcnn import predict as prediction
 from maskrcnn.config import Category, ModelConfig
-from maskrcnn.data import Dataset, load_dataset
+from maskrcnn.data import Dataset
 from maskrcnn.data.augment import make_augment
+from maskrcnn.data.dataset import open_dataset
 from maskrcnn.data.loader import Loader, make_loader, num_batches
 from maskrcnn.model.mask_rcnn import Network
 from maskrcnn.structures import Detections
@@ -246,9 +247,9 @@ class MaskRCNN(Network):
         """Finds objects in pictures of any size.
 
         Args:
-            images: a path, an (H, W, C) or (H, W) uint8 array or tensor, a (B, H, W, C) one, a picture of Pillow, or an iterable
-                of those; C is the model's `config.image.channels`. A model of 3 channels repeats grey, a model of 1 takes RGB's
-                luma.
+            images: a path, an (H, W, C) or (H, W) uint8 array or tensor, a (B, H, W, C) one, a picture of Pillow, or an
+                iterable of those; C is the model's `config.image.channels`. A model of 3 channels repeats grey, one of 1 takes
+                RGB's luma.
             batch_size: pictures that go through the model together.
             score: least score; the model's own `config.detect.score` where None, below which nothing is kept anyway.
 
@@ -281,26 +282,34 @@ class MaskRCNN(Network):
             augment: of a `Dataset` or a path: `"none"`, `"flip"`, `"photos"`, `"microscopy"`, an `AugmentConfig`, a pipeline of
                 Albumentations, or a function of (sample, rng).
             **kwargs: of `keras.Model.fit`; `validation_data` takes what `x` takes.
+
+        Raises:
+            ValueError: for data that the model's classes don't fit, or without any object. Where a path's data has faults, a
+                warning says which.
         """
         batch_size = batch_size or 2
-        if (data := _as_dataset(x)) is not None:
-            self.adopt_categories(data)
-            kwargs.setdefault("steps_per_epoch", num_batches(data, batch_size))
-            x = self.loader(data, batch_size=batch_size, shuffle=True, repeat=True, augment=augment)
-        if (data := _as_dataset(kwargs.get("validation_data"))) is not None:
-            kwargs["validation_data"] = self.loader(data, batch_size=batch_size)
+        x, validation = open_dataset(x), open_dataset(kwargs.get("validation_data"))
+        if isinstance(x, Dataset):
+            x.check_trainable()
+            self.adopt_categories(x)
+            kwargs.setdefault("steps_per_epoch", num_batches(x, batch_size))
+            x = self.loader(x, batch_size=batch_size, shuffle=True, repeat=True, augment=augment)
+        if isinstance(validation, Dataset):
+            kwargs["validation_data"] = self.loader(validation, batch_size=batch_size)
         return super().fit(x, y, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`: the losses. `maskrcnn.evaluate` gives the average precision."""
-        if (data := _as_dataset(x)) is not None:
-            x = self.loader(data, batch_size=batch_size or 2)
+        x = open_dataset(x)
+        if isinstance(x, Dataset):
+            x = self.loader(x, batch_size=batch_size or 2)
         return super().evaluate(x, y, **kwargs)
 
     def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
         """As `keras.Model.predict`: `PaddedDetections` in pixels of the frame. `detect` takes pictures of any size."""
-        if (data := _as_dataset(x)) is not None:
-            x, batch_size = self.loader(data, batch_size=batch_size or 1), None
+        x = open_dataset(x)
+        if isinstance(x, Dataset):
+            x, batch_size = self.loader(x, batch_size=batch_size or 1), None
         if isinstance(x, Loader):
             x = x.without_truth()
         elif isinstance(x, dict):
@@ -416,9 +425,3 @@ def _tell(log: Callable[[str], None], report: checkpoints.Report) -> None:
 
 def _remade(paths: Sequence[str]) -> str:
     return f"The classes differ from the file's, so these weights start anew: {', '.join(paths)}."
-
-
-def _as_dataset(data: Any) -> Dataset | None:
-    if isinstance(data, (str, Path)):
-        return load_dataset(data)
-    return data if isinstance(data, Dataset) else None

@@ -140,8 +140,7 @@ def train(
         _check_settings(state, settings, out)
     train_data = _dataset(data, images, strict, log)
     val_data = None if val is None else _dataset(val, val_images, strict, log)
-    if not len(train_data):
-        raise ValueError(f"{train_data.name} holds no picture to train on.")
+    train_data.check_trainable()
     if monitor is None and val_data is not None:
         monitor = "val_mask_ap"
     if patience is not None and (patience < 1 or monitor is None):
