@@ -115,6 +115,34 @@ def test_data_without_any_object_is_no_data_to_train_on(untrained, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"class_weight": {0: 2.0}}, r"box_head__class_weights.*maskrcnn\.train\(class_weights"),
+        ({"sample_weight": np.ones(4)}, "sample_weight has no meaning here"),
+        ({"y": np.ones(4)}, "y has no meaning here"),
+    ],
+)
+def test_what_keras_would_pass_over_is_refused(untrained, shapes, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        untrained.fit(shapes[0], **arguments)
+
+
+def test_each_fit_has_an_order_of_its_own_that_the_seed_gives_again(shapes, monkeypatch):
+    with with_small_backbone():
+        model = MaskRCNN(small_config(image__short_side=32, image__long_side=64))
+    loaders = []
+    monkeypatch.setattr(keras.Model, "fit", lambda self, x, y, **_: loaders.append(x))
+    for seed in (1, None, 1):
+        if seed is not None:
+            keras.utils.set_random_seed(seed)
+        model.fit(shapes[0], batch_size=1)
+    model.fit(shapes[0], batch_size=1, shuffle=False)
+    first, second, again, unshuffled = ([int(loader.batch(n)["image_ids"][0]) for n in range(8)] for loader in loaders)
+    assert first == again != second
+    assert unshuffled == 2 * sorted(first[:4]) == 2 * sorted(second[:4])
+
+
 def test_evaluate_of_keras_gives_the_losses(model, shapes):
     assert set(model.evaluate(shapes[1], verbose=0, return_dict=True)) == LOSSES
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -281,25 +282,32 @@ class MaskRCNN(Network):
             batch_size: pictures a step, where `x` is a `Dataset` or a path; 2 by default.
             augment: of a `Dataset` or a path: `"none"`, `"flip"`, `"photos"`, `"microscopy"`, an `AugmentConfig`, a pipeline of
                 Albumentations, or a function of (sample, rng).
-            **kwargs: of `keras.Model.fit`; `validation_data` takes what `x` takes.
+            **kwargs: of `keras.Model.fit`; `validation_data` takes what `x` takes. `shuffle=False` keeps the order of a
+                `Dataset` or a path; else each call draws another, reproducible after `keras.utils.set_random_seed`.
 
         Raises:
-            ValueError: for data that the model's classes don't fit, or without any object. Where a path's data has faults, a
-                warning says which.
+            ValueError: for data that the model's classes don't fit, or without any object; for `y`, `class_weight` and
+                `sample_weight`. Where a path's data has faults, a warning says which.
         """
+        _refuse_truth_beside(y, **kwargs)
         batch_size = batch_size or 2
         x, validation = open_dataset(x), open_dataset(kwargs.get("validation_data"))
         if isinstance(x, Dataset):
             x.check_trainable()
             self.adopt_categories(x)
             kwargs.setdefault("steps_per_epoch", num_batches(x, batch_size))
-            x = self.loader(x, batch_size=batch_size, shuffle=True, repeat=True, augment=augment)
+            seed = random.randrange(2**31)  # Keras seeds Python's numbers, and draws the seeds of its own layers from them
+            order = {"shuffle": kwargs.pop("shuffle", True), "seed": seed}
+            x = self.loader(x, batch_size=batch_size, repeat=True, augment=augment, **order)
         if isinstance(validation, Dataset):
-            kwargs["validation_data"] = self.loader(validation, batch_size=batch_size)
+            kwargs["validation_data"] = self.loader(
+                validation, batch_size=kwargs.pop("validation_batch_size", None) or batch_size
+            )
         return super().fit(x, y, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`: the losses. `maskrcnn.evaluate` gives the average precision."""
+        _refuse_truth_beside(y, **kwargs)
         x = open_dataset(x)
         if isinstance(x, Dataset):
             x = self.loader(x, batch_size=batch_size or 2)
@@ -363,6 +371,18 @@ def load_model(path: str | Path, *, compile: bool = True) -> MaskRCNN:
         return model_files.load(path, MaskRCNN, compile=compile)
     except (OSError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+
+
+def _refuse_truth_beside(y: Any, *, class_weight: Any = None, sample_weight: Any = None, **_: Any) -> None:
+    """Refuses what Keras would pass over: a batch holds its truth."""
+    if class_weight is not None:
+        raise ValueError(
+            "class_weight is part of the model here: make it with box_head__class_weights=(1.0, 4.0), a number a class, or use "
+            "maskrcnn.train(class_weights=…)."
+        )
+    for name, value in (("y", y), ("sample_weight", sample_weight)):
+        if value is not None:
+            raise ValueError(f"{name} has no meaning here: the data set holds the truth of its pictures; leave it out.")
 
 
 def _categories(num_classes: int | None, class_names: Sequence[str | Category] | None) -> tuple[Category, ...]:
