@@ -293,6 +293,9 @@ def test_the_same_seed_gives_the_same_weights():
         ({"preset": "resnet50_fpn", "num_classes": 0}, "received num_classes=0"),
         ({"preset": "resnet50_fpn", "num_classes": 3, "class_names": ["a"]}, "contradicts"),
         ({"preset": "resnet50_fpn", "class_names": ["a", "a"]}, "'a' more than once"),
+        ({"preset": "resnet50_fpn", "num_classes": "3"}, "as a whole number; received num_classes='3'"),
+        ({"preset": "resnet50_fpn", "class_names": "car"}, r"list of names such as \['car', 'bus'\]; received 'car'"),
+        ({"preset": "nuclei", "class_names": [1, 2]}, r"received \[1, 2\]"),
         ({"preset": "resnet50_fpn", "num_classes": 1, "detect__colour": 1, "weights": None}, "has no field 'colour'"),
     ],
 )

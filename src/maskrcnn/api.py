@@ -23,7 +23,7 @@ from maskrcnn.structures import Detections
 from maskrcnn.weights import backbones, published
 from maskrcnn.weights import checkpoint as checkpoints
 from maskrcnn.weights import models as model_files
-from maskrcnn.weights.categories import categories_of
+from maskrcnn.weights.categories import categories_of, named_categories
 from maskrcnn.weights.checkpoint import Checkpoint
 from maskrcnn.weights.sources import holds_whole_model, read_checkpoint
 from maskrcnn.weights.stem import inflation
@@ -355,6 +355,9 @@ class MaskRCNN(Network):
 def load_model(path: str | Path, *, compile: bool = True) -> MaskRCNN:
     """A whole model as `model.save` wrote it: weights, classes, preprocessing, and how it was compiled.
 
+    `keras.saving.load_model` opens it too, once `from maskrcnn import MaskRCNN` has registered the class with Keras: `import
+    maskrcnn` alone imports no Keras.
+
     Args:
         path: a `.keras` file; the folder of a training run, which means its `best.keras`, else its `last.keras`; or `"nuclei"`,
             the model that comes with the package.
@@ -390,11 +393,10 @@ def _categories(num_classes: int | None, class_names: Sequence[str | Category] |
         if num_classes is None:
             raise ValueError("A model needs to know its classes: give num_classes=3, or class_names=['car', 'bus', 'bike'].")
         return configs.placeholder_categories(num_classes)
-    if num_classes not in (None, len(class_names)):
-        raise ValueError(f"num_classes={num_classes} contradicts the {len(class_names)} class names given; give one of them.")
-    return tuple(
-        name if isinstance(name, Category) else Category(number, name) for number, name in enumerate(class_names, start=1)
-    )
+    categories = named_categories(class_names)
+    if num_classes not in (None, len(categories)):
+        raise ValueError(f"num_classes={num_classes} contradicts the {len(categories)} class names given; give one of them.")
+    return categories
 
 
 def _with_channels(config: ModelConfig, input_channels: int | None) -> ModelConfig:
@@ -414,7 +416,7 @@ def _backbone_arrays(weights: str | Path, config: ModelConfig) -> backbones.Name
 
 
 def _names(classes: Sequence[str | Category]) -> list[str]:
-    return [each.name if isinstance(each, Category) else each for each in classes]
+    return [category.name for category in named_categories(classes)]
 
 
 def _origin(file: str | Path, checkpoint: Checkpoint) -> str:
