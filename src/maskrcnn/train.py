@@ -67,7 +67,7 @@ def train(
     ema: float = 0.0,
     backbone_rate: float = 1.0,
     precision: str = "float32",
-    freeze: Sequence[str] = (),
+    freeze: str | Sequence[str] = (),
     monitor: str | None = None,
     patience: int | None = None,
     resume: bool = False,

@@ -319,6 +319,23 @@ def test_a_loss_weight_of_an_unknown_name_is_refused_with_the_known_ones():
         small_network().compile("adam", loss_weights={"masks": 2.0})
 
 
+def test_loss_weights_without_names_are_refused():
+    with pytest.raises(ValueError, match=r"factors by name, .*received \[1, 1, 1, 1, 1\]"):
+        small_network().compile("adam", loss_weights=[1, 1, 1, 1, 1])
+
+
+def test_no_loss_is_the_papers():
+    network = small_network()
+    network.compile("sgd", loss=None)
+    assert network.mask_loss == "binary_crossentropy"
+
+
+def test_pictures_with_channels_first_are_refused_when_a_network_is_made(monkeypatch):
+    monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
+    with pytest.raises(ValueError, match=r"takes pictures as \(B, H, W, C\).*set_image_data_format\('channels_last'\)"):
+        small_network()
+
+
 def test_fit_without_truth_says_what_is_missing(network):
     with pytest.raises(ValueError, match="need batches that hold boxes, labels and masks"):
         network.fit(Batches([pictures_of(make_batch())]), verbose=0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
@@ -42,6 +42,11 @@ class Network(keras.Model):
     """
 
     def __init__(self, config: ModelConfig, *, seed: int | None = None, **kwargs):
+        if keras.config.image_data_format() != "channels_last":
+            raise ValueError(
+                "A model takes pictures as (B, H, W, C), and Keras is set to channels_first; call "
+                "keras.config.set_image_data_format('channels_last') before a model is made or opened."
+            )
         super().__init__(**kwargs)
         self.autocast = False  # under a mixed precision policy boxes stay float32; the layers cast what they compute
         self.config = config
@@ -240,17 +245,20 @@ class Network(keras.Model):
             jit_compile: `"auto"` chooses what is measured to be faster on the backend (docs/notes.md).
 
         Raises:
-            ValueError: for a loss weight of an unknown name, or for `metrics`, which have no single target here:
-                `maskrcnn.evaluate` and the `val_mask_ap` of `maskrcnn.train` take their place.
+            ValueError: for loss weights that are no dict or of an unknown name, or for `metrics`, which have no single target
+                here: `maskrcnn.evaluate` and the `val_mask_ap` of `maskrcnn.train` take their place.
         """
         if kwargs.get("metrics") or kwargs.get("weighted_metrics"):
             raise ValueError("compile() takes no metrics: all five losses are shown, and maskrcnn.evaluate gives the AP.")
+        if loss_weights is not None and not isinstance(loss_weights, Mapping):
+            raise ValueError(f"loss_weights are factors by name, such as {{'mask_loss': 2.0}}; received {loss_weights!r:.100}.")
         loss_weights = dict(loss_weights or {})
         if set(loss_weights) - set(LOSSES):
             unknown = ", ".join(map(repr, sorted(set(loss_weights) - set(LOSSES))))
             raise ValueError(f"Unknown loss in loss_weights: {unknown}; possible: {', '.join(LOSSES)}.")
         if jit_compile == "auto":
             jit_compile = native.JIT_COMPILE and not kwargs.get("run_eagerly")
+        loss = "binary_crossentropy" if loss is None else loss
         super().compile(optimizer=optimizer, loss=None, jit_compile=jit_compile, **kwargs)
         self.mask_loss = loss if isinstance(loss, str) else keras.losses.get(loss)
         self.loss_weights = loss_weights
