@@ -1,5 +1,6 @@
 """The model people hold: presets, classes, files, and Keras's verbs."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import pytest
 import small_checkpoint
 from references import matterport as reference
 from small_checkpoint import with_shallow_resnet, write_h5, write_torchvision
+from small_data import annotation, write_picture
 from small_network import small_config, with_small_backbone
 
 from maskrcnn.api import HEADS_ANEW, MaskRCNN, load_model
 from maskrcnn.config import Category
 from maskrcnn.data import load_dataset, make_shapes, read_image
 from maskrcnn.structures import PaddedDetections
+from maskrcnn.train import train
 from maskrcnn.weights.files import read_tensors
 
 SMALL = {
@@ -73,6 +76,71 @@ def test_data_of_other_classes_is_refused_by_name(shapes):
     model.compile()
     with pytest.raises(ValueError, match="circle"):
         model.fit(shapes[0])
+
+
+@pytest.fixture
+def untrained() -> MaskRCNN:
+    """A model that is compiled, for what is refused before a step is made."""
+    with with_small_backbone():
+        model = MaskRCNN(small_config(num_classes=1))
+    model.compile("sgd")
+    return model
+
+
+def write_coco(path: Path, *annotations: dict) -> str:
+    """A data set of a picture and these annotations of it."""
+    write_picture(path.parent / "a.png")
+    images = [{"id": 1, "file_name": "a.png", "height": 20, "width": 30}]
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 7, "name": "class 1"}]}
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def test_what_was_wrong_with_data_is_told_wherever_its_path_is_taken(untrained, tmp_path, monkeypatch):
+    path = write_coco(tmp_path / "train.json", annotation(1), annotation(2, segmentation=None))
+    for verb in ("fit", "evaluate", "predict"):
+        monkeypatch.setattr(keras.Model, verb, lambda *_, **__: None)
+        with pytest.warns(UserWarning, match="(?s)1 faults.*1 × missing mask .left out."):
+            getattr(untrained, verb)(path)
+    with pytest.warns(UserWarning, match="missing mask"):
+        untrained.fit(write_coco(tmp_path / "whole.json", annotation(1)), validation_data=path)
+
+
+def test_data_without_any_object_is_no_data_to_train_on(untrained, tmp_path):
+    path = write_coco(tmp_path / "boxes.json", annotation(1, segmentation=None))
+    with pytest.warns(UserWarning, match="missing mask"), pytest.raises(ValueError, match="holds no object to train on"):
+        untrained.fit(path)
+    with pytest.raises(ValueError, match="(?s)boxes.json holds no object to train on.*missing mask"):
+        train(path, None, tmp_path / "run", init=None, log=lambda line: None)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"class_weight": {0: 2.0}}, r"box_head__class_weights.*maskrcnn\.train\(class_weights"),
+        ({"sample_weight": np.ones(4)}, "sample_weight has no meaning here"),
+        ({"y": np.ones(4)}, "y has no meaning here"),
+    ],
+)
+def test_what_keras_would_pass_over_is_refused(untrained, shapes, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        untrained.fit(shapes[0], **arguments)
+
+
+def test_each_fit_has_an_order_of_its_own_that_the_seed_gives_again(shapes, monkeypatch):
+    with with_small_backbone():
+        model = MaskRCNN(small_config(image__short_side=32, image__long_side=64))
+    loaders = []
+    monkeypatch.setattr(keras.Model, "fit", lambda self, x, y, **_: loaders.append(x))
+    for seed in (1, None, 1):
+        if seed is not None:
+            keras.utils.set_random_seed(seed)
+        model.fit(shapes[0], batch_size=1)
+    model.fit(shapes[0], batch_size=1, shuffle=False)
+    first, second, again, unshuffled = ([int(loader.batch(n)["image_ids"][0]) for n in range(8)] for loader in loaders)
+    assert first == again != second
+    assert unshuffled == 2 * sorted(first[:4]) == 2 * sorted(second[:4])
 
 
 def test_evaluate_of_keras_gives_the_losses(model, shapes):
@@ -225,6 +293,9 @@ def test_the_same_seed_gives_the_same_weights():
         ({"preset": "resnet50_fpn", "num_classes": 0}, "received num_classes=0"),
         ({"preset": "resnet50_fpn", "num_classes": 3, "class_names": ["a"]}, "contradicts"),
         ({"preset": "resnet50_fpn", "class_names": ["a", "a"]}, "'a' more than once"),
+        ({"preset": "resnet50_fpn", "num_classes": "3"}, "as a whole number; received num_classes='3'"),
+        ({"preset": "resnet50_fpn", "class_names": "car"}, r"list of names such as \['car', 'bus'\]; received 'car'"),
+        ({"preset": "nuclei", "class_names": [1, 2]}, r"received \[1, 2\]"),
         ({"preset": "resnet50_fpn", "num_classes": 1, "detect__colour": 1, "weights": None}, "has no field 'colour'"),
     ],
 )
@@ -250,6 +321,39 @@ def test_a_truncated_model_is_refused_in_one_line(model, tmp_path):
     with pytest.raises(ValueError, match="model.keras") as refusal:
         load_model(tmp_path / "model.keras")
     assert "\n" not in str(refusal.value)
+
+
+def distance(target, probabilities):
+    return keras.ops.mean(keras.ops.abs(target - probabilities), axis=-1)
+
+
+class Slower(keras.optimizers.SGD):
+    """An optimizer that is registered nowhere."""
+
+
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a .lambda.")
+@pytest.mark.parametrize(
+    ("compiled", "name"),
+    [
+        ({"loss": distance}, "distance"),
+        ({"loss": lambda target, probabilities: distance(target, probabilities)}, "lambda"),
+        ({"optimizer": Slower(0.1)}, "Slower"),
+    ],
+    ids=["loss", "lambda", "optimizer"],
+)
+def test_a_model_compiled_with_what_is_not_known_here_opens_without_it_and_says_so(tmp_path, compiled, name):
+    with with_small_backbone():
+        model = MaskRCNN(small_config())
+        model.compile(**compiled)
+        model.optimizer.build(model.trainable_variables)
+        model.save(tmp_path / "model.keras")
+        with pytest.warns(UserWarning, match=f"without its loss and optimizer .*{name}") as warned:
+            loaded = load_model(tmp_path / "model.keras")
+        opened = MaskRCNN.from_checkpoint(tmp_path / "model.keras", log=lambda line: None)
+    assert len(warned) == 1 and not loaded.compiled
+    for one, other, third in zip(model.get_weights(), loaded.get_weights(), opened.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(one, third)
 
 
 # ── Other than three channels ──

@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
+from small_data import annotation, write_picture
 
 from maskrcnn.config import Category, ModelConfig, replace
+from maskrcnn.data import load_dataset
 from maskrcnn.evaluate import best_score_threshold, evaluate, print_scores, write_scores
 from maskrcnn.geometry import masks
 from maskrcnn.structures import Detections, PaddedDetections, Sample
+from maskrcnn.training.callbacks import CocoEvaluation
 
 SIZE = (40, 50)
 
@@ -130,6 +133,18 @@ def test_a_model_that_finds_more_than_100_is_scored_on_all_of_them() -> None:
 
 def test_no_picture_has_no_score() -> None:
     assert evaluate(Oracle([]), data([]))["mask"]["AP"] is None
+
+
+def test_data_may_be_a_path_and_a_model_may_not(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png")
+    images = [{"id": 1, "file_name": "a.png", "height": 20, "width": 30}]
+    content = {"images": images, "annotations": [annotation(1)], "categories": [{"id": 7, "name": "date"}]}
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    samples = load_dataset(tmp_path / "val.json").samples
+    assert evaluate(Oracle(samples), str(tmp_path / "val.json"))["mask"]["AP"] == pytest.approx(1.0)
+    assert CocoEvaluation(tmp_path / "val.json").dataset.samples[0].path == samples[0].path
+    with pytest.raises(ValueError, match=r"needs a model, not 'run1'; open a file with maskrcnn.load_model"):
+        evaluate("run1", data(samples))
 
 
 def test_classes_of_other_data_are_refused() -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 
+import keras
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 from references import resize as reference
 
 from maskrcnn.config import Category, ImageConfig, ModelConfig, replace
+from maskrcnn.data.images import read_image
 from maskrcnn.data.resize import offset_in_frame
-from maskrcnn.predict import READERS, detect, original
+from maskrcnn.predict import READERS, _as_picture, detect, original
 from maskrcnn.structures import PaddedDetections
 
 CORNER = ModelConfig(categories=(Category(1, "thing"),))
@@ -72,6 +75,46 @@ def test_a_model_of_any_channels_gets_them_from_arrays_and_files(tmp_path, chann
         ValueError, match=rf"model of {channels} channels is \(H, W, {channels}\).*received shape \(64, 80, 7\)"
     ):
         list(detect(model, np.zeros((64, 80, 7), np.uint8)))
+
+
+@pytest.mark.backend
+def test_a_tensor_is_a_picture_as_an_array_is():
+    model = StandIn(replace(CORNER, image__short_side=64, image__long_side=100))
+    picture = np.random.default_rng(0).integers(1, 256, (64, 80, 3), np.uint8)
+    for item in (picture, picture[None], [picture]):
+        given = [keras.ops.convert_to_tensor(picture)] if isinstance(item, list) else keras.ops.convert_to_tensor(item)
+        (found,) = detect(model, given)
+        assert found.size == (64, 80)
+        np.testing.assert_array_equal(model.batch["images"][0, :64, :80], picture)
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels"),
+    [("RGB", 3), ("RGB", 1), ("RGBA", 3), ("RGBA", 4), ("P", 3), ("1", 3), ("L", 3), ("L", 1), ("CMYK", 3), ("I;16", 3)],
+)
+def test_a_picture_of_pillow_is_what_its_file_is(tmp_path, mode, channels):
+    config = ImageConfig(channels=channels, mean=(9.0,) * channels, std=(9.0,) * channels)
+    values = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    picture = (
+        Image.fromarray(values[:, :, 0].astype(np.uint16) * 99) if mode == "I;16" else Image.fromarray(values).convert(mode)
+    )
+    path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    picture.save(path, exif=exif)
+    with Image.open(path) as opened:
+        np.testing.assert_array_equal(_as_picture(opened, config), read_image(path, channels=channels))
+
+
+def test_black_is_black_in_any_kind_of_number():
+    assert not _as_picture(np.zeros((4, 4, 3), np.float32), CORNER.image).any()
+
+
+def test_lists_of_numbers_are_no_pictures():
+    picture = np.zeros((4, 5, 3), np.uint8)
+    for given in (picture.tolist(), [picture.tolist()], [[picture]]):
+        with pytest.raises(ValueError, match="a path or an array; received a list"):
+            list(detect(StandIn(CORNER), given))
 
 
 def test_last_pixels_without_area_in_the_original_are_dropped():

@@ -22,7 +22,7 @@ from maskrcnn.cli import app
 from maskrcnn.data import Dataset, load_dataset, make_shapes
 from maskrcnn.data.imbalance import repeat_factors
 from maskrcnn.evaluate import evaluate
-from maskrcnn.train import make_optimizer, train
+from maskrcnn.train import _settings, make_optimizer, train
 from maskrcnn.weights.files import read_tensors
 
 ROOT = Path(__file__).parents[1]
@@ -93,6 +93,11 @@ def test_the_configuration_says_how_it_was_made(run):
     assert settings["arguments"]["epochs"] == 2
     assert settings["model"]["image"]["short_side"] == 96
     assert [category["name"] for category in settings["model"]["categories"]] == ["circle", "square", "triangle"]
+
+
+def test_numbers_of_numpy_are_written_as_numbers():
+    settings = _settings({"learning_rate": np.float32(0.5), "epochs": np.int64(3), "changes": {"anchors__ratios": np.ones(2)}})
+    assert settings == json.loads(json.dumps(settings)) == {"learning_rate": 0.5, "epochs": 3, "anchors__ratios": [1.0, 1.0]}
 
 
 def test_training_starts_from_a_model_of_ours(run, shapes, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,15 +14,16 @@ from maskrcnn import config as configs
 from maskrcnn import memory
 from maskrcnn import predict as prediction
 from maskrcnn.config import Category, ModelConfig
-from maskrcnn.data import Dataset, load_dataset
+from maskrcnn.data import Dataset
 from maskrcnn.data.augment import make_augment
+from maskrcnn.data.dataset import open_dataset
 from maskrcnn.data.loader import Loader, make_loader, num_batches
 from maskrcnn.model.mask_rcnn import Network
 from maskrcnn.structures import Detections
 from maskrcnn.weights import backbones, published
 from maskrcnn.weights import checkpoint as checkpoints
 from maskrcnn.weights import models as model_files
-from maskrcnn.weights.categories import categories_of
+from maskrcnn.weights.categories import categories_of, named_categories
 from maskrcnn.weights.checkpoint import Checkpoint
 from maskrcnn.weights.sources import holds_whole_model, read_checkpoint
 from maskrcnn.weights.stem import inflation
@@ -178,7 +180,7 @@ class MaskRCNN(Network):
         log: Callable[[str], None],
         changes: dict[str, Any],
     ) -> MaskRCNN:
-        source = load_model(path)
+        source = load_model(path, compile=False)
         log(f"{path}: maskrcnn, {source.config.num_classes} classes.")
         config = _with_channels(source.config, input_channels)
         if class_names is not None:
@@ -230,7 +232,7 @@ class MaskRCNN(Network):
 
     @classmethod
     def _from_model_file(cls, path: str | Path, config: ModelConfig, seed: int | None, log: Callable[[str], None]) -> MaskRCNN:
-        source = load_model(path)
+        source = load_model(path, compile=False)
         model = cls._seeded(config, seed)
         remade = model_files.transfer(source, model)
         if remade:
@@ -246,8 +248,9 @@ class MaskRCNN(Network):
         """Finds objects in pictures of any size.
 
         Args:
-            images: a path, an (H, W, C) or (H, W) uint8 array, a (B, H, W, C) array, or an iterable of paths and arrays; C is
-                the model's `config.image.channels`. A model of 3 channels repeats grey, a model of 1 takes RGB's luma.
+            images: a path, an (H, W, C) or (H, W) uint8 array or tensor, a (B, H, W, C) one, a picture of Pillow, or an
+                iterable of those; C is the model's `config.image.channels`. A model of 3 channels repeats grey, one of 1 takes
+                RGB's luma.
             batch_size: pictures that go through the model together.
             score: least score; the model's own `config.detect.score` where None, below which nothing is kept anyway.
 
@@ -279,27 +282,42 @@ class MaskRCNN(Network):
             batch_size: pictures a step, where `x` is a `Dataset` or a path; 2 by default.
             augment: of a `Dataset` or a path: `"none"`, `"flip"`, `"photos"`, `"microscopy"`, an `AugmentConfig`, a pipeline of
                 Albumentations, or a function of (sample, rng).
-            **kwargs: of `keras.Model.fit`; `validation_data` takes what `x` takes.
+            **kwargs: of `keras.Model.fit`; `validation_data` takes what `x` takes. `shuffle=False` keeps the order of a
+                `Dataset` or a path; else each call draws another, reproducible after `keras.utils.set_random_seed`.
+
+        Raises:
+            ValueError: for data that the model's classes don't fit, or without any object; for `y`, `class_weight` and
+                `sample_weight`. Where a path's data has faults, a warning says which.
         """
+        _refuse_truth_beside(y, **kwargs)
         batch_size = batch_size or 2
-        if (data := _as_dataset(x)) is not None:
-            self.adopt_categories(data)
-            kwargs.setdefault("steps_per_epoch", num_batches(data, batch_size))
-            x = self.loader(data, batch_size=batch_size, shuffle=True, repeat=True, augment=augment)
-        if (data := _as_dataset(kwargs.get("validation_data"))) is not None:
-            kwargs["validation_data"] = self.loader(data, batch_size=batch_size)
+        x, validation = open_dataset(x), open_dataset(kwargs.get("validation_data"))
+        if isinstance(x, Dataset):
+            x.check_trainable()
+            self.adopt_categories(x)
+            kwargs.setdefault("steps_per_epoch", num_batches(x, batch_size))
+            seed = random.randrange(2**31)  # Keras seeds Python's numbers, and draws the seeds of its own layers from them
+            order = {"shuffle": kwargs.pop("shuffle", True), "seed": seed}
+            x = self.loader(x, batch_size=batch_size, repeat=True, augment=augment, **order)
+        if isinstance(validation, Dataset):
+            kwargs["validation_data"] = self.loader(
+                validation, batch_size=kwargs.pop("validation_batch_size", None) or batch_size
+            )
         return super().fit(x, y, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`: the losses. `maskrcnn.evaluate` gives the average precision."""
-        if (data := _as_dataset(x)) is not None:
-            x = self.loader(data, batch_size=batch_size or 2)
+        _refuse_truth_beside(y, **kwargs)
+        x = open_dataset(x)
+        if isinstance(x, Dataset):
+            x = self.loader(x, batch_size=batch_size or 2)
         return super().evaluate(x, y, **kwargs)
 
     def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
         """As `keras.Model.predict`: `PaddedDetections` in pixels of the frame. `detect` takes pictures of any size."""
-        if (data := _as_dataset(x)) is not None:
-            x, batch_size = self.loader(data, batch_size=batch_size or 1), None
+        x = open_dataset(x)
+        if isinstance(x, Dataset):
+            x, batch_size = self.loader(x, batch_size=batch_size or 1), None
         if isinstance(x, Loader):
             x = x.without_truth()
         elif isinstance(x, dict):
@@ -334,12 +352,17 @@ class MaskRCNN(Network):
         self.config = configs.replace(self.config, categories=tuple(dataset.categories))
 
 
-def load_model(path: str | Path) -> MaskRCNN:
+def load_model(path: str | Path, *, compile: bool = True) -> MaskRCNN:
     """A whole model as `model.save` wrote it: weights, classes, preprocessing, and how it was compiled.
+
+    `keras.saving.load_model` opens it too, once `from maskrcnn import MaskRCNN` has registered the class with Keras: `import
+    maskrcnn` alone imports no Keras.
 
     Args:
         path: a `.keras` file; the folder of a training run, which means its `best.keras`, else its `last.keras`; or `"nuclei"`,
             the model that comes with the package.
+        compile: with its loss and optimizer, to go on training. Where they are your own and not registered with Keras, the
+            model comes without them, and a warning says so.
 
     Raises:
         FileNotFoundError: nothing there.
@@ -348,9 +371,21 @@ def load_model(path: str | Path) -> MaskRCNN:
     path = published.model_file(path)
     model_files.read_config(path)
     try:
-        return model_files.load(path, MaskRCNN)
+        return model_files.load(path, MaskRCNN, compile=compile)
     except (OSError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+
+
+def _refuse_truth_beside(y: Any, *, class_weight: Any = None, sample_weight: Any = None, **_: Any) -> None:
+    """Refuses what Keras would pass over: a batch holds its truth."""
+    if class_weight is not None:
+        raise ValueError(
+            "class_weight is part of the model here: make it with box_head__class_weights=(1.0, 4.0), a number a class, or use "
+            "maskrcnn.train(class_weights=…)."
+        )
+    for name, value in (("y", y), ("sample_weight", sample_weight)):
+        if value is not None:
+            raise ValueError(f"{name} has no meaning here: the data set holds the truth of its pictures; leave it out.")
 
 
 def _categories(num_classes: int | None, class_names: Sequence[str | Category] | None) -> tuple[Category, ...]:
@@ -358,11 +393,10 @@ def _categories(num_classes: int | None, class_names: Sequence[str | Category] |
         if num_classes is None:
             raise ValueError("A model needs to know its classes: give num_classes=3, or class_names=['car', 'bus', 'bike'].")
         return configs.placeholder_categories(num_classes)
-    if num_classes not in (None, len(class_names)):
-        raise ValueError(f"num_classes={num_classes} contradicts the {len(class_names)} class names given; give one of them.")
-    return tuple(
-        name if isinstance(name, Category) else Category(number, name) for number, name in enumerate(class_names, start=1)
-    )
+    categories = named_categories(class_names)
+    if num_classes not in (None, len(categories)):
+        raise ValueError(f"num_classes={num_classes} contradicts the {len(categories)} class names given; give one of them.")
+    return categories
 
 
 def _with_channels(config: ModelConfig, input_channels: int | None) -> ModelConfig:
@@ -382,7 +416,7 @@ def _backbone_arrays(weights: str | Path, config: ModelConfig) -> backbones.Name
 
 
 def _names(classes: Sequence[str | Category]) -> list[str]:
-    return [each.name if isinstance(each, Category) else each for each in classes]
+    return [category.name for category in named_categories(classes)]
 
 
 def _origin(file: str | Path, checkpoint: Checkpoint) -> str:
@@ -413,9 +447,3 @@ def _tell(log: Callable[[str], None], report: checkpoints.Report) -> None:
 
 def _remade(paths: Sequence[str]) -> str:
     return f"The classes differ from the file's, so these weights start anew: {', '.join(paths)}."
-
-
-def _as_dataset(data: Any) -> Dataset | None:
-    if isinstance(data, (str, Path)):
-        return load_dataset(data)
-    return data if isinstance(data, Dataset) else None

@@ -330,10 +330,13 @@ def with_channels(config: ModelConfig, channels: int) -> ModelConfig:
     return replace(config, **changes, **({"backbone__frozen_stages": 0} if channels > 1 else {}))
 
 
-def placeholder_categories(num_classes: int) -> tuple[Category, ...]:
+def placeholder_categories(num_classes: Any) -> tuple[Category, ...]:
     """Classes known by number alone, until a data set names them."""
-    if num_classes < 1:
-        raise ValueError(f"A model needs at least one class, background not counted; received num_classes={num_classes}.")
+    if not hasattr(num_classes, "__index__") or num_classes < 1:
+        raise ValueError(
+            "A model needs at least one class, background not counted, as a whole number; "
+            f"received num_classes={num_classes!r}."
+        )
     return tuple(Category(number, f"class {number}") for number in range(1, num_classes + 1))
 
 

@@ -20,6 +20,7 @@ from maskrcnn.evaluate import evaluate, print_scores
 from maskrcnn.results.draw import draw_detections, draw_truth
 from maskrcnn.results.report import write_report
 from maskrcnn.train import train
+from maskrcnn.training.resume import FILE
 from maskrcnn.weights.published import SHIPPED
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def demo(
 
     tell(f"Training {PRESET} from random weights for {epochs} epochs")
     start = time.perf_counter()
+    (out / "run" / FILE).unlink(missing_ok=True)  # a demonstration that was cut short begins anew
     train(
         train_json,
         val,

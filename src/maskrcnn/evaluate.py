@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from maskrcnn.config import Category
+from maskrcnn.data.dataset import open_dataset
 from maskrcnn.data.objects import are_unnamed
 from maskrcnn.metrics.biology import SCORES, BiologyScores
 from maskrcnn.metrics.coco import evaluate_coco
@@ -29,7 +30,7 @@ T = TypeVar("T")
 
 def evaluate(
     model: Any,
-    dataset: Dataset,
+    dataset: str | Path | Dataset,
     *,
     batch_size: int = 1,
     biology: bool | float = False,
@@ -49,7 +50,7 @@ def evaluate(
     Args:
         model: a `MaskRCNN` or an engine, for which threads read the next pictures and score the last ones while it works; or
             anything with a `config` and a `detect(images, batch_size=…, score=…)` of its own.
-        dataset: pictures and truth. Objects that nobody named belong to the class of a model that has just one.
+        dataset: pictures and truth, or their path. Objects that nobody named belong to the class of a model that has just one.
         batch_size: pictures that go through the model together.
         biology: also score the detections as biology does, those of at least this score; True is 0.5.
         progress: called after each batch with the number of its pictures.
@@ -61,7 +62,8 @@ def evaluate(
     Raises:
         ValueError: for a model and a data set that have no class in common.
     """
-    categories = _shared_categories(model, dataset)
+    data: Dataset = open_dataset(dataset)
+    categories = _shared_categories(model, data)
     of_biology = None if biology is False else BiologyScores(categories, scores=(0.5 if biology is True else biology,))
 
     def finish(pair: tuple[Sample, Detections]) -> tuple[int, Detections]:
@@ -73,13 +75,17 @@ def evaluate(
 
     most = model.config.detect.max_detections
     limits = (1, 10, 100, most) if most > 100 else (1, 10, 100)
-    with closing(_each_with(finish, model, dataset, batch_size, progress)) as found:  # type: ignore[type-var]
-        scores = evaluate_coco(dataset.samples, categories, found, max_detections=limits)
+    with closing(_each_with(finish, model, data, batch_size, progress)) as found:  # type: ignore[type-var]
+        scores = evaluate_coco(data.samples, categories, found, max_detections=limits)
     return scores if of_biology is None else {**scores, "biology": of_biology.scores()}
 
 
 def best_score_threshold(
-    model: Any, dataset: Dataset, *, batch_size: int = 1, progress: Callable[[int], None] | None = None
+    model: Any,
+    dataset: str | Path | Dataset,
+    *,
+    batch_size: int = 1,
+    progress: Callable[[int], None] | None = None,
 ) -> float:
     """The least score of what counts as found that gives the data set the best Data Science Bowl score.
 
@@ -92,8 +98,9 @@ def best_score_threshold(
     Raises:
         ValueError: for a model and a data set that have no class in common, and for a data set without pictures.
     """
-    scores = BiologyScores(_shared_categories(model, dataset), scores=SCORES)
-    for _ in _each_with(lambda pair: scores.add(*pair), model, dataset, batch_size, progress):
+    data: Dataset = open_dataset(dataset)
+    scores = BiologyScores(_shared_categories(model, data), scores=SCORES)
+    for _ in _each_with(lambda pair: scores.add(*pair), model, data, batch_size, progress):
         pass
     return scores.best_threshold()
 
@@ -165,6 +172,8 @@ def _detect(
 
 def _shared_categories(model: Any, dataset: Dataset) -> tuple[Category, ...]:
     """What the data's labels mean to the model, compared by name."""
+    if not hasattr(model, "config"):
+        raise ValueError(f"evaluate needs a model, not {model!r:.100}; open a file with maskrcnn.load_model(path).")
     known = model.config.class_names
     if len(known) == 1 and are_unnamed(dataset.categories):
         return (Category(dataset.categories[0].id, known[0]),)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from maskrcnn.config import ImageConfig, ModelConfig
 from maskrcnn.data.images import find_pictures, read_image, to_picture
@@ -32,9 +33,9 @@ def detect(model: Any, images: Any, *, batch_size: int = 1, score: float | None 
 
     Args:
         model: a `MaskRCNN`.
-        images: a path, an (H, W, C) or (H, W) uint8 array, a (B, H, W, C) array, a `Plane`, or an iterable of those, which a
-            thread reads a little ahead; the planes of a volume are `maskrcnn.data.read_planes(path)`. C is the model's
-            `config.image.channels`, see `to_picture`.
+        images: a path, an (H, W, C) or (H, W) uint8 array or tensor, a (B, H, W, C) one, a picture of Pillow, a `Plane`, or an
+            iterable of those, which a thread reads a little ahead; the planes of a volume are
+            `maskrcnn.data.read_planes(path)`. C is the model's `config.image.channels`, see `to_picture`.
         batch_size: pictures that go through the model together.
         score: least score; the model's own where None.
 
@@ -243,12 +244,11 @@ def _original_boxes(
 
 
 def _each(images: Any) -> Iterable[Any]:
-    if isinstance(images, (str, Path, Plane)):
+    if isinstance(images, (str, Path, Plane, Image.Image)):
         return [images]
-    if isinstance(images, np.ndarray):
-        if images.ndim == 4:
-            return images
-        return [images]
+    if hasattr(images, "ndim"):  # NumPy's, or a tensor of any backend
+        images = np.asarray(images)
+        return images if images.ndim == 4 else [images]
     return images
 
 
@@ -261,17 +261,31 @@ def _path_of(item: Any) -> str | None:
 def _as_picture(item: Any, image_config: ImageConfig) -> Picture:
     if isinstance(item, (str, Path)):
         return read_image(item, channels=image_config.channels, scaling=image_config.scaling)
+    if isinstance(item, (list, tuple)):
+        raise ValueError("A picture is a path or an array; received a list. Pass np.asarray(picture, np.uint8).")
+    if isinstance(item, Image.Image):
+        return _from_pillow(item, image_config)
     picture = item.image if isinstance(item, Plane) else np.asarray(item)
     if picture.size and picture.dtype != np.uint8:
         if not (np.issubdtype(picture.dtype, np.number) and np.isfinite(picture).all()):
             raise ValueError(f"A picture's values are finite numbers from 0 to 255; received {picture.dtype} with others.")
         low, high = picture.min(), picture.max()
-        if low < 0 or high > 255 or (high <= 1 and np.issubdtype(picture.dtype, np.floating)):
+        if low < 0 or high > 255 or (0 < high <= 1 and np.issubdtype(picture.dtype, np.floating)):
             raise ValueError(
                 f"A picture's values go from 0 to 255; received {picture.dtype} from {low} to {high}. Scale it, and pass uint8."
             )
         picture = np.round(picture).astype(np.uint8)
     return to_picture(picture, image_config.channels)
+
+
+def _from_pillow(picture: Image.Image, image_config: ImageConfig) -> Picture:
+    """What `read_image` gives of its file: upright, a palette as its colours, more than 8 bits stretched."""
+    picture = ImageOps.exif_transpose(picture)
+    channels = image_config.channels
+    is_deep = picture.mode in ("I", "F") or picture.mode.startswith("I;16")
+    alpha_counts = picture.mode in ("LA", "RGBA") and len(picture.getbands()) == channels
+    as_it_is = is_deep or alpha_counts or (picture.mode == "L" and channels != 3)
+    return to_picture(np.asarray(picture if as_it_is else picture.convert("RGB")), channels, image_config.scaling)
 
 
 def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from maskrcnn import config as configs
 from maskrcnn import memory
@@ -24,7 +25,7 @@ from maskrcnn.training.callbacks import CocoEvaluation, EarlyStopping, SaveModel
 from maskrcnn.training.freezing import freeze as freeze_layers
 from maskrcnn.training.optimizers import CLIP_NORM, Schedule, make_optimizer
 from maskrcnn.training.precision import precision_policy
-from maskrcnn.training.resume import KeepState, State, load_state, restore
+from maskrcnn.training.resume import FILE, KeepState, State, load_state, restore
 from maskrcnn.training.tensorboard import TensorBoard
 from maskrcnn.weights import published
 from maskrcnn.weights.models import is_model
@@ -33,6 +34,7 @@ from maskrcnn.weights.sources import holds_whole_model
 __all__ = ["CocoEvaluation", "make_optimizer", "train"]
 
 PRESET = "mobilenet_v2_fpn"
+RESULTS = ("best.keras", "last.keras", "history.csv", "metrics.json")
 
 
 def train(
@@ -65,7 +67,7 @@ def train(
     ema: float = 0.0,
     backbone_rate: float = 1.0,
     precision: str = "float32",
-    freeze: Sequence[str] = (),
+    freeze: str | Sequence[str] = (),
     monitor: str | None = None,
     patience: int | None = None,
     resume: bool = False,
@@ -112,7 +114,8 @@ def train(
         freeze: beginnings of the names of layers that don't learn: `["backbone", "fpn"]`.
         monitor: name of the logged value that tells the best model: a loss, or a score such as `"val_mask_ap50"`.
         patience: stop after so many epochs without a better value.
-        resume: go on where the run in `out` was cut short, if there is one; its settings must be the same.
+        resume: go on where the run in `out` was cut short, if there is one; its settings must be the same. Without `resume`
+            such a run stays, with an error; a finished one is replaced.
         save_minutes: how often, within an epoch, the state of the run is saved.
         seed: of weights, order, augmentation and samples.
         workers: processes that read pictures; 0 reads in threads.
@@ -135,13 +138,15 @@ def train(
         raise ValueError(f"epochs and batch_size are at least 1; received {epochs} and {batch_size}.")
     settings = _settings(locals())
     out = Path(out)
-    state = load_state(out) if resume else None
-    if state is not None:
+    state = load_state(out)
+    if state is not None and resume:
         _check_settings(state, settings, out)
+    elif state is not None:
+        _check_finished(state, out)
+        state = None
     train_data = _dataset(data, images, strict, log)
     val_data = None if val is None else _dataset(val, val_images, strict, log)
-    if not len(train_data):
-        raise ValueError(f"{train_data.name} holds no picture to train on.")
+    train_data.check_trainable()
     if monitor is None and val_data is not None:
         monitor = "val_mask_ap"
     if patience is not None and (patience < 1 or monitor is None):
@@ -191,6 +196,8 @@ def train(
     slots = (1 if optimizer == "sgd" else 2) + (accumulate > 1) + (ema > 0)
     _check_memory(network, train_data, batch_size, augment, slots=slots, bytes_a_number=4 if precision == "float32" else 2)
     out.mkdir(parents=True, exist_ok=True)
+    if state is None:
+        _clear(out, log)
     write_json(out / "config.json", {"arguments": settings, "model": configs.to_dict(network.config)})
     evaluation = None if val_data is None else CocoEvaluation(val_data)
     saving, history = SaveModels(out, monitor=monitor, evaluation=evaluation), WriteHistory(out / "history.csv")
@@ -257,6 +264,8 @@ def _settings(arguments: dict[str, Any]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
     if isinstance(value, Mapping):
         return {str(name): _plain(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -276,6 +285,25 @@ def _check_settings(state: State, settings: dict[str, Any], out: Path) -> None:
             f"The run in {out} was begun with {name} = {state.settings.get(name)!r}, now it is {settings.get(name)!r}; "
             "resume with the same settings, or begin another run with init set to its last.keras."
         )
+
+
+def _check_finished(state: State, out: Path) -> None:
+    """Refuses to begin anew where a run was cut short that could go on."""
+    epochs, patience = state.settings["epochs"], state.settings["patience"]
+    if (state.epoch, state.step) != (0, 0) and state.epoch < epochs and not _has_stopped(state, patience):
+        raise ValueError(
+            f"The run in {out} was cut short after {state.epoch} of {epochs} epochs and {state.step} steps; go on with it by "
+            f"resume=True (--resume), or train into another folder, or delete its {FILE} to begin anew."
+        )
+
+
+def _clear(out: Path, log: Callable[[str], None]) -> None:
+    """Takes an earlier run's files away, all together: none of them shall stand beside the new run's."""
+    earlier = [path for name in (*RESULTS, FILE) if (path := out / name).exists()]
+    for path in earlier:
+        path.unlink()
+    if earlier:
+        log(f"{out} held an earlier run, which this one replaces: {', '.join(path.name for path in earlier)}.")
 
 
 def _has_stopped(state: State, patience: int | None) -> bool:

@@ -53,6 +53,24 @@ def test_a_crowd_is_marked(write_coco):
     np.testing.assert_array_equal(dataset.samples[0].crowd, [False, True])
 
 
+@pytest.mark.parametrize("written", ["0", "no", [1]])
+def test_what_does_not_say_that_it_is_a_crowd_is_none(write_coco, written):
+    dataset = load_dataset(write_coco([annotation(1, iscrowd=written)]))
+    only_fault(dataset, "broken iscrowd", repaired=True)
+    np.testing.assert_array_equal(dataset.samples[0].crowd, [False])
+
+
+def test_points_of_a_polygon_may_be_pairs(write_coco):
+    pairs = [np.reshape(SQUARE[0], (-1, 2)).tolist()]
+    dataset = load_dataset(write_coco([annotation(1, segmentation=pairs)]), strict=True)
+    assert rle_area(dataset.samples[0].rles[0]) == 80
+
+
+def test_sides_may_be_whole_numbers_with_a_point(write_coco):
+    dataset = load_dataset(write_coco([annotation(1)], images=[{**IMAGE, "height": 20.0, "width": 30.0}]), strict=True)
+    assert dataset.samples[0].size == (20, 30)
+
+
 def test_a_picture_without_objects_is_a_sample(write_coco):
     dataset = load_dataset(write_coco([]), strict=True)
     sample = dataset.samples[0]

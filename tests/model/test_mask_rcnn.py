@@ -319,9 +319,50 @@ def test_a_loss_weight_of_an_unknown_name_is_refused_with_the_known_ones():
         small_network().compile("adam", loss_weights={"masks": 2.0})
 
 
+def test_loss_weights_without_names_are_refused():
+    with pytest.raises(ValueError, match=r"factors by name, .*received \[1, 1, 1, 1, 1\]"):
+        small_network().compile("adam", loss_weights=[1, 1, 1, 1, 1])
+
+
+def test_no_loss_is_the_papers():
+    network = small_network()
+    network.compile("sgd", loss=None)
+    assert network.mask_loss == "binary_crossentropy"
+
+
+def test_pictures_with_channels_first_are_refused_when_a_network_is_made(monkeypatch):
+    monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
+    with pytest.raises(ValueError, match=r"takes pictures as \(B, H, W, C\).*set_image_data_format\('channels_last'\)"):
+        small_network()
+
+
 def test_fit_without_truth_says_what_is_missing(network):
     with pytest.raises(ValueError, match="need batches that hold boxes, labels and masks"):
         network.fit(Batches([pictures_of(make_batch())]), verbose=0)
+
+
+class Fails(keras.callbacks.Callback):
+    """Makes the first step fail, as a picture does that cannot be read."""
+
+    def fail(self, *_):
+        raise OSError("the picture is gone")
+
+    def on_test_batch_begin(self, batch, logs=None):
+        self.model.test_function = self.fail
+
+    def on_predict_batch_begin(self, batch, logs=None):
+        self.model.predict_function = self.fail
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "predict"])
+def test_a_network_outlives_a_step_that_fails(verb):
+    network = small_network()
+    network.compile("sgd", run_eagerly=True)
+    before, batch = network.get_weights(), make_batch()
+    with pytest.raises(OSError, match="the picture is gone"):
+        getattr(network, verb)(Batches([pictures_of(batch) if verb == "predict" else batch]), verbose=0, callbacks=[Fails()])
+    for one, other in zip(before, network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 # Everything that can be chosen, chosen otherwise than above.

@@ -34,6 +34,10 @@ def test_layers_that_begin_with_a_prefix_stop_learning_and_no_others():
     assert learning(network) == {path for path in after if not path.startswith("mask_head/")}
 
 
+def test_one_prefix_may_stand_alone():
+    assert freeze(small_network(), "fpn") == freeze(small_network(), ["fpn"])
+
+
 def test_frozen_live_norms_keep_their_statistics():
     network = small_network(backbone__frozen_stages=0, fpn__norm="live")
     freeze(network, ["backbone", "fpn"])

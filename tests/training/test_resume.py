@@ -16,7 +16,7 @@ import pytest
 from keras import ops
 from small_network import with_small_backbone
 
-from maskrcnn.api import load_model
+from maskrcnn.api import MaskRCNN, load_model
 from maskrcnn.config import AugmentConfig
 from maskrcnn.data import make_shapes
 from maskrcnn.train import train
@@ -162,6 +162,28 @@ def test_without_a_state_resuming_begins(shapes, tmp_path):
 def test_other_settings_are_refused(whole, shapes, change, words):
     with pytest.raises(ValueError, match=words):
         train(*shapes, whole[0], **{**SETTINGS, **change}, resume=True)
+
+
+def test_a_run_that_was_cut_short_is_not_begun_anew_unasked(shapes, tmp_path):
+    for epoch, step in ((1, 0), (0, 3)):
+        save_state(tmp_path, State(epoch, step, {"epochs": 2, "patience": None}))
+        with pytest.raises(ValueError, match=rf"cut short after {epoch} of 2 epochs and {step} steps; .*resume=True"):
+            train(*shapes, tmp_path, **SETTINGS)
+    assert load_state(tmp_path) is not None
+
+
+@pytest.mark.parametrize("state", [(2, 0, None, 0), (0, 0, None, 0), (1, 0, 3, 3)], ids=["finished", "hardly begun", "stopped"])
+def test_of_a_run_that_is_replaced_no_file_is_left_and_it_is_told(shapes, tmp_path, monkeypatch, state):
+    epoch, step, patience, waited = state
+    memories = {"early_stopping": [0.5, waited]}
+    save_state(tmp_path, State(epoch, step, {"epochs": 2, "patience": patience}, memories))
+    for name in ("best.keras", "metrics.json", "history.csv"):
+        (tmp_path / name).write_text("of the earlier run")
+    monkeypatch.setattr(MaskRCNN, "fit", lambda *_, **__: None)
+    told = []
+    train(*shapes, tmp_path, **{**SETTINGS, "log": told.append})
+    assert told == [f"{tmp_path} held an earlier run, which this one replaces: best.keras, history.csv, metrics.json, {FILE}."]
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
 @pytest.mark.parametrize("keep", [0, 7, 100, -3])

@@ -154,7 +154,8 @@ def _find_pictures(
         if isinstance(size, ValueError):
             leave_out("unreadable picture", str(size), image_id)
             continue
-        listed_size = (entry["height"], entry["width"]) if _has(entry, height=int, width=int) else None
+        height, width = _whole(entry.get("height")), _whole(entry.get("width"))
+        listed_size = None if height is None or width is None else (height, width)
         pictures.append(_Picture(image_id, entry["file_name"], path, listed_size, size))
     return pictures, faults
 
@@ -218,7 +219,7 @@ def _read_object(
         report("missing mask", "it has no segmentation")
         return None, faults
     if isinstance(segmentation, list):
-        usable = [part for part in segmentation if not isinstance(part, list) or len(part) >= 6]
+        usable = [part for part in segmentation if not _is_short(part)]
         if len(usable) < len(segmentation):
             num_bad = len(segmentation) - len(usable)
             report("polygon under three points", f"{num_bad} of {len(segmentation)} polygons", repaired=bool(usable))
@@ -236,15 +237,23 @@ def _read_object(
     box, box_fault = _choose_box(annotation.get("bbox"), rle_to_box(rle), size)
     if box_fault:
         report(*box_fault, repaired=True)
+    crowd = annotation.get("iscrowd") or 0
+    if crowd not in (0, 1):
+        report("broken iscrowd", f"iscrowd is 0 or 1; received {reprlib.repr(crowd)}, which is no crowd", repaired=True)
     area = annotation.get("area")
     return TrueObject(
         box=box,
         label=labels[annotation["category_id"]],
-        crowd=bool(annotation.get("iscrowd", 0)),
+        crowd=crowd == 1,
         rle=rle,
         area=float(area if area is not None and _are_numbers([area]) and area > 0 else rle_area(rle)),
         annotation_id=annotation["id"],
     ), faults
+
+
+def _is_short(polygon: Any) -> bool:
+    """Whether a flat list has under three points; a list of points is the mask reader's to judge."""
+    return isinstance(polygon, list) and len(polygon) < 6 and not any(isinstance(point, list) for point in polygon)
 
 
 def _choose_box(bbox: Any, mask_box: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, tuple[str, str] | None]:
@@ -284,6 +293,11 @@ def _has(entry: Any, **kinds: type) -> bool:
     return isinstance(entry, dict) and all(
         type(entry.get(name)) is kind and (kind is not int or abs(entry[name]) < 2**62) for name, kind in kinds.items()
     )
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number, also where JSON has it with a point."""
+    return int(value) if _are_numbers([value]) and value == int(value) else None
 
 
 def _are_numbers(values: Iterable[Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -51,6 +52,16 @@ class Dataset:
             lines += [f"{len(self.faults)} faults, {num_repaired} of them repaired:", summarize(self.faults)]
         return "\n".join(lines)
 
+    def check_trainable(self) -> None:
+        """Refuses what nothing can be learnt from.
+
+        Raises:
+            ValueError: no picture, or no object in any of them; with the faults that may be the reason.
+        """
+        if not any(len(sample.labels) for sample in self.samples):
+            reasons = f":\n{summarize(self.faults)}" if self.faults else "."
+            raise ValueError(f"{self.name or 'The data set'} holds no object to train on in {len(self)} pictures{reasons}")
+
     def with_categories(self, categories: Sequence[Category]) -> Dataset:
         """The same pictures with labels that count in other categories of the same names: those of a model, say.
 
@@ -85,7 +96,8 @@ def load_dataset(
 ) -> Dataset:
     """Reads a data set and finds its faults: `load_dataset("train.json").summary()` says what there is.
 
-    What contradicts itself is repaired where that is safe and left out where it is not, and both are in `Dataset.faults`.
+    What contradicts itself is repaired where that is safe and left out where it is not, and both are in `Dataset.faults`. The
+    picture of an object that was left out stays: where it is trained on, that object counts as background.
 
     Args:
         path: a COCO JSON; a JSON of the VGG Image Annotator (VIA 1 or 2, an export or a project); a folder with `images/` and
@@ -123,6 +135,16 @@ def load_dataset(
         reasons = f":\n{summarize(faults)}" if faults else "."
         raise ValueError(f"{path} has no usable picture{reasons}")
     return Dataset(samples, categories, faults, name=path.name)
+
+
+def open_dataset(data: Any) -> Any:
+    """What a verb was given for its data: a path is read, with a warning where it has faults; all else stays as it is."""
+    if not isinstance(data, (str, Path)):
+        return data
+    dataset = load_dataset(data)
+    if dataset.faults:
+        warnings.warn(dataset.summary(), stacklevel=3)
+    return dataset
 
 
 def _annotation_file(path: Path) -> Path | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
@@ -42,6 +42,11 @@ class Network(keras.Model):
     """
 
     def __init__(self, config: ModelConfig, *, seed: int | None = None, **kwargs):
+        if keras.config.image_data_format() != "channels_last":
+            raise ValueError(
+                "A model takes pictures as (B, H, W, C), and Keras is set to channels_first; call "
+                "keras.config.set_image_data_format('channels_last') before a model is made or opened."
+            )
         super().__init__(**kwargs)
         self.autocast = False  # under a mixed precision policy boxes stay float32; the layers cast what they compute
         self.config = config
@@ -203,6 +208,32 @@ class Network(keras.Model):
         with self._turn:
             return super().predict_on_batch(x)
 
+    def evaluate(self, *args, **kwargs):
+        """As `keras.Model.evaluate`; the model outlives what goes wrong in it."""
+        try:
+            return super().evaluate(*args, **kwargs)
+        finally:
+            self._put_back()
+
+    def predict(self, *args, **kwargs):
+        """As `keras.Model.predict`; the model outlives what goes wrong in it."""
+        try:
+            return super().predict(*args, **kwargs)
+        finally:
+            self._put_back()
+
+    def _put_back(self):
+        """On JAX, Keras takes the weights out of a model while it works, and after an error puts them back in `fit` alone."""
+        if hasattr(self, "jax_state_sync"):
+            self.jax_state_sync()
+
+    def _get_jax_state(self, *, purge_model_variables=False, **groups):
+        """As Keras's on JAX, which keeps what it takes out nowhere until a first step is done: a picture may fail before."""
+        state = super()._get_jax_state(purge_model_variables=purge_model_variables, **groups)
+        if purge_model_variables:
+            self._jax_state = dict(zip(groups, state, strict=True))
+        return state
+
     def compile(self, optimizer="adam", loss="binary_crossentropy", *, loss_weights=None, jit_compile="auto", **kwargs):
         """As `keras.Model.compile`, with two differences.
 
@@ -214,17 +245,20 @@ class Network(keras.Model):
             jit_compile: `"auto"` chooses what is measured to be faster on the backend (docs/notes.md).
 
         Raises:
-            ValueError: for a loss weight of an unknown name, or for `metrics`, which have no single target here:
-                `maskrcnn.evaluate` and the `val_mask_ap` of `maskrcnn.train` take their place.
+            ValueError: for loss weights that are no dict or of an unknown name, or for `metrics`, which have no single target
+                here: `maskrcnn.evaluate` and the `val_mask_ap` of `maskrcnn.train` take their place.
         """
         if kwargs.get("metrics") or kwargs.get("weighted_metrics"):
             raise ValueError("compile() takes no metrics: all five losses are shown, and maskrcnn.evaluate gives the AP.")
+        if loss_weights is not None and not isinstance(loss_weights, Mapping):
+            raise ValueError(f"loss_weights are factors by name, such as {{'mask_loss': 2.0}}; received {loss_weights!r:.100}.")
         loss_weights = dict(loss_weights or {})
         if set(loss_weights) - set(LOSSES):
             unknown = ", ".join(map(repr, sorted(set(loss_weights) - set(LOSSES))))
             raise ValueError(f"Unknown loss in loss_weights: {unknown}; possible: {', '.join(LOSSES)}.")
         if jit_compile == "auto":
             jit_compile = native.JIT_COMPILE and not kwargs.get("run_eagerly")
+        loss = "binary_crossentropy" if loss is None else loss
         super().compile(optimizer=optimizer, loss=None, jit_compile=jit_compile, **kwargs)
         self.mask_loss = loss if isinstance(loss, str) else keras.losses.get(loss)
         self.loss_weights = loss_weights

@@ -15,6 +15,7 @@ from keras import ops
 
 from maskrcnn.config import Category
 from maskrcnn.data import Dataset
+from maskrcnn.data.dataset import open_dataset
 from maskrcnn.evaluate import evaluate
 from maskrcnn.results.draw import draw_detections
 from maskrcnn.results.files import write_json, write_png, write_text
@@ -35,16 +36,16 @@ class CocoEvaluation(keras.callbacks.Callback):
         model.fit(train_data, epochs=50, callbacks=[CocoEvaluation(val_data), stop])
 
     Args:
-        dataset: what to evaluate on.
+        dataset: what to evaluate on, or its path.
         batch_size: pictures that go through the model together.
 
     Attributes:
         scores: the newest of `maskrcnn.evaluate`.
     """
 
-    def __init__(self, dataset: Dataset, *, batch_size: int = 1):
+    def __init__(self, dataset: str | Path | Dataset, *, batch_size: int = 1):
         super().__init__()
-        self.dataset = dataset
+        self.dataset: Dataset = open_dataset(dataset)
         self.batch_size = batch_size
         self.scores: dict[str, Any] = {}
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from maskrcnn.model.mask_rcnn import Network
 
 
-def freeze(network: Network, prefixes: Sequence[str]) -> list[str]:
+def freeze(network: Network, prefixes: str | Sequence[str]) -> list[str]:
     """Stops layers from learning, on top of what the model's configuration freezes. Call it before `compile`.
 
     Frozen batch norm uses its stored mean and variance in training too. This belongs to the run: what is frozen is saved with
@@ -19,7 +19,7 @@ def freeze(network: Network, prefixes: Sequence[str]) -> list[str]:
 
     Args:
         network: changed in place.
-        prefixes: beginnings of layers' names, as `network.named_layers()` gives them.
+        prefixes: beginning, or beginnings, of layers' names, as `network.named_layers()` gives them.
 
     Returns:
         Names of the layers that the prefixes mean.
@@ -27,6 +27,7 @@ def freeze(network: Network, prefixes: Sequence[str]) -> list[str]:
     Raises:
         ValueError: for a prefix that no layer's name begins with, or where nothing would be left to learn; nothing is changed.
     """
+    prefixes = [prefixes] if isinstance(prefixes, str) else prefixes
     named = network.named_layers()
     for prefix in prefixes:
         if not prefix or not any(name.startswith(prefix) for name in named):

@@ -22,6 +22,19 @@ COCO_WITH_GAPS = tuple(Category(id, f"unused {id}" if id in _UNUSED else next(_n
 COCO = tuple(category for category in COCO_WITH_GAPS if category.id not in _UNUSED)  # its 80 classes, with its ids
 
 
+def named_categories(class_names: Sequence[str | Category]) -> tuple[Category, ...]:
+    """Classes of these names, numbered from 1 where they are names alone.
+
+    Raises:
+        ValueError: for a name that stands alone, or is no text.
+    """
+    if isinstance(class_names, str) or not all(isinstance(name, (str, Category)) for name in class_names):
+        raise ValueError(f"Classes are a list of names such as ['car', 'bus']; received {class_names!r:.100}.")
+    return tuple(
+        name if isinstance(name, Category) else Category(number, name) for number, name in enumerate(class_names, start=1)
+    )
+
+
 def categories_of(
     num_classes: int,
     class_names: Sequence[str | Category] | None = None,
@@ -40,11 +53,10 @@ def categories_of(
     """
     if class_names is None:
         return (published or {}).get(num_classes) or placeholder_categories(num_classes)
-    if len(class_names) != num_classes:
+    categories = named_categories(class_names)
+    if len(categories) != num_classes:
         raise ValueError(
-            f"The file knows {num_classes} classes, background not counted, and {len(class_names)} names were given; "
+            f"The file knows {num_classes} classes, background not counted, and {len(categories)} names were given; "
             "name each of them, in the file's order."
         )
-    return tuple(
-        name if isinstance(name, Category) else Category(number, name) for number, name in enumerate(class_names, start=1)
-    )
+    return categories

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -55,13 +56,27 @@ def is_model(path: str | Path) -> bool:
     return True
 
 
-def load(path: Path, kind: Any) -> Any:
+def load(path: Path, kind: Any, *, compile: bool = True) -> Any:
     """`keras.saving.load_model` for a model of class `kind`, which draws no random weights that the file then replaces.
 
     Half of the time went there, on JAX nearly all: it compiles a program for each shape that is drawn.
+
+    A loss or an optimizer of the user's own that this process does not know is left out with a warning: detecting needs none.
     """
     with keras.saving.custom_object_scope({REGISTERED_NAME: _Blank(kind)}):
-        return keras.saving.load_model(path)
+        if not compile:
+            return keras.saving.load_model(path, compile=False)
+        try:
+            return keras.saving.load_model(path)
+        except (TypeError, ValueError) as error:
+            model = keras.saving.load_model(path, compile=False)  # fails too where it is the model that is wrong
+            reason = str(error).splitlines()[0].partition(". ")[0]
+            warnings.warn(
+                f"{path} is opened without its loss and optimizer ({reason:.200}). To go on training, compile it, or load it "
+                "once what it was compiled with is registered (keras.saving.register_keras_serializable).",
+                stacklevel=3,
+            )
+            return model
 
 
 class _Blank:
