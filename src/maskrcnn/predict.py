@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from maskrcnn.config import ImageConfig, ModelConfig
-from maskrcnn.data.images import find_pictures, read_image, to_picture
+from maskrcnn.data.images import byte_values, find_pictures, read_image, to_picture
 from maskrcnn.data.planes import count_planes, read_planes
 from maskrcnn.data.resize import choose_frame, fit_to_frame, offset_in_frame, pad_to_frame
 from maskrcnn.pipeline import ahead, behind
@@ -283,9 +283,8 @@ def _from_pillow(picture: Image.Image, image_config: ImageConfig) -> Picture:
     picture = ImageOps.exif_transpose(picture)
     channels = image_config.channels
     is_deep = picture.mode in ("I", "F") or picture.mode.startswith("I;16")
-    alpha_counts = picture.mode in ("LA", "RGBA") and len(picture.getbands()) == channels
-    as_it_is = is_deep or alpha_counts or (picture.mode == "L" and channels != 3)
-    return to_picture(np.asarray(picture if as_it_is else picture.convert("RGB")), channels, image_config.scaling)
+    values = np.asarray(picture) if is_deep else byte_values(picture, channels)
+    return to_picture(values, channels, image_config.scaling)
 
 
 def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:

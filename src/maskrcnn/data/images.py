@@ -156,12 +156,9 @@ def find_pictures(inputs: Iterable[str | Path], *, is_slide: Callable[[Path], bo
             candidates = sorted(Path(match) for match in glob.glob(str(given), recursive=True))
         else:
             raise ValueError(f"There is no file or folder {given}.")
-        folders = [path for path in candidates if path.is_dir() and is_slide(path)]
-        pictures = [
-            path
-            for path in candidates
-            if ((path.is_file() and _is_picture(path)) or is_slide(path)) and not set(path.parents) & set(folders)
-        ]
+        folders = {path for path in candidates if path.is_dir() and is_slide(path)}
+        files = (path for path in candidates if path.is_file() and (_is_picture(path) or is_slide(path)))
+        pictures = sorted(path for path in (*folders, *files) if folders.isdisjoint(path.parents))
         if not pictures:
             raise ValueError(f"There are no pictures in {given}; wanted are files that end with {', '.join(ALL_SUFFIXES)}.")
         found += pictures
@@ -232,9 +229,7 @@ def read_values(path: str | Path, channels: int | None = 3) -> np.ndarray:
             orientation, deep = _orientation(picture), _is_deep(picture)
             picture.load()  # raises where the file is cut off, which OpenCV passes over
             if not deep:
-                alpha_counts = picture.mode in ("LA", "RGBA") and len(picture.getbands()) == channels
-                as_it_is = alpha_counts or (picture.mode == "L" and channels != 3)
-                values = np.asarray(picture if as_it_is else picture.convert("RGB"))
+                values = byte_values(picture, channels)
             elif len(picture.getbands()) == 1:
                 values = own_values(picture)
             else:
@@ -242,6 +237,13 @@ def read_values(path: str | Path, channels: int | None = 3) -> np.ndarray:
             return _upright(values, orientation)
     except UnidentifiedImageError:
         return _read_channels(path) if _names_channels(path, channels) else _read_scientific_tiff(path)
+
+
+def byte_values(picture: Image.Image, channels: int | None) -> np.ndarray:
+    """Pillow's picture of 8 bits as RGB; grey and transparency as they are where `channels` wants them."""
+    alpha_counts = picture.mode in ("LA", "RGBA") and len(picture.getbands()) == channels
+    as_it_is = alpha_counts or (picture.mode == "L" and channels != 3)
+    return np.asarray(picture if as_it_is else picture.convert("RGB"))
 
 
 @contextmanager

@@ -213,19 +213,14 @@ class Network(keras.Model):
         try:
             return super().evaluate(*args, **kwargs)
         finally:
-            self._put_back()
+            synchronize(self)
 
     def predict(self, *args, **kwargs):
         """As `keras.Model.predict`; the model outlives what goes wrong in it."""
         try:
             return super().predict(*args, **kwargs)
         finally:
-            self._put_back()
-
-    def _put_back(self):
-        """On JAX, Keras takes the weights out of a model while it works, and after an error puts them back in `fit` alone."""
-        if hasattr(self, "jax_state_sync"):
-            self.jax_state_sync()
+            synchronize(self)
 
     def _get_jax_state(self, *, purge_model_variables=False, **groups):
         """As Keras's on JAX, which keeps what it takes out nowhere until a first step is done: a picture may fail before."""
@@ -327,3 +322,9 @@ def _whole_frame(images):
     """(B, 2) height, width of frames that are all picture."""
     batch, height, width = ops.shape(images)[:3]
     return ops.stack([ops.full((batch,), height, "int32"), ops.full((batch,), width, "int32")], axis=1)
+
+
+def synchronize(model: keras.Model) -> None:
+    """On JAX, Keras holds the weights outside of a model while it works; this puts the newest back, after an error too."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()

@@ -16,6 +16,8 @@ from keras import ops
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from maskrcnn.model.mask_rcnn import synchronize
+
 FILE = "resume.safetensors"
 
 
@@ -111,12 +113,6 @@ def restore(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
         )
     for name, variable in variables.items():
         variable.assign(arrays[name])
-
-
-def synchronize(model: keras.Model) -> None:
-    """On JAX, `fit` holds the newest values outside of the variables until it is told to put them back."""
-    if hasattr(model, "jax_state_sync"):
-        model.jax_state_sync()
 
 
 class KeepState(keras.callbacks.Callback):
