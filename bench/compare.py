@@ -25,7 +25,7 @@ from typing import Any
 
 from side import Side
 
-from maskrcnn.results.files import write_json
+from maskrcnn.atomic import write_json
 
 HERE = Path(__file__).parent
 SIZE = (800, 1333)

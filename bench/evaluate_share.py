@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import maskrcnn
-from maskrcnn.data import Dataset, load_dataset
-from maskrcnn.evaluate import evaluate
+from maskrcnn.atomic import write_json
+from maskrcnn.data.dataset import Dataset, load_dataset
+from maskrcnn.inference.batches import _prepare
+from maskrcnn.inference.scoring import evaluate
+from maskrcnn.inference.whole import original
 from maskrcnn.metrics.coco import evaluate_coco
-from maskrcnn.predict import _prepare, original
-from maskrcnn.results.files import write_json
 from maskrcnn.structures import PaddedDetections
 
 FIRST = 16  # pictures, which compile the model

@@ -21,7 +21,7 @@ from typing import Any
 from compare import agreement
 from side import Side
 
-from maskrcnn.results.files import write_json
+from maskrcnn.atomic import write_json
 
 HERE = Path(__file__).parent
 SIZES = ((800, 1333), (1024, 1024))

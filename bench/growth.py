@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import maskrcnn
-from maskrcnn.results.files import write_json
+from maskrcnn.atomic import write_json
 
 SIDE = 512
 ROWS: dict[str, tuple[str, Sequence[float]]] = {

@@ -24,12 +24,12 @@ from keras import layers, ops
 from side import timed
 
 import maskrcnn
-from maskrcnn import predict
+from maskrcnn.atomic import write_json
 from maskrcnn.data.resize import choose_frame, fit_to_frame, pad_to_frame
 from maskrcnn.data.shapes import draw_shapes
-from maskrcnn.model.fpn import STRIDES
+from maskrcnn.inference.whole import detect, original
+from maskrcnn.model.necks.fpn import STRIDES
 from maskrcnn.ops import native
-from maskrcnn.results.files import write_json
 from maskrcnn.structures import PaddedDetections
 
 EVERYTHING = {"detect__score": 0.0, "detect__nms_iou": 1.0}  # of random weights is found, however little they tell apart
@@ -64,7 +64,7 @@ def main() -> None:
 def measure(model: Any, picture: np.ndarray, rounds: int) -> dict[str, Any]:
     rates = {dtype: peak_rates(dtype) for dtype in ("float32", "bfloat16")}
     stages = stages_of(model, picture)
-    whole = Stage("the whole, pictures to pasted masks", lambda: next(predict.detect(model, picture)).masks)
+    whole = Stage("the whole, pictures to pasted masks", lambda: next(detect(model, picture)).masks)
     whole.run()
     times: dict[str, list[dict[str, float]]] = {stage.name: [] for stage in [*stages, whole]}
     for _ in range(rounds):
@@ -165,7 +165,7 @@ def stages_of(model: Any, picture: np.ndarray) -> list[Stage]:
     answer = PaddedDetections(*(ops.convert_to_numpy(part) for part in found._replace(masks=ops.sigmoid(masks))))
     answer = answer._replace(**{name: getattr(answer, name)[:, :used] for name in ("boxes", "scores", "labels", "valid")})
     size = picture.shape[:2]
-    stages.append(Stage("paste", lambda: predict.original(answer, 0, host["sizes"][0], frame, size, config).masks))
+    stages.append(Stage("paste", lambda: original(answer, 0, host["sizes"][0], frame, size, config).masks))
     return stages
 
 

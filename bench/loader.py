@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import maskrcnn
-from maskrcnn.data import load_dataset
-from maskrcnn.results.files import write_json
+from maskrcnn.atomic import write_json
+from maskrcnn.data.dataset import load_dataset
 
 SIDE, BATCH = 512, 2
 PRESETS = ("mobilenet_v2_fpn", "resnet50_fpn")

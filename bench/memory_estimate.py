@@ -22,9 +22,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from maskrcnn import config as configs
 from maskrcnn import memory
-from maskrcnn.config import replace
+from maskrcnn.config import presets
+from maskrcnn.config.fields import replace
 
 AIM = 1.05  # of what was measured: rather a little too high
 MOBILE, RESNET = "mobilenet_v2_fpn", "resnet50_fpn"
@@ -163,7 +163,7 @@ def status(name: str) -> float:
 def parts_of(row: dict[str, Any]) -> dict[str, float]:
     """What the estimate is a sum of, bytes, for a measured case."""
     preset, frame, changes = row["preset"], tuple(row["frame"]), {name: row[name] for name in row if "__" in name}
-    config = replace(configs.preset(preset, configs.placeholder_categories(row.get("classes", 80))), **changes)
+    config = replace(presets.preset(preset, presets.placeholder_categories(row.get("classes", 80))), **changes)
     if row["task"] == "inference":
         return memory.inference_parts(config, row["num_weights"], frame, row["batch"])
     slots = {"adam": 2, "sgd": 0}[row.get("optimizer", "adam")]  # this "sgd" has no momentum

@@ -27,10 +27,11 @@ from typing import Any
 import numpy as np
 
 from maskrcnn import engines
-from maskrcnn.config import replace
-from maskrcnn.data.images import find_pictures, read_image
+from maskrcnn.config.fields import replace
 from maskrcnn.data.shapes import draw_shapes, make_shapes
-from maskrcnn.predict import detect
+from maskrcnn.images.files import find_images
+from maskrcnn.images.images import read_image
+from maskrcnn.inference.whole import detect
 from maskrcnn.results.files import PredictionWriter
 
 MEGABYTE = 1 << 20
@@ -95,7 +96,7 @@ def through_model(arguments: argparse.Namespace) -> list[float]:
     if arguments.short_side:
         changes |= {"image__short_side": arguments.short_side, "image__long_side": round(arguments.short_side * 5 / 3)}
     model.config = replace(model.config, **changes)
-    paths = find_pictures(arguments.pictures) if arguments.pictures else None
+    paths = find_images(arguments.pictures) if arguments.pictures else None
     drawn = windows() if paths is None else (read_image(path) for path in itertools.cycle(paths))
     held, num_objects, frames = [], 0, set[Any]()
     with tempfile.TemporaryDirectory() as folder, PredictionWriter(folder) if arguments.write else nullcontext() as writer:
@@ -117,8 +118,8 @@ def through_model(arguments: argparse.Namespace) -> list[float]:
 
 def narrow_model(engine: str | None) -> Any:
     """Random weights in few channels, so that thousands of pictures are soon done; finds 20 objects in each."""
-    from maskrcnn import export
     from maskrcnn.api import MaskRCNN
+    from maskrcnn.verbs import export
 
     few = {"detect__score": 0.0, "detect__nms_iou": 1.0, "detect__max_detections": 20, "detect__candidates": 100}
     model = MaskRCNN.from_preset("mobilenet_v2_fpn", num_classes=2, weights=None, seed=0, **NARROW, **few)
@@ -144,7 +145,7 @@ def through_epochs(epochs: int) -> list[float]:
     """What was held after each epoch of a small training, with its scores, files and curves."""
     import keras
 
-    from maskrcnn.train import train
+    from maskrcnn.verbs.train import train
 
     held: list[float] = []
 

@@ -32,9 +32,11 @@ import numpy as np
 import tifffile
 from hotcoco import mask as coco_mask
 
-from maskrcnn.config import replace
-from maskrcnn.data import load_dataset, read_image
-from maskrcnn.geometry.masks import mask_to_box, mask_to_rle, rle_to_box, rle_to_json, rle_to_mask, window_rle
+from maskrcnn.config.fields import replace
+from maskrcnn.data.dataset import load_dataset
+from maskrcnn.geometry.masks import mask_to_box
+from maskrcnn.geometry.rle import mask_to_rle, rle_to_box, rle_to_json, rle_to_mask, window_rle
+from maskrcnn.images.images import read_image
 from maskrcnn.structures import Detections, Sample
 
 MIRRORS = 2  # as it is, left and right changed
@@ -117,7 +119,7 @@ def peak_gigabytes() -> float:
 def alone(arguments: argparse.Namespace) -> None:
     """Finds each picture of the mosaic by itself, once for each of its mirrors; at the tiles' scale, and at its own."""
     import maskrcnn
-    from maskrcnn.predict import detect
+    from maskrcnn.inference.whole import detect
 
     model = maskrcnn.load_model(arguments.model)
     samples = load_dataset(arguments.data).samples
@@ -157,7 +159,8 @@ def alone(arguments: argparse.Namespace) -> None:
 def tiled(arguments: argparse.Namespace) -> None:
     """Finds the mosaic tile by tile, and writes all results as `maskrcnn predict` does."""
     import maskrcnn
-    from maskrcnn.large import detect_large, predict_large, tiles_of
+    from maskrcnn.inference.tiles import detect_large, tiles_of
+    from maskrcnn.verbs.predict import predict_large
 
     model = maskrcnn.load_model(arguments.model)
     options = {"tile": arguments.tile, "overlap": arguments.overlap, "scale": arguments.scale}
@@ -188,7 +191,7 @@ def coco_rows(detections: Detections) -> list[dict[str, Any]]:
 
 def cut_to_pictures(rows: list[dict[str, Any]], layout: list[dict[str, Any]], size: tuple[int, ...]) -> list[Detections]:
     """What was found in the mosaic, by pictures."""
-    from maskrcnn.geometry.masks import rle_window
+    from maskrcnn.geometry.rle import rle_window
 
     cells = np.full(size, -1, np.int32)
     for number, cell in enumerate(layout):

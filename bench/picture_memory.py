@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 import maskrcnn
-from maskrcnn.predict import detect, predict_files
-from maskrcnn.results.files import write_png
+from maskrcnn.atomic import write_png
+from maskrcnn.inference.whole import detect
+from maskrcnn.verbs.predict import predict_files
 
 
 def main() -> None:

@@ -17,10 +17,11 @@ from typing import Any
 
 from rich.console import Console
 
-from maskrcnn.data import Dataset, load_dataset
-from maskrcnn.evaluate import print_scores, write_scores
-from maskrcnn.metrics import evaluate_biology, evaluate_coco
-from maskrcnn.metrics.biology import SCORES, BiologyScores
+from maskrcnn.data.dataset import Dataset, load_dataset
+from maskrcnn.inference.scoring import write_scores
+from maskrcnn.metrics.biology import SCORES, BiologyScores, evaluate_biology
+from maskrcnn.metrics.coco import evaluate_coco
+from maskrcnn.reports.tables import print_scores
 
 
 def of_the_data(rows: list[dict[str, Any]], dataset: Dataset) -> list[dict[str, Any]]:

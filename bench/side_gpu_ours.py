@@ -80,7 +80,7 @@ def train(data: str, size: list[int]) -> dict[str, Any]:
 
 def _sized(size: list[int]) -> Any:
     """The model, which makes a picture's shorter side what it is in a picture of this size: nothing is enlarged."""
-    from maskrcnn.config import replace
+    from maskrcnn.config.fields import replace
 
     model = held["model"]
     model.config = replace(model.config, image__short_side=min(size), image__long_side=max(size))

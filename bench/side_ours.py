@@ -91,9 +91,9 @@ def train(data: str, steps: int) -> dict[str, Any]:
 
 
 def _batch(data: str) -> dict[str, np.ndarray]:
-    from maskrcnn.config import replace
+    from maskrcnn.config.fields import replace
     from maskrcnn.data.batch import make_batch
-    from maskrcnn.geometry.masks import mask_to_rle
+    from maskrcnn.geometry.rle import mask_to_rle
     from maskrcnn.structures import Sample
 
     config = held["model"].config

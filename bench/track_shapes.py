@@ -27,16 +27,16 @@ import numpy as np
 from PIL import Image
 
 import maskrcnn
+from maskrcnn.annotations.tracks import MOTS_IGNORE, read_tracks
 from maskrcnn.data import shapes
-from maskrcnn.data.tracks import MOTS_IGNORE, read_tracks
-from maskrcnn.data.video import open_video
-from maskrcnn.evaluate import evaluate_tracks
-from maskrcnn.geometry.masks import mask_to_rle, rle_to_json, rle_window
+from maskrcnn.geometry.rle import mask_to_rle, rle_to_json, rle_window
+from maskrcnn.images.video import open_video
+from maskrcnn.inference.scoring import evaluate_tracks
+from maskrcnn.inference.whole import detect
 from maskrcnn.metrics.tracks import evaluate_tracks as evaluate_objects
-from maskrcnn.predict import detect
 from maskrcnn.structures import Detections, TrackedObjects
-from maskrcnn.track import track_files
-from maskrcnn.tracking import TRACKERS, Tracker
+from maskrcnn.tracking.tracker import TRACKERS, Tracker
+from maskrcnn.verbs.track import track_files
 
 SIZE = (160, 256)  # of a frame, (height, width)
 NUM_FRAMES = 300

@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from maskrcnn.data import load_dataset
-from maskrcnn.geometry.masks import rle_to_json
-from maskrcnn.results.files import write_json
+from maskrcnn.atomic import write_json
+from maskrcnn.data.dataset import load_dataset
+from maskrcnn.geometry.rle import rle_to_json
 
 
 def main() -> None:

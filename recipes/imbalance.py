@@ -29,7 +29,8 @@ from typing import Any
 
 from variants import Scores, compare
 
-from maskrcnn.config import AUGMENTATIONS, replace
+from maskrcnn.config.augment import AUGMENTATIONS
+from maskrcnn.config.fields import replace
 
 TRAIN = (1, 5, 8, 10, 14, 16, 17)  # in the file's order
 SETTINGS: dict[str, Any] = {

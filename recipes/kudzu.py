@@ -23,8 +23,9 @@ import time
 from pathlib import Path
 
 import maskrcnn
-from maskrcnn.config import AUGMENTATIONS, replace
-from maskrcnn.evaluate import write_scores
+from maskrcnn.config.augment import AUGMENTATIONS
+from maskrcnn.config.fields import replace
+from maskrcnn.inference.scoring import write_scores
 
 # Size, anchors and detections are those that `maskrcnn data stats` suggests for these photos.
 SETTINGS = {

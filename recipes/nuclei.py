@@ -39,8 +39,9 @@ import time
 from pathlib import Path
 
 import maskrcnn
-from maskrcnn.config import AUGMENTATIONS, replace
-from maskrcnn.evaluate import best_score_threshold, write_scores
+from maskrcnn.config.augment import AUGMENTATIONS
+from maskrcnn.config.fields import replace
+from maskrcnn.inference.scoring import best_score_threshold, write_scores
 
 # Nuclei are 5 to 60 pixels wide in pictures of 256, so the model sees them enlarged, and its smallest anchor is 8 (`maskrcnn
 # data stats`). It trains on crops, which is faster than whole pictures. The fullest picture has 375 nuclei.

@@ -37,7 +37,8 @@ from typing import Any
 
 from variants import Scores, compare
 
-from maskrcnn.config import AUGMENTATIONS, AugmentConfig, replace
+from maskrcnn.config.augment import AUGMENTATIONS, AugmentConfig
+from maskrcnn.config.fields import replace
 
 CROP = 256
 MICROSCOPY = replace(AUGMENTATIONS["microscopy"], crop=CROP, jitter=(0.6, 1.6))

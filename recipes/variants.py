@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from maskrcnn.results.files import write_json
+from maskrcnn.atomic import write_json
 
 Scores = dict[str, float]
 

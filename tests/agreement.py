@@ -13,14 +13,14 @@ import numpy as np
 import tensors
 from small_network import make_batch, small_config, small_network
 
-from maskrcnn import config as configs
-from maskrcnn.model.fpn import LEVELS
+from maskrcnn.config import fields
 from maskrcnn.model.mask_rcnn import LOSSES, Network
+from maskrcnn.model.necks.fpn import LEVELS
 
 
 def make_network() -> Network:
     """The real MobileNetV2, with small heads."""
-    return Network(configs.replace(small_config(), backbone__norm="frozen", box_head__hidden=64, mask_head__channels=16))
+    return Network(fields.replace(small_config(), backbone__norm="frozen", box_head__hidden=64, mask_head__channels=16))
 
 
 def stages(network: Network, given: dict[str, Any]) -> dict[str, Any]:

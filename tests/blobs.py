@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from maskrcnn.config import Category, ImageConfig, ModelConfig
+from maskrcnn.config.model import Category, ImageConfig, ModelConfig
 from maskrcnn.geometry.masks import mask_to_box
 from maskrcnn.structures import Detections
 
@@ -23,7 +23,7 @@ def model() -> Any:
 def find_blobs(
     _: Any, images: Iterable[np.ndarray], *, batch_size: int = 1, score: float | None = None
 ) -> Iterator[Detections]:
-    """In the place of `maskrcnn.predict.detect`: the connected patches of each grey level; above 127 they are of class 1."""
+    """Stands in for `inference.whole.detect`: the connected patches of each grey level; above 127 they are of class 1."""
     for image in images:
         yield blobs(image)
 

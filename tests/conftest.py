@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from small_coco import write_coco  # noqa: F401  (a fixture of several folders)
 
 os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")  # a test rests on nothing that an earlier run left
 

@@ -14,8 +14,8 @@ import pytest
 from weights import layout_files
 from weights.layout_files import Sizes, fill
 
-from maskrcnn.model import backbone
-from maskrcnn.weights.pth import write_pth
+from maskrcnn.model.backbones import stages
+from maskrcnn.weights.files.pth import write_pth
 
 SIZES = Sizes(blocks=(1, 1, 1, 1), width_per_group=2, channels=8, hidden=12, pool=3, num_classes=3)
 WIDE = replace(SIZES, channels=256, hidden=1024, pool=7)  # the heads that torchvision's constructors make
@@ -36,8 +36,8 @@ SMALL = {  # pictures and counts, over a file's conventions
 def with_shallow_resnet() -> Iterator[None]:
     """While it is open, a ResNet-50 has one block a stage, when it is built and when a file's is recognised."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(backbone.BLOCKS, "resnet50", SIZES.blocks)
-        patch.setitem(backbone.STAGE_ENDS, "resnet50", ("conv1_relu", *(f"conv{stage}_block1_out" for stage in (2, 3, 4, 5))))
+        patch.setitem(stages.BLOCKS, "resnet50", SIZES.blocks)
+        patch.setitem(stages.STAGE_ENDS, "resnet50", ("conv1_relu", *(f"conv{stage}_block1_out" for stage in (2, 3, 4, 5))))
         yield
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from maskrcnn.config import Category
+from maskrcnn.config.model import Category
 from maskrcnn.data.dataset import Dataset
-from maskrcnn.geometry.masks import mask_to_rle, rle_area
+from maskrcnn.geometry.rle import mask_to_rle, rle_area
 from maskrcnn.structures import Sample
 
 SQUARE = [[2, 3, 12, 3, 12, 11, 2, 11]]  # a polygon and its box

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from keras import layers
 
-from maskrcnn import config as configs
-from maskrcnn.config import BackboneConfig, Category, ModelConfig
+from maskrcnn.config import fields
+from maskrcnn.config.model import BackboneConfig, Category, ModelConfig
 from maskrcnn.model import mask_rcnn
-from maskrcnn.model.backbone import STAGE_ENDS, freeze
+from maskrcnn.model.backbones.build import freeze
+from maskrcnn.model.backbones.stages import STAGE_ENDS
 from maskrcnn.structures import PaddedDetections
 
 FRAME = (64, 96)
@@ -45,7 +46,7 @@ def small_config(*, num_classes: int = 3, **changes: Any) -> ModelConfig:
         "detect__max_detections": 20,
         "detect__candidates": 100,
     }
-    return configs.replace(config, **{**small, **changes})
+    return fields.replace(config, **{**small, **changes})
 
 
 def small_backbone(config: BackboneConfig, *, channels: int = 3) -> keras.Model:

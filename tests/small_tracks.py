@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from maskrcnn.config import Category, ImageConfig, ModelConfig
-from maskrcnn.structures import Detections, Frame, PaddedDetections
+from maskrcnn.config.model import Category, ImageConfig, ModelConfig
+from maskrcnn.structures import Detections, PaddedDetections, VideoFrame
 
 SIZE = (64, 96)  # (height, width) of the frames
 NAMES = ["disc", "bar"]
@@ -77,7 +77,7 @@ CATEGORIES = (Category(3, "disc"), Category(7, "bar"))
 TIMES = (0.0, 0.5, 1.0, 1.5)
 
 
-def tracked() -> list[tuple[Frame, Detections]]:
+def tracked() -> list[tuple[VideoFrame, Detections]]:
     """Four frames: a disc that goes 3 to the right and 4 down a frame and is not seen in the third, where nothing is; a bar on
     which it lies; and a disc that is seen once."""
     answer = []
@@ -91,7 +91,7 @@ def tracked() -> list[tuple[Frame, Detections]]:
             labels=[(0, 1, 0)[row] for row in rows],
             ids=[row + 1 for row in rows],
         )
-        answer.append((Frame(number, seconds, drawn([boxes[row] for row in rows])), found_here))
+        answer.append((VideoFrame(number, seconds, drawn([boxes[row] for row in rows])), found_here))
     return answer
 
 

@@ -13,12 +13,15 @@ from small_checkpoint import with_shallow_resnet, write_h5, write_torchvision
 from small_data import annotation, write_picture
 from small_network import small_config, with_small_backbone
 
-from maskrcnn.api import HEADS_ANEW, MaskRCNN, load_model
-from maskrcnn.config import Category
-from maskrcnn.data import load_dataset, make_shapes, read_image
+from maskrcnn.api import MaskRCNN, load_model
+from maskrcnn.config.model import Category
+from maskrcnn.data.dataset import load_dataset
+from maskrcnn.data.shapes import make_shapes
+from maskrcnn.images.images import read_image
+from maskrcnn.initialization import HEADS_ANEW
 from maskrcnn.structures import PaddedDetections
-from maskrcnn.train import train
-from maskrcnn.weights.files import read_tensors
+from maskrcnn.verbs.train import train
+from maskrcnn.weights.files.read import read_tensors
 
 SMALL = {
     "weights": None,
@@ -544,7 +547,7 @@ def test_an_own_file_is_a_checkpoint_too_and_may_be_renamed(foreign, tmp_path):
 
 
 def test_a_published_name_is_fetched_and_its_licence_kept(files, monkeypatch):
-    monkeypatch.setattr("maskrcnn.weights.published.fetch", lambda name, **options: files["torchvision v1"])
+    monkeypatch.setattr("maskrcnn.weights.finding.fetch", lambda name, **options: files["torchvision v1"])
     model = MaskRCNN.from_checkpoint("torchvision-v1", log=lambda line: None)
     assert "maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth" in model.config.origin and "licence" in model.config.origin
 

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 import maskrcnn
 from maskrcnn.cli import _setting, _settings, app
-from maskrcnn.config import Category, ImageConfig, ModelConfig
-from maskrcnn.data import make_shapes
+from maskrcnn.config.model import Category, ImageConfig, ModelConfig
+from maskrcnn.data.shapes import make_shapes
 from maskrcnn.structures import PaddedDetections
-from maskrcnn.train import train
+from maskrcnn.verbs.train import train
 from maskrcnn.weights.published import PUBLISHED, SHIPPED
 
 OPTIONS = {
@@ -333,7 +333,7 @@ TOLD = {
 
 @pytest.fixture
 def told(tmp_path, monkeypatch):
-    """What `maskrcnn.train` is called with by the words of a command."""
+    """What `maskrcnn.verbs.train` is called with by the words of a command."""
 
     def told_by(words: str) -> dict:
         calls: list[dict] = []

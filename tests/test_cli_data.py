@@ -11,10 +11,10 @@ from small_data import dataset_of
 from typer.testing import CliRunner
 
 import maskrcnn
-from maskrcnn import config as configs
 from maskrcnn.cli import _settings, app
-from maskrcnn.data import make_shapes
-from maskrcnn.data.suggest import suggest
+from maskrcnn.config import fields, presets
+from maskrcnn.data.shapes import make_shapes
+from maskrcnn.doctor.suggest import suggest
 
 
 def run(*words):
@@ -63,7 +63,7 @@ def test_every_suggestion_can_be_pasted(tmp_path):
     uneven = [[0] * 400, [1], *([[0]] * 12)]
     long = dataset_of(uneven, num_classes=2, sides=(4.0, 60.0), sizes=[(512, 1200)] * 14)
     small = dataset_of([[0], [0]], num_classes=2, sides=(9.0, 9.0))
-    config = configs.preset("mobilenet_v2_fpn", long.categories)
+    config = presets.preset("mobilenet_v2_fpn", long.categories)
     found = [*suggest(long, config), *suggest(small, config)]
     named = {word.partition("=")[0] for suggestion in found for word in shlex.split(suggestion.arguments)}
     assert named >= {"--image-size", "image.long_side", "anchors.sizes", "anchors.ratios", "detect.max_detections"}
@@ -76,7 +76,7 @@ def test_every_suggestion_can_be_pasted(tmp_path):
             if option == "--image-size":
                 changes |= {"image__short_side": int(value), "image__long_side": round(int(value) * 5 / 3)}
         if changes:
-            assert configs.replace(config, **changes) == configs.replace(config, **suggestion.changes)
+            assert fields.replace(config, **changes) == fields.replace(config, **suggestion.changes)
         else:
             assert {option for option, _ in pairs} <= {"--class-weights", "--repeat-threshold"}
 
@@ -110,8 +110,8 @@ def test_an_error_is_one_line_and_exit_code_2(words, said, shapes, tmp_path, mon
 
 
 def test_settings_of_a_model_are_those_it_holds(shapes, tmp_path, monkeypatch):
-    config = configs.preset("resnet50_fpn", configs.placeholder_categories(2))
-    config = configs.replace(config, image=dataclasses.replace(config.image, short_side=128, long_side=192))
+    config = presets.preset("resnet50_fpn", presets.placeholder_categories(2))
+    config = fields.replace(config, image=dataclasses.replace(config.image, short_side=128, long_side=192))
     monkeypatch.setattr("maskrcnn.cli._load_keras", lambda: None)
     monkeypatch.setitem(vars(maskrcnn), "load_model", lambda path: type("StandIn", (), {"config": config}))
     (tmp_path / "model.keras").write_bytes(b"")

@@ -14,9 +14,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import maskrcnn
-from maskrcnn import large, predict
 from maskrcnn.cli import app
-from maskrcnn.data import tiles
+from maskrcnn.images import opening as tiles
+from maskrcnn.verbs import predict
+from maskrcnn.verbs import predict as large
 
 pytest.importorskip("zarr", reason="the extra `large` is not installed")
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from maskrcnn import extras
-from maskrcnn.data.planes import read_planes
-from maskrcnn.data.tiles import open_picture
-from maskrcnn.data.video import open_video
+from maskrcnn.images.images import read_planes
+from maskrcnn.images.opening import open_large
+from maskrcnn.images.video import open_video
 from maskrcnn.results.files import PredictionWriter
 from maskrcnn.results.large import LargeWriter
-from maskrcnn.results.video import OverlayWriter
-from maskrcnn.tracking import Tracker
+from maskrcnn.results.tracks.overlay import OverlayWriter
+from maskrcnn.tracking.tracker import Tracker
 
 
 def test_an_absent_library_says_what_to_install():
@@ -48,8 +48,8 @@ def _zarr() -> Path:
         ("medical", ["skimage", "skimage.measure"], lambda: PredictionWriter("out", measurements=True)),
         ("medical", ["nibabel"], lambda: PredictionWriter("out", save=("nifti",))),
         ("medical", ["highdicom"], lambda: PredictionWriter("out", save=("dicom-seg",))),
-        ("large", ["zarr"], lambda: open_picture(_zarr())),
-        ("large", ["tiffslide"], lambda: open_picture(_file("a.svs"))),
+        ("large", ["zarr"], lambda: open_large(_zarr())),
+        ("large", ["tiffslide"], lambda: open_large(_file("a.svs"))),
         (
             "large",
             ["zarr"],

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from maskrcnn import memory
-from maskrcnn.config import AUGMENTATIONS, Category, ImageConfig, ModelConfig, placeholder_categories, preset, replace
-from maskrcnn.predict import detect
+from maskrcnn.config.augment import AUGMENTATIONS
+from maskrcnn.config.fields import replace
+from maskrcnn.config.model import Category, ImageConfig, ModelConfig
+from maskrcnn.config.presets import placeholder_categories, preset
+from maskrcnn.inference.whole import detect
 from maskrcnn.structures import PaddedDetections
 
 CONFIG = preset("resnet50_fpn", (Category(1, "thing"),))

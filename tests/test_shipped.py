@@ -14,12 +14,13 @@ from small_network import small_config
 from typer.testing import CliRunner
 
 import maskrcnn
-from maskrcnn import demo
 from maskrcnn.api import MaskRCNN, load_model
 from maskrcnn.cli import app
-from maskrcnn.convert import convert
+from maskrcnn.verbs import demo
+from maskrcnn.verbs.convert import convert
 from maskrcnn.weights import models
-from maskrcnn.weights.published import SHIPPED, model_file, resolve
+from maskrcnn.weights.finding import model_file, resolve
+from maskrcnn.weights.published import SHIPPED
 
 FOLDER = SHIPPED["nuclei"].parent
 GOLDEN = Path(__file__).parent / "golden" / "nuclei.json"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from maskrcnn.geometry import masks as mask_geometry
+from maskrcnn.geometry import polygons, rle
 from maskrcnn.structures import Detections
 
 SIZE = (40, 50)
@@ -36,10 +36,10 @@ def held_as_bitmaps(found: Detections) -> Detections:
 
 def test_masks_rles_areas_and_polygons_say_the_same(found):
     masks = found.masks
-    assert found.rle() == [mask_geometry.mask_to_rle(mask) for mask in masks]
+    assert found.rle() == [rle.mask_to_rle(mask) for mask in masks]
     np.testing.assert_array_equal(found.areas(), masks.sum(axis=(1, 2)))
     for mask, outlines in zip(masks, found.polygons(), strict=True):
-        np.testing.assert_equal(outlines, mask_geometry.mask_to_polygons(mask))
+        np.testing.assert_equal(outlines, polygons.mask_to_polygons(mask))
 
 
 def test_bitmaps_say_what_the_grids_say(found, held_as_bitmaps):

@@ -10,25 +10,32 @@ from typing import Any
 
 import keras
 
-from maskrcnn import config as configs
 from maskrcnn import memory
-from maskrcnn import predict as prediction
-from maskrcnn.config import Category, ModelConfig
-from maskrcnn.data import Dataset
+from maskrcnn.config import fields, presets
+from maskrcnn.config.model import Category, ModelConfig
 from maskrcnn.data.augment import make_augment
-from maskrcnn.data.dataset import open_dataset
+from maskrcnn.data.dataset import Dataset, open_dataset
 from maskrcnn.data.loader import Loader, make_loader, num_batches
+from maskrcnn.inference import whole
+from maskrcnn.initialization import (
+    HEADS_ANEW,
+    backbone_arrays,
+    config_with_channels,
+    names_of,
+    numbered_or_named,
+    origin_of,
+    put_weights,
+    remade_layers,
+    report_inflation,
+    report_weights,
+)
 from maskrcnn.model.mask_rcnn import Network
 from maskrcnn.structures import Detections
-from maskrcnn.weights import backbones, published
-from maskrcnn.weights import checkpoint as checkpoints
+from maskrcnn.weights import backbones, finding, published
 from maskrcnn.weights import models as model_files
-from maskrcnn.weights.categories import categories_of, named_categories
+from maskrcnn.weights.categories import categories_of
 from maskrcnn.weights.checkpoint import Checkpoint
 from maskrcnn.weights.sources import holds_whole_model, read_checkpoint
-from maskrcnn.weights.stem import inflation
-
-HEADS_ANEW = "The pyramid and the heads start anew: fpn, rpn, box_head, mask_head."
 
 
 @keras.saving.register_keras_serializable(package="maskrcnn", name="MaskRCNN")
@@ -80,32 +87,32 @@ class MaskRCNN(Network):
         if preset in published.SHIPPED:
             if weights != "auto":
                 raise ValueError(f"{preset!r} is a trained model with weights of its own; leave out weights={weights!r}.")
-            new = None if num_classes is None and class_names is None else _categories(num_classes, class_names)
+            new = None if num_classes is None and class_names is None else numbered_or_named(num_classes, class_names)
             options: dict[str, Any] = {"new_classes": new, "input_channels": input_channels, "seed": seed, "log": log}
             return cls.from_checkpoint(published.SHIPPED[preset], **options, **changes)
-        rgb = configs.preset(preset, _categories(num_classes, class_names))
-        config = _with_channels(rgb, input_channels)
+        rgb = presets.preset(preset, numbered_or_named(num_classes, class_names))
+        config = config_with_channels(rgb, input_channels)
         if weights not in (None, "auto", "imagenet"):
-            weights = published.resolve(weights)
+            weights = finding.resolve(weights)
             if weights.suffix == ".keras" and model_files.is_model(weights):
-                return cls._from_model_file(weights, configs.replace(config, **changes), seed, log)
+                return cls._from_model_file(weights, fields.replace(config, **changes), seed, log)
             if weights.suffix not in backbones.SUFFIXES or holds_whole_model(weights):
                 return cls._from_backbone(read_checkpoint(weights), rgb, weights, input_channels, seed, log, changes)
         try:
-            arrays = None if weights is None else _backbone_arrays(weights, configs.replace(config, **changes))
+            arrays = None if weights is None else backbone_arrays(weights, fields.replace(config, **changes))
         except ConnectionError as error:
             if weights != "auto":
                 raise
             warnings.warn(f"The backbone starts from random weights: {error}", stacklevel=2)
             arrays = None
         if arrays is None:
-            config = configs.replace(config, backbone__norm="live", backbone__frozen_stages=0)
-        model = cls._seeded(configs.replace(config, **changes), seed)
+            config = fields.replace(config, backbone__norm="live", backbone__frozen_stages=0)
+        model = cls._seeded(fields.replace(config, **changes), seed)
         if arrays is not None:
             backbones.put(arrays, model.backbone)
             if weights not in ("auto", "imagenet"):
                 log(f"{weights}: a backbone, {len(model.backbone.weights)} weights loaded. {HEADS_ANEW}")
-            _tell_inflation(log, rgb, model)
+            report_inflation(log, rgb, model)
         return model
 
     @classmethod
@@ -144,7 +151,7 @@ class MaskRCNN(Network):
             FileNotFoundError, ConnectionError: no such file, or it cannot be downloaded.
             ValueError: a file that is damaged, of no known project, or does not fit; one line that names the tensor.
         """
-        path = published.resolve(file)
+        path = finding.resolve(file)
         if model_files.is_model(path):
             if source != "auto" or matterport_config:
                 given = f"source={source!r}" if source != "auto" else "matterport's settings"
@@ -159,14 +166,14 @@ class MaskRCNN(Network):
         log(f"{path}: {checkpoint.source}, {len(checkpoint.categories)} classes.")
         for sentence in checkpoint.assumed:  # first: it may be what explains that the weights do not fit
             log(f"Assumed: {sentence}")
-        config = _with_channels(checkpoint.config, input_channels)
-        config = configs.replace(config, **({"origin": _origin(file, checkpoint)} | changes))
-        remake = new_classes is not None and _names(new_classes) != config.class_names
+        config = config_with_channels(checkpoint.config, input_channels)
+        config = fields.replace(config, **({"origin": origin_of(file, checkpoint)} | changes))
+        remake = new_classes is not None and names_of(new_classes) != config.class_names
         if new_classes is not None:
-            config = configs.replace(config, categories=_categories(None, new_classes))
+            config = fields.replace(config, categories=numbered_or_named(None, new_classes))
         model = cls._seeded(config, seed)
-        _tell(log, _put(path, checkpoint, model, remake_classes=remake))
-        _tell_inflation(log, checkpoint.config, model)
+        report_weights(log, put_weights(path, checkpoint, model, remake_classes=remake))
+        report_inflation(log, checkpoint.config, model)
         return model
 
     @classmethod
@@ -182,20 +189,20 @@ class MaskRCNN(Network):
     ) -> MaskRCNN:
         source = load_model(path, compile=False)
         log(f"{path}: maskrcnn, {source.config.num_classes} classes.")
-        config = _with_channels(source.config, input_channels)
+        config = config_with_channels(source.config, input_channels)
         if class_names is not None:
-            config = configs.replace(config, categories=categories_of(config.num_classes, class_names))
-        remake = new_classes is not None and _names(new_classes) != config.class_names
+            config = fields.replace(config, categories=categories_of(config.num_classes, class_names))
+        remake = new_classes is not None and names_of(new_classes) != config.class_names
         if new_classes is not None:
-            changes = {"categories": _categories(None, new_classes)} | changes
+            changes = {"categories": numbered_or_named(None, new_classes)} | changes
         if remake:
             changes = {"box_head__class_weights": ()} | changes  # the old ones are of other classes
-        config = configs.replace(config, **changes)
+        config = fields.replace(config, **changes)
         model = cls._seeded(config, seed)
         remade = model_files.transfer(source, model, remake_classes=remake)
         if remade:
-            log(_remade(remade))
-        _tell_inflation(log, source.config, model)
+            log(remade_layers(remade))
+        report_inflation(log, source.config, model)
         return model
 
     @classmethod
@@ -215,13 +222,13 @@ class MaskRCNN(Network):
         wanted, found = config.backbone.name, checkpoint.changes.get("backbone__name", config.backbone.name)
         if found != wanted:
             raise ValueError(f"{path} holds a {found}, and the preset's backbone is {wanted}; choose the preset {found}_fpn.")
-        as_trained = configs.replace(config, **checkpoint.changes)
+        as_trained = fields.replace(config, **checkpoint.changes)
         log(f"{path}: the backbone of {checkpoint.source}.")
         for sentence in checkpoint.assumed:
             log(f"Assumed: {sentence}")
-        model = cls._seeded(configs.replace(_with_channels(as_trained, input_channels), **changes), seed)
-        _tell(log, _put(path, checkpoint, model))
-        _tell_inflation(log, as_trained, model)
+        model = cls._seeded(fields.replace(config_with_channels(as_trained, input_channels), **changes), seed)
+        report_weights(log, put_weights(path, checkpoint, model))
+        report_inflation(log, as_trained, model)
         return model
 
     @classmethod
@@ -241,7 +248,7 @@ class MaskRCNN(Network):
                 f"the class layers start anew ({', '.join(remade)}).",
                 stacklevel=3,
             )
-        _tell_inflation(log, source.config, model)
+        report_inflation(log, source.config, model)
         return model
 
     def detect(self, images: Any, *, batch_size: int = 1, score: float | None = None) -> list[Detections]:
@@ -255,12 +262,12 @@ class MaskRCNN(Network):
             score: least score; the model's own `config.detect.score` where None, below which nothing is kept anyway.
 
         Returns:
-            One `Detections` a picture, in original pixels. `maskrcnn.predict.detect` yields them one by one.
+            One `Detections` a picture, in original pixels. `maskrcnn.inference.whole.detect` yields them one by one.
 
         Raises:
             ValueError: for an array that is no picture, or a file that cannot be read.
         """
-        return list(prediction.detect(self, images, batch_size=batch_size, score=score))
+        return list(whole.detect(self, images, batch_size=batch_size, score=score))
 
     def check_memory(self, frame: tuple[int, int], batch_size: int) -> None:
         """Whether so many pictures in a frame (height, width) fit in memory together; `detect` asks before it begins.
@@ -306,7 +313,7 @@ class MaskRCNN(Network):
         return super().fit(x, y, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any) -> Any:
-        """As `keras.Model.evaluate`: the losses. `maskrcnn.evaluate` gives the average precision."""
+        """As `keras.Model.evaluate`: the losses. `maskrcnn.inference.scoring` gives the average precision."""
         _refuse_truth_beside(y, **kwargs)
         x = open_dataset(x)
         if isinstance(x, Dataset):
@@ -341,7 +348,7 @@ class MaskRCNN(Network):
         Raises:
             ValueError: where the data set has another number of classes.
         """
-        if self.config.categories != configs.placeholder_categories(self.config.num_classes):
+        if self.config.categories != presets.placeholder_categories(self.config.num_classes):
             return
         if len(dataset.categories) != self.config.num_classes:
             names = ", ".join(category.name for category in dataset.categories[:10])
@@ -349,7 +356,7 @@ class MaskRCNN(Network):
                 f"The model was made for {self.config.num_classes} classes and the data has {len(dataset.categories)} ({names}"
                 f"{', …' if len(dataset.categories) > 10 else ''}). Make it with num_classes={len(dataset.categories)}."
             )
-        self.config = configs.replace(self.config, categories=tuple(dataset.categories))
+        self.config = fields.replace(self.config, categories=tuple(dataset.categories))
 
 
 def load_model(path: str | Path, *, compile: bool = True) -> MaskRCNN:
@@ -368,7 +375,7 @@ def load_model(path: str | Path, *, compile: bool = True) -> MaskRCNN:
         FileNotFoundError: nothing there.
         ValueError: not a model of this package, or a damaged one.
     """
-    path = published.model_file(path)
+    path = finding.model_file(path)
     model_files.read_config(path)
     try:
         return model_files.load(path, MaskRCNN, compile=compile)
@@ -386,64 +393,3 @@ def _refuse_truth_beside(y: Any, *, class_weight: Any = None, sample_weight: Any
     for name, value in (("y", y), ("sample_weight", sample_weight)):
         if value is not None:
             raise ValueError(f"{name} has no meaning here: the data set holds the truth of its pictures; leave it out.")
-
-
-def _categories(num_classes: int | None, class_names: Sequence[str | Category] | None) -> tuple[Category, ...]:
-    if class_names is None:
-        if num_classes is None:
-            raise ValueError("A model needs to know its classes: give num_classes=3, or class_names=['car', 'bus', 'bike'].")
-        return configs.placeholder_categories(num_classes)
-    categories = named_categories(class_names)
-    if num_classes not in (None, len(categories)):
-        raise ValueError(f"num_classes={num_classes} contradicts the {len(categories)} class names given; give one of them.")
-    return categories
-
-
-def _with_channels(config: ModelConfig, input_channels: int | None) -> ModelConfig:
-    return config if input_channels is None else configs.with_channels(config, input_channels)
-
-
-def _tell_inflation(log: Callable[[str], None], source: ModelConfig, model: MaskRCNN) -> None:
-    old, new = source.image.channels, model.config.image.channels
-    if new != old:
-        log(inflation(old, new))
-
-
-def _backbone_arrays(weights: str | Path, config: ModelConfig) -> backbones.NamedArrays:
-    if weights in ("auto", "imagenet"):
-        return backbones.imagenet(config.backbone.name)
-    return backbones.read(weights, config.backbone)
-
-
-def _names(classes: Sequence[str | Category]) -> list[str]:
-    return [category.name for category in named_categories(classes)]
-
-
-def _origin(file: str | Path, checkpoint: Checkpoint) -> str:
-    """What a model file says of where its weights came from."""
-    if str(file) in published.PUBLISHED:
-        return published.PUBLISHED[str(file)].origin
-    return f"{checkpoint.source}, {Path(file).name}"
-
-
-def _put(path: Path, checkpoint: Checkpoint, model: MaskRCNN, **options: Any) -> checkpoints.Report:
-    """`checkpoints.put`, whose error then names the file."""
-    try:
-        return checkpoints.put(checkpoint, model, **options)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _tell(log: Callable[[str], None], report: checkpoints.Report) -> None:
-    """Every tensor's fate: what was loaded as a count, what was not by name."""
-    log(f"{report.summary()}.")
-    if any(path.startswith("fpn/") for path in report.remade):  # a backbone was loaded alone
-        log(HEADS_ANEW)
-    elif report.remade:
-        log(_remade(report.remade))
-    if report.unused:
-        log(f"Not used of the file: {', '.join(report.unused)}.")
-
-
-def _remade(paths: Sequence[str]) -> str:
-    return f"The classes differ from the file's, so these weights start anew: {', '.join(paths)}."

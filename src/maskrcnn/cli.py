@@ -32,8 +32,12 @@ import maskrcnn
 from maskrcnn.backend import installed, prefer
 
 if TYPE_CHECKING:
-    from maskrcnn import Dataset, Detections, MaskRCNN, ModelConfig
+    from maskrcnn.api import MaskRCNN
+    from maskrcnn.config.model import ModelConfig
+    from maskrcnn.data.dataset import Dataset
     from maskrcnn.results.names import Names
+    from maskrcnn.structures import Detections
+
 
 LONGEST_ERROR = 600  # characters; a backend's own errors run to pages
 
@@ -355,7 +359,8 @@ def evaluate(
     _tell(dataset.summary())
     loaded = _load_to_run(model, None)
 
-    from maskrcnn.evaluate import print_scores, write_scores
+    from maskrcnn.inference.scoring import write_scores
+    from maskrcnn.reports.tables import print_scores
 
     with _progress("Evaluating", len(dataset)) as advance:
         options: dict[str, Any] = {} if biology is None else {"biology": biology}
@@ -367,7 +372,8 @@ def evaluate(
 
 
 def _evaluate_tracks(truth: Path, result: Path, json_file: Path | None) -> None:
-    from maskrcnn.evaluate import evaluate_tracks, print_track_scores, write_scores
+    from maskrcnn.inference.scoring import evaluate_tracks, write_scores
+    from maskrcnn.reports.tables import print_track_scores
 
     scores = evaluate_tracks(truth, result)
     print_track_scores(scores, console)
@@ -423,7 +429,7 @@ def track(
     if model is None:
         _tell("Without --model: cell nuclei, found by the model that comes with the package.")
 
-    from maskrcnn.track import track_files
+    from maskrcnn.verbs.track import track_files
 
     done = 0
     options: dict[str, Any] = {"tracker": tracker, "every": every, "score": score, "lost": lost, "rate": rate}
@@ -528,14 +534,14 @@ def predict(
 
     A picture that can't be read is reported and skipped; the exit code is then 1.
     """
-    from maskrcnn.data import find_pictures
-    from maskrcnn.data.planes import count_planes
-    from maskrcnn.data.tiles import is_for_tiles, is_slide
+    from maskrcnn.images.files import find_images
+    from maskrcnn.images.images import count_planes
+    from maskrcnn.images.opening import is_for_tiles, is_slide
     from maskrcnn.results.names import Names
     from maskrcnn.weights.published import SHIPPED
 
     shown, names = _window(window), Names()
-    pictures = find_pictures(inputs, is_slide=is_slide)
+    pictures = find_images(inputs, is_slide=is_slide)
     large = [path for path in pictures if is_for_tiles(path, tile)]
     pictures = [path for path in pictures if path not in large]
     if large and (measurements or shown is not None or not set(save or ()) <= {"overlay", "labels", "geojson", "zarr"}):
@@ -546,7 +552,7 @@ def predict(
     if model is None:
         _tell("Without --model: cell nuclei, found by the model that comes with the package.")
 
-    from maskrcnn.predict import predict_files
+    from maskrcnn.verbs.predict import predict_files
 
     options = {"tile": tile or None, "overlap": overlap, "scale": scale, "score": score, "batch_size": batch_size}
     done, failures = _predict_large(loaded, large, out, names, save=save, **options)
@@ -587,15 +593,16 @@ def _predict_large(
     model: MaskRCNN, paths: Sequence[Path], out: Path, names: Names, *, save: Sequence[str] | None, **options: Any
 ) -> tuple[int, list[tuple[Path, str]]]:
     """How many large pictures are done, and the others with what was wrong."""
-    from maskrcnn.data.tiles import picture_size
-    from maskrcnn.large import num_tiles, predict_large
+    from maskrcnn.images.opening import image_size
+    from maskrcnn.inference.tiles import num_tiles
     from maskrcnn.results.names import stem_of
+    from maskrcnn.verbs.predict import predict_large
 
     failures: list[tuple[Path, str]] = []
     where = {name: options[name] for name in ("tile", "overlap", "scale")}
     for path in paths:
         try:
-            height, width = picture_size(path)
+            height, width = image_size(path)
             count, side = num_tiles(model.config, (height, width), **where)
             chosen = "" if options["tile"] else "; --tile N sets their side, --tile 0 sees a picture as a whole"
             _tell(f"{path}: {width} × {height} pixels, found in {count} tiles of {side}{chosen}")
@@ -745,17 +752,21 @@ def export(
         _tell(f"Keras runs on {wanted}, from which {format} is written.")
     loaded = _load_model(model)
 
-    from maskrcnn.data import find_pictures
-    from maskrcnn.export import export as export_model
+    from maskrcnn.images.files import find_images
+    from maskrcnn.verbs.export import export as export_model
 
-    chosen = find_pictures(pictures) if pictures else ()
-    seen = find_pictures(calibrate) if calibrate else ()
+    chosen = find_images(pictures) if pictures else ()
+    seen = find_images(calibrate) if calibrate else ()
     export_model(loaded, out, format=format, precision=precision, pictures=chosen, calibrate=seen, log=_tell)
     _tell(f"The model is in {out}. Next: maskrcnn predict --model {out} PICTURES --out DIR")
 
 
 data_app = typer.Typer(help="Look at data before anything is trained: what it holds, and how it varies in training.")
+
+
 app.add_typer(data_app, name="data")
+
+
 DataArgument = Annotated[Path, typer.Argument(metavar="DATA", exists=True, help=DATA_HELP)]
 LooksOption = Annotated[
     str,
@@ -779,8 +790,9 @@ def stats(
 
     maskrcnn data stats train.json
     """
-    from maskrcnn.data.stats import describe, print_stats
-    from maskrcnn.results.files import write_json
+    from maskrcnn.atomic import write_json
+    from maskrcnn.doctor.stats import describe
+    from maskrcnn.reports.tables import print_stats
 
     dataset = maskrcnn.load_dataset(data, images=images, verify_pictures=False)
     found = describe(dataset, _looked_at_by(model, image_size, dataset))
@@ -812,7 +824,7 @@ def preview(
 
     maskrcnn data preview train.json --augment photos --out sheet.png
     """
-    from maskrcnn.preview import preview as draw_preview
+    from maskrcnn.verbs.preview import preview as draw_preview
 
     dataset = maskrcnn.load_dataset(data, images=images, verify_pictures=False)
     image_config = _looked_at_by(model, image_size, dataset, input_channels).image
@@ -822,18 +834,18 @@ def preview(
 
 def _looked_at_by(model: str, image_size: int | None, dataset: Dataset, input_channels: int = 3) -> ModelConfig:
     """The settings of a preset for this data, or of a model; Keras is loaded for a model alone."""
-    from maskrcnn import config as configs
+    from maskrcnn.config import fields, presets
     from maskrcnn.weights.published import SHIPPED
 
-    if model in configs.PRESETS:
-        config = configs.preset(model, dataset.categories, input_channels=input_channels)
+    if model in presets.PRESETS:
+        config = presets.preset(model, dataset.categories, input_channels=input_channels)
     elif Path(model).exists() or model in SHIPPED:
         config = _load_model(model).config
     else:
-        presets = ", ".join(configs.PRESETS)
-        raise ValueError(f"--model is a preset ({presets}), a run folder or a .keras file; there is no {model!r}.")
+        known = ", ".join(presets.PRESETS)
+        raise ValueError(f"--model is a preset ({known}), a run folder or a .keras file; there is no {model!r}.")
     if image_size is not None:
-        config = configs.replace(config, image__short_side=image_size, image__long_side=round(image_size * 5 / 3))
+        config = fields.replace(config, image__short_side=image_size, image__long_side=round(image_size * 5 / 3))
     return config
 
 
@@ -846,7 +858,7 @@ def demo(
     """Draw a small data set of shapes, train on it for a few minutes, evaluate, and write a report. Needs no data."""
     _load_keras()
 
-    from maskrcnn.demo import demo as run_demo
+    from maskrcnn.verbs.demo import demo as run_demo
 
     run_demo(out, console=console, verbose=_verbose())
 
@@ -965,7 +977,7 @@ def _counts(variables: Iterable[Any], part: Any) -> tuple[str, str]:
 
 def _load_model(name_or_path: str | Path) -> maskrcnn.MaskRCNN:
     """A model; where there is none, that is said before Keras is loaded, which takes seconds."""
-    from maskrcnn.weights.published import model_file
+    from maskrcnn.weights.finding import model_file
 
     path = model_file(name_or_path)
     _load_keras()

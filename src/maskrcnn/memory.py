@@ -17,8 +17,9 @@ import keras
 import psutil
 from keras import ops
 
-from maskrcnn.config import AugmentConfig, ImageConfig, ModelConfig
-from maskrcnn.config import replace as replace_config
+from maskrcnn.config.augment import AugmentConfig
+from maskrcnn.config.fields import replace as replace_config
+from maskrcnn.config.model import ImageConfig, ModelConfig
 from maskrcnn.data.batch import num_rows
 from maskrcnn.data.resize import choose_frame, fitted_size
 

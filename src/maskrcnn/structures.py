@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from maskrcnn.geometry import masks as mask_geometry
+from maskrcnn.geometry import paste, polygons, rle
 from maskrcnn.geometry.turns import Turn
 
 
@@ -140,7 +140,7 @@ class Detections:
     size: tuple[int, int]
     class_names: list[str] = field(default_factory=list)
     path: str | None = None
-    paste: mask_geometry.Paste = "exact"
+    paste: paste.Paste = "exact"
     bitmaps: Sequence[np.ndarray] | None = None
     corners: np.ndarray | None = None
     track_ids: np.ndarray | None = None
@@ -183,7 +183,7 @@ class Detections:
             yield from zip(self.bitmaps, map(tuple, self.corners.tolist()))
             return
         for small, box in zip(self.small_masks, self.boxes):
-            yield mask_geometry.paste_window(small, box, self.size, how=self.paste)
+            yield paste.paste_window(small, box, self.size, how=self.paste)
 
     def rle(self) -> list[dict[str, Any]]:
         """N COCO RLE dicts `{"size": [h, w], "counts": bytes}`, original pixels."""
@@ -192,7 +192,7 @@ class Detections:
     def polygons(self) -> list[list[np.ndarray]]:
         """For each detection the outer outlines of its parts, each (P, 2) float32 x, y in original pixels, without holes."""
         return [
-            [outline + np.array(corner, np.float32) for outline in mask_geometry.mask_to_polygons(window)]
+            [outline + np.array(corner, np.float32) for outline in polygons.mask_to_polygons(window)]
             for window, corner in self.windows()
         ]
 
@@ -202,7 +202,7 @@ class Detections:
 
     @cached_property
     def _rles(self) -> list[dict[str, Any]]:
-        return [mask_geometry.window_rle(window, corner, self.size) for window, corner in self.windows()]
+        return [rle.window_rle(window, corner, self.size) for window, corner in self.windows()]
 
 
 class PixelSize(NamedTuple):
@@ -277,7 +277,7 @@ class Plane:
     image: np.ndarray
 
 
-class Frame(NamedTuple):
+class VideoFrame(NamedTuple):
     """One picture of a video."""
 
     number: int  # from 0, in the source

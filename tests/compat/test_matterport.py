@@ -11,10 +11,13 @@ import pytest
 from PIL import Image
 from references import matterport as reference
 
-from maskrcnn.compat import matterport as modellib
-from maskrcnn.compat.matterport import Config, utils
-from maskrcnn.config import AugmentConfig
-from maskrcnn.weights import matterport as weights
+from maskrcnn.compat.matterport import modellib, utils
+from maskrcnn.compat.matterport.config import Config
+from maskrcnn.compat.matterport.dataset import LazySamples
+from maskrcnn.config import fields
+from maskrcnn.config.augment import AugmentConfig
+from maskrcnn.weights.files import read
+from maskrcnn.weights.projects import matterport as weights
 
 
 class ShapesConfig(Config):
@@ -216,7 +219,7 @@ def test_truth_becomes_boxes_around_masks():
     masks = np.zeros((20, 30, 3), bool)
     masks[2:7, 4:9, 0] = masks[5, 6, 2] = True  # the second mask is empty
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 4), np.uint8)
-    (sample,) = modellib._Samples(GivenDataset(image, masks, np.array([2, 1, -1])))
+    (sample,) = LazySamples(GivenDataset(image, masks, np.array([2, 1, -1])))
     np.testing.assert_array_equal(sample.boxes, [[4, 2, 9, 7], [6, 5, 7, 6]])
     np.testing.assert_array_equal(sample.labels, [1, 0])
     np.testing.assert_array_equal(sample.crowd, [False, True])
@@ -225,7 +228,7 @@ def test_truth_becomes_boxes_around_masks():
 
 def test_a_picture_without_objects_is_no_error():
     for masks in (np.zeros((20, 30, 0)), np.empty((0, 0, 0))):
-        (sample,) = modellib._Samples(GivenDataset(np.zeros((20, 30)), masks, np.array([], np.int32)))
+        (sample,) = LazySamples(GivenDataset(np.zeros((20, 30)), masks, np.array([], np.int32)))
         assert (sample.boxes.shape, sample.image.shape) == ((0, 4), (20, 30, 3))
 
 
@@ -241,7 +244,7 @@ def test_a_picture_without_objects_is_no_error():
 )
 def test_truth_that_contradicts_itself_is_refused(masks, class_ids, says):
     with pytest.raises(ValueError, match=says):
-        modellib._Samples(GivenDataset(np.zeros((20, 30, 3), np.uint8), masks, np.array(class_ids)))[0]
+        LazySamples(GivenDataset(np.zeros((20, 30, 3), np.uint8), masks, np.array(class_ids)))[0]
 
 
 def test_pictures_are_loaded_when_they_are_needed():
@@ -264,7 +267,7 @@ def test_pictures_are_loaded_when_they_are_needed():
 
         def adopt_categories(self, data):
             assert [category.name for category in data.categories] == ["square", "circle"]
-            self.config = modellib.configs.replace(self.config, categories=data.categories)
+            self.config = fields.replace(self.config, categories=data.categories)
 
     model.keras_model = Network()
     loader = model._loader(dataset)
@@ -293,7 +296,7 @@ def test_published_weights_start_a_model_of_other_classes(model, published):
         *(f"box_head/{layer}/{kind}" for layer in ("classes", "deltas") for kind in ("kernel", "bias")),
         *("mask_head/class_kernel", "mask_head/class_bias"),
     }
-    expected = weights.read(modellib.read_tensors(published).tensors).arrays
+    expected = weights.read(read.read_tensors(published).tensors).arrays
     np.testing.assert_array_equal(after["box_head/fc1/kernel"], expected["box_head/fc1/kernel"])
 
 

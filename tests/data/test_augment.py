@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from small_data import read_samples
 
-from maskrcnn.config import AUGMENTATIONS, AugmentConfig, ImageConfig, replace
+from maskrcnn.config.augment import AUGMENTATIONS, AugmentConfig
+from maskrcnn.config.fields import replace
+from maskrcnn.config.model import ImageConfig
 from maskrcnn.data.augment import change_colours, flip_horizontal, make_augment, random_flip
-from maskrcnn.geometry.masks import mask_to_box, rle_to_mask
+from maskrcnn.geometry.masks import mask_to_box
+from maskrcnn.geometry.rle import rle_to_mask
 
 IMAGE = ImageConfig(short_side=36, long_side=60)
 

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from small_data import read_samples
 
-from maskrcnn.config import Category, ImageConfig, ModelConfig, replace
+from maskrcnn.config.fields import replace
+from maskrcnn.config.model import Category, ImageConfig, ModelConfig
 from maskrcnn.data.batch import make_batch, num_rows
 from maskrcnn.data.resize import possible_frames
-from maskrcnn.geometry.masks import crop_mask, paste, rle_to_mask
+from maskrcnn.geometry.masks import crop_mask
+from maskrcnn.geometry.paste import paste
+from maskrcnn.geometry.rle import rle_to_mask
 
 CONFIG = replace(
     ModelConfig(categories=(Category(1, "a"), Category(2, "b")), image=ImageConfig(short_side=64, long_side=100)),

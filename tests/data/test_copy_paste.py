@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from maskrcnn.data.copy_paste import copy_paste
-from maskrcnn.geometry.masks import mask_to_box, mask_to_rle, rle_area, rle_to_mask
+from maskrcnn.geometry.masks import mask_to_box
+from maskrcnn.geometry.rle import mask_to_rle, rle_area, rle_to_mask
 from maskrcnn.structures import Sample
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from small_data import annotation
 
-from maskrcnn.config import Category
-from maskrcnn.data import load_dataset
+from maskrcnn.config.model import Category
+from maskrcnn.data.dataset import load_dataset
 
 
 def faulty(write_coco):

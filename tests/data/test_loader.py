@@ -11,9 +11,12 @@ import pytest
 from keras import ops
 from small_data import annotation, write_discs, write_picture
 
-from maskrcnn.config import Category, ImageConfig, ModelConfig, replace, with_channels
-from maskrcnn.data import load_dataset, make_loader, num_batches
+from maskrcnn.config.fields import replace
+from maskrcnn.config.model import Category, ImageConfig, ModelConfig
+from maskrcnn.config.presets import with_channels
 from maskrcnn.data.augment import random_flip
+from maskrcnn.data.dataset import load_dataset
+from maskrcnn.data.loader import make_loader, num_batches
 from maskrcnn.structures import Batch
 
 CONFIG = replace(

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hotcoco import COCO
 
-from maskrcnn.config import ImageConfig, ModelConfig
-from maskrcnn.data import load_dataset, make_batch
-from maskrcnn.data.images import read_image
-from maskrcnn.data.objects import read_sample
+from maskrcnn.config.model import ImageConfig, ModelConfig
+from maskrcnn.data.batch import make_batch
+from maskrcnn.data.dataset import load_dataset
+from maskrcnn.data.reading import read_sample
+from maskrcnn.images.images import read_image
 
 COUNTS = {  # pictures, objects, crowds
     "nuclei/val.json": (89, 3511, 0),

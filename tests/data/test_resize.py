@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from references import resize as reference
 
-from maskrcnn.config import ImageConfig
+from maskrcnn.config.model import ImageConfig
 from maskrcnn.data.resize import choose_frame, fit_to_frame, fitted_size, pad_to_frame
 
 CONFIG = ImageConfig()  # 800, 1333

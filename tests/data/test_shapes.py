@@ -6,9 +6,10 @@ import json
 
 import numpy as np
 
-from maskrcnn.data import load_dataset, make_shapes, read_image
-from maskrcnn.data.shapes import draw_shapes
-from maskrcnn.geometry.masks import rle_to_mask
+from maskrcnn.data.dataset import load_dataset
+from maskrcnn.data.shapes import draw_shapes, make_shapes
+from maskrcnn.geometry.rle import rle_to_mask
+from maskrcnn.images.images import read_image
 
 
 def test_it_is_written_without_faults(tmp_path):

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from small_data import read_samples
 
-from maskrcnn.config import AugmentConfig, ImageConfig, replace
+from maskrcnn.config.augment import AugmentConfig
+from maskrcnn.config.fields import replace
+from maskrcnn.config.model import ImageConfig
 from maskrcnn.data.augment import Augmentation
 from maskrcnn.data.warp import Warp, warp_image, warp_sample
-from maskrcnn.geometry.masks import mask_to_box, mask_to_rle, rle_area, rle_to_mask
+from maskrcnn.geometry.masks import mask_to_box
+from maskrcnn.geometry.rle import mask_to_rle, rle_area, rle_to_mask
 from maskrcnn.structures import Sample
 
 IMAGE = ImageConfig(short_side=96, long_side=160, padding="black")

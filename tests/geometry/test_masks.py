@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 from references import masks as reference
 
-from maskrcnn.geometry import masks
+from maskrcnn.geometry import masks, paste, polygons
+from maskrcnn.geometry.rle import (
+    flip_rle,
+    mask_to_rle,
+    polygons_to_rle,
+    rle_area,
+    rle_from_json,
+    rle_to_box,
+    rle_to_json,
+    rle_to_mask,
+    window_rle,
+)
 
 BOXES = [
     (2.0, 3.0, 17.0, 14.0),
@@ -39,13 +50,13 @@ def without_holes(mask: np.ndarray) -> np.ndarray:
 def test_paste_is_the_bilinear_sample_at_every_pixel_centre(box, side):
     small = np.random.default_rng(side).random((side, side)).astype(np.float32)
     out = np.zeros(SIZE, bool)
-    masks.paste(small, np.array(box, np.float32), out=out)
+    paste.paste(small, np.array(box, np.float32), out=out)
     np.testing.assert_array_equal(out, reference.paste(small, np.array(box, np.float32), SIZE))
 
 
 def test_paste_of_ones_fills_exactly_the_pixels_whose_centres_are_in_the_box():
     out = np.zeros(SIZE, bool)
-    masks.paste(np.ones((28, 28), np.float32), np.array([3, 5, 10, 9]), out=out)
+    paste.paste(np.ones((28, 28), np.float32), np.array([3, 5, 10, 9]), out=out)
     expected = np.zeros(SIZE, bool)
     expected[5:9, 3:10] = True
     np.testing.assert_array_equal(out, expected)
@@ -53,7 +64,7 @@ def test_paste_of_ones_fills_exactly_the_pixels_whose_centres_are_in_the_box():
 
 def test_paste_leaves_what_is_outside_of_the_box():
     out = np.ones(SIZE, bool)
-    masks.paste(np.zeros((28, 28), np.float32), np.array([3, 5, 10, 9]), out=out)
+    paste.paste(np.zeros((28, 28), np.float32), np.array([3, 5, 10, 9]), out=out)
     assert not out[5:9, 3:10].any()
     assert out.sum() == out.size - 4 * 7
 
@@ -63,7 +74,7 @@ def test_paste_leaves_what_is_outside_of_the_box():
 )
 def test_paste_of_a_box_without_area_or_outside_of_the_picture_writes_nothing(box):
     out = np.zeros(SIZE, bool)
-    masks.paste(np.ones((28, 28), np.float32), np.array(box, np.float32), out=out)
+    paste.paste(np.ones((28, 28), np.float32), np.array(box, np.float32), out=out)
     assert not out.any()
 
 
@@ -72,9 +83,9 @@ def test_paste_of_a_box_without_area_or_outside_of_the_picture_writes_nothing(bo
 def test_a_pasted_window_put_back_is_what_paste_writes(box, how):
     small = np.random.default_rng(3).random((28, 28)).astype(np.float32)
     out = np.zeros(SIZE, bool)
-    masks.paste(small, np.array(box, np.float32), out=out, how=how)
-    window, corner = masks.paste_window(small, np.array(box, np.float32), SIZE, how=how)
-    assert masks.window_rle(window, corner, SIZE) == masks.mask_to_rle(out)
+    paste.paste(small, np.array(box, np.float32), out=out, how=how)
+    window, corner = paste.paste_window(small, np.array(box, np.float32), SIZE, how=how)
+    assert window_rle(window, corner, SIZE) == mask_to_rle(out)
 
 
 def test_paste_of_torchvisions_way_is_torchvisions():
@@ -84,16 +95,16 @@ def test_paste_of_torchvisions_way_is_torchvisions():
     differs_from_exact = 0
     for small, box, theirs in zip(golden["small"].astype(np.float32), golden["boxes"], expected, strict=True):
         out, exact = np.zeros(size, bool), np.zeros(size, bool)
-        masks.paste(small, box, out=out, how="torchvision")
+        paste.paste(small, box, out=out, how="torchvision")
         np.testing.assert_array_equal(out, theirs)
-        masks.paste(small, box, out=exact)
+        paste.paste(small, box, out=exact)
         differs_from_exact += not np.array_equal(out, exact)
     assert differs_from_exact > len(expected) / 2
 
 
 def test_paste_of_torchvisions_way_writes_whole_pixels_around_the_box():
     out = np.zeros(SIZE, bool)
-    masks.paste(np.ones((14, 14), np.float32), np.array([4, 5, 18, 12]), out=out, how="torchvision")
+    paste.paste(np.ones((14, 14), np.float32), np.array([4, 5, 18, 12]), out=out, how="torchvision")
     expected = np.zeros(SIZE, bool)  # enlarged by 16 / 14: 3 … 19 and 4.5 … 12.5; cut: 17 pixels from 3, 9 from 4
     expected[5:12, 4:19] = True  # the cells of zeros fade out in the first and last pixel
     np.testing.assert_array_equal(out, expected)
@@ -109,40 +120,40 @@ def test_paste_onto_whole_pixels_is_scikit_images_resize_into_the_box():
         resized = transform.resize(small, (bottom - top, right - left), order=1, mode="constant", anti_aliasing=False)
         theirs[top:bottom, left:right] = resized >= 0.5
         out = np.zeros(SIZE, bool)
-        masks.paste(small, np.array([left, top, right, bottom]), out=out)
+        paste.paste(small, np.array([left, top, right, bottom]), out=out)
         np.testing.assert_array_equal(out, theirs)
 
 
 def test_rle_undoes_mask():
     mask = random_mask(np.random.default_rng(0))
-    rle = masks.mask_to_rle(mask)
+    rle = mask_to_rle(mask)
     assert rle["size"] == list(SIZE)
-    decoded = masks.rle_to_mask(rle)
+    decoded = rle_to_mask(rle)
     assert decoded.dtype == bool
     np.testing.assert_array_equal(decoded, mask)
-    np.testing.assert_array_equal(masks.rle_to_mask(masks.mask_to_rle(mask.astype(np.uint8) * 255)), mask)
-    assert masks.rle_area(rle) == mask.sum()
+    np.testing.assert_array_equal(rle_to_mask(mask_to_rle(mask.astype(np.uint8) * 255)), mask)
+    assert rle_area(rle) == mask.sum()
 
 
 def test_json_undoes_rle():
-    rle = masks.mask_to_rle(random_mask(np.random.default_rng(1)))
-    written = masks.rle_to_json(rle)
+    rle = mask_to_rle(random_mask(np.random.default_rng(1)))
+    written = rle_to_json(rle)
     assert isinstance(written["counts"], str)
-    assert masks.rle_from_json(written, SIZE) == rle
+    assert rle_from_json(written, SIZE) == rle
 
 
 def test_the_three_forms_of_a_segmentation_give_one_mask():
     mask = np.zeros((6, 8), bool)
     mask[2:5, 1:4] = True
-    rle = masks.mask_to_rle(mask)
-    assert masks.rle_from_json({"size": [6, 8], "counts": [8, 3, 3, 3, 3, 3, 25]}, (6, 8)) == rle
-    assert masks.rle_from_json({"size": [6, 8], "counts": rle["counts"].decode()}, (6, 8)) == rle
-    assert masks.rle_from_json([[1, 2, 4, 2, 4, 5, 1, 5]], (6, 8)) == rle
+    rle = mask_to_rle(mask)
+    assert rle_from_json({"size": [6, 8], "counts": [8, 3, 3, 3, 3, 3, 25]}, (6, 8)) == rle
+    assert rle_from_json({"size": [6, 8], "counts": rle["counts"].decode()}, (6, 8)) == rle
+    assert rle_from_json([[1, 2, 4, 2, 4, 5, 1, 5]], (6, 8)) == rle
 
 
 def test_several_polygons_are_their_union():
-    rle = masks.polygons_to_rle([[0, 0, 4, 0, 4, 4, 0, 4], [2, 2, 6, 2, 6, 6, 2, 6]], (8, 8))
-    assert masks.rle_area(rle) == 16 + 16 - 4
+    rle = polygons_to_rle([[0, 0, 4, 0, 4, 4, 0, 4], [2, 2, 6, 2, 6, 6, 2, 6]], (8, 8))
+    assert rle_area(rle) == 16 + 16 - 4
 
 
 @pytest.mark.parametrize(
@@ -171,7 +182,7 @@ def test_several_polygons_are_their_union():
 )
 def test_a_broken_segmentation_is_refused_in_one_line(segmentation, words):
     with pytest.raises(ValueError, match=words) as error:
-        masks.rle_from_json(segmentation, (4, 4))
+        rle_from_json(segmentation, (4, 4))
     assert "\n" not in str(error.value)
 
 
@@ -179,10 +190,10 @@ def test_polygons_of_a_mask_without_holes_give_the_mask_again():
     rng = np.random.default_rng(5)
     for _ in range(50):
         mask = without_holes(random_mask(rng, (int(rng.integers(1, 30)), int(rng.integers(1, 30)))))
-        outlines = masks.mask_to_polygons(mask)
+        outlines = polygons.mask_to_polygons(mask)
         assert all(outline.dtype == np.float32 and len(outline) >= 4 for outline in outlines)
         if mask.any():
-            np.testing.assert_array_equal(masks.rle_to_mask(masks.polygons_to_rle(outlines, mask.shape)), mask)
+            np.testing.assert_array_equal(rle_to_mask(polygons_to_rle(outlines, mask.shape)), mask)
         else:
             assert outlines == []
 
@@ -190,33 +201,33 @@ def test_polygons_of_a_mask_without_holes_give_the_mask_again():
 def test_the_outline_of_one_pixel_is_its_square():
     mask = np.zeros((5, 5), bool)
     mask[2, 3] = True
-    (outline,) = masks.mask_to_polygons(mask)
+    (outline,) = polygons.mask_to_polygons(mask)
     assert {tuple(corner) for corner in outline.tolist()} == {(3, 2), (4, 2), (4, 3), (3, 3)}
 
 
 def test_every_part_of_a_mask_has_its_own_outline():
     mask = np.zeros((9, 9), bool)
     mask[1:3, 1:3] = mask[5:8, 4:9] = True
-    assert len(masks.mask_to_polygons(mask)) == 2
+    assert len(polygons.mask_to_polygons(mask)) == 2
 
 
 def test_the_box_of_a_mask_is_the_smallest_around_it():
     mask = np.zeros(SIZE, bool)
     mask[3, 5] = mask[7, 11] = True
     np.testing.assert_array_equal(masks.mask_to_box(mask), [5, 3, 12, 8])
-    np.testing.assert_array_equal(masks.rle_to_box(masks.mask_to_rle(mask)), [5, 3, 12, 8])
+    np.testing.assert_array_equal(rle_to_box(mask_to_rle(mask)), [5, 3, 12, 8])
 
 
 def test_the_box_of_an_empty_mask_is_zeros():
     np.testing.assert_array_equal(masks.mask_to_box(np.zeros(SIZE, bool)), np.zeros(4))
-    np.testing.assert_array_equal(masks.rle_to_box(masks.mask_to_rle(np.zeros(SIZE, bool))), np.zeros(4))
+    np.testing.assert_array_equal(rle_to_box(mask_to_rle(np.zeros(SIZE, bool))), np.zeros(4))
 
 
 def test_flipping_a_mask_twice_changes_nothing():
     mask = random_mask(np.random.default_rng(2))
-    flipped = masks.flip_rle(masks.mask_to_rle(mask))
-    np.testing.assert_array_equal(masks.rle_to_mask(flipped), mask[:, ::-1])
-    assert masks.flip_rle(flipped) == masks.mask_to_rle(mask)
+    flipped = flip_rle(mask_to_rle(mask))
+    np.testing.assert_array_equal(rle_to_mask(flipped), mask[:, ::-1])
+    assert flip_rle(flipped) == mask_to_rle(mask)
 
 
 @pytest.mark.parametrize("box", BOXES)
@@ -224,7 +235,7 @@ def test_flipping_a_mask_twice_changes_nothing():
 def test_a_cell_of_a_cropped_mask_is_set_where_half_of_its_area_is_mask(box, side):
     mask = random_mask(np.random.default_rng(side))
     covered = reference.crop(mask, np.array(box, np.float32), side)
-    cropped = masks.crop_mask(masks.mask_to_rle(mask), np.array(box, np.float32), side)
+    cropped = masks.crop_mask(mask_to_rle(mask), np.array(box, np.float32), side)
     assert cropped.dtype == np.uint8
     sure = np.abs(covered - 0.5) > 1e-4
     np.testing.assert_array_equal(cropped[sure], covered[sure] > 0.5)
@@ -232,22 +243,22 @@ def test_a_cell_of_a_cropped_mask_is_set_where_half_of_its_area_is_mask(box, sid
 
 def test_a_mask_cropped_to_its_own_size_is_itself():
     mask = random_mask(np.random.default_rng(4), (14, 14))
-    np.testing.assert_array_equal(masks.crop_mask(masks.mask_to_rle(mask), np.array([0, 0, 14, 14]), 14), mask)
+    np.testing.assert_array_equal(masks.crop_mask(mask_to_rle(mask), np.array([0, 0, 14, 14]), 14), mask)
 
 
 def test_paste_undoes_crop_of_an_object_smaller_than_the_grid():
     mask = np.zeros((40, 40), bool)
     mask[4:30, 6:33] = random_mask(np.random.default_rng(6), (26, 27))
     box = masks.mask_to_box(mask)
-    small = masks.crop_mask(masks.mask_to_rle(mask), box, 112).astype(np.float32)
+    small = masks.crop_mask(mask_to_rle(mask), box, 112).astype(np.float32)
     out = np.zeros(mask.shape, bool)
-    masks.paste(small, box, out=out)
+    paste.paste(small, box, out=out)
     assert (out & mask).sum() / (out | mask).sum() > 0.99
 
 
 @pytest.mark.parametrize("box", [(3, 3, 3, 9), (8, 3, 3, 9), (-9, -9, -1, -1), (24, 3, 40, 9), (np.nan, 0, 5, 5)])
 def test_a_mask_cropped_to_a_box_without_area_or_outside_is_empty(box):
-    cropped = masks.crop_mask(masks.mask_to_rle(np.ones(SIZE, bool)), np.array(box, np.float32), 28)
+    cropped = masks.crop_mask(mask_to_rle(np.ones(SIZE, bool)), np.array(box, np.float32), 28)
     np.testing.assert_array_equal(cropped, np.zeros((28, 28)))
 
 
@@ -257,19 +268,19 @@ def test_a_window_put_back_is_the_mask(window, full):
     top, bottom, left, right = window
     mask = np.zeros(SIZE, bool)
     mask[top:bottom, left:right] = full or np.random.default_rng(1).random((bottom - top, right - left)) > 0.5
-    assert masks.window_rle(mask[top:bottom, left:right], (left, top), SIZE) == masks.mask_to_rle(mask)
+    assert window_rle(mask[top:bottom, left:right], (left, top), SIZE) == mask_to_rle(mask)
 
 
 def test_a_window_of_a_picture_too_large_for_a_bitmap():
-    rle = masks.window_rle(np.ones((3, 2), bool), (29_998, 99_997), (100_000, 30_000))
-    assert masks.rle_area(rle) == 6
-    np.testing.assert_array_equal(masks.rle_to_box(rle), [29_998, 99_997, 30_000, 100_000])
+    rle = window_rle(np.ones((3, 2), bool), (29_998, 99_997), (100_000, 30_000))
+    assert rle_area(rle) == 6
+    np.testing.assert_array_equal(rle_to_box(rle), [29_998, 99_997, 30_000, 100_000])
 
 
 def test_coverage_is_each_cells_part_of_mask():
     mask = random_mask(np.random.default_rng(2))
     box = np.array([2.3, 3.7, 17.9, 14.1], np.float32)
-    covered = masks.coverage(masks.mask_to_rle(mask), box, (14, 14))
+    covered = masks.coverage(mask_to_rle(mask), box, (14, 14))
     np.testing.assert_allclose(covered, reference.crop(mask, box, 14), atol=1e-6)
-    assert masks.coverage(masks.mask_to_rle(mask), box, (3, 9)).shape == (3, 9)
-    np.testing.assert_array_equal(masks.coverage(masks.mask_to_rle(mask), np.array([0, 0, 24, 20]), SIZE), mask)
+    assert masks.coverage(mask_to_rle(mask), box, (3, 9)).shape == (3, 9)
+    np.testing.assert_array_equal(masks.coverage(mask_to_rle(mask), np.array([0, 0, 24, 20]), SIZE), mask)

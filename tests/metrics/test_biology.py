@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskrcnn.config import Category
-from maskrcnn.geometry import masks
+from maskrcnn.config.model import Category
+from maskrcnn.geometry.rle import mask_to_rle, rle_area, rle_to_json
 from maskrcnn.metrics.biology import (
     IOUS,
     SCORES,
@@ -36,7 +36,7 @@ def rectangles(boxes: Sequence[Box]) -> list[dict]:
     bitmaps = np.zeros((len(boxes), *SIZE), bool)
     for bitmap, (left, top, right, bottom) in zip(bitmaps, boxes):
         bitmap[top:bottom, left:right] = True
-    return [masks.mask_to_rle(bitmap) for bitmap in bitmaps]
+    return [mask_to_rle(bitmap) for bitmap in bitmaps]
 
 
 def sample(boxes: Sequence[Box], labels: Sequence[int] = (), crowd: Sequence[bool] = (), image_id: int = 1) -> Sample:
@@ -50,7 +50,7 @@ def sample(boxes: Sequence[Box], labels: Sequence[int] = (), crowd: Sequence[boo
         labels=np.array(labels or [0] * len(boxes), np.int32),
         crowd=np.array(crowd or [False] * len(boxes), bool),
         rles=rles,
-        areas=np.array([masks.rle_area(rle) for rle in rles], np.float32),
+        areas=np.array([rle_area(rle) for rle in rles], np.float32),
         annotation_ids=np.arange(len(boxes)),
     )
 
@@ -70,7 +70,7 @@ def found(
 
 def rows(boxes: Sequence[Box], scores: Sequence[float], image_id: int = 1, category_id: int = 4) -> list[dict]:
     return [
-        {"image_id": image_id, "category_id": category_id, "score": score, "segmentation": masks.rle_to_json(rle)}
+        {"image_id": image_id, "category_id": category_id, "score": score, "segmentation": rle_to_json(rle)}
         for rle, score in zip(rectangles(boxes), scores, strict=True)
     ]
 

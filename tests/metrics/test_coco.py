@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskrcnn.config import Category
-from maskrcnn.geometry import masks
+from maskrcnn.config.model import Category
+from maskrcnn.geometry.rle import mask_to_rle, polygons_to_rle, rle_area, rle_from_json, rle_to_json
 from maskrcnn.metrics.coco import evaluate_coco
 from maskrcnn.structures import Detections, Sample
 
@@ -25,7 +25,7 @@ Box = tuple[float, float, float, float]
 
 def sample(image_id: int, boxes: Sequence[Box], labels: Sequence[int] = (), crowd: Sequence[bool] = ()) -> Sample:
     """A picture whose objects fill their boxes."""
-    rles = [masks.polygons_to_rle([[x0, y0, x1, y0, x1, y1, x0, y1]], SIZE) for x0, y0, x1, y1 in boxes]
+    rles = [polygons_to_rle([[x0, y0, x1, y0, x1, y1, x0, y1]], SIZE) for x0, y0, x1, y1 in boxes]
     return Sample(
         image_id=image_id,
         file_name=f"{image_id}.png",
@@ -35,7 +35,7 @@ def sample(image_id: int, boxes: Sequence[Box], labels: Sequence[int] = (), crow
         labels=np.array(labels if len(labels) else [0] * len(boxes), np.int32),
         crowd=np.array(crowd if len(crowd) else [False] * len(boxes), bool),
         rles=rles,
-        areas=np.array([masks.rle_area(rle) for rle in rles], np.float32),
+        areas=np.array([rle_area(rle) for rle in rles], np.float32),
         annotation_ids=np.arange(len(boxes)),
     )
 
@@ -73,7 +73,7 @@ def golden(folder: Path) -> tuple[list[Sample], list[Category]]:
                 boxes=boxes.astype(np.float32),
                 labels=np.array([label_of[row["category_id"]] for row in rows], np.int32),
                 crowd=np.array([row["iscrowd"] for row in rows], bool),
-                rles=[masks.rle_from_json(row["segmentation"], size) for row in rows],
+                rles=[rle_from_json(row["segmentation"], size) for row in rows],
                 areas=np.array([row["area"] for row in rows], np.float32),
                 annotation_ids=np.array([row["id"] for row in rows], np.int64),
             )
@@ -109,7 +109,7 @@ def test_the_golden_example_scores_what_was_published(shared_data: Path, kind: s
     rows = json.loads((folder / f"instances_val2014_{name}100_results.json").read_text())
     if kind == "box":  # these rows have no masks; a point each leaves the box scores alone
         sizes = {each.image_id: each.size for each in samples}
-        points = {size: masks.rle_to_json(masks.mask_to_rle(np.eye(*size, dtype=bool))) for size in set(sizes.values())}
+        points = {size: rle_to_json(mask_to_rle(np.eye(*size, dtype=bool))) for size in set(sizes.values())}
         rows = [row | {"segmentation": points[sizes[row["image_id"]]]} for row in rows]
 
     scores = evaluate_coco(samples, categories, rows)[kind]
@@ -194,7 +194,7 @@ def test_the_sizes_of_results_are_their_masks_not_their_boxes() -> None:
     cross = np.zeros(SIZE, bool)
     cross[30, :], cross[:, 40] = True, True
     row = {"image_id": 1, "category_id": 3, "score": 0.99, "bbox": [0, 0, 80, 60]}
-    rows = [row | {"segmentation": masks.rle_to_json(masks.mask_to_rle(cross))}]
+    rows = [row | {"segmentation": rle_to_json(mask_to_rle(cross))}]
     rows += rows_of(1, found(SQUARES[:1]))
     scores = evaluate_coco([sample(1, SQUARES[:1])], CATEGORIES, rows)
     assert scores["mask"]["AP_small"] == pytest.approx(0.5)
@@ -208,7 +208,7 @@ def rows_of(image_id: int, detections: Detections) -> list[dict[str, Any]]:
             "category_id": CATEGORIES[label].id,
             "bbox": [*box[:2].tolist(), *(box[2:] - box[:2]).tolist()],
             "score": float(score),
-            "segmentation": masks.rle_to_json(rle),
+            "segmentation": rle_to_json(rle),
         }
         for box, score, label, rle in zip(detections.boxes, detections.scores, detections.labels, detections.rle())
     ]

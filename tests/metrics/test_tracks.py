@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from maskrcnn.data.tracks import read_tracks
-from maskrcnn.evaluate import evaluate_tracks as evaluate_files
-from maskrcnn.geometry.masks import mask_to_box, mask_to_rle
+from maskrcnn.annotations.tracks import read_tracks
+from maskrcnn.geometry.masks import mask_to_box
+from maskrcnn.geometry.rle import mask_to_rle
+from maskrcnn.inference.scoring import evaluate_tracks as evaluate_files
 from maskrcnn.metrics.tracks import evaluate_tracks
 from maskrcnn.structures import TrackedObjects
 

@@ -13,8 +13,8 @@ from references import nms as nms_reference
 from small_network import FRAME, make_batch
 from tensors import compute, windows_of
 
-from maskrcnn.config import AnchorConfig, RpnConfig
-from maskrcnn.model.fpn import STRIDES
+from maskrcnn.config.model import AnchorConfig, RpnConfig
+from maskrcnn.model.necks.fpn import STRIDES
 from maskrcnn.model.rpn import RPN, RpnOutput
 
 CHANNELS = 4

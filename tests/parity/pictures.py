@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from maskrcnn.data import load_dataset, read_image
+from maskrcnn.data.dataset import load_dataset
 from maskrcnn.data.shapes import draw_shapes
-from maskrcnn.geometry.masks import mask_to_box, mask_to_rle, rle_to_mask
+from maskrcnn.geometry.masks import mask_to_box
+from maskrcnn.geometry.rle import mask_to_rle, rle_to_mask
+from maskrcnn.images.images import read_image
 from maskrcnn.structures import Sample
 
 # File in the shared folder, and (height, width) of what is drawn where that is absent.

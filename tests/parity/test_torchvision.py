@@ -17,11 +17,11 @@ import pytest
 from parity import pictures
 from parity.stages import Losses, Stages, frame_of
 
-from maskrcnn import config as configs
 from maskrcnn.api import MaskRCNN
-from maskrcnn.data import make_batch
+from maskrcnn.config import fields
+from maskrcnn.data.batch import make_batch
 from maskrcnn.structures import Detections
-from maskrcnn.weights.torchvision import to_torchvision
+from maskrcnn.weights.projects.torchvision import to_torchvision
 
 FEATURES = 1e-4  # relative error of everything up to the logits
 BOXES = 0.01  # pixels
@@ -78,7 +78,7 @@ def answers(request, reference, models) -> Answers:
 
 def sized(model: MaskRCNN, case: dict[str, Any]) -> None:
     sides = {f"image__{name}": case[name] for name in ("short_side", "long_side")}
-    model.config = configs.replace(model.config, **sides)
+    model.config = fields.replace(model.config, **sides)
 
 
 def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -202,7 +202,7 @@ def test_the_calibrated_models_find_many_things(answers):
 
 def test_key_names_of_2019_give_the_same_model(reference, models):
     old = MaskRCNN.from_checkpoint(reference / "v1_2019.pth", log=lambda line: None)
-    assert configs.replace(old.config, image=models["v1"].config.image, origin="") == configs.replace(
+    assert fields.replace(old.config, image=models["v1"].config.image, origin="") == fields.replace(
         models["v1"].config, origin=""
     )
     for one, other in zip(old.weights, models["v1"].weights, strict=True):

@@ -12,7 +12,7 @@ highdicom = pytest.importorskip("highdicom", reason="the extra medical is not in
 
 from medical_files import PATIENT, frame_groups, write_dicom  # noqa: E402
 
-from maskrcnn.data.dicom import read_dicom  # noqa: E402
+from maskrcnn.images.dicom import read_dicom  # noqa: E402
 from maskrcnn.results.dicom_seg import write_dicom_seg  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom", "ignore::DeprecationWarning:highdicom")

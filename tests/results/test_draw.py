@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from maskrcnn.config import Category
-from maskrcnn.geometry import masks
+from maskrcnn.config.model import Category
+from maskrcnn.geometry import rle
 from maskrcnn.results import draw
 from maskrcnn.structures import Detections, Sample
 
@@ -197,6 +197,6 @@ def test_a_hole_in_a_mask_is_not_tinted() -> None:
     ring = np.zeros(SIZE, bool)
     ring[100:200, 100:200] = True
     ring[120:180, 120:180] = False
-    truth = sample(found).replace(rles=[masks.mask_to_rle(ring)])
+    truth = sample(found).replace(rles=[rle.mask_to_rle(ring)])
     drawn = draw.draw_truth(GREY, truth, [Category(1, "date"), Category(2, "fig")])
     assert not changed(drawn)[122:178, 122:178].any()

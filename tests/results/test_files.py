@@ -11,9 +11,11 @@ import pytest
 import tifffile
 from PIL import Image
 
-from maskrcnn.config import Category
-from maskrcnn.geometry import masks
+from maskrcnn import atomic
+from maskrcnn.config.model import Category
+from maskrcnn.geometry import rle
 from maskrcnn.results import files
+from maskrcnn.results.rows import coco_results, label_map
 from maskrcnn.structures import Detections, Plane, Source
 
 SIZE = (40, 50)
@@ -43,7 +45,7 @@ TWO = detections([(2.25, 3, 20, 30), (10, 10, 40.5, 35)], [0.9, 0.6], [1, 0])
 
 def test_label_k_is_the_k_th_detection_and_the_higher_score_lies_on_top() -> None:
     for found in (TWO, TWO[[1, 0]]):
-        labels = files.label_map(found)
+        labels = label_map(found)
         best = int(np.argmax(found.scores))
         assert labels.dtype == np.uint16
         np.testing.assert_array_equal(labels == best + 1, found.masks[best])
@@ -51,12 +53,12 @@ def test_label_k_is_the_k_th_detection_and_the_higher_score_lies_on_top() -> Non
 
 
 def test_equal_scores_keep_the_order_of_the_predictions() -> None:
-    labels = files.label_map(detections([(0, 0, 10, 10)] * 3, [0.5, 0.5, 0.5]))
+    labels = label_map(detections([(0, 0, 10, 10)] * 3, [0.5, 0.5, 0.5]))
     assert set(np.unique(labels)) == {0, 1}
 
 
 def test_nothing_found_is_a_map_of_background() -> None:
-    assert not files.label_map(detections([])).any()
+    assert not label_map(detections([])).any()
 
 
 def test_a_label_map_of_more_than_16_bits_is_refused() -> None:
@@ -68,14 +70,14 @@ def test_a_label_map_of_more_than_16_bits_is_refused() -> None:
         size=SIZE,
     )
     with pytest.raises(ValueError, match="65535 objects; received 65536"):
-        files.label_map(many)
+        label_map(many)
 
 
 # Rows
 
 
 def test_rows_hold_what_coco_wants_in_original_pixels() -> None:
-    rows = files.coco_results(TWO, image_id=5, file_name="a/b.png", categories=CATEGORIES)
+    rows = coco_results(TWO, image_id=5, file_name="a/b.png", categories=CATEGORIES)
     assert list(rows[0]) == ["file_name", "image_id", "category_id", "category_name", "bbox", "score", "segmentation"]
     assert rows[0]["bbox"] == [2.25, 3, 17.75, 27]
     assert [(row["category_id"], row["category_name"]) for row in rows] == [(7, "fig"), (3, "date")]
@@ -86,12 +88,12 @@ def test_json_brings_the_same_detections_back() -> None:
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, 20, (6, 2))
     found = detections(np.concatenate([corners, corners + rng.uniform(1, 20, (6, 2))], axis=1).tolist(), rng.random(6))
-    rows = json.loads(json.dumps(files.coco_results(found, image_id=1, file_name="a", categories=CATEGORIES)))
+    rows = json.loads(json.dumps(coco_results(found, image_id=1, file_name="a", categories=CATEGORIES)))
     for row, box, score, mask in zip(rows, found.boxes, found.scores, found.masks):
         left, top, width, height = row["bbox"]
         np.testing.assert_array_equal(np.float32([left, top, left + width, top + height]), box)
         assert np.float32(row["score"]) == score
-        np.testing.assert_array_equal(masks.rle_to_mask(masks.rle_from_json(row["segmentation"], SIZE)), mask)
+        np.testing.assert_array_equal(rle.rle_to_mask(rle.rle_from_json(row["segmentation"], SIZE)), mask)
 
 
 # The writer
@@ -112,7 +114,7 @@ def test_a_picture_gets_an_overlay_a_label_map_and_its_rows(tmp_path: Path) -> N
     assert [(row["file_name"], row["image_id"]) for row in rows_in(out)] == [("in/first.jpg", 1)] * 2 + [("in/third.png", 3)]
     with Image.open(out / "first_labels.png") as labels:
         assert labels.mode == "I;16"
-        np.testing.assert_array_equal(np.array(labels), files.label_map(TWO))
+        np.testing.assert_array_equal(np.array(labels), label_map(TWO))
     with Image.open(out / "first_overlay.png") as overlay:
         assert (overlay.mode, overlay.size) == ("RGB", SIZE[::-1])
 
@@ -134,7 +136,7 @@ def test_planes_of_another_size_lie_in_the_corner_of_the_label_maps(tmp_path: Pa
             found = detections([(2, 3, 20, 30)], size=image.shape[:2])
             writer.write_plane(Plane(source, frame, image, image), found, CATEGORIES)
     written = tifffile.imread(tmp_path / "x_labels.ome.tif")
-    np.testing.assert_array_equal(written[1, :30], 2 * files.label_map(found))
+    np.testing.assert_array_equal(written[1, :30], 2 * label_map(found))
     assert written.shape == (2, 50, 60) and written[0].max() == 1 and not written[1, 30:].any()
 
 
@@ -204,29 +206,29 @@ def test_writing_outside_of_the_block_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_fails_leaves_the_old_one_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "scores.json"
-    files.write_json(path, {"AP": None, "name": "é"})
+    atomic.write_json(path, {"AP": None, "name": "é"})
     with pytest.raises(ValueError, match="JSON"):
-        files.write_json(path, {"AP": float("nan")})
+        atomic.write_json(path, {"AP": float("nan")})
 
     def full(self: Image.Image, file: object, format: str) -> None:
         raise OSError("No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(OSError, match="No space"):
-        files.write_png(path, IMAGE)
+        atomic.write_png(path, IMAGE)
     assert json.loads(path.read_text(encoding="utf-8")) == {"AP": None, "name": "é"}
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_files_get_the_rights_of_ordinary_files(tmp_path: Path) -> None:
     (tmp_path / "ordinary").touch()
-    files.write_json(tmp_path / "scores.json", {})
+    atomic.write_json(tmp_path / "scores.json", {})
     assert (tmp_path / "scores.json").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_png_brings_every_value_back(tmp_path: Path, dtype: type[np.unsignedinteger]) -> None:
     image = np.arange(256 * 256).reshape(256, 256).astype(dtype)
-    files.write_png(tmp_path / "a.png", image)
+    atomic.write_png(tmp_path / "a.png", image)
     with Image.open(tmp_path / "a.png") as picture:
         np.testing.assert_array_equal(np.array(picture), image)

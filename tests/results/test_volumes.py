@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from maskrcnn.data.nifti import read_nifti
-from maskrcnn.data.planes import read_planes
+from maskrcnn.images.images import read_planes
+from maskrcnn.images.nifti import read_nifti
 from maskrcnn.results.volumes import empty_volume, write_nifti, write_ome_tiff
 from maskrcnn.structures import PixelSize, Source
 

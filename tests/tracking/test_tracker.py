@@ -10,7 +10,7 @@ import pytest
 from small_tracks import SIZE, drawn, found
 
 from maskrcnn.structures import Detections
-from maskrcnn.tracking import TRACKERS, Tracker
+from maskrcnn.tracking.tracker import TRACKERS, Tracker
 
 pytest.importorskip("scipy")
 IMAGE = drawn([])

@@ -15,11 +15,12 @@ from PIL import Image
 from small_network import with_small_backbone
 from training.test_resume import SETTINGS
 
-from maskrcnn.data import load_dataset, make_shapes
-from maskrcnn.train import train
+from maskrcnn.data.dataset import load_dataset
+from maskrcnn.data.shapes import make_shapes
 from maskrcnn.training.callbacks import Best, CocoEvaluation, EarlyStopping, WriteHistory
 from maskrcnn.training.resume import load_state
 from maskrcnn.training.tensorboard import NUM_PICTURES, WIDTH, TensorBoard
+from maskrcnn.verbs.train import train
 
 
 @pytest.fixture(scope="module")

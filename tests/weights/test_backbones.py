@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from maskrcnn.config import BackboneConfig
-from maskrcnn.model.backbone import build_backbone
+from maskrcnn.config.model import BackboneConfig
+from maskrcnn.model.backbones.build import build_backbone
 from maskrcnn.weights import backbones
 from maskrcnn.weights.stem import stem_kernel
 

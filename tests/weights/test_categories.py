@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from maskrcnn.config import Category
+from maskrcnn.config.model import Category
 from maskrcnn.weights.categories import COCO, COCO_WITH_GAPS, categories_of
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "torchvision_names.json"

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from maskrcnn.weights import published
-from maskrcnn.weights.published import PUBLISHED, Published, fetch, resolve
+from maskrcnn.weights import finding, published
+from maskrcnn.weights.finding import fetch, resolve
+from maskrcnn.weights.published import PUBLISHED, Published
 
 CONTENT = bytes(range(256)) * 4000  # about 1 MB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -129,9 +130,9 @@ def test_a_second_call_asks_nobody_and_says_nothing(server, cache, capsys) -> No
 
 
 def test_a_broken_connection_is_resumed_and_only_the_rest_is_sent(server, cache) -> None:
-    server.breaks_after = 4 * published.CHUNK
+    server.breaks_after = 4 * finding.CHUNK
     assert fetch("tiny", progress=False).read_bytes() == CONTENT
-    assert server.requests == [None, f"bytes={4 * published.CHUNK}-"]
+    assert server.requests == [None, f"bytes={4 * finding.CHUNK}-"]
     assert server.sent == len(CONTENT)
 
 
@@ -145,9 +146,9 @@ def test_what_an_earlier_call_left_is_resumed(server, cache) -> None:
 
 def test_a_server_without_ranges_sends_all_of_it_again(server, cache) -> None:
     server.ranges = False
-    server.breaks_after = 4 * published.CHUNK
+    server.breaks_after = 4 * finding.CHUNK
     assert fetch("tiny", progress=False).read_bytes() == CONTENT
-    assert server.sent == 4 * published.CHUNK + len(CONTENT)
+    assert server.sent == 4 * finding.CHUNK + len(CONTENT)
 
 
 def test_a_piece_longer_than_the_file_is_thrown_away(server, cache) -> None:
@@ -264,4 +265,4 @@ def test_an_unknown_name_names_the_nearest(find) -> None:
 
 def test_without_the_variable_the_cache_is_the_platforms(monkeypatch) -> None:
     monkeypatch.delenv("MASKRCNN_HOME", raising=False)
-    assert published.cache_folder().parts[-2:] == ("maskrcnn", "weights") or os.name == "nt"
+    assert finding.cache_folder().parts[-2:] == ("maskrcnn", "weights") or os.name == "nt"

@@ -10,7 +10,7 @@ from small_checkpoint import write_h5
 from weights import layout_files
 from weights.layout_files import fill, narrow
 
-from maskrcnn.weights.pth import write_pth
+from maskrcnn.weights.files.pth import write_pth
 from maskrcnn.weights.sources import holds_whole_model, read_checkpoint
 
 NAMES = ("cat", "dog", "cow")

@@ -8,7 +8,7 @@ import pytest
 from small_network import make_batch, small_config, train, with_small_backbone
 from tensors import compute
 
-from maskrcnn import config as configs
+from maskrcnn.config import presets
 from maskrcnn.model.mask_rcnn import Network
 from maskrcnn.weights.checkpoint import Checkpoint, put
 from maskrcnn.weights.models import transfer
@@ -25,7 +25,7 @@ GREY = {"image__mean": (110.0,) * 3, "image__std": (60.0,) * 3, "detect__score":
 
 def network(channels: int = 3) -> Network:
     with with_small_backbone():
-        return Network(configs.with_channels(small_config(**GREY), channels), seed=0)
+        return Network(presets.with_channels(small_config(**GREY), channels), seed=0)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from weights.layout_files import Shapes, Sizes
 
 from maskrcnn import MaskRCNN
 from maskrcnn.structures import Detections
-from maskrcnn.weights.pth import write_pth
+from maskrcnn.weights.files.pth import write_pth
 
 NARROW = {"channels": 32, "hidden": 64, "num_classes": 5}
 R50, X101 = Sizes(**NARROW), Sizes(blocks=(3, 4, 23, 3), groups=32, width_per_group=8, **NARROW)

@@ -12,13 +12,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from maskrcnn.config import AUGMENTATIONS, AugmentConfig, ImageConfig
+from maskrcnn.config.augment import AUGMENTATIONS, AugmentConfig
+from maskrcnn.config.model import ImageConfig
 from maskrcnn.data.copy_paste import copy_paste
-from maskrcnn.data.crops import read_part
+from maskrcnn.data.reading import read_part
 from maskrcnn.data.resize import by_channel, fitted_size
 from maskrcnn.data.warp import Bend, Warp, tight, warp_sample, with_parts
 from maskrcnn.geometry.boxes import flip_boxes
-from maskrcnn.geometry.masks import flip_rle, rle_area, rle_to_mask
+from maskrcnn.geometry.rle import flip_rle, rle_area, rle_to_mask
 from maskrcnn.structures import Sample
 
 Augment = Callable[[Sample, np.random.Generator], Sample]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from maskrcnn.data.warp import Part, tight, with_parts
-from maskrcnn.geometry.masks import rle_area, rle_to_box, rle_to_mask
+from maskrcnn.geometry.rle import rle_area, rle_to_box, rle_to_mask
 from maskrcnn.structures import Sample
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from maskrcnn.config import Category
-from maskrcnn.data.coco import read_coco
-from maskrcnn.data.faults import Fault, summarize
-from maskrcnn.data.labelmaps import read_labelmaps
-from maskrcnn.data.objects import are_unnamed, read_json
-from maskrcnn.data.via import is_via, read_via
+from maskrcnn.annotations.coco import read_coco
+from maskrcnn.annotations.faults import Fault, summarize
+from maskrcnn.annotations.label_maps import read_label_maps
+from maskrcnn.annotations.objects import are_unnamed, read_json
+from maskrcnn.annotations.via import is_via, read_via
+from maskrcnn.config.model import Category
 from maskrcnn.structures import Sample
 
 
@@ -122,7 +122,7 @@ def load_dataset(
     if file is None:
         if images is not None:
             raise ValueError(f"A folder of label maps has its pictures in images/; received the folder {images} as well.")
-        samples, categories, faults = read_labelmaps(path, verify_pictures=verify_pictures)
+        samples, categories, faults = read_label_maps(path, verify_pictures=verify_pictures)
     else:
         where: dict[str, Any] = {"images": None if images is None else Path(images), "verify_pictures": verify_pictures}
         if is_via(content):

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from maskrcnn.config import ImageConfig
+from maskrcnn.config.model import ImageConfig
 
 
 def fit_to_frame(image: np.ndarray, image_config: ImageConfig) -> tuple[np.ndarray, float]:

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from maskrcnn.config import Category
-from maskrcnn.geometry.masks import mask_to_box, mask_to_rle, rle_to_json
+from maskrcnn.config.model import Category
+from maskrcnn.geometry.masks import mask_to_box
+from maskrcnn.geometry.rle import mask_to_rle, rle_to_json
 
 CATEGORIES = (Category(1, "circle"), Category(2, "square"), Category(3, "triangle"))
 NUM_OBJECTS = (2, 7)  # a picture, before the hidden ones are taken away

@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 
 from maskrcnn.data.resize import by_channel, resize_window
-from maskrcnn.geometry.masks import HALF, coverage, mask_to_box, rle_area, rle_to_box, window_rle
+from maskrcnn.geometry.masks import HALF, coverage, mask_to_box
+from maskrcnn.geometry.rle import rle_area, rle_to_box, window_rle
 from maskrcnn.structures import Sample
 
 

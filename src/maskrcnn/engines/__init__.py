@@ -1,6 +1,6 @@
 """A finished model run elsewhere than on Keras, with the Keras model's answers. One file a runtime.
 
-Each engine has what `maskrcnn.predict` asks of a model, `config` and `predict_on_batch`, so that files, tiles, measurements and
+Each engine has what prediction asks of a model, `config` and `predict_on_batch`, so that files, tiles, measurements and
 tracks work with it unchanged; and `detect`, as `MaskRCNN` has it. None of them loads Keras.
 """
 

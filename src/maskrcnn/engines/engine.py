@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from maskrcnn import config as configs
-from maskrcnn import predict as prediction
-from maskrcnn.config import ModelConfig
+from maskrcnn.config import fields
+from maskrcnn.config import model as configs
+from maskrcnn.config.model import ModelConfig
+from maskrcnn.inference import whole
 from maskrcnn.structures import Detections, PaddedDetections
 
 OUTPUTS = ("boxes", "labels", "scores", "masks", "count")  # of an exported model, by these names
@@ -21,7 +22,7 @@ DESCRIPTION = "maskrcnn"  # under which name the description travels in a file's
 
 def describe(config: ModelConfig, precision: str) -> str:
     """What travels inside an exported model, as JSON: classes, preprocessing and every other number of the model."""
-    return json.dumps({"config": configs.to_dict(config), "precision": precision})
+    return json.dumps({"config": fields.to_dict(config), "precision": precision})
 
 
 class Engine(ABC):
@@ -64,7 +65,7 @@ class Engine(ABC):
 
     def detect(self, images: Any, *, batch_size: int = 1, score: float | None = None) -> list[Detections]:
         """As `MaskRCNN.detect`."""
-        return list(prediction.detect(self, images, batch_size=batch_size, score=score))
+        return list(whole.detect(self, images, batch_size=batch_size, score=score))
 
     def read_description(self, text: str, path: Path) -> None:
         """Takes `config` and `precision` from what `describe` wrote.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maskrcnn import extras
-from maskrcnn.config import ModelConfig
+from maskrcnn.config.model import ModelConfig
 from maskrcnn.engines.engine import describe
 from maskrcnn.engines.litert import ENTRY
 from maskrcnn.exporting.graph import in_place_of, inference_graph

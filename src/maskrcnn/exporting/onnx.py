@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from maskrcnn import extras
-from maskrcnn.config import RoiAlignConfig
+from maskrcnn.config.model import RoiAlignConfig
 from maskrcnn.engines.engine import DESCRIPTION, describe
 from maskrcnn.exporting.graph import in_place_of, inference_graph
 from maskrcnn.ops import native

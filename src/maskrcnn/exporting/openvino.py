@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from maskrcnn import extras
-from maskrcnn.config import ModelConfig
-from maskrcnn.data.images import read_image
+from maskrcnn.config.model import ModelConfig
 from maskrcnn.data.resize import choose_frame, fit_to_frame, pad_to_frame
 from maskrcnn.engines.engine import DESCRIPTION, OUTPUTS, describe
 from maskrcnn.exporting.graph import in_place_of, inference_graph
-from maskrcnn.model import fpn
+from maskrcnn.images.images import read_image
+from maskrcnn.model.necks import fpn
 from maskrcnn.ops import native
 
 BACKEND = "tensorflow"

@@ -1,0 +1,1 @@
+"""Pure functions on NumPy arrays: encodings, masks, polygons, boxes, turns."""

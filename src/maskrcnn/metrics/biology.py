@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from maskrcnn.config import Category
-from maskrcnn.geometry.masks import rle_from_json, rle_to_box, rle_to_mask
+from maskrcnn.config.model import Category
+from maskrcnn.geometry.rle import rle_from_json, rle_to_box, rle_to_mask
 from maskrcnn.structures import Detections, Sample
 
 IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))  # Data Science Bowl 2018: 0.5, 0.55, … 0.95

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from hotcoco import Params, StreamingEval
 
-from maskrcnn.config import Category
-from maskrcnn.geometry import masks as mask_geometry
+from maskrcnn.config.model import Category
+from maskrcnn.geometry.rle import rle_from_json, rle_to_box
 from maskrcnn.structures import Detections, Sample
 
 _LIBRARY_NAMES = {"mask": "segm", "box": "bbox"}
@@ -104,13 +104,13 @@ class _Matching:
 
     def from_row(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """One row of a result file, in the library's numbers."""
-        rle = mask_geometry.rle_from_json(row["segmentation"], self._sample(row["image_id"]).size)
+        rle = rle_from_json(row["segmentation"], self._sample(row["image_id"]).size)
         if row["category_id"] not in self._by_id:
             known = ", ".join(map(str, self._by_id))
             raise ValueError(
                 f"A result of image_id {row['image_id']} has category_id {row['category_id']}; the data has {known}."
             )
-        box = row["bbox"] if "bbox" in row else _xywh(mask_geometry.rle_to_box(rle))
+        box = row["bbox"] if "bbox" in row else _xywh(rle_to_box(rle))
         return _annotation(self._by_id[row["category_id"]], box, rle, score=float(row["score"]))
 
     def from_detections(self, image_id: int, detections: Detections) -> list[dict[str, Any]]:

@@ -14,16 +14,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from maskrcnn import config as configs
-from maskrcnn.config import ModelConfig
-from maskrcnn.model.backbone import build_backbone
-from maskrcnn.model.box_head import BoxHead
-from maskrcnn.model.detect import Detect
-from maskrcnn.model.folding import FoldedBackbone
-from maskrcnn.model.fpn import FPN
-from maskrcnn.model.mask_head import MaskHead
+from maskrcnn.config import fields
+from maskrcnn.config import model as configs
+from maskrcnn.config.model import ModelConfig
+from maskrcnn.model.backbones.build import build_backbone
+from maskrcnn.model.backbones.folding import FoldedBackbone
+from maskrcnn.model.heads.box_head import BoxHead
+from maskrcnn.model.heads.detect import Detect
+from maskrcnn.model.heads.mask_head import MaskHead
+from maskrcnn.model.heads.roi_sampler import RoiSampler
+from maskrcnn.model.necks.fpn import FPN
 from maskrcnn.model.optimizers import HEADS
-from maskrcnn.model.roi_sampler import RoiSampler
 from maskrcnn.model.rpn import RPN
 from maskrcnn.ops import losses as loss_ops
 from maskrcnn.ops import native
@@ -241,7 +242,7 @@ class Network(keras.Model):
 
         Raises:
             ValueError: for loss weights that are no dict or of an unknown name, or for `metrics`, which have no single target
-                here: `maskrcnn.evaluate` and the `val_mask_ap` of `maskrcnn.train` take their place.
+                here: `maskrcnn.inference.scoring` and the `val_mask_ap` of `maskrcnn.verbs.train` take their place.
         """
         if kwargs.get("metrics") or kwargs.get("weighted_metrics"):
             raise ValueError("compile() takes no metrics: all five losses are shown, and maskrcnn.evaluate gives the AP.")
@@ -289,7 +290,7 @@ class Network(keras.Model):
         return ops.sum(ops.stack(losses))
 
     def get_config(self):
-        return {"config": configs.to_dict(self.config)}
+        return {"config": fields.to_dict(self.config)}
 
     @classmethod
     def from_config(cls, config):

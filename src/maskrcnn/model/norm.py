@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras import layers, ops
 
-from maskrcnn.config import Norm
+from maskrcnn.config.model import Norm
 
 # Of the running mean and variance, where norms are live: PyTorch's and Detectron2's. MobileNetV2's own 0.999 in
 # keras.applications takes thousands of steps to forget its first values; until then a model that has learned answers nonsense.

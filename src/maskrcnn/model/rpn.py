@@ -11,9 +11,9 @@ import keras
 import numpy as np
 from keras import initializers, layers, ops
 
-from maskrcnn.config import AnchorConfig, RpnConfig
+from maskrcnn.config.model import AnchorConfig, RpnConfig
 from maskrcnn.model.conv import Conv2D
-from maskrcnn.model.fpn import STRIDES
+from maskrcnn.model.necks.fpn import STRIDES
 from maskrcnn.ops import anchors as anchor_ops
 from maskrcnn.ops import boxes as box_ops
 from maskrcnn.ops import losses as loss_ops

@@ -1,8 +1,6 @@
 """Stage 3: from detections to what people keep: overlays, label maps, COCO results, a report."""
 
-from maskrcnn.results.draw import as_rgb, draw_detections, draw_truth
-from maskrcnn.results.files import PredictionWriter, coco_results, label_map, write_json, write_png
-from maskrcnn.results.report import write_report
+from __future__ import annotations
 
 __all__ = [
     "PredictionWriter",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from maskrcnn import extras
-from maskrcnn.results.whole import write_whole
+from maskrcnn.atomic import write_whole
 from maskrcnn.structures import Source
 
 

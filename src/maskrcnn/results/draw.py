@@ -9,8 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from maskrcnn.config import Category
-from maskrcnn.geometry import masks as mask_geometry
+from maskrcnn.config.model import Category
+from maskrcnn.geometry.rle import rle_area, rle_to_box, rle_to_mask
 from maskrcnn.structures import Detections, Sample
 
 _OPACITY = 0.4  # of a mask; its outline is opaque
@@ -67,7 +67,7 @@ def draw_truth(image: np.ndarray, sample: Sample, categories: Sequence[Category]
     _check(image, sample.size)
     names = [categories[label].name + " (crowd)" * bool(crowd) for label, crowd in zip(sample.labels, sample.crowd)]
     colour_keys = range(len(names)) if len(categories) < 2 else sample.labels
-    order = sorted(range(len(names)), key=lambda k: -mask_geometry.rle_area(sample.rles[k]))
+    order = sorted(range(len(names)), key=lambda k: -rle_area(sample.rles[k]))
     masks = ((k, _cut(sample.rles[k])) for k in order)
     return _draw(as_rgb(image), sample.boxes, masks, [colour_of(int(key)) for key in colour_keys], [names])
 
@@ -119,13 +119,13 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
 
 
 def _cut(rle: dict[str, Any]) -> _Window:
-    left, top, right, bottom = mask_geometry.rle_to_box(rle).astype(int).tolist()
-    return mask_geometry.rle_to_mask(rle)[top:bottom, left:right], (left, top)
+    left, top, right, bottom = rle_to_box(rle).astype(int).tolist()
+    return rle_to_mask(rle)[top:bottom, left:right], (left, top)
 
 
 def _of(detections: Detections) -> Iterator[tuple[int, _Window]]:
     """Each detection's number and its mask, the largest first; pasted one at a time."""
-    order = sorted(range(len(detections)), key=lambda k: -mask_geometry.rle_area(detections.rle()[k]))
+    order = sorted(range(len(detections)), key=lambda k: -rle_area(detections.rle()[k]))
     return zip(order, detections[order].windows())
 
 

@@ -11,18 +11,17 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
 
 from maskrcnn import extras
-from maskrcnn.config import Category
-from maskrcnn.geometry import masks as mask_geometry
+from maskrcnn.atomic import part_of, write_png, write_whole
+from maskrcnn.config.model import Category
 from maskrcnn.results.dicom_seg import write_dicom_seg
 from maskrcnn.results.draw import draw_detections
 from maskrcnn.results.geojson import geojson_features, write_features
 from maskrcnn.results.measure import MeasurementTable, measure
 from maskrcnn.results.names import Names, stem_of
+from maskrcnn.results.rows import coco_results, label_map
 from maskrcnn.results.volumes import empty_volume, write_nifti, write_ome_tiff
-from maskrcnn.results.whole import part_of, write_whole
 from maskrcnn.structures import Detections, Plane, Source, VoxelGrid
 
 SAVE_FORMATS = ("overlay", "labels", "geojson", "ome-tiff", "nifti", "dicom-seg")
@@ -33,60 +32,6 @@ _NEEDED = (
     ("nifti", "nibabel", "NIfTI files need nibabel"),
     ("dicom-seg", "highdicom", "DICOM segmentations need highdicom"),
 )
-
-
-def label_map(detections: Detections) -> np.ndarray:
-    """All masks in one picture: 0 = background, k = the k-th detection. Where masks overlap, the higher score wins.
-
-    Returns:
-        (H, W) uint16, original pixels.
-
-    Raises:
-        ValueError: for more than 65535 detections, which 16 bits cannot tell apart.
-    """
-    if len(detections) > 65535:
-        raise ValueError(
-            f"A label map holds up to 65535 objects; received {len(detections)} detections. Ask for a higher score."
-        )
-    labels = np.zeros(detections.size, np.uint16)
-    order = np.argsort(-detections.scores, kind="stable")
-    for k, (mask, (left, top)) in zip(order.tolist(), detections[order].windows()):  # the best first, one in memory at a time
-        region = labels[top : top + mask.shape[0], left : left + mask.shape[1]]
-        region[mask & (region == 0)] = k + 1
-    return labels
-
-
-def coco_results(
-    detections: Detections, *, image_id: int, file_name: str, categories: Sequence[Category]
-) -> list[dict[str, Any]]:
-    """The detections as rows of a COCO result file.
-
-    Args:
-        detections: what was found in one picture.
-        image_id: the picture's id.
-        file_name: the picture's file.
-        categories: what the detections' labels mean.
-
-    Returns:
-        For each detection `file_name`, `image_id`, `category_id`, `category_name`, `bbox` (x, y, width, height), `score` and
-        `segmentation` (RLE with `counts` as str), in original pixels. Numbers are not rounded, so that the rows score the same
-        as the detections.
-    """
-    rows = []
-    for box, score, label, rle in zip(detections.boxes, detections.scores, detections.labels, detections.rle()):
-        left, top, right, bottom = box.tolist()
-        rows.append(
-            {
-                "file_name": file_name,
-                "image_id": image_id,
-                "category_id": categories[label].id,
-                "category_name": categories[label].name,
-                "bbox": [left, top, right - left, bottom - top],
-                "score": float(score),
-                "segmentation": mask_geometry.rle_to_json(rle),
-            }
-        )
-    return rows
 
 
 class PredictionWriter:
@@ -276,24 +221,3 @@ class _Stack:
             write_nifti(self._folder / f"{self.name}_labels.nii.gz", self._labels, self.source.grid)
         if "dicom-seg" in self._save and self.names:  # DICOM has no segmentation without a segment
             write_dicom_seg(self._folder / f"{self.name}_seg.dcm", self._labels, self.names, self.source)
-
-
-def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
-    """Writes (H, W, 3) uint8 RGB or (H, W) uint8 or uint16 as PNG, whole or not at all."""
-    picture = Image.fromarray(image)
-    write_whole(Path(path), lambda file: picture.save(file, format="PNG"))
-
-
-def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Writes a value as indented JSON, whole or not at all.
-
-    Raises:
-        ValueError: for NaN and infinity, which JSON does not have.
-    """
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_text(path, text)
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a text as UTF-8, whole or not at all."""
-    write_whole(Path(path), lambda file: file.write(text.encode()))

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from maskrcnn.geometry.rings import mask_to_rings
+from maskrcnn.geometry.polygons import mask_to_rings
 from maskrcnn.results.draw import colour_of
 from maskrcnn.structures import Detections
 

@@ -15,11 +15,11 @@ import numpy as np
 from PIL import Image
 
 from maskrcnn import extras
-from maskrcnn.config import Category
+from maskrcnn.atomic import part_of
+from maskrcnn.config.model import Category
 from maskrcnn.results.draw import as_rgb, colour_of
-from maskrcnn.results.files import coco_results
 from maskrcnn.results.geojson import geojson_features
-from maskrcnn.results.whole import part_of
+from maskrcnn.results.rows import coco_results
 from maskrcnn.structures import Detections
 
 LARGE_FORMATS = ("overlay", "labels", "geojson", "zarr")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from maskrcnn import extras
-from maskrcnn.results.whole import write_whole
+from maskrcnn.atomic import write_whole
 from maskrcnn.structures import Detections, PixelSize
 
 _TEXTS = {"file", "class", "unit"}

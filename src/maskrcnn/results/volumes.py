@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from maskrcnn import extras
+from maskrcnn.atomic import part_of, write_whole
 from maskrcnn.geometry.turns import turned_back
-from maskrcnn.results.whole import part_of, write_whole
 from maskrcnn.structures import Source, VoxelGrid
 
 _OME_UNITS = {"mm": "mm", "um": "µm"}

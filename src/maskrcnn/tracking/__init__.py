@@ -1,5 +1,5 @@
 """Stage 4: detections of many frames become tracks: the same object, the same id."""
 
-from maskrcnn.tracking.tracker import TRACKERS, Tracker
+from __future__ import annotations
 
 __all__ = ["TRACKERS", "Tracker"]

@@ -13,12 +13,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from maskrcnn.config import Category
-from maskrcnn.data import Dataset
-from maskrcnn.data.dataset import open_dataset
-from maskrcnn.evaluate import evaluate
+from maskrcnn.atomic import write_json, write_png, write_text
+from maskrcnn.config.model import Category
+from maskrcnn.data.dataset import Dataset, open_dataset
+from maskrcnn.inference.scoring import evaluate
 from maskrcnn.results.draw import draw_detections
-from maskrcnn.results.files import write_json, write_png, write_text
 from maskrcnn.structures import Detections
 from maskrcnn.training.optimizers import averaged
 from maskrcnn.weights.models import save
@@ -40,7 +39,7 @@ class CocoEvaluation(keras.callbacks.Callback):
         batch_size: pictures that go through the model together.
 
     Attributes:
-        scores: the newest of `maskrcnn.evaluate`.
+        scores: the newest of `maskrcnn.inference.scoring`.
     """
 
     def __init__(self, dataset: str | Path | Dataset, *, batch_size: int = 1):

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 from tensorboardX import SummaryWriter
 
-from maskrcnn.data.objects import read_sample
+from maskrcnn.data.reading import read_sample
 from maskrcnn.results.draw import draw_detections, draw_truth
 from maskrcnn.structures import Sample
 from maskrcnn.training.callbacks import CocoEvaluation

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from maskrcnn.config import BackboneConfig
+from maskrcnn.config.model import BackboneConfig
 from maskrcnn.weights.stem import inflate, stem_kernel
 
 NamedArrays = dict[str, list[np.ndarray]]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from maskrcnn.config import Category, placeholder_categories
+from maskrcnn.config.model import Category
+from maskrcnn.config.presets import placeholder_categories
 
 _NAMES = """
 person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign, parking meter,

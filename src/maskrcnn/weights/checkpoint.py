@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from maskrcnn import config as configs
-from maskrcnn.config import Category, ModelConfig
+from maskrcnn.config import fields
+from maskrcnn.config.model import Category, ModelConfig
 from maskrcnn.weights.stem import inflate, stem_kernel
 
 
@@ -63,7 +63,7 @@ class Checkpoint:
         """
         if self.categories is None:
             raise ValueError(f"The file holds a backbone of {self.source} alone; a whole model is wanted here.")
-        return configs.replace(ModelConfig(self.categories), **self.changes)
+        return fields.replace(ModelConfig(self.categories), **self.changes)
 
 
 class Report(NamedTuple):

@@ -45,8 +45,6 @@ def first_dense(pool: int) -> Layout:
     return _layout(2, to_ours, to_theirs)
 
 
-# ── The layers with rows for the classes. Ours: background first among the logits, and no rows for it elsewhere. ──
-
 # (K + 1, in), background last ↔ (in, K + 1).
 LOGITS_BACKGROUND_LAST = _layout(2, lambda rows: np.roll(rows, 1, axis=0).T, lambda kernel: np.roll(kernel.T, -1, axis=0))
 LOGIT_BIAS_BACKGROUND_LAST = _layout(1, lambda bias: np.roll(bias, 1), lambda bias: np.roll(bias, -1))

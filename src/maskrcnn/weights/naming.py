@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from maskrcnn import config as configs
-from maskrcnn.config import BackboneConfig, Category, ModelConfig
-from maskrcnn.model.backbone import BLOCKS
+from maskrcnn.config import fields
+from maskrcnn.config.model import BackboneConfig, Category, ModelConfig
+from maskrcnn.model.backbones.stages import BLOCKS
 from maskrcnn.weights import layouts
 from maskrcnn.weights.categories import categories_of
 from maskrcnn.weights.checkpoint import Checkpoint, Layout, Rule, translate
@@ -122,9 +122,6 @@ def open_file(tensors: Tensors, telling: str, rename: Callable[[str], str] = str
     return File(tensors, {rename(name.removeprefix(prefix)): name for name in tensors if name.startswith(prefix)})
 
 
-# ── What the names and shapes tell of the model ──
-
-
 def backbone_changes(names: ResNetNames, file: File) -> dict[str, Any]:
     """Which ResNet it is.
 
@@ -136,7 +133,7 @@ def backbone_changes(names: ResNetNames, file: File) -> dict[str, Any]:
     if name is None:
         known = " or ".join(f"{name} with {blocks}" for name, blocks in BLOCKS.items())
         raise ValueError(f"The file's ResNet has {blocks} blocks in its four stages; possible: {known}.")
-    ours = {rule.theirs for rule in backbone_rules(names, configs.replace(BackboneConfig(), name=name))}
+    ours = {rule.theirs for rule in backbone_rules(names, fields.replace(BackboneConfig(), name=name))}
     for tensor in file.names:
         # A ResNet-D, deformable convolutions, attention: arithmetic that this model does not have.
         if tensor.startswith(names.prefix) and tensor not in ours and _is_resnet(tensor.removeprefix(names.prefix)):
@@ -195,9 +192,6 @@ def model_changes(names: Names, file: File) -> dict[str, Any]:
         "mask_head__norm": file.norm(names.mask_conv.norm, num_mask_convs),
         "mask_head__channels": file.shape(f"{names.deconv}.weight", 4)[0],
     }
-
-
-# ── Which tensor is which weight ──
 
 
 def backbone_rules(names: ResNetNames, config: BackboneConfig) -> list[Rule]:
@@ -274,9 +268,6 @@ def _unit(theirs: Unit, ours: str, norm: str, **at: int) -> list[Rule]:
     return [kernel, *_norm(theirs.norm.format(**at), f"{ours}_norm", statistics=norm != "group")]
 
 
-# ── The file, understood ──
-
-
 def read_model(
     source: str,
     names: Names,
@@ -318,7 +309,7 @@ def read_model(
             *assumed,
             f"The file has {num_anchors} anchors at a place and does not say which: give anchors__sizes and anchors__ratios.",
         )
-    rules = model_rules(names, configs.replace(ModelConfig(categories), **changes))
+    rules = model_rules(names, fields.replace(ModelConfig(categories), **changes))
     return _checkpoint(source, file, rules, categories, dict(changes), ignored, assumed)
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_args
 
-from maskrcnn.config import Category
-from maskrcnn.weights import detectron2, matterport, mmdet, models, resnets, torchvision
+from maskrcnn.config.model import Category
+from maskrcnn.weights import models
 from maskrcnn.weights.checkpoint import Checkpoint
-from maskrcnn.weights.files import read_tensors
+from maskrcnn.weights.files.read import read_tensors
+from maskrcnn.weights.projects import detectron2, matterport, mmdet, resnets, torchvision
 
 Source = Literal["auto", "torchvision", "detectron2", "mmdet", "matterport"]
 SOURCES: dict[str, ModuleType] = {

@@ -1,0 +1,50 @@
+"""Files that appear whole or not at all: written beside their place, flushed, and renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Lets `write` fill a file beside `path`, and gives it its name when it is done."""
+    part = part_of(path)
+    try:
+        with open(part, "wb") as file:
+            write(file)
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def part_of(path: Path) -> Path:
+    """Where a file is written until it is whole: in the same folder, so that renaming it is one step."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
+    """Writes (H, W, 3) uint8 RGB or (H, W) uint8 or uint16 as PNG, whole or not at all."""
+    picture = Image.fromarray(image)
+    write_whole(Path(path), lambda file: picture.save(file, format="PNG"))
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Writes a value as indented JSON, whole or not at all.
+
+    Raises:
+        ValueError: for NaN and infinity, which JSON does not have.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a text as UTF-8, whole or not at all."""
+    write_whole(Path(path), lambda file: file.write(text.encode()))

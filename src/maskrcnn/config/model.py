@@ -1,0 +1,297 @@
+"""Every number of a model and of a run, each with its source.
+
+Frozen dataclasses and nothing else: a model is described by one `ModelConfig`, which travels inside its `.keras` file.
+`to_dict` and `from_dict` are the only doors to JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_type_hints
+
+from maskrcnn.config.fields import checked
+
+Norm = Literal["none", "frozen", "live", "group"]  # batch norm with stored or running statistics; Wu & He 2018
+Scaling = Literal["all_channels", "each_channel"]
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """How a picture becomes the model's input. Sizes in pixels, colours on the 0 to 255 scale."""
+
+    short_side: int = 800  # FPN paper, section 5.1: the shorter side
+    long_side: int = 1333  # Mask R-CNN, Detectron's release: the longer side never exceeds it
+    # Whose rule for sides and pixels, see `data.resize`: Pillow's, wide filter; float32 from four pixels, sides rounded down;
+    # OpenCV's; scikit-image's with black around, and only pictures smaller than `short_side` are enlarged.
+    resize: Literal["detectron2", "torchvision", "mmdet", "matterport"] = "detectron2"
+    min_scale: float = 0.0  # matterport's IMAGE_MIN_SCALE: pictures are enlarged at least so much
+    # "few": one of `frames()`, so that a compiled model is reused. "tight": the next multiples of `stride`, as torchvision,
+    # detectron2 and MMDetection pad. "square": `long_side` on every side, as matterport pads.
+    frame: Literal["few", "tight", "square"] = "few"
+    place: Literal["corner", "centre"] = "corner"  # where the picture lies in its frame; matterport: centre
+    padding: Literal["mean", "black"] = "mean"  # colour around it: 0 after normalisation (Detectron), or before (matterport)
+    channels: int = 3  # of a picture: 3 are red, green, blue, 1 is grey, any others come in the file's order
+    # How values of more than 8 bits become 0 to 255: from the percentiles of all channels together, which keeps colours; or of
+    # each by itself, as fluorescence needs it, whose channels are lit and amplified apart. 8 bits stay as they are.
+    scaling: Scaling = "all_channels"
+    channel_order: Literal["rgb", "bgr"] = "rgb"  # what the backbone was trained on; pictures travel as RGB
+    mean: tuple[float, ...] = (123.675, 116.28, 103.53)  # of each channel; ImageNet, in RGB order
+    std: tuple[float, ...] = (58.395, 57.12, 57.375)  # of each channel; ImageNet, in RGB order
+    stride: int = 32  # frames are multiples of it, so that every level halves exactly
+
+    def __post_init__(self) -> None:
+        if self.channels < 1:
+            raise ValueError(f"image.channels is at least 1; received {self.channels}.")
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise ValueError(
+                f"image.mean and image.std have a number for each of {self.channels} channels; received {len(self.mean)} and "
+                f"{len(self.std)}. input_channels={self.channels} sets all of them."
+            )
+        numbers = [value for value in (*self.mean, *self.std) if isinstance(value, (int, float)) and math.isfinite(value)]
+        if len(numbers) != 2 * self.channels or min(self.std) <= 0:
+            raise ValueError(f"image.mean is finite and image.std above 0; received {self.mean} and {self.std}.")
+        if self.channel_order == "bgr" and self.channels != 3:
+            raise ValueError(f"image.channel_order='bgr' is for 3 channels; received {self.channels}. Set it to 'rgb'.")
+
+    def frames(self) -> tuple[tuple[int, int], ...]:
+        """The few (height, width) that batches are padded to, so that a compiled model is reused.
+
+        Square, 4:3 (what most cameras take) and the longest allowed, upright and lying, and squares for batches of both.
+        """
+        short = self._whole(self.short_side)
+        middle, long = (self._whole(min(side, self.long_side)) for side in (self.short_side * 4 / 3, self.long_side))
+        frames = [
+            (short, short),
+            (short, middle),
+            (middle, short),
+            (short, long),
+            (long, short),
+            (middle, middle),
+            (long, long),
+        ]
+        return tuple(sorted(set(frames), key=lambda frame: (frame[0] * frame[1], frame)))
+
+    def _whole(self, side: float) -> int:
+        """The next multiple of the stride."""
+        return math.ceil(side / self.stride) * self.stride
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    name: Literal["resnet50", "resnet101", "mobilenet_v2"] = "resnet50"
+    stride_in: Literal["1x1", "3x3"] = "1x1"  # He et al. 2015, keras.applications, detectron2: 1x1; torchvision: 3x3
+    groups: int = 1  # of each 3×3 convolution; ResNeXt (Xie et al. 2017): 32 or 64
+    width_per_group: int = 64  # channels a group in C2, doubled at each stage; ResNeXt 32x8d: 8
+    conv_bias: bool = True  # keras.applications and matterport; torchvision, detectron2, MMDetection: False
+    stem_pool: Literal["symmetric", "same"] = "symmetric"  # zeros on all sides; matterport: TensorFlow's "same"
+    epsilon: float = 1.001e-5  # of batch norm: keras.applications; PyTorch 1e-5, torchvision's COCO v1 0, matterport 1e-3
+    norm: Literal["frozen", "live"] = "frozen"  # Mask R-CNN, section 3.1: batch norm is frozen while fine-tuning
+    frozen_stages: int = 2  # Detectron: the stem and res2 keep their ImageNet weights; 0 trains all
+    # In training the last residual block is left out of so many pictures, those before it of fewer (Huang et al. 2016, who
+    # choose 0.5 for networks trained from random weights); 0 leaves out none.
+    stochastic_depth: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.stochastic_depth < 1:
+            raise ValueError(f"backbone.stochastic_depth is at least 0 and less than 1; received {self.stochastic_depth}.")
+
+
+@dataclass(frozen=True)
+class FpnConfig:
+    channels: int = 256  # FPN paper, section 3: d = 256
+    norm: Norm = "none"  # behind each convolution, which then has no bias; torchvision v2, detectron2's LSJ: batch norm
+    epsilon: float = 1e-5  # of the norms; PyTorch
+
+
+@dataclass(frozen=True)
+class AnchorConfig:
+    """Anchors of each level P2…P6: every size with every ratio, in pixels of the padded image."""
+
+    sizes: tuple[tuple[float, ...], ...] = ((32,), (64,), (128,), (256,), (512,))  # FPN paper, section 4.1
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)  # height / width; Faster R-CNN, section 3.1.1; matterport: 2, 1, 0.5
+    rounded: bool = False  # torchvision rounds the sides' halves to whole pixels
+    strides: Literal["level", "frame"] = "level"  # 4, 8 … 64; torchvision: frame // grid, 61 for P6 of a frame of 800
+    # A box ends at the edge of its last pixel, or (matterport) names that pixel: its anchors lose one at x2 and y2, and so
+    # every box made of them, until the answer adds it again.
+    ends: Literal["edge", "last_pixel"] = "edge"
+
+    @property
+    def num_per_place(self) -> int:
+        return len(self.sizes[0]) * len(self.ratios)
+
+
+@dataclass(frozen=True)
+class RpnConfig:
+    num_convs: int = 1  # 3×3 convolutions before the two answers; torchvision v2, detectron2's LSJ: 2
+    channels: int = 0  # of those convolutions; 0: as many as the pyramid has; matterport: 512
+    delta_weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)  # matterport: 10, 10, 5, 5, as in the box head
+    max_scale: float = 1000 / 16  # a delta enlarges a side at most so much; Detectron; matterport sets no limit
+    min_scale: float = 0.0  # and leaves at least so much of it; MMDetection: 16 / 1000
+    rank: Literal["each_level", "all_levels"] = "each_level"  # what top_k and NMS count by; matterport: all levels together
+    positive_iou: float = 0.7  # Faster R-CNN, section 3.1.2
+    negative_iou: float = 0.3  # Faster R-CNN, section 3.1.2
+    num_sampled: int = 256  # Faster R-CNN, section 3.1.3: anchors in the loss of one image
+    positive_fraction: float = 0.5  # Faster R-CNN, section 3.1.3
+    train_top_k: int = 2000  # a level, before NMS; Detectron's FPN settings
+    train_proposals: int = 1000  # an image, after NMS
+    top_k: int = 1000  # a level, before NMS, in inference; matterport: 6000 of all levels
+    proposals: int = 1000  # an image, after NMS, in inference; Mask R-CNN, section 3.1
+    nms_iou: float = 0.7  # Faster R-CNN, section 3.3
+    min_size: float = 1e-3  # torchvision: boxes thinner than this many pixels are no proposals; detectron2: 0
+    box_beta: float = 1 / 9  # smooth L1 turns linear here; Detectron, torchvision
+
+
+@dataclass(frozen=True)
+class RoiSamplerConfig:
+    num_sampled: int = 512  # Mask R-CNN, section 3.1, N = 512 for FPN
+    positive_fraction: float = 0.25  # Fast R-CNN, section 2.3
+    positive_iou: float = 0.5  # Fast R-CNN, section 2.3
+    crowd_overlap: float = 0.5  # a background RoI covered by a crowd to this part is left out
+
+
+@dataclass(frozen=True)
+class RoiAlignConfig:
+    mode: Literal["roi_align", "crop_and_resize"] = "roi_align"  # matterport: one sample a bin, the outer ones on the corners
+    aligned: bool = True  # detectron2: pixel centres at half a pixel; torchvision's models: False
+    sampling_ratio: int = 2  # samples a bin, along each axis; Mask R-CNN, section 3: 4 a bin; 0: as many as it has pixels
+    max_samples: int = 4  # the most along each axis where sampling_ratio is 0 (detectron2: no limit; docs/notes.md)
+    canonical_size: float = 224.0  # FPN paper, eq. 1: a RoI of this side …
+    canonical_level: int = 4  # … is pooled from P4
+    level_epsilon: float = 1e-6  # added to side / canonical_size; MMDetection 1e-6, detectron2 1e-8, torchvision 0
+    level_shift: float = 0.0  # added to the level before it is rounded down; torchvision 1e-6, matterport 0.5
+
+
+@dataclass(frozen=True)
+class BoxHeadConfig:
+    kind: Literal["2fc", "4conv1fc"] = "2fc"  # FPN paper, section 4.2; 4conv1fc: Group Normalization, section 4.2
+    hidden: int = 1024  # FPN paper, section 4.2
+    conv_channels: int = 256  # of the 4 convolutions, where there are any
+    pool_size: int = 7  # FPN paper, section 4.2
+    norm: Norm = "none"  # behind each convolution, which then has no bias; where there is none, behind each layer (matterport)
+    epsilon: float = 1e-5  # of the norms; PyTorch; matterport 1e-3
+    delta_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)  # Fast R-CNN's code: 1 / std of the deltas
+    max_scale: float = 1000 / 16  # as in `RpnConfig`
+    min_scale: float = 0.0  # as in `RpnConfig`
+    box_beta: float = 1.0  # Fast R-CNN, eq. 3
+    dropout: float = 0.0  # after each fully connected layer
+    # Against classes that come unevenly: what a RoI of each class counts in the class loss; background 1. (): all count 1.
+    # `data.imbalance.class_weights` finds them.
+    class_weights: tuple[float, ...] = ()
+    focal_gamma: float = 0.0  # of the focal loss on the softmax (Lin et al. 2017, section 3.2, who choose 2); 0: cross-entropy
+    label_smoothing: float = 0.0  # Szegedy et al. 2016, section 7, who choose 0.1
+
+    def __post_init__(self) -> None:
+        numbers = [weight for weight in self.class_weights if isinstance(weight, (int, float)) and 0 < weight < math.inf]
+        if len(numbers) != len(self.class_weights):
+            raise ValueError(f"box_head.class_weights are finite numbers above 0; received {self.class_weights}.")
+        if not 0 <= self.focal_gamma < math.inf:
+            raise ValueError(f"box_head.focal_gamma is at least 0 and finite; received {self.focal_gamma}.")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"box_head.label_smoothing is at least 0 and less than 1; received {self.label_smoothing}.")
+
+
+@dataclass(frozen=True)
+class MaskHeadConfig:
+    mask_size: int = 28  # Mask R-CNN, figure 4; 56 adds one more deconvolution
+    num_convs: int = 4  # Mask R-CNN, figure 4
+    channels: int = 256  # Mask R-CNN, figure 4
+    pool_size: int = 14  # Mask R-CNN, figure 4
+    norm: Norm = "none"  # behind each 3×3 convolution, which then has no bias
+    epsilon: float = 1e-5  # of the norms; PyTorch; matterport 1e-3
+    paste: Literal["exact", "torchvision"] = "exact"  # onto the box as it is (detectron2), or cut to whole pixels
+    truth_size: int = 112  # side of the bitmap that holds one true mask, cropped to its box
+
+
+@dataclass(frozen=True)
+class DetectConfig:
+    score: float = 0.05  # Fast R-CNN's code: the least score of a detection; matterport 0.7
+    classes: Literal["every", "best"] = "every"  # of a RoI that may become detections; matterport: the best one alone
+    min_side: float = 1e-2  # pixels; torchvision drops thinner boxes, the others keep them
+    nms_iou: float = 0.5  # Fast R-CNN's code; matterport 0.3
+    nms: Literal["per_class", "class_agnostic"] = "per_class"
+    max_detections: int = 100  # Mask R-CNN, section 3.1
+    candidates: int = 1000  # best (RoI, class) pairs that enter NMS
+
+
+@dataclass(frozen=True)
+class Category:
+    """One class: its id in the annotation file, and its name."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A whole model. `categories[k]` is what label k means."""
+
+    categories: tuple[Category, ...]
+    image: ImageConfig = field(default_factory=ImageConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    fpn: FpnConfig = field(default_factory=FpnConfig)
+    anchors: AnchorConfig = field(default_factory=AnchorConfig)
+    rpn: RpnConfig = field(default_factory=RpnConfig)
+    roi_sampler: RoiSamplerConfig = field(default_factory=RoiSamplerConfig)
+    roi_align: RoiAlignConfig = field(default_factory=RoiAlignConfig)
+    box_head: BoxHeadConfig = field(default_factory=BoxHeadConfig)
+    mask_head: MaskHeadConfig = field(default_factory=MaskHeadConfig)
+    detect: DetectConfig = field(default_factory=DetectConfig)
+    origin: str = ""  # of the weights and under which licence, where they came from elsewhere
+
+    def __post_init__(self) -> None:
+        if not self.categories:
+            raise ValueError("A model needs at least one class; received none. Give class names or num_classes >= 1.")
+        names = [category.name for category in self.categories]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"Class names must differ; received {', '.join(map(repr, repeated))} more than once.")
+        if len(self.anchors.sizes) != 5 or len({len(sizes) for sizes in self.anchors.sizes}) != 1:
+            raise ValueError(
+                f"Anchors need sizes for the five levels P2…P6, equally many for each; received {self.anchors.sizes}."
+            )
+        if self.mask_head.mask_size % self.mask_head.pool_size or self.mask_head.mask_size not in (28, 56, 112):
+            raise ValueError(f"mask_size is 28, 56 or 112; received {self.mask_head.mask_size}.")
+        if len(self.box_head.class_weights) not in (0, len(names)):
+            raise ValueError(
+                f"box_head.class_weights has one number for each of {len(names)} classes, or none at all; "
+                f"received {len(self.box_head.class_weights)}. Where classes change, set it anew; () weighs all alike."
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, background not counted."""
+        return len(self.categories)
+
+    @property
+    def class_names(self) -> list[str]:
+        return [category.name for category in self.categories]
+
+
+def from_dict(values: dict[str, Any]) -> ModelConfig:
+    """The `ModelConfig` that `to_dict` wrote, also after a round through JSON.
+
+    Raises:
+        ValueError: for a field this version does not know.
+    """
+    return _build(ModelConfig, values)
+
+
+def _build(kind: type, values: dict[str, Any]) -> Any:
+    hints = get_type_hints(kind)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise ValueError(
+            f"{kind.__name__} has no field {', '.join(map(repr, unknown))}; was the model saved by a newer version?"
+        )
+    built = {}
+    for name, value in values.items():
+        if dataclasses.is_dataclass(hints[name]):
+            value = _build(hints[name], value)  # type: ignore[arg-type]
+        elif name == "categories":
+            value = tuple(_build(Category, category) for category in value)
+        else:
+            value = checked(f"{kind.__name__}.{name}", hints[name], value)
+        built[name] = value
+    return kind(**built)

@@ -1,0 +1,90 @@
+"""Whole configurations by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+from maskrcnn.config.fields import replace
+from maskrcnn.config.model import (
+    BackboneConfig,
+    BoxHeadConfig,
+    Category,
+    FpnConfig,
+    ImageConfig,
+    MaskHeadConfig,
+    ModelConfig,
+    RoiSamplerConfig,
+    RpnConfig,
+)
+
+# keras.applications' ResNets were trained on Caffe's colours: blue first, means taken off, no scaling.
+CAFFE_COLOURS = {"channel_order": "bgr", "mean": (123.68, 116.779, 103.939), "std": (1.0, 1.0, 1.0)}
+
+
+def _resnet_fpn(name: Literal["resnet50", "resnet101"], categories: tuple[Category, ...]) -> ModelConfig:
+    """Mask R-CNN as published, on the ResNet of `keras.applications`."""
+    return ModelConfig(categories, image=ImageConfig(**CAFFE_COLOURS), backbone=BackboneConfig(name=name))  # type: ignore[arg-type]
+
+
+def _mobilenet_v2_fpn(categories: tuple[Category, ...]) -> ModelConfig:
+    """A small model for machines without a GPU: half the width after the backbone, a quarter of the RoIs."""
+    return ModelConfig(
+        categories,
+        image=ImageConfig(short_side=512, long_side=853, mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5)),
+        backbone=BackboneConfig(name="mobilenet_v2", frozen_stages=1),
+        fpn=FpnConfig(channels=128),
+        rpn=RpnConfig(train_top_k=1000, train_proposals=500, top_k=500, proposals=500),
+        roi_sampler=RoiSamplerConfig(num_sampled=128),
+        box_head=BoxHeadConfig(hidden=512),
+        mask_head=MaskHeadConfig(channels=128),
+    )
+
+
+PRESETS: dict[str, Callable[[tuple[Category, ...]], ModelConfig]] = {
+    "resnet50_fpn": partial(_resnet_fpn, "resnet50"),
+    "resnet101_fpn": partial(_resnet_fpn, "resnet101"),
+    "mobilenet_v2_fpn": _mobilenet_v2_fpn,
+}
+
+
+def preset(name: str, categories: tuple[Category, ...], *, input_channels: int = 3) -> ModelConfig:
+    """The configuration of a published model for these classes, and for pictures of so many channels.
+
+    Raises:
+        ValueError: for a name that is none of `PRESETS`.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"Unknown preset {name!r}; possible: {', '.join(PRESETS)}, or the trained model nuclei.")
+    return with_channels(PRESETS[name](categories), input_channels)
+
+
+def with_channels(config: ModelConfig, channels: int) -> ModelConfig:
+    """The same model for pictures of another number of channels.
+
+    Every channel gets the average of the old means and standard deviations: as for the first convolution (`weights.stem`),
+    nobody knows which of the old channels it resembles. That convolution begins blind to what tells several channels apart, so
+    it has to learn, and no stage of the backbone stays frozen.
+    """
+    image = config.image
+    if channels == image.channels:
+        return config
+    changes: dict[str, Any] = {
+        "image__channels": channels,
+        "image__mean": (sum(image.mean) / image.channels,) * channels,
+        "image__std": (sum(image.std) / image.channels,) * channels,
+        "image__channel_order": "rgb",
+        "image__scaling": "each_channel",
+    }
+    return replace(config, **changes, **({"backbone__frozen_stages": 0} if channels > 1 else {}))
+
+
+def placeholder_categories(num_classes: Any) -> tuple[Category, ...]:
+    """Classes known by number alone, until a data set names them."""
+    if not hasattr(num_classes, "__index__") or num_classes < 1:
+        raise ValueError(
+            "A model needs at least one class, background not counted, as a whole number; "
+            f"received num_classes={num_classes!r}."
+        )
+    return tuple(Category(number, f"class {number}") for number in range(1, num_classes + 1))

@@ -1,0 +1,1 @@
+"""Image files become pixels: one module a kind of file, `images` the doors to all of them."""

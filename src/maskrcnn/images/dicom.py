@@ -1,0 +1,224 @@
+"""Reads DICOM: frame by frame, as values (Hounsfield units, say) and as the picture that its window shows.
+
+What belongs to the patient is read by no one here: what leaves this module besides pixels is the data set of `_reference`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskrcnn import extras
+from maskrcnn.images.files import check_size, errors_in_one_line
+from maskrcnn.images.values import looked_up, stretch, to_channels, windowed
+from maskrcnn.structures import PixelSize, Plane, Source
+
+_WHY = "DICOM files need pydicom"
+_GROUPS = ("PixelMeasuresSequence", "PixelValueTransformationSequence", "FrameVOILUTSequence")  # functional groups read here
+_PLACE = ("PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence")  # those that results need
+_VALUES = (  # what turns stored values into real ones and into a picture
+    "PhotometricInterpretation", "PresentationLUTShape", "BitsStored", "PixelRepresentation", "PixelSpacing",
+    "SpacingBetweenSlices", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence",
+    "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence",
+)  # fmt: skip
+# What a result needs to name its source and to lie where that lies. UIDs are numbers without meaning; texts are left behind.
+_REFERENCES = (
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality", "Rows",
+    "Columns", "NumberOfFrames", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices", "ImagePositionPatient",
+    "ImageOrientationPatient", "DimensionOrganizationType",
+)  # fmt: skip
+_PATIENT = (  # type 2 of the patient and study modules: they are there, and empty
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime",
+    "ReferringPhysicianName",
+)  # fmt: skip
+
+
+def read_dicom(
+    path: str | Path, *, window: tuple[float, float] | int | None = None, keep_patient: bool = False
+) -> Iterator[Plane]:
+    """The frames of a DICOM file, one by one.
+
+    Values are those after the file's rescale slope and intercept or modality table. The picture is what the file says is to be
+    shown of them: its VOI table, its first window, or, where it has neither, all of them if they have 8 bits, else from the
+    0.1th to the 99.9th percentile. MONOCHROME1, where low is white, is turned over. Colours are RGB whatever the file's.
+
+    Args:
+        path: the file.
+        window: (centre, width) to be shown instead, in units of the values; or which of the file's own windows, from 1.
+        keep_patient: whether the source's `grid` holds the patient's and the study's attributes, for results that shall.
+
+    Raises:
+        ImportError: pydicom is not installed.
+        ValueError: for what is no DICOM picture, or is compressed in a way that no installed library reads.
+    """
+    pydicom = extras.load("pydicom", extra="medical", why=_WHY)
+    with errors_in_one_line(path):
+        header = _read_header(pydicom, path)
+        num_frames = int(header.get("NumberOfFrames") or 1)
+        check_size(int(header.Rows), int(header.Columns))
+        pixel_size, spacing = _pixel_size(_of_frame(pydicom, header, 0))
+        source = Source(
+            path=str(path),
+            size=(int(header.Rows), int(header.Columns)),
+            counts=(num_frames,) if num_frames > 1 else (),
+            axes="Z" if num_frames > 1 else "",
+            pixel_size=pixel_size,
+            spacing=spacing,
+            grid=_reference(pydicom, header, keep_patient),
+        )
+        frames = _frames(pydicom, path, header)
+        for frame in range(1, num_frames + 1):
+            with _quiet():
+                stored = next(frames, None)
+                if stored is None:
+                    raise ValueError(f"it has {frame - 1} of the {num_frames} frames that it says it has")
+                values, image = _values_and_picture(pydicom, stored, header, frame - 1, window)
+            yield Plane(source, frame, values, image)
+
+
+def read_dicom_size(path: str | Path) -> tuple[tuple[int, int], int]:
+    """(height, width) and number of frames, from the header alone."""
+    pydicom = extras.load("pydicom", extra="medical", why=_WHY)
+    with errors_in_one_line(path):
+        header = _read_header(pydicom, path)
+        return (int(header.Rows), int(header.Columns)), int(header.get("NumberOfFrames") or 1)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without pydicom's remarks on files that bend the standard, which most do somewhere."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _read_header(pydicom: Any, path: str | Path) -> Any:
+    try:
+        with _quiet():
+            header = pydicom.dcmread(path, stop_before_pixels=True)
+    except pydicom.errors.InvalidDicomError:
+        raise ValueError("it is no DICOM file: DICM is not at its byte 128") from None
+    if "Rows" not in header or "Columns" not in header:
+        what = header.get("Modality") or "DICOM"
+        raise ValueError(f"this {what} file holds no picture")
+    return header
+
+
+def _frames(pydicom: Any, path: str | Path, header: Any) -> Iterator[np.ndarray]:
+    """Decoded frames, colours as RGB; from the file itself, so that one frame at a time is in memory."""
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    try:
+        # A deflated file has to be inflated as a whole.
+        whole = syntax is not None and syntax.is_deflated
+        yield from pydicom.pixels.iter_pixels(pydicom.dcmread(path) if whole else path)
+    except RuntimeError as error:  # no decoder, or none that could
+        if "missing dependencies" in str(error):
+            raise ValueError(
+                f"it is compressed as {syntax.name}, for which pydicom needs another library: pip install python-gdcm"
+            ) from error
+        raise ValueError(f"its {syntax.name} cannot be decoded: {str(error).splitlines()[-1].strip()}") from error
+
+
+def _of_frame(pydicom: Any, header: Any, frame: int) -> Any:
+    """What holds for one frame: the file's attributes, then the functional groups that all share, then the frame's own."""
+    merged = pydicom.Dataset()
+    merged.file_meta = header.file_meta
+    merged.set_original_encoding(*header.original_encoding)
+    for keyword in _VALUES:
+        if keyword in header:
+            merged[keyword] = header[keyword]
+    shared, own = (header.get(f"{which}FunctionalGroupsSequence") or [] for which in ("Shared", "PerFrame"))
+    for group in [*shared[:1], *own[frame : frame + 1]]:
+        for keyword in _GROUPS:
+            for item in group.get(keyword) or []:
+                merged.update(item)
+    return merged
+
+
+def _values_and_picture(
+    pydicom: Any, stored: np.ndarray, header: Any, frame: int, window: tuple[float, float] | int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    stored = np.ascontiguousarray(stored, stored.dtype.newbyteorder("="))
+    colours = header.get("PhotometricInterpretation")
+    if colours == "PALETTE COLOR":
+        stored = pydicom.pixels.apply_color_lut(stored, header)
+        stored = stored if stored.dtype == np.uint8 else (stored >> 8).astype(np.uint8)  # tables of 16 bits go up to 65280
+    if stored.ndim == 3:
+        if str(colours).startswith("YBR_PARTIAL"):
+            raise ValueError(f"its colours are {colours}, which is not supported")
+        return stored, to_channels(stored)
+    about = _of_frame(pydicom, header, frame)
+    values = pydicom.pixels.apply_modality_lut(stored, about)
+    image = _shown(values, about, window)
+    if about.get("PhotometricInterpretation") == "MONOCHROME1" or about.get("PresentationLUTShape") == "INVERSE":
+        image = 255 - image
+    return values, to_channels(image)
+
+
+def _shown(values: np.ndarray, about: Any, window: tuple[float, float] | int | None) -> np.ndarray:
+    if isinstance(window, tuple):
+        return windowed(values, *window)
+    tables = about.get("VOILUTSequence") or []
+    if tables and window is None:
+        length, first, bits = (int(number) for number in tables[0].LUTDescriptor)
+        table = tables[0].LUTData
+        if isinstance(table, bytes):
+            table = np.frombuffer(table, "<u2" if about.original_encoding[1] else ">u2")
+        return looked_up(values, np.asarray(table)[: length or 2**16], first, bits)
+    centres, widths = (_numbers(about.get(keyword)) for keyword in ("WindowCenter", "WindowWidth"))
+    windows = list(zip(centres, widths))
+    if window is not None and not 1 <= window <= len(windows):
+        raise ValueError(f"it has {len(windows)} windows of its own; received number {window}")
+    if windows:
+        function = str(about.get("VOILUTFunction") or "LINEAR").upper()
+        return windowed(values, *windows[(window or 1) - 1], function=function)
+    return values if values.dtype == np.uint8 else stretch(values)
+
+
+def _numbers(value: Any) -> list[float]:
+    """The numbers of an attribute that holds one, several or none."""
+    if value is None or value == "":
+        return []
+    return (
+        [float(number) for number in value] if isinstance(value, (list, tuple)) or hasattr(value, "append") else [float(value)]
+    )
+
+
+def _pixel_size(about: Any) -> tuple[PixelSize | None, float | None]:
+    """Of Pixel Spacing alone: Imager Pixel Spacing is the detector's, and what lay before it was smaller."""
+    spacing = _numbers(about.get("PixelSpacing"))
+    if len(spacing) != 2 or min(spacing) <= 0:
+        return None, None
+    return PixelSize(spacing[0], spacing[1], "mm"), next(iter(_numbers(about.get("SpacingBetweenSlices"))), None)
+
+
+def _reference(pydicom: Any, header: Any, keep_patient: bool) -> Any:
+    """A data set that names the file and says where it lies, with the patient's attributes empty unless they are to be kept."""
+    reference = pydicom.Dataset()
+    reference.file_meta = pydicom.dataset.FileMetaDataset()
+    reference.file_meta.TransferSyntaxUID = header.file_meta.get("TransferSyntaxUID")
+    reference.set_original_encoding(*header.original_encoding)
+    for keyword in _REFERENCES:
+        if keyword in header:
+            reference[keyword] = header[keyword]
+    for which in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        if which in header:
+            setattr(reference, which, [_only(pydicom, group, _PLACE) for group in header[which].value])
+    for keyword in _PATIENT:
+        setattr(reference, keyword, header.get(keyword, "") if keep_patient else "")
+    if keep_patient and "SpecificCharacterSet" in header:
+        reference["SpecificCharacterSet"] = header["SpecificCharacterSet"]
+    return reference
+
+
+def _only(pydicom: Any, group: Any, keywords: tuple[str, ...]) -> Any:
+    kept = pydicom.Dataset()
+    for keyword in keywords:
+        if keyword in group:
+            kept[keyword] = group[keyword]
+    return kept

@@ -1,0 +1,98 @@
+"""Image files by name: suffixes, kinds, folders, and errors in one line."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image, UnidentifiedImageError
+
+PLAIN_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".npy")
+DICOM_SUFFIXES = (".dcm", ".dicom")
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+ALL_SUFFIXES = (*PLAIN_SUFFIXES, *DICOM_SUFFIXES, *NIFTI_SUFFIXES)
+MAX_PIXELS = 178_956_970  # Pillow refuses what is larger: twice its MAX_IMAGE_PIXELS
+
+
+def find_images(inputs: Iterable[str | Path], *, is_slide: Callable[[Path], bool] = lambda _: False) -> list[Path]:
+    """The pictures that files, folders and globs stand for, each once, in the order of the inputs, sorted within each.
+
+    A folder gives the pictures directly in it; `**` in a glob reaches deeper. A named file is taken whatever its suffix, and
+    DICOM files, whose names often say nothing, are known by their content.
+
+    Args:
+        is_slide: tells of other files, and of folders, that they are pictures; what lies in such a folder is none.
+
+    Raises:
+        ValueError: for a file that does not exist, and for a folder or a glob without pictures.
+    """
+    found: list[Path] = []
+    for given in inputs:
+        path = Path(given)
+        if path.is_file() or (path.is_dir() and is_slide(path)):
+            found.append(path)
+            continue
+        if path.is_dir():
+            candidates = sorted(path.iterdir())
+        elif glob.has_magic(str(given)):
+            candidates = sorted(Path(match) for match in glob.glob(str(given), recursive=True))
+        else:
+            raise ValueError(f"There is no file or folder {given}.")
+        folders = {path for path in candidates if path.is_dir() and is_slide(path)}
+        files = (path for path in candidates if path.is_file() and (_is_image(path) or is_slide(path)))
+        pictures = sorted(path for path in (*folders, *files) if folders.isdisjoint(path.parents))
+        if not pictures:
+            raise ValueError(f"There are no pictures in {given}; wanted are files that end with {', '.join(ALL_SUFFIXES)}.")
+        found += pictures
+    return list(dict.fromkeys(found))
+
+
+def check_size(height: int, width: int) -> None:
+    """Refuses, before its pixels are read, what Pillow would refuse."""
+    if height * width > MAX_PIXELS:
+        raise Image.DecompressionBombError
+
+
+def kind_of(path: str | Path) -> Literal["picture", "tiff", "dicom", "nifti"]:
+    """Which reader a file is for, by its name, or by DICOM's mark where the name says nothing."""
+    name = Path(path).name.lower()
+    if name.endswith((".tif", ".tiff")):
+        return "tiff"
+    if name.endswith(NIFTI_SUFFIXES):
+        return "nifti"
+    if name.endswith(DICOM_SUFFIXES) or (not name.endswith(PLAIN_SUFFIXES) and _has_dicom_mark(path)):
+        return "dicom"
+    return "picture"
+
+
+def _is_image(file: Path) -> bool:
+    name = file.name.lower()
+    return name.endswith(ALL_SUFFIXES) or (name != "dicomdir" and _has_dicom_mark(file))
+
+
+def _has_dicom_mark(path: str | Path) -> bool:
+    """Whether DICM stands behind a preamble of 128 bytes (DICOM PS3.10, section 7.1)."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+@contextmanager
+def errors_in_one_line(path: str | Path) -> Iterator[None]:
+    """Turns whatever goes wrong inside into a ValueError of one line that names the picture."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise ValueError(f"Cannot read {path}: there is no such file.") from None
+    except UnidentifiedImageError:
+        raise ValueError(f"Cannot read {path}: it is no picture of a known kind.") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"Cannot read {path}: it has more than {MAX_PIXELS // 10**6} million pixels.") from None
+    except Exception as error:  # broken files make the decoders raise nearly everything: OSError, SyntaxError, struct.error, …
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"Cannot read {path}: {reason.rstrip('.')}.") from error

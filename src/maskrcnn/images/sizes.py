@@ -1,0 +1,30 @@
+"""Sizes of many images, read side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from maskrcnn.images.images import decoded_size, read_size
+from maskrcnn.images.opening import image_size, is_large
+
+
+def measure_images(paths: Sequence[Path], *, decode: bool) -> list[tuple[int, int] | ValueError]:
+    """For each picture its (height, width), or the error that reading it gives.
+
+    With `decode` every picture is read to its last pixel, a few at a time: the one way to find those that are cut off. Large
+    ones, of which training reads parts, are taken at their header's word.
+    """
+
+    def measure(path: Path) -> tuple[int, int] | ValueError:
+        try:
+            if is_large(path):
+                return image_size(path)
+            return decoded_size(path) if decode else read_size(path)
+        except ValueError as error:
+            return error
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # decoders let go of Python's lock
+        return list(threads.map(measure, paths))

@@ -1,0 +1,1 @@
+"""A detector and images become detections in original pixels."""

@@ -1,0 +1,120 @@
+"""Images of any kind become batches of equal frames, read and resized beside the model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sized
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from maskrcnn.config.model import ImageConfig, ModelConfig
+from maskrcnn.data.resize import choose_frame, fit_to_frame, pad_to_frame
+from maskrcnn.images.images import read_image
+from maskrcnn.images.plain import byte_values
+from maskrcnn.images.values import to_channels
+from maskrcnn.pipeline import ahead
+from maskrcnn.structures import Plane
+
+Pixels = np.ndarray  # (H, W, C), uint8
+READERS = min(4, os.cpu_count() or 1)  # threads that read and resize while the model works, each a batch
+WAITING = 2  # pictures whose results wait to be written or scored while the model works
+
+
+class _Batch(NamedTuple):
+    """Pictures as the model takes them, and what they were."""
+
+    images: np.ndarray  # (B, H, W, C)
+    sizes: np.ndarray  # (B, 2) int32 height, width of the part of the frame that is picture
+    originals: list[tuple[tuple[int, int], str | None]]  # height, width and path of each; the last batch has fewer than B
+
+
+def prepared_batches(images: Iterable[Any], config: ModelConfig, batch_size: int) -> Iterator[_Batch]:
+    """Batches ready for the model. Where there are several, threads read and resize the next ones while the model works."""
+    batches = _batches(iter(images), batch_size)
+    prepare = partial(_prepare, config=config, batch_size=batch_size)
+    if isinstance(images, Sized) and len(images) <= batch_size:
+        yield from map(prepare, batches)
+        return
+    with (
+        ThreadPoolExecutor(READERS, "read") as readers,
+        closing(ahead((readers.submit(prepare, batch) for batch in batches), READERS)) as tasks,  # type: ignore[type-var]
+    ):
+        for task in tasks:
+            yield task.result()
+
+
+def _prepare(items: list[Any], config: ModelConfig, batch_size: int) -> _Batch:
+    fitted: list[np.ndarray] = []
+    originals: list[tuple[tuple[int, int], str | None]] = []
+    for item in items:
+        picture = as_pixels(item, config.image)
+        fitted.append(fit_to_frame(picture, config.image)[0])
+        originals.append(((picture.shape[0], picture.shape[1]), _path_of(item)))
+    frame = choose_frame([image.shape[:2] for image in fitted], config.image)
+    shape = (batch_size, *frame, config.image.channels)  # the last batch is filled up: one shape, one compilation
+    images = np.zeros(shape, fitted[0].dtype)
+    sizes = np.ones((batch_size, 2), np.int32)
+    for row, image in enumerate(fitted):
+        images[row], sizes[row] = pad_to_frame(image, frame, config.image.place), image.shape[:2]
+    return _Batch(images, sizes, originals)
+
+
+def each_image(images: Any) -> Iterable[Any]:
+    if isinstance(images, (str, Path, Plane, Image.Image)):
+        return [images]
+    if hasattr(images, "ndim"):  # NumPy's, or a tensor of any backend
+        images = np.asarray(images)
+        return images if images.ndim == 4 else [images]
+    return images
+
+
+def _path_of(item: Any) -> str | None:
+    if isinstance(item, Plane):
+        return item.source.path
+    return str(item) if isinstance(item, (str, Path)) else None
+
+
+def as_pixels(item: Any, image_config: ImageConfig) -> Pixels:
+    if isinstance(item, (str, Path)):
+        return read_image(item, channels=image_config.channels, scaling=image_config.scaling)
+    if isinstance(item, (list, tuple)):
+        raise ValueError("A picture is a path or an array; received a list. Pass np.asarray(picture, np.uint8).")
+    if isinstance(item, Image.Image):
+        return _from_pillow(item, image_config)
+    picture = item.image if isinstance(item, Plane) else np.asarray(item)
+    if picture.size and picture.dtype != np.uint8:
+        if not (np.issubdtype(picture.dtype, np.number) and np.isfinite(picture).all()):
+            raise ValueError(f"A picture's values are finite numbers from 0 to 255; received {picture.dtype} with others.")
+        low, high = picture.min(), picture.max()
+        if low < 0 or high > 255 or (0 < high <= 1 and np.issubdtype(picture.dtype, np.floating)):
+            raise ValueError(
+                f"A picture's values go from 0 to 255; received {picture.dtype} from {low} to {high}. Scale it, and pass uint8."
+            )
+        picture = np.round(picture).astype(np.uint8)
+    return to_channels(picture, image_config.channels)
+
+
+def _from_pillow(picture: Image.Image, image_config: ImageConfig) -> Pixels:
+    """What `read_image` gives of its file: upright, a palette as its colours, more than 8 bits stretched."""
+    picture = ImageOps.exif_transpose(picture)
+    channels = image_config.channels
+    is_deep = picture.mode in ("I", "F") or picture.mode.startswith("I;16")
+    values = np.asarray(picture) if is_deep else byte_values(picture, channels)
+    return to_channels(values, channels, image_config.scaling)
+
+
+def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    batch: list[Any] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,99 @@
+"""Images detected whole, in batches, and rows of the frame taken back to original pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+
+from maskrcnn.config.model import ModelConfig
+from maskrcnn.data.resize import offset_in_frame
+from maskrcnn.inference.batches import each_image, prepared_batches
+from maskrcnn.structures import Detections, PaddedDetections
+
+
+def detect(model: Any, images: Any, *, batch_size: int = 1, score: float | None = None) -> Iterator[Detections]:
+    """Finds objects, picture by picture. Few batches of pictures are held in memory: those that threads get ready meanwhile.
+
+    Args:
+        model: a `MaskRCNN`.
+        images: a path, an (H, W, C) or (H, W) uint8 array or tensor, a (B, H, W, C) one, a picture of Pillow, a `Plane`, or an
+            iterable of those, which a thread reads a little ahead; the planes of a volume are
+            `maskrcnn.data.read_planes(path)`. C is the model's `config.image.channels`, see `to_channels`.
+        batch_size: pictures that go through the model together.
+        score: least score; the model's own where None.
+
+    Yields:
+        `Detections` in original pixels, in the order of the pictures.
+
+    Raises:
+        ValueError: for an array that is no picture, or a file that cannot be read.
+        MemoryError: a batch would not fit in memory; one line that says what would. Told before the model begins with it.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is at least 1; received {batch_size}.")
+    frames: set[tuple[int, int]] = set()
+    with closing(prepared_batches(each_image(images), model.config, batch_size)) as batches:  # type: ignore[type-var]
+        for batch in batches:
+            frame = (batch.images.shape[1], batch.images.shape[2])
+            if frame not in frames and hasattr(model, "check_memory"):
+                model.check_memory(frame, batch_size)
+            frames.add(frame)
+            answer = PaddedDetections(*model.predict_on_batch({"images": batch.images, "sizes": batch.sizes}))
+            for row, (size, path) in enumerate(batch.originals):
+                yield original(answer, row, batch.sizes[row], frame, size, model.config, score=score, path=path)
+
+
+def original(
+    answer: PaddedDetections,
+    row: int,
+    size: Any,
+    frame: tuple[int, int],
+    original_size: tuple[int, int],
+    config: ModelConfig,
+    *,
+    score: float | None = None,
+    path: str | None = None,
+) -> Detections:
+    """One picture's detections, from pixels of the frame to pixels of the original.
+
+    Args:
+        answer: NumPy arrays.
+        row: which picture of the batch.
+        size: (height, width) of the picture in the frame.
+        frame: (height, width) of the frame.
+        original_size: (height, width) of the picture itself.
+        config: of the model: the names of the classes, where the picture lies in its frame, what a box's end means.
+        score: least score; None keeps all.
+    """
+    boxes = _original_boxes(answer.boxes[row], size, frame, original_size, config)
+    keep = answer.valid[row]
+    if score is not None:
+        keep = keep & (answer.scores[row] >= score)
+    if config.anchors.ends == "last_pixel":
+        keep = keep & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # matterport drops what rounding left without area
+    return Detections(
+        boxes=np.asarray(boxes[keep], np.float32),
+        scores=np.asarray(answer.scores[row][keep], np.float32),
+        labels=np.asarray(answer.labels[row][keep], np.int32),
+        small_masks=np.asarray(answer.masks[row][keep], np.float32),
+        size=(int(original_size[0]), int(original_size[1])),
+        class_names=config.class_names,
+        path=path,
+        paste=config.mask_head.paste,
+    )
+
+
+def _original_boxes(
+    boxes: np.ndarray, size: Any, frame: tuple[int, int], original_size: tuple[int, int], config: ModelConfig
+) -> np.ndarray:
+    """(N, 4) boxes in pixels of the frame to pixels of the original, x2 and y2 at the edge of the last pixel."""
+    old, new, offset = (
+        np.tile(np.array(pair[::-1], np.float64), 2)  # x, y, x, y
+        for pair in (size, original_size, offset_in_frame(size, frame, config.image.place))
+    )
+    if config.anchors.ends == "last_pixel":  # whole pixels, half to even: matterport's `unmold_detections`
+        return np.round((boxes - offset) * (new - 1) / np.maximum(old - 1, 1) + [0, 0, 1, 1])
+    return (boxes - offset.astype(np.float32)) * (new / old).astype(np.float32)

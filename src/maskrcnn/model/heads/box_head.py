@@ -1,0 +1,110 @@
+"""Says of each RoI what it is and where exactly. Fast R-CNN, section 2; FPN, section 4.2."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import Any
+
+from keras import initializers, layers, ops
+
+from maskrcnn.config.model import BoxHeadConfig, RoiAlignConfig
+from maskrcnn.model.conv import Conv2D
+from maskrcnn.model.heads.roi_pooler import RoiPooler
+from maskrcnn.model.norm import make_norms, normed_relu
+from maskrcnn.ops import losses as loss_ops
+from maskrcnn.structures import RoiTargets
+
+
+class BoxHead(layers.Layer):
+    """RoIAlign, then two fully connected layers, or four convolutions and one, then class logits and class-specific deltas."""
+
+    def __init__(
+        self,
+        config: BoxHeadConfig,
+        roi_align_config: RoiAlignConfig,
+        *,
+        num_classes: int,
+        channels: int,
+        seed: int | None = None,
+        **kwargs,
+    ):
+        super().__init__(autocast=False, **kwargs)
+        self.config = config
+        self.pool = RoiPooler(roi_align_config, config.pool_size)
+        self.num_classes = num_classes
+        self.channels = channels
+        num_convs, num_hidden = {"2fc": (0, 2), "4conv1fc": (4, 1)}[config.kind]
+        conv = {"padding": "same", "use_bias": config.norm == "none", "kernel_initializer": "he_normal"}
+        self.convs = [Conv2D(config.conv_channels, 3, **conv, name=f"conv{i + 1}") for i in range(num_convs)]
+        self.hidden = [layers.Dense(config.hidden, name=f"fc{i + 1}") for i in range(num_hidden)]
+        normed = self.convs or self.hidden
+        self.norms = make_norms(config.norm, config.epsilon, [f"{layer.name}_norm" for layer in normed])
+        self.dropout = layers.Dropout(
+            config.dropout, seed=seed, name="dropout"
+        )  # without one PyTorch draws from its global state
+        self.classes = layers.Dense(
+            num_classes + 1,
+            kernel_initializer=initializers.RandomNormal(stddev=0.01),
+            name="classes",  # Fast R-CNN, 4.2
+        )
+        self.deltas = layers.Dense(
+            4 * num_classes,
+            kernel_initializer=initializers.RandomNormal(stddev=0.001),
+            name="deltas",  # Fast R-CNN, 4.2
+        )
+
+    def build(self, input_shape):
+        pool, width = self.config.pool_size, self.channels
+        for conv in self.convs:
+            conv.build((None, pool, pool, width))
+            width = self.config.conv_channels
+        width = pool * pool * width
+        for layer in self.hidden:
+            layer.build((None, width))
+            width = self.config.hidden
+        for norm in self.norms:
+            norm.build((None, pool, pool, self.config.conv_channels) if self.convs else (None, width))
+        self.dropout.build((None, width))
+        self.classes.build((None, width))
+        self.deltas.build((None, width))
+
+    def call(self, features, boxes, training=None):
+        """Looks at RoIs.
+
+        Args:
+            features: [P2 … P6]; P6 is for the RPN alone.
+            boxes: (B, N, 4) xyxy, pixels of the frame.
+
+        Returns:
+            logits (B, N, K + 1), background first, and deltas (B, N, K, 4), both float32.
+        """
+        x = self.pool(features, boxes)  # (B N, P, P, C)
+        batch, num_rows = ops.shape(boxes)[:2]
+        conv_norms, hidden_norms = (self.norms, []) if self.convs else ([], self.norms)
+        for conv, norm in zip_longest(self.convs, conv_norms):
+            x = normed_relu(conv(x), norm, training)
+        x = ops.reshape(x, (-1, x.shape[1] * x.shape[2] * x.shape[3]))  # (B N, P P C)
+        for layer, norm in zip_longest(self.hidden, hidden_norms):
+            x = self.dropout(normed_relu(layer(x), norm, training), training=training)
+        logits = ops.reshape(self.classes(x), (batch, num_rows, self.num_classes + 1))
+        deltas = ops.reshape(self.deltas(x), (batch, num_rows, self.num_classes, 4))
+        return ops.cast(logits, "float32"), ops.cast(deltas, "float32")
+
+    def losses_of(self, logits, deltas, targets: RoiTargets) -> dict[str, Any]:
+        """Named losses, scalars. Fast R-CNN, section 2.3.
+
+        Args:
+            logits: (B, S, K + 1) of `call` on `targets.rois`.
+            deltas: (B, S, K, 4).
+        """
+        against_imbalance = {
+            "class_weights": self.config.class_weights,
+            "focal_gamma": self.config.focal_gamma,
+            "label_smoothing": self.config.label_smoothing,
+        }
+        label = ops.one_hot(ops.maximum(targets.classes - 1, 0), self.num_classes, dtype=deltas.dtype)
+        deltas = ops.einsum("bsk,bskd->bsd", label, deltas)  # of the true class
+        return {
+            "class_loss": loss_ops.class_loss(logits, targets.classes, targets.valid, **against_imbalance),
+            "box_loss": loss_ops.box_loss(deltas, targets.deltas, targets.positive, targets.valid, self.config.box_beta),
+        }

@@ -1,0 +1,60 @@
+"""From the box head's answers to at most so many detections a picture. Fast R-CNN, section 3.1; Mask R-CNN, section 3.1."""
+
+from __future__ import annotations
+
+from keras import ops
+
+from maskrcnn.config.model import BoxHeadConfig, DetectConfig
+from maskrcnn.ops import boxes as box_ops
+from maskrcnn.ops import native, nms
+from maskrcnn.ops import rows as row_ops
+from maskrcnn.structures import PaddedDetections, Proposals
+
+
+class Detect:
+    """No weights, so no layer: a function with its numbers."""
+
+    def __init__(self, config: DetectConfig, box_head: BoxHeadConfig):
+        self.config = config
+        self.box_head = box_head
+
+    def __call__(self, proposals: Proposals, logits, deltas, windows) -> PaddedDetections:
+        """Scores every class of every proposal, moves the boxes, removes doubles. Masks come later and are None.
+
+        Args:
+            proposals: (B, N).
+            logits: (B, N, K + 1), background first.
+            deltas: (B, N, K, 4).
+            windows: (B, 4) xyxy, where the picture lies in the frame.
+        """
+        batch, _, num_logits = ops.shape(logits)
+        num_classes = num_logits - 1
+        scores = ops.softmax(logits, axis=-1)[:, :, 1:]  # (B, N, K)
+        good = scores > self.config.score
+        if self.config.classes == "best":
+            # Not argmax: on TensorFlow it looks at the sign bit of zeros, for which ONNX and LiteRT have no operator.
+            _, best = native.top_k(logits, 1)  # (B, N, 1), 0 is background
+            good = ops.logical_and(good, ops.equal(ops.cast(best, "int32") - 1, ops.arange(num_classes, dtype="int32")))
+        good = ops.logical_and(good, ops.expand_dims(proposals.valid, -1))
+        scores = ops.reshape(ops.where(good, scores, -float("inf")), (batch, -1))  # (B, N K)
+        count = scores.shape[1]
+        rows = min(self.config.candidates, count) if isinstance(count, int) else self.config.candidates
+        scores, pairs, valid = row_ops.top(scores, rows)  # (B, R)
+        labels = pairs % num_classes
+        reference = row_ops.gather(proposals.boxes, pairs // num_classes)
+        deltas = row_ops.gather(ops.reshape(deltas, (batch, -1, 4)), pairs)
+        limits = {"max_scale": self.box_head.max_scale, "min_scale": self.box_head.min_scale}
+        boxes = box_ops.decode(deltas, reference, self.box_head.delta_weights, **limits)
+        boxes = box_ops.clip(boxes, windows)
+        x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
+        large = ops.logical_and(x2 - x1 >= self.config.min_side, y2 - y1 >= self.config.min_side)
+        valid = ops.logical_and(valid, large)
+        keep = nms.nms(boxes, valid, self.config.nms_iou, labels if self.config.nms == "per_class" else None)
+        scores, indices, valid = row_ops.top(ops.where(keep, scores, -float("inf")), self.config.max_detections)
+        return PaddedDetections(
+            boxes=ops.where(ops.expand_dims(valid, -1), row_ops.gather(boxes, indices), 0.0),
+            scores=ops.where(valid, scores, 0.0),
+            labels=row_ops.gather(labels, indices),
+            masks=None,
+            valid=valid,
+        )

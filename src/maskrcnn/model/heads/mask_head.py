@@ -1,0 +1,113 @@
+"""Draws each object inside its box. Mask R-CNN, section 3 and figure 4 (right)."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+from keras import layers, ops
+
+from maskrcnn.config.model import MaskHeadConfig, RoiAlignConfig
+from maskrcnn.model.conv import Conv2D, Conv2DTranspose, interleave
+from maskrcnn.model.heads.roi_pooler import RoiPooler
+from maskrcnn.model.norm import make_norms, normed_relu
+from maskrcnn.ops import losses as loss_ops
+from maskrcnn.ops import native
+from maskrcnn.ops import rows as row_ops
+from maskrcnn.ops.mask_targets import mask_targets
+from maskrcnn.structures import PaddedDetections, RoiTargets
+
+
+class MaskHead(layers.Layer):
+    """RoIAlign 14×14, four 3×3 convolutions, a deconvolution for each doubling, a 1×1 convolution a class.
+
+    Attributes:
+        cut_rows: compute only as many rows as are used, where the backend's shapes may vary.
+    """
+
+    def __init__(self, config: MaskHeadConfig, roi_align_config: RoiAlignConfig, *, num_classes: int, channels: int, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.config = config
+        self.pool = RoiPooler(roi_align_config, config.pool_size)
+        self.num_classes = num_classes
+        self.channels = channels
+        self.cut_rows = native.num_used is not None
+        names = [f"conv{i + 1}" for i in range(config.num_convs)]
+        conv = {"padding": "same", "use_bias": config.norm == "none", "kernel_initializer": "he_normal"}
+        self.convs = [Conv2D(config.channels, 3, **conv, name=name) for name in names]
+        self.norms = make_norms(config.norm, config.epsilon, [f"{name}_norm" for name in names])
+        num_doublings = (config.mask_size // config.pool_size).bit_length() - 1
+        self.deconvs = [
+            Conv2DTranspose(config.channels, activation="relu", kernel_initializer="he_normal", name=f"deconv{i + 1}")
+            for i in range(num_doublings)
+        ]
+
+    def build(self, input_shape):
+        width = self.channels
+        for layer in (*self.convs, *self.deconvs):
+            layer.build((None, None, None, width))
+            width = self.config.channels
+        for norm in self.norms:
+            norm.build((None, None, None, width))
+        # The last 1×1 convolution, one row a class, so that only the class asked for need be computed.
+        self.class_kernel = self.add_weight(name="class_kernel", shape=(self.num_classes, width), initializer="glorot_uniform")
+        self.class_bias = self.add_weight(name="class_bias", shape=(self.num_classes,), initializer="zeros")
+
+    def call(self, features, boxes, labels, training=None):
+        """Mask logits of one class for each box.
+
+        Args:
+            features: [P2 … P6].
+            boxes: (B, N, 4) xyxy, pixels of the frame.
+            labels: (B, N) int32 in 0 … K-1, the class whose mask is wanted.
+
+        Returns:
+            (B, N, M, M) float32.
+        """
+        x = self.pool(features, boxes)  # (B N, P, P, C)
+        batch, num_rows = ops.shape(boxes)[:2]
+        for conv, norm in zip_longest(self.convs, self.norms):
+            x = normed_relu(conv(x), norm, training)
+        for deconv in self.deconvs:
+            x = deconv(x)  # (B N, P, P, 4, C), then (B N, P, P, 4, 4, C)
+        labels = ops.reshape(labels, (-1,))
+        kernel = ops.take(ops.convert_to_tensor(self.class_kernel), labels, axis=0)  # (B N, C)
+        bias = ops.take(ops.convert_to_tensor(self.class_bias), labels, axis=0)  # (B N,)
+        side = self.config.mask_size
+        x = ops.reshape(x, (-1, side * side, self.config.channels))  # pixels in the deconvolutions' order
+        logits = ops.matmul(x, ops.cast(ops.expand_dims(kernel, -1), x.dtype))  # (B N, M M, 1)
+        logits = ops.cast(logits, "float32") + ops.reshape(ops.cast(bias, "float32"), (-1, 1, 1))
+        logits = interleave(logits, self.config.pool_size, len(self.deconvs))
+        return ops.reshape(logits, (batch, num_rows, side, side))
+
+    def add_masks(self, features, detections: PaddedDetections) -> PaddedDetections:
+        """The detections with masks of their classes, (B, N, M, M) probabilities. Mask R-CNN, section 3.1, inference."""
+        num_rows = detections.valid.shape[1]
+        used = self._num_used(detections.valid, num_rows)
+        masks = ops.sigmoid(self(features, detections.boxes[:, :used], detections.labels[:, :used]))
+        if self.cut_rows:
+            batch, side = ops.shape(masks)[0], self.config.mask_size
+            masks = ops.concatenate([masks, ops.zeros((batch, num_rows - used, side, side), masks.dtype)], axis=1)
+        return detections._replace(masks=masks)
+
+    def _num_used(self, valid, num_rows: int):
+        """So many first rows need a mask: of (B, N) those that hold a valid one, or all where shapes are fixed."""
+        return native.num_used(valid) if self.cut_rows and native.num_used is not None else num_rows
+
+    def loss_of(self, features, targets: RoiTargets, truth, num_rows: int, mask_loss, *, training: bool):
+        """L_mask: the mean over the positive RoIs of the loss of their true class's mask. Mask R-CNN, section 3.
+
+        Args:
+            features: [P2 … P6].
+            targets: of the sampler.
+            truth: the fields of a `Batch` by name.
+            num_rows: the positives stand within the first so many rows of `targets`.
+            mask_loss: (target, logits), each (B, P, M, M) → (B, P).
+        """
+        num_rows = self._num_used(targets.positive[:, :num_rows], num_rows)
+        rois, matched = targets.rois[:, :num_rows], targets.matched[:, :num_rows]
+        target = mask_targets(
+            row_ops.gather(truth["masks"], matched), row_ops.gather(truth["boxes"], matched), rois, self.config.mask_size
+        )
+        logits = self(features, rois, ops.maximum(targets.classes[:, :num_rows] - 1, 0), training=training)
+        per_roi = mask_loss(ops.stop_gradient(target), logits)
+        return loss_ops.weighted_mean(per_roi, targets.positive[:, :num_rows])

@@ -1,0 +1,68 @@
+"""Chooses the RoIs that the heads learn from. Fast R-CNN, section 2.3; Mask R-CNN, section 3.1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from maskrcnn.config.model import RoiSamplerConfig
+from maskrcnn.ops import boxes as box_ops
+from maskrcnn.ops import matching
+from maskrcnn.ops import rows as row_ops
+from maskrcnn.structures import Proposals, RoiTargets
+
+
+class RoiSampler:
+    """No weights, so no layer: a function with its numbers."""
+
+    def __init__(self, config: RoiSamplerConfig, delta_weights: tuple[float, ...]):
+        self.config = config
+        self.delta_weights = delta_weights
+
+    @property
+    def num_positive(self) -> int:
+        """P: the positives stand within the first so many rows."""
+        return int(self.config.num_sampled * self.config.positive_fraction)
+
+    def sample(self, proposals: Proposals, truth: dict[str, Any], seed) -> RoiTargets:
+        """Samples 1 positive to 3 background RoIs. True boxes join the proposals, so positives exist from the first step on.
+
+        Args:
+            proposals: in training, 1000 rows.
+            truth: the fields of a `Batch` by name.
+            seed: of the sampling.
+        """
+        rois = ops.concatenate([proposals.boxes, truth["boxes"]], axis=1)  # (B, N, 4)
+        is_object = ops.logical_and(truth["valid"], ops.logical_not(truth["crowd"]))
+        valid = ops.concatenate([proposals.valid, is_object], axis=1)
+        match = matching.match(
+            rois,
+            truth["boxes"],
+            truth["valid"],
+            truth["crowd"],
+            positive_iou=self.config.positive_iou,
+            negative_iou=self.config.positive_iou,
+            best_is_positive=False,
+            crowd_overlap=self.config.crowd_overlap,
+        )
+        indices, positive, sampled = matching.sample_balanced(
+            ops.logical_and(match.positive, valid),
+            ops.logical_and(match.negative, valid),
+            keras.random.uniform(ops.shape(match.iou), seed=seed),
+            num_sampled=self.config.num_sampled,
+            positive_fraction=self.config.positive_fraction,
+        )
+        rois = ops.where(ops.expand_dims(sampled, -1), row_ops.gather(rois, indices), 0.0)
+        matched = row_ops.gather(match.object, indices)  # (B, S)
+        deltas = box_ops.encode(row_ops.gather(truth["boxes"], matched), rois, self.delta_weights)
+        classes = ops.where(positive, ops.cast(row_ops.gather(truth["labels"], matched), "int32") + 1, 0)
+        return RoiTargets(
+            rois=rois,
+            classes=classes,
+            deltas=ops.where(ops.expand_dims(positive, -1), deltas, 0.0),
+            matched=matched,
+            positive=positive,
+            valid=sampled,
+        )

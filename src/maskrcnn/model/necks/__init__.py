@@ -1,0 +1,1 @@
+"""Features of several strides made equally wide."""

@@ -1,0 +1,1 @@
+"""For people's eyes: pages, charts and tables."""

@@ -1,0 +1,1 @@
+"""Tracks become files: MOT, MOTS, COCO video, Cell Tracking Challenge, tables, overlays."""

@@ -1,0 +1,158 @@
+"""Track: from a video to detections whose ids stay with their objects, frame by frame, and to files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+from maskrcnn.images.decoder import Video
+from maskrcnn.images.video import open_video
+from maskrcnn.inference.whole import detect
+from maskrcnn.results.tracks.writer import DEFAULT_FORMATS, TrackWriter
+from maskrcnn.structures import Detections, VideoFrame
+from maskrcnn.tracking.tracker import Tracker
+
+
+def track(
+    model: Any,
+    source: Any,
+    *,
+    tracker: str = "mask",
+    every: int = 1,
+    score: float = 0.5,
+    lost: int = 30,
+    batch_size: int = 1,
+    rate: float | None = None,
+) -> Iterator[Detections]:
+    """Follows the objects of a video. Frames are read while the model works, and none is kept.
+
+    Example:
+        for detections in maskrcnn.track(model, "street.mp4"):
+            print(detections.track_ids, detections.names)
+
+    Args:
+        model: a `MaskRCNN`, or an exported model on its engine.
+        source: a video file, a folder or a glob of pictures, a list of them, or the number of a camera; see
+            `maskrcnn.images.video.open_video`.
+        tracker: "mask" associates by masks; "bytetrack", "botsort", "ocsort" and "sort" by boxes, with the library trackers.
+            Objects of different classes are never one track.
+        every: only each N-th frame is looked at.
+        score: the least score with which a track begins. Weaker detections carry it on.
+        lost: frames, of those that are looked at, for which an object that is not seen is remembered.
+        batch_size: frames that go through the model together.
+        rate: frames a second of pictures, which do not say theirs.
+
+    Yields:
+        For each frame the `Detections` that are part of a track, with `track_ids`; ids are counted from 1.
+
+    Raises:
+        ValueError: for a source that is no video. At the end, where part of it could not be read: one line; the frames before
+            have been given.
+        ImportError: what reads the source, or the tracker, is not installed.
+    """
+    options: dict[str, Any] = {"score": score, "lost": lost, "batch_size": batch_size, "rate": rate}
+    frames = track_frames(model, source, tracker=tracker, every=every, **options)
+    return (detections for _, detections in frames)
+
+
+def track_frames(
+    model: Any,
+    source: Any,
+    *,
+    tracker: str = "mask",
+    every: int = 1,
+    score: float = 0.5,
+    lost: int = 30,
+    batch_size: int = 1,
+    rate: float | None = None,
+) -> Iterator[tuple[VideoFrame, Detections]]:
+    """The same as `track`, each frame beside its detections."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size is at least 1; received {batch_size}.")
+    follow = Tracker(tracker, score=score, lost=lost)
+    video = _open(model, source, every, rate)
+    return _track(model, video.frames, follow, batch_size)
+
+
+def _open(model: Any, source: Any, every: int, rate: float | None) -> Video:
+    image = model.config.image
+    return open_video(source, every=every, rate=rate, channels=image.channels, scaling=image.scaling)
+
+
+def _track(
+    model: Any, frames: Iterator[VideoFrame], follow: Tracker, batch_size: int
+) -> Iterator[tuple[VideoFrame, Detections]]:
+    for batch in _batches(frames, batch_size):
+        found = detect(model, [frame.image for frame in batch], batch_size=batch_size, score=follow.weakest)
+        for frame, detections in zip(batch, found, strict=True):
+            yield frame, follow.update(detections, frame.image)
+
+
+def _batches(frames: Iterator[VideoFrame], size: int) -> Iterator[list[VideoFrame]]:
+    """Frames in batches; what was read before an error comes before the error."""
+    batch: list[VideoFrame] = []
+    broken = None
+    with closing(frames):  # type: ignore[type-var]
+        try:
+            for frame in frames:
+                batch.append(frame)
+                if len(batch) == size:
+                    yield batch
+                    batch = []
+        except ValueError as error:
+            broken = error
+        if batch:
+            yield batch
+        if broken is not None:
+            raise broken
+
+
+def track_files(
+    model: Any,
+    source: Any,
+    out: str | os.PathLike[str],
+    *,
+    tracker: str = "mask",
+    every: int = 1,
+    score: float = 0.5,
+    lost: int = 30,
+    batch_size: int = 1,
+    rate: float | None = None,
+    save: Sequence[str] = DEFAULT_FORMATS,
+    on_start: Callable[[int | None], None] | None = None,
+    on_frame: Callable[[VideoFrame, Detections], None] | None = None,
+) -> int:
+    """Follows the objects of a video and writes what was found into a folder.
+
+    However it ends, by an error or by Ctrl-C too, the files are whole up to the last frame that was done.
+
+    Args:
+        model, source, tracker, every, score, lost, batch_size, rate: as in `track`.
+        out: folder, made where it is not there.
+        save: what is written, some of `maskrcnn.results.tracks.writer.TRACK_FORMATS`.
+        on_start: called with the number of frames to come, None where it is not known.
+        on_frame: called after each frame.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        ValueError, ImportError: as `track`.
+    """
+    follow = Tracker(tracker, score=score, lost=lost)
+    video = _open(model, source, every, rate)
+    if on_start is not None:
+        on_start(video.num_frames)
+    count = 0
+    with (
+        TrackWriter(out, model.config.categories, rate=video.rate, name=video.name, save=save) as writer,
+        closing(_track(model, video.frames, follow, batch_size)) as frames,  # type: ignore[type-var]
+    ):
+        for frame, detections in frames:
+            writer.write(frame, detections)
+            count += 1
+            if on_frame is not None:
+                on_frame(frame, detections)
+    return count

@@ -1,0 +1,1 @@
+"""Weight files read without trusting them."""

@@ -1,0 +1,1 @@
+"""The names, layouts and conventions of other projects, one file a source."""

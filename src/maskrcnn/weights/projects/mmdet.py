@@ -1,0 +1,92 @@
+"""MMDetection's Mask R-CNN on ResNet-50, 101 and ResNeXt-101 with a feature pyramid, versions 2 and 3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from maskrcnn.config.model import Category
+from maskrcnn.weights import naming
+from maskrcnn.weights.categories import COCO
+from maskrcnn.weights.checkpoint import Checkpoint
+from maskrcnn.weights.naming import Names, Unit
+from maskrcnn.weights.projects import resnets
+
+NAME = "MMDetection"
+TELLING = "rpn_head.rpn_cls.weight"
+
+NAMES = Names(
+    backbone=resnets.names("backbone."),
+    lateral=Unit("neck.lateral_convs.{index}.conv", "neck.lateral_convs.{index}.bn"),
+    output=Unit("neck.fpn_convs.{index}.conv", "neck.fpn_convs.{index}.bn"),
+    rpn_conv="rpn_head.rpn_conv",
+    rpn_convs="rpn_head.rpn_conv.{index}.conv",
+    objectness="rpn_head.rpn_cls",
+    anchor_deltas="rpn_head.rpn_reg",
+    box_conv=Unit("roi_head.bbox_head.shared_convs.{index}.conv", "roi_head.bbox_head.shared_convs.{index}.bn"),
+    fully_connected={
+        "2fc": ("roi_head.bbox_head.shared_fcs.0", "roi_head.bbox_head.shared_fcs.1"),
+        "4conv1fc": ("roi_head.bbox_head.shared_fcs.0",),
+    },
+    classes="roi_head.bbox_head.fc_cls",
+    deltas="roi_head.bbox_head.fc_reg",
+    mask_conv=Unit("roi_head.mask_head.convs.{index}.conv", "roi_head.mask_head.convs.{index}.bn"),
+    deconv="roi_head.mask_head.upsample",
+    masks="roi_head.mask_head.conv_logits",
+    background="last",
+)
+
+# Sources: MMDetection's `configs/_base_/models/mask-rcnn_r50_fpn.py` and `configs/_base_/datasets/coco_instance.py`,
+# `models/roi_heads/roi_extractors/single_level_roi_extractor.py`, `models/task_modules/coders/delta_xywh_bbox_coder.py`,
+# `docs/en/notes/compatibility.md`.
+CONVENTIONS: dict[str, Any] = resnets.CONVENTIONS | {
+    "image__resize": "mmdet",
+    "image__frame": "tight",
+    "rpn__min_size": 1e-12,  # strictly above 0
+    "rpn__min_scale": 16 / 1000,  # `delta2bbox` with wh_ratio_clip cuts at both ends
+    "rpn__box_beta": 0.0,  # L1Loss
+    "roi_align__aligned": True,
+    "roi_align__sampling_ratio": 0,
+    "roi_align__canonical_size": 56.0,  # finest_scale: level 2 from 56 on is FPN's level 4 from 224 on …
+    "roi_align__canonical_level": 2,
+    "roi_align__level_epsilon": 1e-6,  # … but for this, which is added to side / 56
+    "box_head__min_scale": 16 / 1000,
+    "box_head__box_beta": 0.0,
+    "mask_head__paste": "exact",
+    "detect__min_side": 0.0,
+}
+# `configs/mask_rcnn/mask-rcnn_x101-32x8d_fpn_1x_coco.py`: "trained with Caffe2 at FB, so the mean and std need to be changed".
+CAFFE2_RESNEXT = (32, 8)  # groups, width; the 32x4d and 64x4d are PyTorch's, with PyTorch's colours
+
+
+def recognise(tensors: Mapping[str, np.ndarray]) -> bool:
+    """Whether the tensors are named as MMDetection's two-stage detectors."""
+    return naming.prefix_of(tensors, TELLING) is not None
+
+
+def read(tensors: Mapping[str, np.ndarray], *, class_names: Sequence[str | Category] | None = None) -> Checkpoint:
+    """The whole model.
+
+    Raises:
+        ValueError: naming a tensor that is missing, damaged or of another model; for files of MMDetection 1; for names of
+            another number of classes.
+    """
+    file = naming.open_file(tensors, TELLING)
+    if "bbox_head.fc_cls.weight" in file:
+        raise ValueError(
+            "The file is of MMDetection 1, whose classes and boxes are counted otherwise: bring it to version 2 first, with "
+            "its tools/model_converters/upgrade_model_version.py."
+        )
+    changes = naming.model_changes(NAMES, file) | CONVENTIONS
+    if (changes["backbone__groups"], changes["backbone__width_per_group"]) == CAFFE2_RESNEXT:
+        changes["image__channel_order"] = "bgr"
+    if changes["fpn__norm"] == "live":  # `mask-rcnn_r50_fpn_syncbn-all_rpn-2conv_*`: norms learn everywhere
+        changes["backbone__norm"] = "live"
+    assumed = [
+        f"The backbone is of style 'pytorch' (stride in the 3×3 convolutions, {changes['image__channel_order'].upper()}, "
+        "divided by ImageNet's std); of style 'caffe' it needs --set backbone.stride_in=1x1 --set image.channel_order=bgr "
+        "--set 'image.std=[1,1,1]'."
+    ]
+    return naming.read_model(NAME, NAMES, file, changes, published={80: COCO}, class_names=class_names, assumed=assumed)

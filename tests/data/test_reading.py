@@ -1,0 +1,120 @@
+"""Laws of training on large pictures: a square shows its part of picture and truth, and an object is in it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+from small_data import read_samples
+
+from maskrcnn.annotations.coco import read_coco
+from maskrcnn.config.augment import AugmentConfig
+from maskrcnn.config.model import Category, ImageConfig, ModelConfig
+from maskrcnn.data import reading as crops
+from maskrcnn.data.augment import make_augment
+from maskrcnn.data.dataset import Dataset
+from maskrcnn.data.loader import make_loader
+from maskrcnn.data.reading import cut_sample, read_near_object
+from maskrcnn.geometry.masks import mask_to_box
+from maskrcnn.geometry.rle import rle_to_mask
+from maskrcnn.images import opening as tiles
+
+IMAGE = ImageConfig(short_side=64, long_side=64)
+
+
+def sample_of(seed: int = 0):
+    return read_samples(np.random.default_rng(seed), [(150, 220)], [9])[0]
+
+
+def test_a_square_shows_its_part_of_every_mask():
+    sample = sample_of()
+    for window in [(0, 0, 220, 150), (30, 20, 94, 84), (200, 100, 220, 150)]:
+        left, top, right, bottom = window
+        cut = cut_sample(sample, window, sample.image[top:bottom, left:right], min_visible=0.0)
+        whole = {int(number): rle for number, rle in zip(sample.annotation_ids, sample.rles)}
+        parts = {number: rle_to_mask(rle)[top:bottom, left:right] for number, rle in whole.items()}
+        assert cut.annotation_ids.tolist() == [number for number, part in parts.items() if part.any()]
+        for number, rle, box, area in zip(cut.annotation_ids.tolist(), cut.rles, cut.boxes, cut.areas):
+            np.testing.assert_array_equal(rle_to_mask(rle), parts[number])
+            np.testing.assert_array_equal(box, mask_to_box(parts[number]))
+            assert area == pytest.approx(parts[number].sum())
+        assert cut.size == (bottom - top, right - left) and not cut.crowd.any()
+
+
+def test_what_is_hardly_seen_becomes_a_crowd():
+    sample = sample_of()
+    cut = cut_sample(sample, (30, 20, 150, 140), sample.image[20:140, 30:150], min_visible=0.5)
+    seen = cut.areas / np.array([dict(zip(sample.annotation_ids, sample.areas))[number] for number in cut.annotation_ids])
+    np.testing.assert_array_equal(cut.crowd, seen < 0.5)
+    assert cut.crowd.any() and not cut.crowd.all()
+
+
+def test_some_object_is_in_every_square_and_squares_reach_everywhere():
+    sample, rng = sample_of(), np.random.default_rng(0)
+    corners, drawn = [], set()
+    for _ in range(300):
+        cut = read_near_object(sample, rng, side=64, image_config=IMAGE)
+        assert cut.image.shape == (64, 64, 3) and len(cut.boxes)
+        drawn |= set(cut.annotation_ids.tolist())
+        where = np.argwhere((sample.image == cut.image[0, 0]).all(axis=2)).tolist()
+        corners += [place for place in where if (sample.image[place[0] :, place[1] :][:64, :64] == cut.image).all()]
+    assert drawn == set(sample.annotation_ids.tolist())
+    corners = np.array(corners)
+    assert len(corners) == 300 and corners.min() >= 0 and (corners.max(axis=0) <= (86, 156)).all()
+    assert (np.ptp(corners, axis=0) > 60).all()
+
+
+def test_a_square_of_a_file_is_that_of_its_picture(tmp_path):
+    sample = sample_of()
+    tifffile.imwrite(tmp_path / "large.tif", sample.image, tile=(32, 32), compression="zlib", photometric="rgb")
+    lazy = sample.replace(image=None, path=str(tmp_path / "large.tif"))
+    for seed in range(5):
+        one, other = (
+            read_near_object(each, np.random.default_rng(seed), side=64, image_config=IMAGE) for each in (sample, lazy)
+        )
+        np.testing.assert_array_equal(one.image, other.image)
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+
+
+def test_a_picture_without_objects_gives_squares_too():
+    empty = read_samples(np.random.default_rng(0), [(150, 220)], [0])[0]
+    cut = read_near_object(empty, np.random.default_rng(1), side=64, image_config=IMAGE)
+    assert cut.size == (64, 64) and cut.boxes.shape == (0, 4)
+
+
+@pytest.mark.parametrize("window", [0, 64])
+def test_training_reads_squares_of_large_pictures_at_their_own_pixels(window, monkeypatch):
+    """Without a window from `LARGE` pixels on, with one from its side on; the model is given the pixels that the file has."""
+    sample = sample_of()
+    dataset = Dataset([sample], (Category(1, "a"), Category(2, "b")), name="large")
+    config = ModelConfig(dataset.categories, image=IMAGE)
+    if not window:
+        monkeypatch.setattr(crops, "LARGE", 150 * 220)
+    augment = make_augment(AugmentConfig(horizontal_flip=0.0, window=window), IMAGE, dataset.samples)
+    loader = make_loader(dataset, config, batch_size=1, augment=augment, repeat=True, shuffle=True)
+    seen = set()
+    for number in range(6):
+        batch = loader.batch(number)
+        assert batch["images"].shape == (1, 64, 64, 3) and batch["valid"].any()
+        picture = batch["images"][0]
+        windows = np.lib.stride_tricks.sliding_window_view(sample.image[:, :, 0], (64, 64))
+        places = np.argwhere((windows[:, :, 0, :8] == picture[0, :8, 0]).all(axis=2))
+        assert len(places) == 1
+        top, left = places[0]
+        np.testing.assert_array_equal(picture, sample.image[top : top + 64, left : left + 64])
+        seen.add((top, left))
+    assert len(seen) > 3
+
+
+def test_large_pictures_of_a_data_set_are_not_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(tiles, "LARGE", 40_000)
+    path = tmp_path / "large.tif"
+    tifffile.imwrite(path, np.zeros((200, 300, 3), np.uint8), tile=(64, 64), compression="zlib", photometric="rgb")
+    path.write_bytes(path.read_bytes()[:-50])  # its last tile: nobody looks at it
+    content = {
+        "images": [{"id": 1, "file_name": "large.tif", "height": 200, "width": 300}],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "a"}],
+    }
+    samples, _, faults = read_coco(content, tmp_path / "train.json", images=None, verify_pictures=True)
+    assert [sample.size for sample in samples] == [(200, 300)] and not faults

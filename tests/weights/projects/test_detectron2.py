@@ -1,0 +1,118 @@
+"""detectron2's Mask R-CNN in, every weight once, with its conventions."""
+
+import numpy as np
+import pytest
+from weights import layout_files
+from weights.layout_files import R50, R101, X101, fill, narrow, zeros
+
+from maskrcnn.model.mask_rcnn import Network
+from maskrcnn.weights.categories import COCO
+from maskrcnn.weights.checkpoint import put
+from maskrcnn.weights.projects import detectron2
+
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+def small(*, lsj: bool = False, **sizes) -> dict[str, np.ndarray]:
+    return fill(layout_files.detectron2(narrow(**sizes), lsj=lsj))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "lsj"),
+    [
+        pytest.param(R50, False, id="R50"),
+        pytest.param(R50, True, id="R50 LSJ"),
+        pytest.param(R101, False, id="R101", marks=pytest.mark.slow),
+        pytest.param(X101, False, id="X101", marks=pytest.mark.slow),
+    ],
+)
+def test_published_file_fills_every_weight_once_and_leaves_nothing(sizes, lsj):
+    tensors = zeros(layout_files.detectron2(sizes, lsj=lsj))
+    checkpoint = detectron2.read(tensors)
+    report = put(checkpoint, Network(checkpoint.config))
+    assert (report.remade, report.unused) == ((), ())
+    named = [name for name in tensors if not name.endswith("num_batches_tracked")]
+    assert sorted(checkpoint.names.values()) == sorted(named)
+    assert checkpoint.categories == COCO
+
+
+def test_zoo_files_have_as_many_tensors_as_published():
+    assert len(layout_files.detectron2(R50)) == 307 and len(layout_files.detectron2(R50, lsj=True)) == 432
+
+
+def test_colours_and_strides_of_resnets_are_caffes_and_of_resnext_are_caffe2s():
+    resnet = detectron2.read(zeros(layout_files.detectron2(R101))).config
+    resnext = detectron2.read(zeros(layout_files.detectron2(X101))).config
+    assert (resnet.image.channel_order, resnet.image.std, resnet.backbone.stride_in) == ("bgr", (1.0, 1.0, 1.0), "1x1")
+    assert (resnext.image.channel_order, resnext.image.std, resnext.backbone.stride_in) == ("bgr", IMAGENET_STD, "3x3")
+    assert (resnext.backbone.name, resnext.backbone.groups, resnext.backbone.width_per_group) == ("resnet101", 32, 8)
+    assert resnet.image.mean == (123.675, 116.28, 103.53)  # red, green, blue
+
+
+def test_new_baselines_have_live_norms_everywhere_and_freeze_nothing():
+    config = detectron2.read(small(lsj=True)).config
+    norms = [part.norm for part in (config.backbone, config.fpn, config.box_head, config.mask_head)]
+    assert norms == ["live"] * 4 and config.backbone.frozen_stages == 0
+    assert (config.rpn.num_convs, config.box_head.kind, config.backbone.stride_in) == (2, "4conv1fc", "1x1")
+
+
+def test_zoo_has_frozen_norms_and_pools_adaptively():
+    config = detectron2.read(small()).config
+    assert (config.backbone.norm, config.backbone.epsilon, config.backbone.frozen_stages) == ("frozen", 1e-5, 2)
+    assert (config.roi_align.sampling_ratio, config.roi_align.aligned, config.rpn.min_size) == (0, True, 1e-12)
+    assert (config.rpn.box_beta, config.box_head.box_beta, config.detect.min_side) == (0.0, 0.0, 1e-12)
+
+
+def test_group_norm_in_the_heads_is_told_from_its_lack_of_statistics():
+    tensors = {name: tensor for name, tensor in small(lsj=True).items() if "fpn" not in name or "running" not in name}
+    checkpoint = detectron2.read(tensors)
+    assert checkpoint.config.fpn.norm == "group" and "fpn/lateral2_norm/gamma" in checkpoint.arrays
+    assert "fpn/lateral2_norm/moving_mean" not in checkpoint.arrays
+
+
+def test_background_goes_from_last_to_first():
+    tensors = small(num_classes=3)
+    arrays = detectron2.read(tensors).arrays
+    theirs = tensors["roi_heads.box_predictor.cls_score.weight"]
+    np.testing.assert_array_equal(arrays["box_head/classes/kernel"].T, theirs[[3, 0, 1, 2]])
+    np.testing.assert_array_equal(arrays["box_head/deltas/bias"], tensors["roi_heads.box_predictor.bbox_pred.bias"])
+    np.testing.assert_array_equal(arrays["mask_head/class_bias"], tensors["roi_heads.mask_head.predictor.bias"])
+
+
+def test_colours_that_the_file_tells_count():
+    told = {"pixel_mean": np.array([1, 2, 3.5]).reshape(3, 1, 1), "pixel_std": np.array([4, 5, 6]).reshape(3, 1, 1)}
+    checkpoint = detectron2.read(small() | told)
+    assert checkpoint.config.image.mean == (3.5, 2.0, 1.0) and checkpoint.config.image.std == (6.0, 5.0, 4.0)
+    assert checkpoint.unused == () and detectron2.read(small()).assumed
+
+
+@pytest.mark.parametrize("values", [[1, 2], [0, 1, 1], [1, np.nan, 1]])
+def test_colours_that_are_none_are_refused(values):
+    with pytest.raises(ValueError, match="'pixel_std' holds .*three finite numbers"):
+        detectron2.read(small() | {"pixel_std": np.array(values, np.float32)})
+
+
+def test_cell_anchors_of_old_files_are_ignored_and_others_reported():
+    cells = {f"proposal_generator.anchor_generator.cell_anchors.{level}": np.zeros((3, 4)) for level in range(5)}
+    assert detectron2.read(small() | cells | {"teacher.x": np.zeros(2)}).unused == ("teacher.x",)
+
+
+def test_deformable_convolutions_are_refused_by_name():
+    name = "backbone.bottom_up.res5.1.conv2_offset.weight"
+    with pytest.raises(ValueError, match=f"'{name}' has no place in a plain ResNet"):
+        detectron2.read(small() | {name: np.zeros(1)})
+
+
+@pytest.mark.parametrize("name", ["backbone.bottom_up.res4.3.conv2.norm.bias", "roi_heads.mask_head.deconv.bias"])
+def test_missing_tensor_is_named(name):
+    tensors = small()
+    del tensors[name]
+    with pytest.raises(ValueError, match=f"no tensor '{name}'"):
+        detectron2.read(tensors)
+
+
+def test_wrong_number_of_boxes_is_named():
+    with pytest.raises(
+        ValueError, match="bbox_pred.weight' has shape .4, 10.*needs 12 rows"
+    ):  # the boxes of all classes are one
+        detectron2.read(small() | {"roi_heads.box_predictor.bbox_pred.weight": np.zeros((4, 10), np.float32)})

@@ -1,0 +1,96 @@
+"""MMDetection's Mask R-CNN in, every weight once, with its conventions."""
+
+import numpy as np
+import pytest
+from weights import layout_files
+from weights.layout_files import R50, Sizes, fill, narrow, zeros
+
+from maskrcnn.model.mask_rcnn import Network
+from maskrcnn.weights.categories import COCO
+from maskrcnn.weights.checkpoint import put
+from maskrcnn.weights.projects import mmdet
+
+
+def small(*, norms: bool = False, **sizes) -> dict[str, np.ndarray]:
+    return fill(layout_files.mmdet(narrow(**sizes), norms=norms))
+
+
+@pytest.mark.parametrize("norms", [False, True], ids=["R50", "R50 with norms"])
+def test_published_file_fills_every_weight_once_and_leaves_nothing(norms):
+    tensors = zeros(layout_files.mmdet(R50, norms=norms))
+    checkpoint = mmdet.read(tensors)
+    report = put(checkpoint, Network(checkpoint.config))
+    assert (report.remade, report.unused) == ((), ())
+    named = [name for name in tensors if not name.endswith("num_batches_tracked")]
+    assert sorted(checkpoint.names.values()) == sorted(named)
+    assert checkpoint.categories == COCO
+
+
+@pytest.mark.parametrize(("groups", "width", "colours"), [(1, 64, "rgb"), (32, 4, "rgb"), (64, 4, "rgb"), (32, 8, "bgr")])
+def test_backbones_differ_in_groups_and_caffe2s_resnext_in_colours(groups, width, colours):
+    sizes = Sizes(blocks=(3, 4, 23, 3), groups=groups, width_per_group=width)
+    config = mmdet.read(zeros(layout_files.mmdet(sizes))).config
+    assert (config.backbone.groups, config.backbone.width_per_group, config.backbone.name) == (groups, width, "resnet101")
+    assert (config.image.channel_order, config.backbone.stride_in) == (colours, "3x3")
+    assert config.image.std == (58.395, 57.12, 57.375)
+
+
+def test_norms_of_the_backbone_are_frozen_though_they_counted():
+    assert mmdet.read(small()).config.backbone.norm == "frozen"
+    config = mmdet.read(small(norms=True)).config
+    assert (config.backbone.norm, config.fpn.norm, config.box_head.kind, config.rpn.num_convs) == (
+        *("live", "live"),
+        *("4conv1fc", 2),
+    )
+
+
+def test_level_is_the_one_of_finest_scale_56():
+    config = mmdet.read(small()).config.roi_align
+    for side in (111.99, 112.0, 223.99, 224.0, 448.0):
+        theirs = np.floor(np.log2(side / 56 + 1e-6))  # level 0 is P2
+        ours = np.floor(config.canonical_level + np.log2(side / config.canonical_size + config.level_epsilon))
+        assert ours == theirs + 2
+
+
+def test_deltas_are_cut_at_both_ends():
+    config = mmdet.read(small()).config
+    for part in (config.rpn, config.box_head):
+        assert (part.min_scale, part.max_scale) == (16 / 1000, 1000 / 16)
+
+
+def test_background_goes_from_last_to_first():
+    tensors = small(num_classes=3)
+    arrays = mmdet.read(tensors).arrays
+    np.testing.assert_array_equal(arrays["box_head/classes/bias"], tensors["roi_head.bbox_head.fc_cls.bias"][[3, 0, 1, 2]])
+    np.testing.assert_array_equal(arrays["box_head/deltas/kernel"].T, tensors["roi_head.bbox_head.fc_reg.weight"])
+
+
+def test_style_of_the_backbone_is_assumed_aloud():
+    assert "style 'caffe' it needs --set backbone.stride_in=1x1" in mmdet.read(small()).assumed[0]
+
+
+def test_averages_beside_the_model_are_reported_as_unused():
+    assert mmdet.read(small() | {"ema_backbone_conv1_weight": np.zeros(2)}).unused == ("ema_backbone_conv1_weight",)
+
+
+def test_version_1_is_refused_and_told_what_to_do():
+    tensors = {name.removeprefix("roi_head."): tensor for name, tensor in small().items()}
+    assert mmdet.recognise(tensors)
+    with pytest.raises(ValueError, match="MMDetection 1.*upgrade_model_version"):
+        mmdet.read(tensors)
+
+
+@pytest.mark.parametrize(
+    "name", ["neck.fpn_convs.1.conv.bias", "backbone.layer2.0.downsample.1.weight", "rpn_head.rpn_reg.bias"]
+)
+def test_missing_tensor_is_named(name):
+    tensors = small()
+    del tensors[name]
+    with pytest.raises(ValueError, match=f"no tensor '{name}'"):
+        mmdet.read(tensors)
+
+
+def test_deep_stem_is_refused_by_name():
+    tensors = small() | {"backbone.stem.0.weight": np.zeros((2, 3, 3, 3), np.float32)}
+    with pytest.raises(ValueError, match="'backbone.stem.0.weight' has no place in a plain ResNet"):
+        mmdet.read(tensors)
