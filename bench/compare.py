@@ -1,4 +1,4 @@
-"""This package beside torchvision: same pictures, same weights, in one run; a table and a JSON.
+"""This package beside torchvision: same images, same weights, in one run; a table and a JSON.
 
 python bench/compare.py --peer-python PYTHON [--out compare.json] [--rounds 5] [--openvino float32 bfloat16 int8]
 
@@ -63,7 +63,7 @@ def compare(
     openvino: Sequence[str] = (),
     only_inference: bool = False,
 ) -> dict[str, Any]:
-    picture, data, weights, model = (str(folder / name) for name in ("picture.png", "data.npz", "weights.pth", "model.keras"))
+    image, data, weights, model = (str(folder / name) for name in ("image.png", "data.npz", "weights.pth", "model.keras"))
 
     def ours() -> Side:
         return Side(sys.executable, HERE / "side_ours.py", TF_CPP_MIN_LOG_LEVEL="3")
@@ -72,8 +72,8 @@ def compare(
         return Side(peer_python, HERE / "side_torchvision.py")
 
     with ours() as a, peer() as b:
-        a.ask("draw", picture=picture, data=data, size=SIZE)
-        b.ask("prepare", picture=picture, weights=weights)
+        a.ask("draw", image=image, data=data, size=SIZE)
+        b.ask("prepare", image=image, weights=weights)
         a.ask("convert", weights=weights, out=model)
     found: dict[str, Any] = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "rows": {}}
     models = {"inference": model}
@@ -82,20 +82,20 @@ def compare(
         with ours() as a:  # a process of its own, so that what exporting takes is in nobody's peak
             a.ask("export", model=model, out=exported, precision=precision, size=SIZE)
     if not only_inference:
-        found["rows"]["start to first answer, s"] = _starts(ours, peer, picture, weights, model, rounds)
+        found["rows"]["start to first answer, s"] = _starts(ours, peer, image, weights, model, rounds)
     with ExitStack() as stack:
         sides = [stack.enter_context(ours()) for _ in models]
         for side, file in zip(sides, models.values()):
             side.ask("load", model=file)
         sides.append(b := stack.enter_context(peer()))
         b.ask("load", weights=weights)
-        *answers, theirs = [side.ask("infer", picture=picture) for side in sides]
+        *answers, theirs = [side.ask("infer", image=image) for side in sides]
         found["agreement"] = {name: agreement(answer, theirs) for name, answer in zip(models, answers)}
-        timings = [[side.ask("infer", picture=picture) for side in sides] for _ in range(rounds)]
+        timings = [[side.ask("infer", image=image) for side in sides] for _ in range(rounds)]
         for number, name in enumerate(models):
             pairs = [[answers[number], answers[-1]] for answers in timings]
-            found["rows"][f"{name}, s a picture"] = _row(pairs, "seconds")
-            found["rows"][f"{name}, processor s a picture"] = _row(pairs, "processor_seconds")
+            found["rows"][f"{name}, s an image"] = _row(pairs, "seconds")
+            found["rows"][f"{name}, processor s an image"] = _row(pairs, "processor_seconds")
             found["rows"][f"{name}, peak MB"] = _row(pairs[-1:], "peak_mb")
     if only_inference:
         return found
@@ -114,14 +114,14 @@ def compare(
     return found
 
 
-def _starts(ours: Any, peer: Any, picture: str, weights: str, model: str, rounds: int) -> dict[str, float]:
+def _starts(ours: Any, peer: Any, image: str, weights: str, model: str, rounds: int) -> dict[str, float]:
     """From a new process to the first masks, imports included."""
 
     def one(side: Any, **load: str) -> dict[str, float]:
         started = time.perf_counter()
         with side() as process:
             process.ask("load", **load)
-            process.ask("infer", picture=picture)
+            process.ask("infer", image=image)
             return {"seconds": time.perf_counter() - started}
 
     timings = [[one(ours, model=model), one(peer, weights=weights)] for _ in range(min(rounds, 3))]

@@ -1,9 +1,9 @@
 """Of the time that `evaluate` takes, how much is not the model's?
 
-python bench/evaluate_share.py nuclei ../shared/data/nuclei/train.json [--num-pictures 500] [--batch-size 1] [--out share.json]
+python bench/evaluate_share.py nuclei ../shared/data/nuclei/train.json [--num-images 500] [--batch-size 1] [--out share.json]
 
-The data's pictures are evaluated round and round until there were enough, after a few that compile the model. The share outside
-is what is left of the whole time without the calls of the model, scoring included. Beside it, of some of the pictures: what
+The data's images are evaluated round and round until there were enough, after a few that compile the model. The share outside
+is what is left of the whole time without the calls of the model, scoring included. Beside it, of some of the images: what
 each stage takes by itself, one after the other in one thread.
 """
 
@@ -26,15 +26,15 @@ from maskrcnn.inference.whole import original
 from maskrcnn.metrics.coco import evaluate_coco
 from maskrcnn.structures import PaddedDetections
 
-FIRST = 16  # pictures, which compile the model
+FIRST = 16  # images, which compile the model
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="How much of evaluate's time is not the model's.")
     parser.add_argument("model")
     parser.add_argument("data", type=Path)
-    parser.add_argument("--num-pictures", type=int, default=500)
-    parser.add_argument("--num-alone", type=int, default=60, help="Pictures of which each stage is timed by itself.")
+    parser.add_argument("--num-images", type=int, default=500)
+    parser.add_argument("--num-alone", type=int, default=60, help="Images of which each stage is timed by itself.")
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
@@ -43,15 +43,15 @@ def main() -> None:
     evaluate(timed, first_of(dataset, FIRST), batch_size=arguments.batch_size)
     timed.seconds = 0.0
     started = time.perf_counter()
-    evaluate(timed, first_of(dataset, arguments.num_pictures), batch_size=arguments.batch_size)
+    evaluate(timed, first_of(dataset, arguments.num_images), batch_size=arguments.batch_size)
     whole = time.perf_counter() - started
     found = {
-        "pictures": arguments.num_pictures,
+        "images": arguments.num_images,
         "batch_size": arguments.batch_size,
         "seconds": round(whole, 2),
         "model_seconds": round(timed.seconds, 2),
         "share_outside": round(1 - timed.seconds / whole, 4),
-        "alone_ms_a_picture": stages(model, first_of(dataset, arguments.num_alone), arguments.batch_size),
+        "alone_ms_a_image": stages(model, first_of(dataset, arguments.num_alone), arguments.batch_size),
     }
     print(json.dumps(found))
     if arguments.out:
@@ -73,13 +73,13 @@ class Timed:
 
 
 def first_of(dataset: Dataset, count: int) -> Dataset:
-    """So many pictures, each with an id of its own."""
+    """So many images, each with an id of its own."""
     samples = itertools.islice(itertools.cycle(dataset.samples), count)
     return dataclasses.replace(dataset, samples=[sample.replace(image_id=number) for number, sample in enumerate(samples)])
 
 
 def stages(model: Any, dataset: Dataset, batch_size: int) -> dict[str, float]:
-    """Milliseconds a picture of reading and resizing, of the model, of pasting, and of scoring."""
+    """Milliseconds an image of reading and resizing, of the model, of pasting, and of scoring."""
     spent = dict.fromkeys(("read", "model", "paste", "score"), 0.0)
     pairs = []
     samples = list(dataset.samples)

@@ -3,8 +3,8 @@
 python bench/gpu.py --peer-python PYTHON [--out gpu.json] [--rounds 10]
 
 PYTHON has torch, torchvision, numpy and Pillow; the one that runs this has maskrcnn, and JAX or PyTorch with support for the
-GPU. Both sides hold the ResNet-50-FPN of `bench/compare.py`, with the same random weights, and see the same pictures. One
-process at a time has the GPU: nothing else should, so medians are compared and no turns are taken. Pictures go to the GPU and
+GPU. Both sides hold the ResNet-50-FPN of `bench/compare.py`, with the same random weights, and see the same images. One
+process at a time has the GPU: nothing else should, so medians are compared and no turns are taken. Images go to the GPU and
 answers come back within what is timed. In bfloat16 ours is under Keras's policy `mixed_bfloat16`, torchvision under autocast;
 in float32 each library keeps its own default: JAX multiplies in TensorFloat-32, PyTorch does so in convolutions.
 """
@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 SIZES = ((800, 1333), (1024, 1024))
 PRECISIONS = ("float32", "bfloat16")
 BACKENDS = ("jax", "torch")
-BATCH = 2  # pictures of a training step
+BATCH = 2  # images of a training step
 WARM_UP = 2  # calls that are not counted: JAX compiles in the first one, cuDNN looks for its algorithms
 
 
@@ -83,11 +83,11 @@ def _devices(peer_python: str, device: str) -> tuple[dict[str, str], list[str]]:
 
 def compare(folder: Path, peer_python: str, device: str, backends: list[str], sizes: Any, rounds: int) -> dict[str, Any]:
     weights, model = str(folder / "weights.pth"), str(folder / "model.keras")
-    files = {size: {"picture": str(folder / f"{size}.png"), "data": str(folder / f"{size}.npz")} for size in sizes}
+    files = {size: {"image": str(folder / f"{size}.png"), "data": str(folder / f"{size}.npz")} for size in sizes}
     with _ours(backends[0], device) as ours, _theirs(peer_python) as theirs:
         for size in sizes:
             ours.ask("draw", **files[size], size=size, batch=BATCH)
-        theirs.ask("prepare", picture=files[sizes[0]]["picture"], weights=weights, size=sizes[0])
+        theirs.ask("prepare", image=files[sizes[0]]["image"], weights=weights, size=sizes[0])
         ours.ask("convert", weights=weights, out=model)
 
     found: dict[str, Any] = {"rows": []}
@@ -107,24 +107,22 @@ def compare(folder: Path, peer_python: str, device: str, backends: list[str], si
 
 
 def _measure(side: Side, sizes: Any, files: Any, rounds: int) -> dict[Any, tuple[dict[str, float], dict[str, Any]]]:
-    """By size: milliseconds a picture, training pictures a second and the GPU's largest memory so far; and the last answer."""
+    """By size: milliseconds an image, training images a second and the GPU's largest memory so far; and the last answer."""
     found = {}
     for size in sizes:
-        calls = [side.ask("infer", picture=files[size]["picture"], size=size) for _ in range(WARM_UP + rounds)]
+        calls = [side.ask("infer", image=files[size]["image"], size=size) for _ in range(WARM_UP + rounds)]
         seconds = statistics.median(call["seconds"] for call in calls[WARM_UP:])
         found[size] = {"infer_ms": 1e3 * seconds}, calls[-1]
     for size in sizes:
         calls = [side.ask("train", data=files[size]["data"], size=size) for _ in range(WARM_UP + rounds)]
         seconds = statistics.median(call["seconds"] for call in calls[WARM_UP:])
-        found[size][0].update(train_pictures_per_s=BATCH / seconds, peak_mb=calls[-1]["device_peak_mb"])
+        found[size][0].update(train_images_per_s=BATCH / seconds, peak_mb=calls[-1]["device_peak_mb"])
     return found
 
 
 def print_table(found: dict[str, Any]) -> None:
     print("; ".join(f"{side}: {name}" for side, name in found["devices"].items()))
-    print(
-        "| picture | precision | backend | inference, ms | torchvision | ratio | training, pictures/s | torchvision | ratio |"
-    )
+    print("| image | precision | backend | inference, ms | torchvision | ratio | training, images/s | torchvision | ratio |")
     print("|---|---|---|---|---|---|---|---|---|")
     for row in found["rows"]:
         ours, theirs = row["ours"], row["torchvision"]
@@ -135,9 +133,9 @@ def print_table(found: dict[str, Any]) -> None:
             f"{ours['infer_ms']:.1f}",
             f"{theirs['infer_ms']:.1f}",
             f"{theirs['infer_ms'] / ours['infer_ms']:.2f}",
-            f"{ours['train_pictures_per_s']:.2f}",
-            f"{theirs['train_pictures_per_s']:.2f}",
-            f"{ours['train_pictures_per_s'] / theirs['train_pictures_per_s']:.2f}",
+            f"{ours['train_images_per_s']:.2f}",
+            f"{theirs['train_images_per_s']:.2f}",
+            f"{ours['train_images_per_s'] / theirs['train_images_per_s']:.2f}",
         ]
         print(f"| {' | '.join(cells)} |")
     for row in found["rows"]:

@@ -1,8 +1,8 @@
-"""How cost grows with the size of pictures, the number of objects, of pictures in a batch, and of classes: a table and plots.
+"""How cost grows with the size of images, the number of objects, of images in a batch, and of classes: a table and plots.
 
 python bench/growth.py [--out bench/plots] [--rounds 3]
 
-Random weights with a score threshold of 0, so that every picture has just as many objects as are asked for; from pixels to
+Random weights with a score threshold of 0, so that every image has just as many objects as are asked for; from pixels to
 masks as RLE. Each measurement is the least of several after a first one, which compiles, in seconds of the processor: of all
 cores together, and of this process alone, whatever else the machine does. Needs matplotlib.
 """
@@ -24,9 +24,9 @@ from maskrcnn.atomic import write_json
 
 SIDE = 512
 ROWS: dict[str, tuple[str, Sequence[float]]] = {
-    "megapixels": ("megapixels of a picture", (0.5, 1, 2, 4, 8, 16)),
-    "objects": ("objects in a picture", (1, 10, 100, 300, 1000)),
-    "batch": ("pictures in a batch", (1, 2, 4, 8, 16)),
+    "megapixels": ("megapixels of an image", (0.5, 1, 2, 4, 8, 16)),
+    "objects": ("objects in an image", (1, 10, 100, 300, 1000)),
+    "batch": ("images in a batch", (1, 2, 4, 8, 16)),
     "classes": ("classes", (1, 10, 80, 365, 1203)),
 }
 
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _case(name: str, value: float) -> Callable[[], Any]:
-    """What is timed: one call for the pictures of a case."""
+    """What is timed: one call for the images of a case."""
     rng = np.random.default_rng(0)
     side = round((value * 1e6) ** 0.5) if name == "megapixels" else SIDE
     batch = int(value) if name == "batch" else 1

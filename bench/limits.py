@@ -1,4 +1,4 @@
-"""Where the time of a picture goes, stage by stage, beside what the arithmetic of this machine allows.
+"""Where the time of an image goes, stage by stage, beside what the arithmetic of this machine allows.
 
 python bench/limits.py [--model MODEL.keras] [--size 800 1333] [--rounds 5] [--out limits.json]
 
@@ -54,17 +54,17 @@ def main() -> None:
         model = maskrcnn.load_model(arguments.model)
     else:
         model = maskrcnn.MaskRCNN.from_preset("resnet50_fpn", num_classes=90, weights=None, seed=0, **EVERYTHING)
-    picture, _ = draw_shapes(np.random.default_rng(0), tuple(arguments.size))
-    found = measure(model, picture, arguments.rounds)
+    image, _ = draw_shapes(np.random.default_rng(0), tuple(arguments.size))
+    found = measure(model, image, arguments.rounds)
     print_table(found)
     if arguments.out is not None:
         write_json(arguments.out, found)
 
 
-def measure(model: Any, picture: np.ndarray, rounds: int) -> dict[str, Any]:
+def measure(model: Any, image: np.ndarray, rounds: int) -> dict[str, Any]:
     rates = {dtype: peak_rates(dtype) for dtype in ("float32", "bfloat16")}
-    stages = stages_of(model, picture)
-    whole = Stage("the whole, pictures to pasted masks", lambda: next(detect(model, picture)).masks)
+    stages = stages_of(model, image)
+    whole = Stage("the whole, images to pasted masks", lambda: next(detect(model, image)).masks)
     whole.run()
     times: dict[str, list[dict[str, float]]] = {stage.name: [] for stage in [*stages, whole]}
     for _ in range(rounds):
@@ -117,7 +117,7 @@ def compiled(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]
     return run
 
 
-def stages_of(model: Any, picture: np.ndarray) -> list[Stage]:
+def stages_of(model: Any, image: np.ndarray) -> list[Stage]:
     """The inference path of `Network.infer`, in pieces; each piece's input is what the one before it answered."""
     config = model.config
     stages: list[Stage] = []
@@ -126,16 +126,16 @@ def stages_of(model: Any, picture: np.ndarray) -> list[Stage]:
         stages.append(Stage(name, compiled(function, *arguments), multiply_adds))
         return stages[-1].run()
 
-    fitted, _ = fit_to_frame(picture, config.image)
+    fitted, _ = fit_to_frame(image, config.image)
     frame = choose_frame([fitted.shape[:2]], config.image)
     host = {"images": pad_to_frame(fitted, frame, config.image.place)[None], "sizes": np.array([fitted.shape[:2]], np.int32)}
     images, sizes = (ops.convert_to_tensor(host[name]) for name in ("images", "sizes"))
     levels = [(-(-frame[0] // stride), -(-frame[1] // stride)) for stride in STRIDES]  # height and width of P2 … P6
 
-    windows, visible = model.windows(images, sizes)
-    pictures = model.normalise(images, sizes)
-    stages.append(Stage("resize, pad", lambda: pad_to_frame(fit_to_frame(picture, config.image)[0], frame, "corner")))
-    stem = add("backbone", model.folded_backbone, pictures, multiply_adds=_of_backbone(model, frame))
+    regions, visible = model.regions(images, sizes)
+    images = model.normalise(images, sizes)
+    stages.append(Stage("resize, pad", lambda: pad_to_frame(fit_to_frame(image, config.image)[0], frame, "corner")))
+    stem = add("backbone", model.folded_backbone, images, multiply_adds=_of_backbone(model, frame))
     fpn = [(layers, levels[:4]) for layers in (model.fpn.lateral, model.fpn.output_convs)]
     features = add(
         "feature pyramid",
@@ -157,14 +157,14 @@ def stages_of(model: Any, picture: np.ndarray) -> list[Stage]:
         proposals.boxes,
         multiply_adds=sum(_dense(layer, rows) for layer in box_layers),
     )
-    found = add("detections", model.detect_boxes, proposals, logits, deltas, windows)
+    found = add("detections", model.detect_boxes, proposals, logits, deltas, regions)
     used = int(native.num_used(found.valid)) if native.num_used is not None else int(found.valid.shape[1])
     boxes, labels = found.boxes[:, :used], found.labels[:, :used]
     pooled = add(f"RoIAlign, {used} RoIs", model.mask_head.pool, features, boxes)
     masks = add("mask head", _without_pooling(model.mask_head), pooled, boxes, labels, multiply_adds=_of_masks(model, used))
     answer = PaddedDetections(*(ops.convert_to_numpy(part) for part in found._replace(masks=ops.sigmoid(masks))))
     answer = answer._replace(**{name: getattr(answer, name)[:, :used] for name in ("boxes", "scores", "labels", "valid")})
-    size = picture.shape[:2]
+    size = image.shape[:2]
     stages.append(Stage("paste", lambda: original(answer, 0, host["sizes"][0], frame, size, config).masks))
     return stages
 

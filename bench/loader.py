@@ -1,8 +1,8 @@
-"""Do pictures come as fast as a training step takes them?
+"""Do images come as fast as a training step takes them?
 
 python bench/loader.py ../shared/data/coco128/train.json [--augment photos microscopy] [--seconds 15] [--out loader.json]
 
-Batches of two 512×512 pictures, augmented: pictures a second from the loader, in threads and from two worker processes, with
+Batches of two 512×512 images, augmented: images a second from the loader, in threads and from two worker processes, with
 nothing else going on; and those that training steps of MobileNetV2-FPN and ResNet-50-FPN take, of one of these batches.
 """
 
@@ -43,7 +43,7 @@ def main() -> None:
             )
             key = f"{augment}, {f'{workers} processes' if workers else 'threads'}"
             found["loader"][key] = rate(iter(loader), arguments.seconds)
-            print(key, found["loader"][key], "pictures/s", flush=True)
+            print(key, found["loader"][key], "images/s", flush=True)
     batch = model.loader(dataset, batch_size=BATCH, augment=arguments.augment[0], shuffle=True).batch(0)
     for preset, each in models.items():
         each.compile("sgd")
@@ -53,14 +53,14 @@ def main() -> None:
         for _ in range(arguments.steps):
             each.train_on_batch(batch)
         found["training"][preset] = round(BATCH * arguments.steps / (time.perf_counter() - started), 2)
-        print(preset, found["training"][preset], "pictures/s", flush=True)
+        print(preset, found["training"][preset], "images/s", flush=True)
     print(json.dumps(found))
     if arguments.out:
         write_json(arguments.out, found)
 
 
 def rate(batches: Any, seconds: float) -> float:
-    """Pictures a second, after the first batches, which start threads and processes and fill what waits."""
+    """Images a second, after the first batches, which start threads and processes and fill what waits."""
     for _ in range(10):
         next(batches)
     started, count = time.perf_counter(), 0

@@ -200,7 +200,7 @@ def larger_stage(factors: dict[str, float], parts: dict[str, float]) -> dict[str
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    print("| | preset | frame | pictures | otherwise | measured MB | expected MB | |\n|---|---|---|---|---|---|---|---|")
+    print("| | preset | frame | images | otherwise | measured MB | expected MB | |\n|---|---|---|---|---|---|---|---|")
     for row in rows:
         parts, training = parts_of(row), row["task"] == "training"
         in_training = sum(memory.TRAINING[name] * part for name, part in parts.items() if training)

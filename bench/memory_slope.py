@@ -1,14 +1,14 @@
-"""Does memory stay? Many pictures through a model, or many epochs of training, and the slope of what the process holds.
+"""Does memory stay? Many images through a model, or many epochs of training, and the slope of what the process holds.
 
-python bench/memory_slope.py pictures MODEL [PICTURES...] [--num-pictures 2000] [--short-side 128] [--frame tight] [--write]
-python bench/memory_slope.py pictures narrow [--engine openvino] [--short-side 96]
+python bench/memory_slope.py images MODEL [IMAGES...] [--num-images 2000] [--short-side 128] [--frame tight] [--write]
+python bench/memory_slope.py images narrow [--engine openvino] [--short-side 96]
 python bench/memory_slope.py training [--epochs 10]
 
 MODEL is a .keras file, a run, `nuclei`, or an exported model on its engine; or `narrow`, random weights in few channels, which
-`--engine` exports first. Without PICTURES, windows of random size and place are cut from drawn shapes, so that no two pictures
+`--engine` exports first. Without IMAGES, regions of random size and place are cut from drawn shapes, so that no two images
 are alike and every frame comes; given ones are taken round and round. With `--write` each gets its overlay, label map and row
 of predictions.json. A last line of JSON has the slope over what comes after the first quarter, and whether it is flat: less
-than 10 MB in 1,000 pictures, or 2 MB an epoch.
+than 10 MB in 1,000 images, or 2 MB an epoch.
 """
 
 from __future__ import annotations
@@ -42,25 +42,25 @@ NARROW = {
     "rpn__top_k": 50,
     "rpn__proposals": 50,
 }
-FLAT = {"pictures": 10.0 / 1000, "training": 2.0}  # MB a picture, MB an epoch
+FLAT = {"images": 10.0 / 1000, "training": 2.0}  # MB an image, MB an epoch
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Memory over many pictures, or epochs.")
+    parser = argparse.ArgumentParser(description="Memory over many images, or epochs.")
     tasks = parser.add_subparsers(dest="task", required=True)
-    pictures = tasks.add_parser("pictures")
-    pictures.add_argument("model")
-    pictures.add_argument("pictures", nargs="*")
-    pictures.add_argument("--engine", choices=tuple(engines.ENGINES), help="Of the narrow model.")
-    pictures.add_argument("--num-pictures", type=int, default=2000)
-    pictures.add_argument("--batch-size", type=int, default=1)
-    pictures.add_argument("--short-side", type=int, help="Pixels, instead of the model's own: smaller is faster.")
-    pictures.add_argument("--frame", choices=("few", "tight", "square"), help="Instead of the model's own.")
-    pictures.add_argument("--write", action="store_true")
+    images = tasks.add_parser("images")
+    images.add_argument("model")
+    images.add_argument("images", nargs="*")
+    images.add_argument("--engine", choices=tuple(engines.ENGINES), help="Of the narrow model.")
+    images.add_argument("--num-images", type=int, default=2000)
+    images.add_argument("--batch-size", type=int, default=1)
+    images.add_argument("--short-side", type=int, help="Pixels, instead of the model's own: smaller is faster.")
+    images.add_argument("--frame", choices=("few", "tight", "square"), help="Instead of the model's own.")
+    images.add_argument("--write", action="store_true")
     training = tasks.add_parser("training")
     training.add_argument("--epochs", type=int, default=10)
     arguments = parser.parse_args()
-    held = through_model(arguments) if arguments.task == "pictures" else through_epochs(arguments.epochs)
+    held = through_model(arguments) if arguments.task == "images" else through_epochs(arguments.epochs)
     late = len(held) // 4
     slope = float(np.polyfit(np.arange(late, len(held)), held[late:], 1)[0])
     found = {
@@ -69,7 +69,7 @@ def main() -> None:
         "first_mb": round(held[0]),
         "last_mb": round(held[-1]),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "slope": f"{1000 * slope:.1f} MB in 1,000 pictures" if arguments.task == "pictures" else f"{slope:.2f} MB an epoch",
+        "slope": f"{1000 * slope:.1f} MB in 1,000 images" if arguments.task == "images" else f"{slope:.2f} MB an epoch",
         "flat": slope < FLAT[arguments.task],
     }
     print(json.dumps(found))
@@ -82,7 +82,7 @@ def resident() -> float:
 
 
 def through_model(arguments: argparse.Namespace) -> list[float]:
-    """What was held after each picture."""
+    """What was held after each image."""
     model: Any
     if Path(arguments.model).exists() and engines.recognise(arguments.model):
         model = engines.load(arguments.model)
@@ -96,12 +96,12 @@ def through_model(arguments: argparse.Namespace) -> list[float]:
     if arguments.short_side:
         changes |= {"image__short_side": arguments.short_side, "image__long_side": round(arguments.short_side * 5 / 3)}
     model.config = replace(model.config, **changes)
-    paths = find_images(arguments.pictures) if arguments.pictures else None
-    drawn = windows() if paths is None else (read_image(path) for path in itertools.cycle(paths))
+    paths = find_images(arguments.images) if arguments.images else None
+    drawn = regions() if paths is None else (read_image(path) for path in itertools.cycle(paths))
     held, num_objects, frames = [], 0, set[Any]()
     with tempfile.TemporaryDirectory() as folder, PredictionWriter(folder) if arguments.write else nullcontext() as writer:
         seen = deque[np.ndarray]()
-        given = (seen.append(image) or image for image in itertools.islice(drawn, arguments.num_pictures))
+        given = (seen.append(image) or image for image in itertools.islice(drawn, arguments.num_images))
         for number, detections in enumerate(detect(model, given, batch_size=arguments.batch_size, score=None), start=1):
             image = seen.popleft()
             frames.add(image.shape)
@@ -110,14 +110,14 @@ def through_model(arguments: argparse.Namespace) -> list[float]:
                 writer.write(f"{number % 10}.png", image, detections, model.config.categories)
             num_objects += len(detections)
             held.append(resident())
-            if number % max(1, arguments.num_pictures // 20) == 0 or number == 1:
-                print(f"{number:5d} pictures, {num_objects:7d} objects: {held[-1]:7.0f} MB", flush=True)
-    print(f"{len(frames)} sizes of pictures")
+            if number % max(1, arguments.num_images // 20) == 0 or number == 1:
+                print(f"{number:5d} images, {num_objects:7d} objects: {held[-1]:7.0f} MB", flush=True)
+    print(f"{len(frames)} sizes of images")
     return held
 
 
 def narrow_model(engine: str | None) -> Any:
-    """Random weights in few channels, so that thousands of pictures are soon done; finds 20 objects in each."""
+    """Random weights in few channels, so that thousands of images are soon done; finds 20 objects in each."""
     from maskrcnn.api import MaskRCNN
     from maskrcnn.verbs import export
 
@@ -132,7 +132,7 @@ def narrow_model(engine: str | None) -> Any:
         return engines.load(path)
 
 
-def windows() -> Iterator[np.ndarray]:
+def regions() -> Iterator[np.ndarray]:
     rng = np.random.default_rng(0)
     canvases = [draw_shapes(rng, (600, 600))[0] for _ in range(4)]
     while True:

@@ -1,13 +1,13 @@
-"""A mosaic of nuclei pictures with known truth, found tile by tile, beside the same pictures found alone.
+"""A mosaic of nuclei images with known truth, found tile by tile, beside the same images found alone.
 
     python bench/mosaic.py ../shared/data/nuclei/val.json --out /tmp/mosaic --side 10000 --tile 256 --overlap 32
 
-The pictures are packed on shelves, in random order, as they are or mirrored, as often as they find room. Between them is the
-colour that the model sees around a picture alone. They are what the mosaic is scored by: what was found in it is cut into its
-pictures, each object going to the one in which most of it lies, and scored as if each had been found alone. Alone they are seen
+The images are packed on shelves, in random order, as they are or mirrored, as often as they find room. Between them is the
+colour that the model sees around an image alone. They are what the mosaic is scored by: what was found in it is cut into its
+images, each object going to the one in which most of it lies, and scored as if each had been found alone. Alone they are seen
 at the tiles' scale (`--scale`, or what brings a tile to the model's short side), so that the difference is the tiling's; a
-line called natural has them as `maskrcnn predict` sees each. Nuclei that a picture's own border cuts look otherwise where
-something lies beside it, which is the mosaic's doing: the line called rim has each picture alone with that much ground around,
+line called natural has them as `maskrcnn predict` sees each. Nuclei that an image's own border cuts look otherwise where
+something lies beside it, which is the mosaic's doing: the line called rim has each image alone with that much ground around,
 and what is called inner leaves such nuclei out, neither to be found nor wrong.
 
 An object is on a seam where its box crosses a tile's border. Time is the process's own on all cores, without compilation;
@@ -35,13 +35,13 @@ from hotcoco import mask as coco_mask
 from maskrcnn.config.fields import replace
 from maskrcnn.data.dataset import load_dataset
 from maskrcnn.geometry.masks import mask_to_box
-from maskrcnn.geometry.rle import mask_to_rle, rle_to_box, rle_to_json, rle_to_mask, window_rle
+from maskrcnn.geometry.rle import cutout_rle, mask_to_rle, rle_to_box, rle_to_json, rle_to_mask
 from maskrcnn.images.images import read_image
 from maskrcnn.structures import Detections, Sample
 
 MIRRORS = 2  # as it is, left and right changed
 ALONE = ("alone", "rim", "natural")
-GROUND = 127  # between pictures: 0 after the nuclei model's normalisation, as the padding of a frame is
+GROUND = 127  # between images: 0 after the nuclei model's normalisation, as the padding of a frame is
 
 
 def mirrored(array: np.ndarray, mirror: int) -> np.ndarray:
@@ -49,13 +49,13 @@ def mirrored(array: np.ndarray, mirror: int) -> np.ndarray:
 
 
 def make(arguments: argparse.Namespace) -> None:
-    """Writes mosaic.tif (tiled RGB, 16 bits with --deep), truth.json (COCO) and layout.json (where each picture lies)."""
+    """Writes mosaic.tif (tiled RGB, 16 bits with --deep), truth.json (COCO) and layout.json (where each image lies)."""
     rng = np.random.default_rng(arguments.seed)
     samples = load_dataset(arguments.data).samples
     side, gap = arguments.side, arguments.gap
     canvas = np.full((side, side, 3), GROUND, np.uint8)
     heights = np.array([sample.size[0] for sample in samples])
-    shelves = np.where(heights == 512, 520, heights)  # pictures of about one height share a shelf
+    shelves = np.where(heights == 512, 520, heights)  # images of about one height share a shelf
     decks: dict[int, list[int]] = {int(height): [] for height in shelves}
     layout, annotations, top, placed = [], [], 0, np.zeros(len(samples))
     while True:
@@ -65,7 +65,7 @@ def make(arguments: argparse.Namespace) -> None:
         shelf = min(fitting, key=lambda shelf: placed[shelves == shelf].mean())  # the one that is behind
         left = 0
         while True:
-            if not decks[shelf]:  # each picture equally often
+            if not decks[shelf]:  # each image equally often
                 decks[shelf] = rng.permutation(np.flatnonzero(shelves == shelf)).tolist()
             deck = decks[shelf]
             row = next((k for k in deck if left + samples[k].size[1] <= side), None)
@@ -88,7 +88,7 @@ def make(arguments: argparse.Namespace) -> None:
                         "iscrowd": 0,
                         "area": int(mask.sum()),
                         "bbox": [left + x1, top + y1, x2 - x1, y2 - y1],
-                        "segmentation": rle_to_json(window_rle(mask[y1:y2, x1:x2], (left + x1, top + y1), (side, side))),
+                        "segmentation": rle_to_json(cutout_rle(mask[y1:y2, x1:x2], (left + x1, top + y1), (side, side))),
                     }
                 )
             left += width + gap
@@ -103,7 +103,7 @@ def make(arguments: argparse.Namespace) -> None:
     (out / "truth.json").write_text(json.dumps(truth))
     (out / "layout.json").write_text(json.dumps(layout))
     covered = sum(cell["height"] * cell["width"] for cell in layout) / side**2
-    print(f"mosaic of {side} × {side} pixels: {len(layout)} pictures cover {covered:.1%}, {len(annotations)} nuclei")
+    print(f"mosaic of {side} × {side} pixels: {len(layout)} images cover {covered:.1%}, {len(annotations)} nuclei")
 
 
 def measured(work: Any) -> dict[str, float]:
@@ -117,7 +117,7 @@ def peak_gigabytes() -> float:
 
 
 def alone(arguments: argparse.Namespace) -> None:
-    """Finds each picture of the mosaic by itself, once for each of its mirrors; at the tiles' scale, and at its own."""
+    """Finds each image of the mosaic by itself, once for each of its mirrors; at the tiles' scale, and at its own."""
     import maskrcnn
     from maskrcnn.inference.whole import detect
 
@@ -125,7 +125,7 @@ def alone(arguments: argparse.Namespace) -> None:
     samples = load_dataset(arguments.data).samples
     layout = json.loads((arguments.out / "layout.json").read_text())
     scale = arguments.scale or model.config.image.short_side / arguments.tile
-    pictures = sorted({(cell["sample"], cell["mirror"]) for cell in layout})
+    images = sorted({(cell["sample"], cell["mirror"]) for cell in layout})
 
     def seen_at(size: tuple[int, int]) -> Any:
         short, long = (round(side * scale) for side in (min(size), max(size)))
@@ -135,21 +135,21 @@ def alone(arguments: argparse.Namespace) -> None:
     def run(rows: list[tuple[int, int]], found: dict[Any, Any], *, name: str) -> None:
         rim = arguments.gap if name == "rim" else 0
         for row, mirror in rows:
-            picture = mirrored(read_image(samples[row].path), mirror)
-            picture = np.pad(picture, ((rim, rim), (rim, rim), (0, 0)), constant_values=GROUND)
-            (answer,) = detect(model if name == "natural" else seen_at(picture.shape[:2]), picture, score=arguments.score)
+            image = mirrored(read_image(samples[row].path), mirror)
+            image = np.pad(image, ((rim, rim), (rim, rim), (0, 0)), constant_values=GROUND)
+            (answer,) = detect(model if name == "natural" else seen_at(image.shape[:2]), image, score=arguments.score)
             if rim:
                 height, width = samples[row].size
                 place = {"left": rim, "top": rim, "height": height, "width": width}
-                answer = cut_to_pictures(coco_rows(answer), [place], picture.shape[:2])[0]
+                answer = cut_to_images(coco_rows(answer), [place], image.shape[:2])[0]
             found[row, mirror] = answer
 
     for name in ALONE:
         found: dict[Any, Any] = {}
-        sizes = {samples[row].size: (row, mirror) for row, mirror in pictures}
+        sizes = {samples[row].size: (row, mirror) for row, mirror in images}
         run(list(sizes.values()), {}, name=name)  # compiles a graph a size
-        times = measured(partial(run, pictures, found, name=name))
-        megapixels = sum(np.prod(samples[row].size) for row, _ in pictures) / 1e6
+        times = measured(partial(run, images, found, name=name))
+        megapixels = sum(np.prod(samples[row].size) for row, _ in images) / 1e6
         report = times | {"megapixels": megapixels, "peak_gigabytes": peak_gigabytes()}
         with open(arguments.out / f"{name}.pickle", "wb") as file:
             pickle.dump((report, found), file)
@@ -179,7 +179,7 @@ def tiled(arguments: argparse.Namespace) -> None:
     )
     report = times | {"megapixels": arguments.side**2 / 1e6, "peak_gigabytes": peak_gigabytes(), "tiles": len(tiles)}
     rows = tiles_of((arguments.side,) * 2, tile=arguments.tile, overlap=arguments.overlap)
-    starts, ends = [each.window[0] for each in rows[0]], [each.window[2] for each in rows[0]]
+    starts, ends = [each.region[0] for each in rows[0]], [each.region[2] for each in rows[0]]
     report["seams"] = [*starts[1:], *ends[:-1]]
     (out / "report.json").write_text(json.dumps(report))
     print("tiled", {name: value for name, value in report.items() if name != "seams"}, flush=True)
@@ -189,9 +189,9 @@ def coco_rows(detections: Detections) -> list[dict[str, Any]]:
     return [{"score": s, "segmentation": rle_to_json(rle)} for s, rle in zip(detections.scores.tolist(), detections.rle())]
 
 
-def cut_to_pictures(rows: list[dict[str, Any]], layout: list[dict[str, Any]], size: tuple[int, ...]) -> list[Detections]:
-    """What was found in the mosaic, by pictures."""
-    from maskrcnn.geometry.rle import rle_window
+def cut_to_images(rows: list[dict[str, Any]], layout: list[dict[str, Any]], size: tuple[int, ...]) -> list[Detections]:
+    """What was found in the mosaic, by images."""
+    from maskrcnn.geometry.rle import rle_region
 
     cells = np.full(size, -1, np.int32)
     for number, cell in enumerate(layout):
@@ -200,19 +200,19 @@ def cut_to_pictures(rows: list[dict[str, Any]], layout: list[dict[str, Any]], si
     for row in rows:
         rle = {"size": row["segmentation"]["size"], "counts": row["segmentation"]["counts"].encode()}
         x1, y1, x2, y2 = rle_to_box(rle).astype(int).tolist()
-        mask, _ = rle_window(rle, (x1, y1, x2, y2))
+        mask, _ = rle_region(rle, (x1, y1, x2, y2))
         owners = cells[y1:y2, x1:x2][mask]
         if 2 * np.count_nonzero(owners >= 0) <= len(owners):
-            continue  # mostly between the pictures, where nothing is scored
+            continue  # mostly between the images, where nothing is scored
         number = int(np.bincount(owners[owners >= 0]).argmax())
         cell = layout[number]
-        picture = np.zeros((cell["height"], cell["width"]), bool)
+        image = np.zeros((cell["height"], cell["width"]), bool)
         left, top = max(x1, cell["left"]), max(y1, cell["top"])
         right, bottom = min(x2, cell["left"] + cell["width"]), min(y2, cell["top"] + cell["height"])
-        picture[top - cell["top"] : bottom - cell["top"], left - cell["left"] : right - cell["left"]] = mask[
+        image[top - cell["top"] : bottom - cell["top"], left - cell["left"] : right - cell["left"]] = mask[
             top - y1 : bottom - y1, left - x1 : right - x1
         ]
-        found[number].append((row["score"], picture))
+        found[number].append((row["score"], image))
     answers = []
     for cell, objects in zip(layout, found):
         objects.sort(key=lambda thing: -thing[0])
@@ -240,9 +240,7 @@ def score(arguments: argparse.Namespace) -> None:
     layout = json.loads((arguments.out / "layout.json").read_text())
     out = arguments.out / f"tiled-{arguments.tile}-{arguments.overlap}"
     report = json.loads((out / "report.json").read_text())
-    answers = {
-        "tiled": cut_to_pictures(json.loads((out / "mosaic_predictions.json").read_text()), layout, (arguments.side,) * 2)
-    }
+    answers = {"tiled": cut_to_images(json.loads((out / "mosaic_predictions.json").read_text()), layout, (arguments.side,) * 2)}
     reports = {"tiled": report}
     for name in ALONE:
         with open(arguments.out / f"{name}.pickle", "rb") as file:
@@ -283,7 +281,7 @@ def score(arguments: argparse.Namespace) -> None:
 
 
 def without_cut(truth: Sample) -> Sample:
-    """The truth with the objects that touch the picture's border as crowds."""
+    """The truth with the objects that touch the image's border as crowds."""
     height, width = truth.size
     cut = (truth.boxes[:, :2] <= 3).any(axis=1) | (truth.boxes[:, 2:] >= np.array([width, height]) - 3).any(axis=1)
     return truth.replace(crowd=truth.crowd | cut)
@@ -317,7 +315,7 @@ def main() -> None:
     parser.add_argument("--overlap", type=int, default=32)
     parser.add_argument("--scale", type=float)
     parser.add_argument("--score", type=float, default=0.05)
-    parser.add_argument("--gap", type=int, default=16, help="pixels between pictures")
+    parser.add_argument("--gap", type=int, default=16, help="pixels between images")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--deep", action="store_true", help="16 bits")
     parser.add_argument("--only", choices=("make", "alone", "tiled", "score"), action="append")

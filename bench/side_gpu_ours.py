@@ -28,11 +28,11 @@ def device(kind: str) -> dict[str, str]:
     return {"name": torch.cuda.get_device_name() if torch.cuda.is_available() else ""}
 
 
-def draw(picture: str, data: str, size: list[int], batch: int) -> dict[str, Any]:
-    """The pictures that both sides see: one to look at, and so many of the same size to learn from."""
+def draw(image: str, data: str, size: list[int], batch: int) -> dict[str, Any]:
+    """The images that both sides see: one to look at, and so many of the same size to learn from."""
     import side_ours
 
-    return side_ours.draw(picture, data, size, (batch, *size))
+    return side_ours.draw(image, data, size, (batch, *size))
 
 
 def convert(weights: str, out: str) -> dict[str, Any]:
@@ -51,12 +51,12 @@ def load(model: str, precision: str) -> dict[str, Any]:
     return {}
 
 
-def infer(picture: str, size: list[int]) -> dict[str, Any]:
+def infer(image: str, size: list[int]) -> dict[str, Any]:
     """From pixels to pasted masks, which lie in the computer's own memory at the end."""
     import side_ours
 
     side_ours.held["model"] = _sized(size)
-    return side_ours.infer(picture)
+    return side_ours.infer(image)
 
 
 def train(data: str, size: list[int]) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def train(data: str, size: list[int]) -> dict[str, Any]:
 
 
 def _sized(size: list[int]) -> Any:
-    """The model, which makes a picture's shorter side what it is in a picture of this size: nothing is enlarged."""
+    """The model, which makes an image's shorter side what it is in an image of this size: nothing is enlarged."""
     from maskrcnn.config.fields import replace
 
     model = held["model"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from side import serve, timed
-from side_torchvision import build, calibrate, freeze, read_batch, read_picture
+from side_torchvision import build, calibrate, freeze, read_batch, read_image
 
 held: dict[str, Any] = {}
 
@@ -18,12 +18,12 @@ def device(kind: str) -> dict[str, str]:
     return {"name": torch.cuda.get_device_name() if torch.cuda.is_available() else ""}
 
 
-def prepare(picture: str, weights: str, size: list[int]) -> dict[str, Any]:
-    """Random weights that find about a hundred objects in the picture, for both sides."""
+def prepare(image: str, weights: str, size: list[int]) -> dict[str, Any]:
+    """Random weights that find about a hundred objects in the image, for both sides."""
     model = build("v1")
     _size(model, size)
     with torch.no_grad():
-        calibrate(model, [read_picture(picture)])
+        calibrate(model, [read_image(image)])
     torch.save(model.state_dict(), weights)
     return {}
 
@@ -36,9 +36,9 @@ def load(weights: str, device: str, precision: str) -> dict[str, Any]:
     return {}
 
 
-def infer(picture: str, size: list[int]) -> dict[str, Any]:
+def infer(image: str, size: list[int]) -> dict[str, Any]:
     """From pixels to pasted masks, bool as ours are, which lie in the computer's own memory at the end."""
-    image, model = read_picture(picture), held["model"].eval()
+    image, model = read_image(image), held["model"].eval()
     _size(model, size)
 
     def run() -> dict[str, Any]:
@@ -53,7 +53,7 @@ def infer(picture: str, size: list[int]) -> dict[str, Any]:
 
 
 def train(data: str, size: list[int]) -> dict[str, Any]:
-    """One step with SGD on the batch in the file, which `ours` wrote: same pictures, boxes and masks."""
+    """One step with SGD on the batch in the file, which `ours` wrote: same images, boxes and masks."""
     model = held["model"].train()
     _size(model, size)
     if "optimizer" not in held:
@@ -83,7 +83,7 @@ def _precision() -> Any:
 
 
 def _size(model: torch.nn.Module, size: list[int]) -> None:
-    """A picture of this size is then not resized."""
+    """An image of this size is then not resized."""
     model.transform.min_size, model.transform.max_size = (min(size),), max(size)
 
 

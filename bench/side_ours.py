@@ -16,14 +16,14 @@ from maskrcnn import engines
 held: dict[str, Any] = {}
 
 
-def draw(picture: str, data: str, size: list[int], batch: Sequence[int] = (2, 512, 512)) -> dict[str, Any]:
-    """The pictures that both sides see: one to look at, and a batch (pictures, height, width) to learn from."""
+def draw(image: str, data: str, size: list[int], batch: Sequence[int] = (2, 512, 512)) -> dict[str, Any]:
+    """The images that both sides see: one to look at, and a batch (images, height, width) to learn from."""
     from PIL import Image
 
     from maskrcnn.data.shapes import draw_shapes
 
     rng = np.random.default_rng(0)
-    Image.fromarray(draw_shapes(rng, tuple(size))[0]).save(picture)
+    Image.fromarray(draw_shapes(rng, tuple(size))[0]).save(image)
     arrays: dict[str, np.ndarray] = {}
     images = []
     for row in range(batch[0]):
@@ -44,7 +44,7 @@ def convert(weights: str, out: str) -> dict[str, Any]:
 
 
 def export(model: str, out: str, precision: str, size: list[int]) -> dict[str, Any]:
-    """For OpenVINO; int8 is calibrated on other pictures of the kind that is looked at. Random weights answer differently after
+    """For OpenVINO; int8 is calibrated on other images of the kind that is looked at. Random weights answer differently after
     any rounding, so that what is written is not checked here but beside torchvision."""
     from PIL import Image
 
@@ -52,10 +52,10 @@ def export(model: str, out: str, precision: str, size: list[int]) -> dict[str, A
     from maskrcnn.exporting import openvino
 
     with tempfile.TemporaryDirectory() as folder:
-        pictures = [Path(folder) / f"{number}.png" for number in range(8 if precision == "int8" else 0)]
-        for number, picture in enumerate(pictures, start=1):
-            Image.fromarray(draw_shapes(np.random.default_rng(number), tuple(size))[0]).save(picture)
-        openvino.write(maskrcnn.load_model(model), Path(out), precision, pictures)
+        images = [Path(folder) / f"{number}.png" for number in range(8 if precision == "int8" else 0)]
+        for number, image in enumerate(images, start=1):
+            Image.fromarray(draw_shapes(np.random.default_rng(number), tuple(size))[0]).save(image)
+        openvino.write(maskrcnn.load_model(model), Path(out), precision, images)
     return {}
 
 
@@ -65,9 +65,9 @@ def load(model: str) -> dict[str, Any]:
     return {}
 
 
-def infer(picture: str) -> dict[str, Any]:
+def infer(image: str) -> dict[str, Any]:
     """From pixels to pasted masks."""
-    image = maskrcnn.data.read_image(picture)
+    image = maskrcnn.data.read_image(image)
 
     def run() -> Any:
         (found,) = held["model"].detect([image])

@@ -17,11 +17,11 @@ from reference import build, calibrate
 held: dict[str, Any] = {}
 
 
-def prepare(picture: str, weights: str) -> dict[str, Any]:
-    """Random weights that find about a hundred objects in the picture, for both sides."""
+def prepare(image: str, weights: str) -> dict[str, Any]:
+    """Random weights that find about a hundred objects in the image, for both sides."""
     torch.set_grad_enabled(False)
     model = build("v1")
-    calibrate(model, [read_picture(picture)])
+    calibrate(model, [read_image(image)])
     torch.save(model.state_dict(), weights)
     return {}
 
@@ -32,9 +32,9 @@ def load(weights: str) -> dict[str, Any]:
     return {}
 
 
-def infer(picture: str) -> dict[str, Any]:
+def infer(image: str) -> dict[str, Any]:
     """From pixels to pasted masks, bool as ours are."""
-    image = read_picture(picture)
+    image = read_image(image)
 
     def run() -> dict[str, Any]:
         with torch.inference_mode():
@@ -53,7 +53,7 @@ def freeze(model: torch.nn.Module) -> None:
 
 
 def train(data: str, steps: int) -> dict[str, Any]:
-    """Training steps with SGD on the batch in the file, which `ours` wrote: same pictures, boxes and masks."""
+    """Training steps with SGD on the batch in the file, which `ours` wrote: same images, boxes and masks."""
     torch.set_grad_enabled(True)
     model = held["model"].train()
     freeze(model)
@@ -77,7 +77,7 @@ def train(data: str, steps: int) -> dict[str, Any]:
 
 
 def read_batch(data: str) -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
-    """Pictures and targets of the file, which `ours` wrote."""
+    """Images and targets of the file, which `ours` wrote."""
     with np.load(data) as arrays:
         images = [torch.from_numpy(image).permute(2, 0, 1) / 255 for image in arrays["images"]]
         targets = [
@@ -91,8 +91,8 @@ def read_batch(data: str) -> tuple[list[torch.Tensor], list[dict[str, torch.Tens
     return images, targets
 
 
-def read_picture(picture: str) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(Image.open(picture).convert("RGB")).copy()).permute(2, 0, 1) / 255
+def read_image(image: str) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(Image.open(image).convert("RGB")).copy()).permute(2, 0, 1) / 255
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""torchvision's Mask R-CNN trained on a COCO-format data set, to compare with: its own defaults, the same pictures.
+"""torchvision's Mask R-CNN trained on a COCO-format data set, to compare with: its own defaults, the same images.
 
 python bench/torchvision_train.py TRAIN.json VAL.json OUT --backbone mobilenet_v2 --init mobilenet_v2_imagenet.npz --minutes 60
 
 Needs torch, torchvision and pycocotools, and nothing of this package. The defaults are those of torchvision 0.29's
-references/detection: SGD with momentum 0.9 and weight decay 1e-4; a rate of 0.02 for 16 pictures a step and in proportion for
-fewer, warmed up over 1000 steps or the first epoch, a tenth of it after 16 and after 22 of 26 epochs; mirrored pictures; like
+references/detection: SGD with momentum 0.9 and weight decay 1e-4; a rate of 0.02 for 16 images a step and in proportion for
+fewer, warmed up over 1000 steps or the first epoch, a tenth of it after 16 and after 22 of 26 epochs; mirrored images; like
 aspect ratios in a batch; 800 pixels for the shorter side. A budget in minutes takes the place of the epochs and has the same
 parts. `--minutes` counts by the clock; `--cpu-minutes` this process's processor time, which others' work does not use up.
 
 Beside other work say OMP_WAIT_POLICY=PASSIVE or `--threads 1`. Threads that wait for each other use processor time: a step of
-two pictures of 400 pixels took 11.3 s of it on two busy cores, 5.2 s so.
+two images of 400 pixels took 11.3 s of it on two busy cores, 5.2 s so.
 
 OUT gets `results.json` (COCO's result format, of VAL), `timings.json` and `weights.pt`; `bench/score_results.py` scores them.
 
@@ -91,8 +91,8 @@ def build_model(arguments: argparse.Namespace, num_classes: int) -> nn.Module:
     return MaskRCNN(backbone, image_mean=[0.5] * 3, image_std=[0.5] * 3, **options)  # colours from -1 to 1
 
 
-class Pictures:
-    """The pictures of a COCO file with their objects, those without left out where they are to be learnt from."""
+class Images:
+    """The images of a COCO file with their objects, those without left out where they are to be learnt from."""
 
     def __init__(self, path: Path, folder: Path | None) -> None:
         self.coco = COCO(str(path))
@@ -104,8 +104,8 @@ class Pictures:
 
     def read(self, entry: dict) -> torch.Tensor:
         """(3, H, W) uint8."""
-        with Image.open(self.folder / entry["file_name"]) as picture:
-            return v2.functional.pil_to_tensor(ImageOps.exif_transpose(picture).convert("RGB"))
+        with Image.open(self.folder / entry["file_name"]) as image:
+            return v2.functional.pil_to_tensor(ImageOps.exif_transpose(image).convert("RGB"))
 
     def objects(self, entry: dict) -> list[dict]:
         found = self.coco.loadAnns(self.coco.getAnnIds(entry["id"], iscrowd=False))
@@ -133,7 +133,7 @@ class Pictures:
 
 
 def make_batches(entries: list[dict], batch_size: int, rng: random.Random) -> Iterator[list[dict]]:
-    """Shuffled pictures round and round, those of like aspect ratios together."""
+    """Shuffled images round and round, those of like aspect ratios together."""
     waiting: dict[int, list[dict]] = {}
     while True:
         for entry in rng.sample(entries, len(entries)):
@@ -144,8 +144,8 @@ def make_batches(entries: list[dict], batch_size: int, rng: random.Random) -> It
                 group.clear()
 
 
-def train(model: nn.Module, pictures: Pictures, arguments: argparse.Namespace) -> dict[str, float]:
-    entries = pictures.learnable()
+def train(model: nn.Module, images: Images, arguments: argparse.Namespace) -> dict[str, float]:
+    entries = images.learnable()
     augment = v2.Compose([v2.RandomHorizontalFlip(0.5), v2.ToDtype(torch.float32, scale=True)])
     peak = arguments.learning_rate or 0.02 * arguments.batch_size / 16
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -170,7 +170,7 @@ def train(model: nn.Module, pictures: Pictures, arguments: argparse.Namespace) -
         rate = peak * 0.1 ** bisect_right(DROPS, done) * min(1.0, 0.001 + 0.999 * step / warm_up)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        images, targets = zip(*(pictures.sample(entry, augment) for entry in batch), strict=True)
+        images, targets = zip(*(images.sample(entry, augment) for entry in batch), strict=True)
         parts = model(list(images), list(targets))
         loss = sum(parts.values())
         losses.append(loss.item())
@@ -194,19 +194,19 @@ def train(model: nn.Module, pictures: Pictures, arguments: argparse.Namespace) -
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, pictures: Pictures) -> list[dict]:
+def predict(model: nn.Module, images: Images) -> list[dict]:
     """Rows of COCO's result format."""
     model.eval()
     rows = []
-    for entry in pictures.entries:
-        (answer,) = model([pictures.read(entry).float() / 255])
+    for entry in images.entries:
+        (answer,) = model([images.read(entry).float() / 255])
         for box, score, label, mask in zip(answer["boxes"], answer["scores"], answer["labels"], answer["masks"]):
             left, top, right, bottom = box.tolist()
             rle = coco_mask.encode(np.asfortranarray((mask[0] > 0.5).numpy().astype(np.uint8)))
             rows.append(
                 {
                     "image_id": entry["id"],
-                    "category_id": pictures.category_ids[label - 1],
+                    "category_id": images.category_ids[label - 1],
                     "bbox": [left, top, right - left, bottom - top],
                     "score": score.item(),
                     "segmentation": {"size": rle["size"], "counts": rle["counts"].decode("ascii")},
@@ -226,7 +226,7 @@ def main() -> None:
     parser.add_argument("train", type=Path, help="COCO JSON to learn from")
     parser.add_argument("val", type=Path, help="COCO JSON to predict, with the same categories")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--images", type=Path, help="folder of TRAIN's pictures, where it isn't beside the JSON")
+    parser.add_argument("--images", type=Path, help="folder of TRAIN's images, where it isn't beside the JSON")
     parser.add_argument("--val-images", type=Path, help="the same of VAL")
     parser.add_argument("--backbone", choices=("mobilenet_v2", "resnet50"), default="mobilenet_v2")
     parser.add_argument("--init", type=Path, help="MobileNetV2's .npz; resnet50 starts from random weights")
@@ -248,15 +248,15 @@ def main() -> None:
         parser.error("--backbone mobilenet_v2 needs --init FILE.npz")
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
-    pictures, val = Pictures(arguments.train, arguments.images), Pictures(arguments.val, arguments.val_images)
-    if pictures.category_ids != val.category_ids:
-        parser.error(f"TRAIN has the categories {pictures.category_ids}, VAL {val.category_ids}")
-    model = build_model(arguments, num_classes=1 + len(pictures.category_ids))
+    images, val = Images(arguments.train, arguments.images), Images(arguments.val, arguments.val_images)
+    if images.category_ids != val.category_ids:
+        parser.error(f"TRAIN has the categories {images.category_ids}, VAL {val.category_ids}")
+    model = build_model(arguments, num_classes=1 + len(images.category_ids))
     arguments.out.mkdir(parents=True, exist_ok=True)
     timings: dict[str, object] = {
         "arguments": {name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        **train(model, pictures, arguments),
+        **train(model, images, arguments),
     }
     torch.save(model.state_dict(), arguments.out / "weights.pt")
     started, started_cpu = time.monotonic(), time.process_time()

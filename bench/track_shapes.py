@@ -1,11 +1,11 @@
 """Tracking on drawn shapes whose ids are known: IDF1 and HOTA of every tracker, and what tracking costs beside detecting.
 
-    maskrcnn demo --out demo                    # trains a model on still pictures of such shapes, in six minutes
+    maskrcnn demo --out demo                    # trains a model on still images of such shapes, in six minutes
     python bench/track_shapes.py --model demo/run --out frames --train 800       # and on single frames of other such videos
     python bench/track_shapes.py --model frames/run --out shapes
     python bench/track_shapes.py --model nuclei --video cells/ --truth truth/ --out cells      # any video of known truth
 
-It draws a video of 300 frames in which shapes cross, hide each other, leave the picture and come back, and writes it with its
+It draws a video of 300 frames in which shapes cross, hide each other, leave the image and come back, and writes it with its
 truth (`shapes.mp4`, `truth.txt` in MOTS format) and one folder of results a tracker. A shape that comes back keeps its id in
 the truth; while less than a third of it can be seen it is ignored: neither to be found, nor wrong to be found. The same seed
 gives the same video.
@@ -29,7 +29,7 @@ from PIL import Image
 import maskrcnn
 from maskrcnn.annotations.tracks import MOTS_IGNORE, read_tracks
 from maskrcnn.data import shapes
-from maskrcnn.geometry.rle import mask_to_rle, rle_to_json, rle_window
+from maskrcnn.geometry.rle import mask_to_rle, rle_region, rle_to_json
 from maskrcnn.images.video import open_video
 from maskrcnn.inference.scoring import evaluate_tracks
 from maskrcnn.inference.whole import detect
@@ -87,7 +87,7 @@ def print_association(video: Path, truth: Path, names: list[str], *, lost: int) 
         for frame in open_video(video).frames:
             objects = true.get(frame.number, nothing)
             rows = [row for row, label in enumerate(objects.labels) if label != MOTS_IGNORE]
-            masks = [rle_window(objects.rles[row], objects.boxes[row].astype(int).tolist())[0] for row in rows]
+            masks = [rle_region(objects.rles[row], objects.boxes[row].astype(int).tolist())[0] for row in rows]
             detections = Detections(
                 boxes=objects.boxes[rows],
                 scores=np.ones(len(rows), np.float32),
@@ -190,7 +190,7 @@ def _scene(seed: int, indices: Iterable[int]) -> Iterator[tuple[np.ndarray, list
 
 
 def _actor(rng: np.random.Generator, number: int) -> dict:
-    """A shape that swings to and fro across the picture, each in its own direction and time; the first two also leave it."""
+    """A shape that swings to and fro across the image, each in its own direction and time; the first two also leave it."""
     height, width = SIZE
     radius = rng.uniform(0.15, 0.2) * height
     reach = np.array([width, height]) * (0.62 if number < 2 else 0.36)  # around the middle

@@ -1,8 +1,8 @@
-"""Writes a data set, or some of its pictures, as COCO JSON with RLE masks, for peers that read nothing else.
+"""Writes a data set, or some of its images, as COCO JSON with RLE masks, for peers that read nothing else.
 
-python bench/write_coco.py DATA OUT.json [--pictures 0:14] [--class-name bug]
+python bench/write_coco.py DATA OUT.json [--images 0:14] [--class-name bug]
 
-The pictures stay where they are; readers are told their folder.
+The images stay where they are; readers are told their folder.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write a data set as COCO JSON.")
     parser.add_argument("data", type=Path, help="what load_dataset reads")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--pictures", default=":", metavar="FROM:TO", help="some of them, in their order")
+    parser.add_argument("--images", default=":", metavar="FROM:TO", help="some of them, in their order")
     parser.add_argument("--class-name", help="what the objects of a data set of one class are called")
     arguments = parser.parse_args()
     dataset = load_dataset(arguments.data)
-    first, last = (int(place) if place else None for place in arguments.pictures.split(":"))
+    first, last = (int(place) if place else None for place in arguments.images.split(":"))
     categories = [{"id": category.id, "name": category.name} for category in dataset.categories]
     if arguments.class_name:
         (only,) = categories
@@ -46,7 +46,7 @@ def main() -> None:
                 }
             )
     write_json(arguments.out, {"images": images, "annotations": annotations, "categories": categories})
-    print(f"{arguments.out}: {len(images)} pictures, {len(annotations)} objects")
+    print(f"{arguments.out}: {len(images)} images, {len(annotations)} objects")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ SETTINGS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train on twenty-four photos of kudzu bugs.")
-    parser.add_argument("folder", type=Path, help="holds train/ and val/, each with its pictures and a VIA file")
+    parser.add_argument("folder", type=Path, help="holds train/ and val/, each with its images and a VIA file")
     parser.add_argument("--init", default="auto", help="ImageNet weights of MobileNetV2, a file")
     parser.add_argument("--out", type=Path, default=Path("runs/kudzu"))
     parser.add_argument("--seed", type=int, default=0)

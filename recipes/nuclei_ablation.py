@@ -1,6 +1,6 @@
 """What each part of the nuclei recipe is worth: one change a row, three seeds.
 
-Data: as in `recipes/nuclei.py`. A short training, one epoch of its 469 pictures in crops of 256, so that eight settings and
+Data: as in `recipes/nuclei.py`. A short training, one epoch of its 469 images in crops of 256, so that eight settings and
 three seeds fit into an hour; what takes longer to pay, or to hurt, shows less here than it would in the recipe itself.
 
 Command:
@@ -8,7 +8,7 @@ Command:
 
 Time: 70 minutes of one core of two (AVX-512) with TensorFlow: 2.5 minutes of training a run, and its scoring.
 
-Scores on the 89 pictures of val, mean and standard deviation of the seeds:
+Scores on the 89 images of val, mean and standard deviation of the seeds:
 
 | 3 seeds | mask AP | mask AP50 | mask AP75 | box AP | processor minutes |
 |---|---|---|---|---|---|
@@ -21,7 +21,7 @@ Scores on the 89 pictures of val, mean and standard deviation of the seeds:
 | anchors: 32 to 512 | 0.419 ± 0.009 | 0.690 ± 0.009 | 0.456 ± 0.017 | 0.391 ± 0.009 | 2.5 |
 | schedule: constant rate | 0.462 ± 0.022 | 0.790 ± 0.008 | 0.495 ± 0.035 | 0.425 ± 0.017 | 2.5 |
 
-Anchors of the objects' sizes and a larger picture are worth 4.4 and 3.5 points of mask AP. Strong augmentation and dropout
+Anchors of the objects' sizes and a larger image are worth 4.4 and 3.5 points of mask AP. Strong augmentation and dropout
 cost 2.1 and 1.1 in so short a training. EMA, weight decay and the schedule change nothing beyond chance, but for a constant
 rate's spread.
 """
@@ -75,7 +75,7 @@ def run(out: Path, changes: Mapping[str, Any], seed: int, *, folder: Path, init:
     """One training and its scores."""
     import maskrcnn
 
-    train, val = (maskrcnn.load_dataset(folder / f"{part}.json", verify_pictures=False) for part in ("train", "val"))
+    train, val = (maskrcnn.load_dataset(folder / f"{part}.json", verify_images=False) for part in ("train", "val"))
     busy = time.process_time()
     maskrcnn.train(train, None, out, init=init, seed=seed, verbose=0, **{**BASELINE, **changes})
     minutes = (time.process_time() - busy) / 60

@@ -1,4 +1,4 @@
-"""One backend's answers to given weights and pictures. `tests/model/test_backends_agree.py` runs it once for every backend:
+"""One backend's answers to given weights and images. `tests/model/test_backends_agree.py` runs it once for every backend:
 
 KERAS_BACKEND=jax python tests/agreement.py GIVEN.npz ANSWERS.npz
 """

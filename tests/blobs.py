@@ -57,7 +57,7 @@ def things(found: Iterable[Detections]) -> list[tuple[Any, ...]]:
     """What was found, to be compared: label, corner and mask of each, in one order."""
     every = []
     for detections in found:
-        for (mask, corner), label in zip(detections.windows(), detections.labels.tolist()):
+        for (mask, corner), label in zip(detections.cutouts(), detections.labels.tolist()):
             every.append((label, *corner, mask.shape, mask.tobytes()))
     return sorted(every)
 

@@ -13,10 +13,10 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real pictures beside the checkout; tests that need it are skipped where it is absent."""
+    """The folder of real images beside the checkout; tests that need it are skipped where it is absent."""
     folder = SHARED / "data"
     if not folder.is_dir():
-        pytest.skip(f"no real pictures at {folder}")
+        pytest.skip(f"no real images at {folder}")
     return folder
 
 

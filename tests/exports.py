@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import numpy as np
-from small_network import make_batch, pictures_of, small_config, with_small_backbone
+from small_network import images_of, make_batch, small_config, with_small_backbone
 
 from maskrcnn.api import MaskRCNN
 from maskrcnn.engines.engine import Engine
@@ -45,7 +45,7 @@ def random_model(**changes) -> MaskRCNN:
 
 
 def threads_get_their_own_answers(engine: Engine) -> None:
-    batches = [pictures_of(make_batch((3,), seed=seed)) for seed in range(8)]
+    batches = [images_of(make_batch((3,), seed=seed)) for seed in range(8)]
     alone = [engine.predict_on_batch(batch) for batch in batches]
     assert np.abs(alone[0].boxes - alone[1].boxes).max() > 1  # else nothing could be crossed
     together: dict[int, list] = {}

@@ -24,7 +24,7 @@ PATIENT = {
 
 
 def write_dicom(path: Path, pixels: np.ndarray, *, photometric: str = "MONOCHROME2", **attributes: Any) -> Path:
-    """A CT picture of a patient.
+    """A CT image of a patient.
 
     Args:
         pixels: (H, W) or (F, H, W) of 8 or 16 bits, or (H, W, 3) uint8.

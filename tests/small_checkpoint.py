@@ -20,7 +20,7 @@ from maskrcnn.weights.files.pth import write_pth
 SIZES = Sizes(blocks=(1, 1, 1, 1), width_per_group=2, channels=8, hidden=12, pool=3, num_classes=3)
 WIDE = replace(SIZES, channels=256, hidden=1024, pool=7)  # the heads that torchvision's constructors make
 NAMES = ["cat", "dog", "cow"]
-SMALL = {  # pictures and counts, over a file's conventions
+SMALL = {  # images and counts, over a file's conventions
     "image__short_side": 64,
     "image__long_side": 96,
     "rpn__train_top_k": 50,

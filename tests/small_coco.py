@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_data import write_picture
+from small_data import write_image
 
 
 @pytest.fixture
 def write_coco(tmp_path: Path) -> Callable[..., Path]:
-    """Writes `data.json` and pictures of 20×30 beside it in `data/`; gives the JSON's path."""
+    """Writes `data.json` and images of 20×30 beside it in `data/`; gives the JSON's path."""
 
     def write(
         annotations: list[Any],
@@ -28,7 +28,7 @@ def write_coco(tmp_path: Path) -> Callable[..., Path]:
         if categories is None:
             categories = [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog"}]
         for name, size in ({"a.png": (20, 30)} if sizes is None else sizes).items():
-            write_picture(tmp_path / folder / name, size)
+            write_image(tmp_path / folder / name, size)
         path = tmp_path / "data.json"
         path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
         return path

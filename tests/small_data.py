@@ -25,7 +25,7 @@ def annotation(annotation_id: int, image_id: int = 1, **changes: Any) -> dict[st
     return {key: value for key, value in entry.items() if value is not None}
 
 
-def write_picture(path: Path, size: tuple[int, int] = (20, 30)) -> None:
+def write_image(path: Path, size: tuple[int, int] = (20, 30)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(len(path.name)).integers(0, 256, (*size, 3), np.uint8)
     Image.fromarray(pixels).save(path)
@@ -91,9 +91,9 @@ def dataset_of(
     sides: tuple[float, float] | list[tuple[float, float]] = (10.0, 10.0),
     sizes: list[tuple[int, int]] | None = None,
 ) -> Dataset:
-    """Pictures with objects of these labels, then crowds of those: boxes without pixels, for what only counts and measures.
+    """Images with objects of these labels, then crowds of those: boxes without pixels, for what only counts and measures.
 
-    Sides (width, height) are those of all objects, or of the pictures' objects in turn. Classes are c0, c1, …
+    Sides (width, height) are those of all objects, or of the images' objects in turn. Classes are c0, c1, …
     """
     samples = []
     for row, own in enumerate(labels):

@@ -86,11 +86,11 @@ def make_batch(
     channels: int = 3,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """A `Batch` as a dict: discs of one colour a class on noise, one picture for each count of objects.
+    """A `Batch` as a dict: discs of one colour a class on noise, one image for each count of objects.
 
     Args:
-        counts: objects in each picture, crowds among them.
-        num_crowds: so many of the first objects of each picture are crowds.
+        counts: objects in each image, crowds among them.
+        num_crowds: so many of the first objects of each image are crowds.
     """
     rng = np.random.default_rng(seed)
     shape, (height, width) = (len(counts), num_rows), frame
@@ -145,9 +145,9 @@ def evaluate(network: mask_rcnn.Network, batch: dict[str, np.ndarray]) -> dict[s
 
 
 def predict(network: mask_rcnn.Network, batch: dict[str, np.ndarray]) -> PaddedDetections:
-    return network.predict(Batches([pictures_of(batch)]), verbose=0)
+    return network.predict(Batches([images_of(batch)]), verbose=0)
 
 
-def pictures_of(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def images_of(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What inference takes of a batch."""
     return {name: batch[name] for name in ("images", "sizes")}

@@ -59,6 +59,6 @@ def gradient(function: Callable[[Any], Any], array: np.ndarray) -> np.ndarray:
 
 
 def windows_of(sizes: np.ndarray) -> np.ndarray:
-    """(B, 2) height, width → (B, 4) xyxy of pictures that lie in the upper left of their frame."""
+    """(B, 2) height, width → (B, 4) xyxy of images that lie in the upper left of their frame."""
     sizes = np.asarray(sizes, np.float32)
     return np.concatenate([np.zeros_like(sizes), sizes[:, ::-1]], axis=1)

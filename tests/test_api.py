@@ -10,7 +10,7 @@ import pytest
 import small_checkpoint
 from references import matterport as reference
 from small_checkpoint import with_shallow_resnet, write_h5, write_torchvision
-from small_data import annotation, write_picture
+from small_data import annotation, write_image
 from small_network import small_config, with_small_backbone
 
 from maskrcnn.api import MaskRCNN, load_model
@@ -91,8 +91,8 @@ def untrained() -> MaskRCNN:
 
 
 def write_coco(path: Path, *annotations: dict) -> str:
-    """A data set of a picture and these annotations of it."""
-    write_picture(path.parent / "a.png")
+    """A data set of an image and these annotations of it."""
+    write_image(path.parent / "a.png")
     images = [{"id": 1, "file_name": "a.png", "height": 20, "width": 30}]
     content = {"images": images, "annotations": annotations, "categories": [{"id": 7, "name": "class 1"}]}
     path.write_text(json.dumps(content))
@@ -159,9 +159,9 @@ def test_predict_of_keras_ignores_the_truth(model, shapes):
 
 def test_detect_takes_paths_arrays_and_batches_alike(model, shapes):
     samples = load_dataset(shapes[1]).samples
-    pictures = [read_image(sample.path) for sample in samples]
+    images = [read_image(sample.path) for sample in samples]
     from_paths = model.detect([sample.path for sample in samples])
-    for other in (model.detect(pictures), model.detect(np.stack(pictures)), model.detect(iter(pictures), batch_size=2)):
+    for other in (model.detect(images), model.detect(np.stack(images)), model.detect(iter(images), batch_size=2)):
         assert len(other) == len(from_paths) == 3
         for first, second in zip(from_paths, other, strict=True):
             np.testing.assert_allclose(first.boxes, second.boxes, atol=1e-2)
@@ -173,9 +173,9 @@ def test_detect_takes_paths_arrays_and_batches_alike(model, shapes):
 
 def test_detections_are_in_original_pixels_whatever_the_size(model):
     rng = np.random.default_rng(0)
-    pictures = [rng.integers(0, 255, (*size, 3), np.uint8) for size in ((300, 400), (64, 48), (50, 600))]
-    for picture, detections in zip(pictures, model.detect(pictures, batch_size=2), strict=True):
-        height, width = picture.shape[:2]
+    images = [rng.integers(0, 255, (*size, 3), np.uint8) for size in ((300, 400), (64, 48), (50, 600))]
+    for image, detections in zip(images, model.detect(images, batch_size=2), strict=True):
+        height, width = image.shape[:2]
         assert detections.size == (height, width)
         assert len(detections) == 10
         assert (detections.boxes >= 0).all()
@@ -188,15 +188,15 @@ def test_detections_are_in_original_pixels_whatever_the_size(model):
 
 
 def test_a_score_leaves_out_what_is_less_likely(model):
-    picture = np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8)
-    (everything,) = model.detect(picture)
+    image = np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8)
+    (everything,) = model.detect(image)
     limit = float(everything.scores[4])
-    (some,) = model.detect(picture, score=limit)
+    (some,) = model.detect(image, score=limit)
     assert len(some) == (everything.scores >= limit).sum()
 
 
 @pytest.mark.parametrize(
-    ("picture", "words"),
+    ("image", "words"),
     [
         (np.zeros((4, 4, 4), np.uint8), "received shape"),
         (np.zeros((0, 4, 3), np.uint8), "received shape"),
@@ -205,9 +205,9 @@ def test_a_score_leaves_out_what_is_less_likely(model):
         (np.full((4, 4, 3), np.nan), "finite"),
     ],
 )
-def test_what_is_no_picture_is_refused(model, picture, words):
+def test_what_is_no_image_is_refused(model, image, words):
     with pytest.raises(ValueError, match=words):
-        model.detect(picture)
+        model.detect(image)
 
 
 def test_save_and_load_give_the_same_answer_classes_and_preprocessing(model, tmp_path):
@@ -215,8 +215,8 @@ def test_save_and_load_give_the_same_answer_classes_and_preprocessing(model, tmp
     loaded = load_model(tmp_path / "model.keras")
     assert loaded.config == model.config
     assert loaded.optimizer.iterations == model.optimizer.iterations
-    picture = np.random.default_rng(0).integers(0, 255, (100, 120, 3), np.uint8)
-    for first, second in zip(model.detect(picture), loaded.detect(picture), strict=True):
+    image = np.random.default_rng(0).integers(0, 255, (100, 120, 3), np.uint8)
+    for first, second in zip(model.detect(image), loaded.detect(image), strict=True):
         np.testing.assert_allclose(first.boxes, second.boxes, atol=1e-3)
         np.testing.assert_allclose(first.small_masks, second.small_masks, atol=1e-5)
 
@@ -368,10 +368,10 @@ def test_a_model_for_any_channels_is_made_saved_and_loaded(tmp_path, channels):
         model = MaskRCNN.from_preset("mobilenet_v2_fpn", num_classes=2, input_channels=channels, **SMALL)
         model.save(tmp_path / "model.keras")
         loaded = load_model(tmp_path / "model.keras")
-        model.run_eagerly = loaded.run_eagerly = True  # one picture takes less than to trace a graph
+        model.run_eagerly = loaded.run_eagerly = True  # one image takes less than to trace a graph
         assert loaded.config == model.config and loaded.config.image.channels == channels
-        picture = np.random.default_rng(0).integers(0, 255, (60, 70, channels), np.uint8)
-        (first,), (second,) = model.detect(picture), loaded.detect(picture)
+        image = np.random.default_rng(0).integers(0, 255, (60, 70, channels), np.uint8)
+        (first,), (second,) = model.detect(image), loaded.detect(image)
         np.testing.assert_allclose(first.boxes, second.boxes, atol=1e-3)
         assert first.size == (60, 70) and len(first) == 10
         with pytest.raises(ValueError, match=rf"model of {channels} channels is \(H, W, {channels}\).* received shape"):
@@ -390,7 +390,7 @@ def test_a_model_of_ours_goes_on_with_other_channels_and_says_so(tmp_path, whole
             options = {**SMALL, "weights": tmp_path / "model.keras", "backbone__norm": "live"}
             other = MaskRCNN.from_preset("mobilenet_v2_fpn", num_classes=2, input_channels=5, log=told.append, **options)
     assert other.config.image.channels == 5 and other.config.image.scaling == "each_channel"
-    assert told[-1].startswith("The weights read 3 channels and the model's pictures have 5")
+    assert told[-1].startswith("The weights read 3 channels and the model's images have 5")
     kernel = model.backbone.get_layer("stage1_conv").get_weights()[0]
     inflated = other.backbone.get_layer("stage1_conv").get_weights()[0]
     np.testing.assert_allclose(inflated.sum(axis=2), kernel.sum(axis=2), atol=1e-5)
@@ -399,7 +399,7 @@ def test_a_model_of_ours_goes_on_with_other_channels_and_says_so(tmp_path, whole
 
 # ── Weights of other projects ──
 
-PICTURE = np.random.default_rng(7).integers(0, 256, (60, 80, 3), np.uint8)
+IMAGE = np.random.default_rng(7).integers(0, 256, (60, 80, 3), np.uint8)
 CLASS_LAYERS = ("box_head/classes/kernel", "box_head/deltas/bias", "mask_head/class_kernel")
 
 
@@ -440,7 +440,7 @@ def test_a_checkpoint_is_opened_whole_and_says_what_became_of_it(files, source):
 def test_a_checkpoint_goes_on_with_other_channels_and_says_so(files, source):
     told = []
     model = MaskRCNN.from_checkpoint(files[source], input_channels=2, log=told.append)
-    assert told[-1].startswith("The weights read 3 channels and the model's pictures have 2")
+    assert told[-1].startswith("The weights read 3 channels and the model's images have 2")
     image, backbone = model.config.image, model.config.backbone
     assert (image.channels, image.channel_order, len(image.mean), backbone.frozen_stages) == (2, "rgb", 2, 0)
     rgb = MaskRCNN.from_checkpoint(files[source], log=lambda line: None)
@@ -521,7 +521,7 @@ def test_a_foreign_model_is_saved_with_its_conventions_and_origin(foreign, tmp_p
     foreign.save(tmp_path / "model.keras")
     loaded = load_model(tmp_path / "model.keras")
     assert loaded.config == foreign.config and loaded.config.origin == "torchvision v1, v1.pth"
-    (first,), (second,) = foreign.detect(PICTURE), loaded.detect(PICTURE)
+    (first,), (second,) = foreign.detect(IMAGE), loaded.detect(IMAGE)
     assert len(first) == 10
     np.testing.assert_allclose(second.boxes, first.boxes, atol=1e-3)
     np.testing.assert_allclose(second.small_masks, first.small_masks, atol=1e-5)

@@ -38,7 +38,7 @@ def run(*words):
 
 
 class StandIn:
-    """Stands in for a model; finds one object in every picture: all of it."""
+    """Stands in for a model; finds one object in every image: all of it."""
 
     config = ModelConfig(categories=(Category(1, "thing"),), image=ImageConfig(short_side=64, long_side=96))
 
@@ -149,7 +149,7 @@ def test_predict_writes_its_results_and_ends_with_0(run_folder, tmp_path):
     Image.new("RGB", (60, 40)).save(tmp_path / "good.png")
     done = run("predict", "--model", run_folder, "--out", tmp_path / "out", tmp_path / "good.png")
     assert done.exit_code == 0, done.stderr
-    assert "1 of 1 pictures" in done.stdout
+    assert "1 of 1 images" in done.stdout
     assert (tmp_path / "out" / "predictions.json").is_file()
 
 
@@ -158,7 +158,7 @@ def test_predict_shows_a_window_and_saves_what_is_asked_for(run_folder, tmp_path
     options = ("--window", "-40,400", "--save", "geojson", "--save", "overlay", "--out", tmp_path / "out")
     done = run("predict", "--model", run_folder, tmp_path / "deep.tif", *options)
     assert done.exit_code == 0, done.stderr
-    assert "2 of 2 pictures" in done.stdout
+    assert "2 of 2 images" in done.stdout
     names = {"predictions.json", "deep.geojson", "deep_0001_overlay.png", "deep_0002_overlay.png"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
 
@@ -170,7 +170,7 @@ def test_a_window_that_is_none_is_refused(run_folder, tmp_path, window):
     assert f"a window is CENTRE,WIDTH, such as 40,400, or a number; received {window}" in done.stderr
 
 
-def test_pictures_in_tiles_and_others_share_no_names(run_folder, tmp_path):
+def test_images_in_tiles_and_others_share_no_names(run_folder, tmp_path):
     for name, side in (("one/a.png", 300), ("two/A.png", 300), ("one/a_2.png", 300), ("two/a.jpg", 50)):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (side, side)).save(tmp_path / name)
@@ -185,17 +185,17 @@ def test_results_that_are_not_there_are_not_promised(run_folder, tmp_path):
     Image.new("RGB", (300, 300)).save(tmp_path / "a.png")
     done = run("predict", "--model", run_folder, tmp_path / "a.png", "--tile", 200, "--overlap", 199, "--out", tmp_path / "out")
     assert done.exit_code == 1
-    assert done.stdout.splitlines()[-1] == "0 of 1 pictures done"
+    assert done.stdout.splitlines()[-1] == "0 of 1 images done"
 
 
-def test_predict_skips_an_unreadable_picture_does_the_rest_and_ends_with_1(run_folder, tmp_path):
+def test_predict_skips_an_unreadable_image_does_the_rest_and_ends_with_1(run_folder, tmp_path):
     Image.new("RGB", (60, 40)).save(tmp_path / "good.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     done = run("predict", "--model", run_folder, "--out", tmp_path / "out", tmp_path / "broken.png", tmp_path / "good.png")
     assert done.exit_code == 1
     assert "Skipped: " in done.stderr
     assert "broken.png" in done.stderr
-    assert "1 of 2 pictures" in done.stdout
+    assert "1 of 2 images" in done.stdout
     assert "good.png" in (tmp_path / "out" / "predictions.json").read_text()
 
 

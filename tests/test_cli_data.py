@@ -30,7 +30,7 @@ def shapes(tmp_path):
     ("command", "options"),
     [
         ("stats", "DATA --images --model --image-size --json"),
-        ("preview", "DATA --out --augment --images --model --image-size --input-channels --num-pictures --seed"),
+        ("preview", "DATA --out --augment --images --model --image-size --input-channels --num-images --seed"),
     ],
 )
 def test_every_command_offers_its_options(command, options):
@@ -44,7 +44,7 @@ def test_stats_are_printed_and_written(shapes, tmp_path):
     done = run("data", "stats", shapes, "--image-size", 96, "--json", tmp_path / "stats.json")
     assert done.exit_code == 0, done.stderr
     written = json.loads((tmp_path / "stats.json").read_text())
-    assert (written["pictures"], written["short_side"], written["long_side"]) == (3, 96, 160)
+    assert (written["images"], written["short_side"], written["long_side"]) == (3, 96, 160)
     assert f"{written['objects']} objects" in done.stdout and "Anchors: the best one" in done.stdout
 
 
@@ -84,7 +84,7 @@ def test_every_suggestion_can_be_pasted(tmp_path):
 def test_a_preview_is_written(shapes, tmp_path):
     sheets = [tmp_path / name for name in ("one.png", "same.png", "other.png")]
     for sheet, seed in zip(sheets, (1, 1, 2)):
-        words = ["--augment", "photos", "--image-size", 96, "--num-pictures", 2, "--seed", seed]
+        words = ["--augment", "photos", "--image-size", 96, "--num-images", 2, "--seed", seed]
         done = run("data", "preview", shapes, "--out", sheet, *words)
         assert done.exit_code == 0, done.stderr
     one, same, other = (sheet.read_bytes() for sheet in sheets)

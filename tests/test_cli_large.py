@@ -1,4 +1,4 @@
-"""`maskrcnn predict` on large pictures: what goes through tiles, what is said of it, what is written."""
+"""`maskrcnn predict` on large images: what goes through tiles, what is said of it, what is written."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ def found_in(name: str) -> int:
     return len(json.loads(Path(f"found/{name}_predictions.json").read_text()))
 
 
-def test_a_large_picture_goes_through_tiles_and_a_small_one_does_not(run, canvas):
+def test_a_large_image_goes_through_tiles_and_a_small_one_does_not(run, canvas):
     tifffile.imwrite("large.tif", canvas)
     Image.fromarray(canvas[:100, :100]).save("small.png")
     done = run("large.tif", "small.png")
     assert done.exit_code == 0, done.output
     side = model().config.image.short_side
     assert f"large.tif: 310 × 230 pixels, found in 24 tiles of {side}; --tile N sets their side" in done.output
-    assert "small.png" not in done.output and "2 of 2 pictures done" in done.output
+    assert "small.png" not in done.output and "2 of 2 images done" in done.output
     assert found_in("large") == len(blobs(canvas))
     rows = json.loads(Path("found/predictions.json").read_text())
     assert {row["file_name"] for row in rows} == {"small.png"}
     assert {"large_labels.tif", "large_overlay.jpg", "small_labels.png"} <= set(os.listdir("found"))
 
 
-def test_tile_0_sees_pictures_as_a_whole(run, canvas):
+def test_tile_0_sees_images_as_a_whole(run, canvas):
     tifffile.imwrite("large.tif", canvas)
     done = run("large.tif", "--tile", 0)
     assert done.exit_code == 0 and "tiles" not in done.output
@@ -87,7 +87,7 @@ def test_tile_overlap_and_scale_are_as_they_are_given(run, canvas, monkeypatch):
     assert found_in("middle") == len(blobs(canvas[:150, :190]))
 
 
-def test_zarr_folders_are_pictures(run, canvas):
+def test_zarr_folders_are_images(run, canvas):
     import zarr
 
     zarr.create_array(store="cells.zarr", data=canvas, chunks=(64, 64))
@@ -98,7 +98,7 @@ def test_zarr_folders_are_pictures(run, canvas):
     assert len(np.unique(zarr.open("found/cells_labels.zarr", mode="r")[:])) == count + 1
 
 
-def test_pictures_of_one_name_get_results_of_their_own(run, canvas, tmp_path):
+def test_images_of_one_name_get_results_of_their_own(run, canvas, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         tifffile.imwrite(tmp_path / folder / "large.tif", canvas)
@@ -106,7 +106,7 @@ def test_pictures_of_one_name_get_results_of_their_own(run, canvas, tmp_path):
     assert found_in("large") == found_in("large_2")
 
 
-def test_a_broken_large_picture_is_skipped_in_one_line(run, monkeypatch):
+def test_a_broken_large_image_is_skipped_in_one_line(run, monkeypatch):
     monkeypatch.setattr(tiles, "SMALL", 100)
     for name in ("broken.tif", "whole.tif"):
         tifffile.imwrite(
@@ -117,7 +117,7 @@ def test_a_broken_large_picture_is_skipped_in_one_line(run, monkeypatch):
     done = run("broken.tif", "whole.tif")
     assert done.exit_code == 1
     assert done.stderr.count("Skipped:") == 1 and "broken.tif" in done.stderr
-    assert "1 of 2 pictures done" in done.output
+    assert "1 of 2 images done" in done.output
     assert found_in("whole") and not any("broken" in name for name in os.listdir("found"))
 
 

@@ -83,7 +83,7 @@ def _with_side(side: int) -> tuple[ModelConfig, tuple[int, int]]:
 def test_many_detections_are_what_is_named_where_they_are_what_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     many = replace(CONFIG, detect__max_detections=20_000)
     free(monkeypatch, memory.inference_bytes(CONFIG, WEIGHTS, (800, 1344), 1) / 1e9 * 3)
-    with pytest.raises(MemoryError, match=r"Looking at a picture .* batch_size=1 and detect.max_detections=\d+ would fit"):
+    with pytest.raises(MemoryError, match=r"Looking at an image .* batch_size=1 and detect.max_detections=\d+ would fit"):
         memory.check_inference(many, WEIGHTS, (800, 1344), 1)
 
 

@@ -49,7 +49,7 @@ def test_an_unknown_name_is_an_attribute_error():
         maskrcnn.detectron  # noqa: B018
 
 
-def test_reading_pictures_loads_no_keras():
+def test_reading_images_loads_no_keras():
     code = "import sys, maskrcnn.data; print([m for m in ('keras', 'tensorflow', 'jax', 'torch') if m in sys.modules])"
     assert python(code).stdout.strip() == "[]"
 

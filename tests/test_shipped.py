@@ -40,7 +40,7 @@ def test_the_file_is_small_and_its_card_lies_beside_it():
 
 
 @pytest.mark.backend
-def test_it_finds_the_nuclei_of_a_picture_it_has_not_learned_from(model):
+def test_it_finds_the_nuclei_of_a_image_it_has_not_learned_from(model):
     dataset = maskrcnn.load_dataset(GOLDEN, images=FOLDER)
     scores = maskrcnn.evaluate(model, dataset, biology=0.5)
     assert len(dataset.samples[0].boxes) == 30
@@ -52,8 +52,8 @@ def test_predict_needs_no_model_and_no_network(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nuclei").mkdir()  # a folder of that name is not taken for the model
     monkeypatch.setattr("socket.socket.connect", None)
-    shutil.copy(FOLDER / "nuclei.png", "picture.png")
-    done = CliRunner().invoke(app, ["predict", "picture.png"])
+    shutil.copy(FOLDER / "nuclei.png", "image.png")
+    done = CliRunner().invoke(app, ["predict", "image.png"])
     assert done.exit_code == 0, done.output
     assert "cell nuclei" in done.stdout
     assert (tmp_path / "predictions" / "predictions.json").is_file()
@@ -61,8 +61,8 @@ def test_predict_needs_no_model_and_no_network(tmp_path, monkeypatch):
 
 def test_the_demo_shows_what_it_finds(model, monkeypatch):
     monkeypatch.setattr(demo, "load_model", lambda path: model)
-    picture, drawn, caption = demo._nuclei()
-    assert drawn.shape == picture.shape and (drawn != picture).any()
+    image, drawn, caption = demo._nuclei()
+    assert drawn.shape == image.shape and (drawn != image).any()
     assert 30 <= int(caption.removesuffix(" nuclei")) <= 50  # 30 are there, and 16 things besides are found at most
 
 

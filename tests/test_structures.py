@@ -30,7 +30,7 @@ def found() -> Detections:
 
 @pytest.fixture
 def held_as_bitmaps(found: Detections) -> Detections:
-    bitmaps, corners = zip(*found.windows())
+    bitmaps, corners = zip(*found.cutouts())
     return replace(found, small_masks=np.zeros((3, 0, 0), np.float32), bitmaps=bitmaps, corners=np.array(corners))
 
 

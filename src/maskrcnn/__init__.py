@@ -1,7 +1,7 @@
 """Mask R-CNN for Keras 3, on TensorFlow, JAX and PyTorch.
 
 The public names, and nothing else. Each is imported when it is first asked for, so that `import maskrcnn` is instant and a
-process that only reads pictures never loads Keras.
+process that only reads images never loads Keras.
 """
 
 from __future__ import annotations
@@ -83,5 +83,5 @@ def __dir__() -> list[str]:
 _backend.choose()
 try:
     _backend.require()
-except ImportError as _missing:  # reading pictures and annotations works without one
+except ImportError as _missing:  # reading images and annotations works without one
     warnings.warn(str(_missing), stacklevel=2)

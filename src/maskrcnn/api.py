@@ -1,4 +1,4 @@
-"""The model people hold: the network with doors to presets, files, and pictures of any size."""
+"""The model people hold: the network with doors to presets, files, and images of any size."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class MaskRCNN(Network):
         model = maskrcnn.MaskRCNN.from_preset("resnet50_fpn", num_classes=2)
         model.compile(optimizer="adam", loss="binary_crossentropy")
         model.fit(train_data, validation_data=val_data, epochs=10)
-        detections = model.detect("picture.jpg")
+        detections = model.detect("image.jpg")
     """
 
     @classmethod
@@ -69,7 +69,7 @@ class MaskRCNN(Network):
                 the package, which has a class of its own where neither of the next two is given.
             num_classes: number of classes, background not counted; a data set names them when `fit` first sees it.
             class_names: their names, instead of a number.
-            input_channels: of the pictures; 3 where None, or the trained model's own. Weights that were learnt on others are
+            input_channels: of the images; 3 where None, or the trained model's own. Weights that were learnt on others are
                 inflated, see `maskrcnn.weights.stem`, and `log` is told.
             weights: `"auto"` starts from an ImageNet backbone out of Keras's cache or a download, and if neither can be had
                 warns and starts from random weights; `"imagenet"` insists; a file, or a published name, holds a backbone (of
@@ -140,7 +140,7 @@ class MaskRCNN(Network):
             class_names: what the file's classes are called, background not counted, where the file or COCO does not say it.
             new_classes: the classes to learn now. Where they differ from the file's, the layers that know the classes start
                 anew, and `log` is told.
-            input_channels: of the pictures; the file's where None, else the first convolution is inflated, see
+            input_channels: of the images; the file's where None, else the first convolution is inflated, see
                 `maskrcnn.weights.stem`.
             matterport_config: the numbers a matterport file was trained with: their `Config`, or a dict in their names.
             seed: of layers that start anew, and of the sampling in training.
@@ -252,25 +252,25 @@ class MaskRCNN(Network):
         return model
 
     def detect(self, images: Any, *, batch_size: int = 1, score: float | None = None) -> list[Detections]:
-        """Finds objects in pictures of any size.
+        """Finds objects in images of any size.
 
         Args:
-            images: a path, an (H, W, C) or (H, W) uint8 array or tensor, a (B, H, W, C) one, a picture of Pillow, or an
+            images: a path, an (H, W, C) or (H, W) uint8 array or tensor, a (B, H, W, C) one, an image of Pillow, or an
                 iterable of those; C is the model's `config.image.channels`. A model of 3 channels repeats grey, one of 1 takes
                 RGB's luma.
-            batch_size: pictures that go through the model together.
+            batch_size: images that go through the model together.
             score: least score; the model's own `config.detect.score` where None, below which nothing is kept anyway.
 
         Returns:
-            One `Detections` a picture, in original pixels. `maskrcnn.inference.whole.detect` yields them one by one.
+            One `Detections` an image, in original pixels. `maskrcnn.inference.whole.detect` yields them one by one.
 
         Raises:
-            ValueError: for an array that is no picture, or a file that cannot be read.
+            ValueError: for an array that is no image, or a file that cannot be read.
         """
         return list(whole.detect(self, images, batch_size=batch_size, score=score))
 
     def check_memory(self, frame: tuple[int, int], batch_size: int) -> None:
-        """Whether so many pictures in a frame (height, width) fit in memory together; `detect` asks before it begins.
+        """Whether so many images in a frame (height, width) fit in memory together; `detect` asks before it begins.
 
         Raises:
             MemoryError: they don't; one line with a setting that would.
@@ -286,7 +286,7 @@ class MaskRCNN(Network):
 
         Args:
             x: a `Dataset`, the path of one, or any dataset of `Batch` dicts (`maskrcnn.data.make_loader`).
-            batch_size: pictures a step, where `x` is a `Dataset` or a path; 2 by default.
+            batch_size: images a step, where `x` is a `Dataset` or a path; 2 by default.
             augment: of a `Dataset` or a path: `"none"`, `"flip"`, `"photos"`, `"microscopy"`, an `AugmentConfig`, a pipeline of
                 Albumentations, or a function of (sample, rng).
             **kwargs: of `keras.Model.fit`; `validation_data` takes what `x` takes. `shuffle=False` keeps the order of a
@@ -321,7 +321,7 @@ class MaskRCNN(Network):
         return super().evaluate(x, y, **kwargs)
 
     def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
-        """As `keras.Model.predict`: `PaddedDetections` in pixels of the frame. `detect` takes pictures of any size."""
+        """As `keras.Model.predict`: `PaddedDetections` in pixels of the frame. `detect` takes images of any size."""
         x = open_dataset(x)
         if isinstance(x, Dataset):
             x, batch_size = self.loader(x, batch_size=batch_size or 1), None
@@ -392,4 +392,4 @@ def _refuse_truth_beside(y: Any, *, class_weight: Any = None, sample_weight: Any
         )
     for name, value in (("y", y), ("sample_weight", sample_weight)):
         if value is not None:
-            raise ValueError(f"{name} has no meaning here: the data set holds the truth of its pictures; leave it out.")
+            raise ValueError(f"{name} has no meaning here: the data set holds the truth of its images; leave it out.")

@@ -31,8 +31,8 @@ def part_of(path: Path) -> Path:
 
 def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
     """Writes (H, W, 3) uint8 RGB or (H, W) uint8 or uint16 as PNG, whole or not at all."""
-    picture = Image.fromarray(image)
-    write_whole(Path(path), lambda file: picture.save(file, format="PNG"))
+    pillow = Image.fromarray(image)
+    write_whole(Path(path), lambda file: pillow.save(file, format="PNG"))
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

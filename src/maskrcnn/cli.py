@@ -86,19 +86,19 @@ ImagesOption = Annotated[
         metavar="DIR",
         exists=True,
         file_okay=False,
-        help="Folder of the pictures that a COCO JSON names, where it isn't beside the JSON.",
+        help="Folder of the images that a COCO JSON names, where it isn't beside the JSON.",
     ),
 ]
 BatchOption = Annotated[
-    int, typer.Option("--batch-size", metavar="N", min=1, help="Pictures that go through the model together.")
+    int, typer.Option("--batch-size", metavar="N", min=1, help="Images that go through the model together.")
 ]
 StrictOption = Annotated[
     bool, typer.Option("--strict", help="Refuse data with any fault, instead of repairing or leaving out what is faulty.")
 ]
 DATA_HELP = "A COCO or VIA JSON file, or a folder with images/ and masks/ (label maps: 0 = background, k = the k-th object)."
 IN_DETAIL: dict[str, Any] = {"rich_help_panel": "Training in detail"}
-MEDICAL: dict[str, Any] = {"rich_help_panel": "Medical and scientific pictures"}
-LARGE: dict[str, Any] = {"rich_help_panel": "Pictures of any size"}
+MEDICAL: dict[str, Any] = {"rich_help_panel": "Medical and scientific images"}
+LARGE: dict[str, Any] = {"rich_help_panel": "Images of any size"}
 ABOUT_DATA: dict[str, Any] = {"rich_help_panel": "Augmentation and rare classes"}
 
 
@@ -108,7 +108,7 @@ def start(
     show_version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
     _: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and the backend's own messages.")] = False,
 ) -> None:
-    """Mask R-CNN on Keras: find every object in a picture, with its class, its box and its mask.
+    """Mask R-CNN on Keras: find every object in an image, with its class, its box and its mask.
 
     [bold]maskrcnn demo[/] shows all of it in a few minutes, without data or downloads.
     """
@@ -144,16 +144,14 @@ def train(
     epochs: Annotated[
         int | None, typer.Option("--epochs", metavar="N", min=1, help="Times to go through the training data.")
     ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", metavar="N", min=1, help="Pictures a training step.")
-    ] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", metavar="N", min=1, help="Images a training step.")] = None,
     image_size: Annotated[
         int | None,
-        typer.Option("--image-size", metavar="N", min=64, help="Pixels of a picture's shorter side, as the model sees it."),
+        typer.Option("--image-size", metavar="N", min=64, help="Pixels of an image's shorter side, as the model sees it."),
     ] = None,
     input_channels: Annotated[
         int | None,
-        typer.Option("--input-channels", metavar="N", min=1, help="Channels of the pictures. Default: 3, or those of --init."),
+        typer.Option("--input-channels", metavar="N", min=1, help="Channels of the images. Default: 3, or those of --init."),
     ] = None,
     optimizer: Annotated[
         Literal["adam", "adamw", "sgd"] | None, typer.Option("--optimizer", metavar="adam|adamw|sgd", help="Default: adam.")
@@ -194,9 +192,7 @@ def train(
     ] = None,
     augment: Annotated[
         Literal["none", "flip", "photos", "microscopy"] | None,
-        typer.Option(
-            "--augment", metavar="none|flip|photos|microscopy", help="How pictures vary. Default: flip.", **ABOUT_DATA
-        ),
+        typer.Option("--augment", metavar="none|flip|photos|microscopy", help="How images vary. Default: flip.", **ABOUT_DATA),
     ] = None,
     class_weights: Annotated[
         str | None,
@@ -214,7 +210,7 @@ def train(
             metavar="X",
             min=0.0,
             max=1.0,
-            help="Show pictures more often that have classes which are in a smaller part of all pictures than this.",
+            help="Show images more often that have classes which are in a smaller part of all images than this.",
             **ABOUT_DATA,
         ),
     ] = None,
@@ -250,7 +246,7 @@ def train(
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="Same seed, same order and same augmentation. Default: 0.")
     ] = None,
-    workers: Annotated[int | None, typer.Option("--workers", metavar="N", min=0, help="Processes that read pictures.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", metavar="N", min=0, help="Processes that read images.")] = None,
     images: ImagesOption = None,
     val_images: Annotated[
         Path | None,
@@ -266,7 +262,7 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Train a model on your pictures.
+    """Train a model on your images.
 
     maskrcnn train --data train.json --val val.json --out runs/first --epochs 20
     """
@@ -307,7 +303,7 @@ def train(
     _load_keras()
     given |= _settings(changes)
     maskrcnn.train(data, val, out, resume=resume, strict=strict, log=_tell, verbose=_verbose(), **given)
-    _tell(f"The run is in {out}. Next: maskrcnn predict --model {out} PICTURES --out DIR")
+    _tell(f"The run is in {out}. Next: maskrcnn predict --model {out} IMAGES --out DIR")
 
 
 @app.command()
@@ -337,7 +333,7 @@ def evaluate(
     images: ImagesOption = None,
     strict: StrictOption = False,
 ) -> None:
-    """Score a model on annotated pictures: COCO's box and mask AP, and a table by class.
+    """Score a model on annotated images: COCO's box and mask AP, and a table by class.
 
     maskrcnn evaluate --model runs/first --data val.json
 
@@ -386,7 +382,7 @@ def _evaluate_tracks(truth: Path, result: Path, json_file: Path | None) -> None:
 def track(
     source: Annotated[
         str,
-        typer.Argument(metavar="VIDEO|FOLDER|GLOB|CAMERA", help="A video, pictures in a folder or glob, a camera's number."),
+        typer.Argument(metavar="VIDEO|FOLDER|GLOB|CAMERA", help="A video, images in a folder or glob, a camera's number."),
     ],
     model: Annotated[Path | None, MODEL_OPTION] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for the results.")] = Path(
@@ -404,7 +400,7 @@ def track(
         int, typer.Option("--lost", metavar="N", min=0, help="Frames for which an object that isn't seen is remembered.")
     ] = 30,
     rate: Annotated[
-        float | None, typer.Option("--rate", metavar="X", min=0.001, help="Frames a second of pictures. Default: 10.")
+        float | None, typer.Option("--rate", metavar="X", min=0.001, help="Frames a second of images. Default: 10.")
     ] = None,
     save: Annotated[
         list[str] | None,
@@ -457,7 +453,7 @@ def track(
 
 @app.command()
 def predict(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures, folders of pictures, or quoted globs.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Images, folders of images, or quoted globs.")],
     model: Annotated[Path | None, MODEL_OPTION] = None,
     out: Annotated[
         Path,
@@ -482,7 +478,7 @@ def predict(
         typer.Option(
             "--save",
             metavar="FORMAT",
-            help="What to write for each picture: overlay, labels (both by default), geojson, ome-tiff, nifti or dicom-seg. "
+            help="What to write for each image: overlay, labels (both by default), geojson, ome-tiff, nifti or dicom-seg. "
             "Repeat for more.",
         ),
     ] = None,
@@ -512,8 +508,8 @@ def predict(
             "--tile",
             metavar="N",
             min=0,
-            help="Find in tiles of N pixels what is larger than that, each seen as one picture. Default: the model's short "
-            "side, for slides, zarr and pictures from 100 million pixels on; 0: never.",
+            help="Find in tiles of N pixels what is larger than that, each seen as one image. Default: the model's short "
+            "side, for slides, zarr and images from 100 million pixels on; 0: never.",
             **LARGE,
         ),
     ] = None,
@@ -526,13 +522,13 @@ def predict(
         typer.Option("--scale", metavar="X", help="How much a tile is enlarged, not to the model's short side.", **LARGE),
     ] = None,
 ) -> None:
-    """Find the objects in pictures: predictions.json, and for each picture an overlay and a label map.
+    """Find the objects in images: predictions.json, and for each image an overlay and a label map.
 
     maskrcnn predict --model runs/first photo.jpg folder/ "more/*.tif" --out found
 
     Without --model it looks for cell nuclei, with the model that comes with the package.
 
-    A picture that can't be read is reported and skipped; the exit code is then 1.
+    An image that can't be read is reported and skipped; the exit code is then 1.
     """
     from maskrcnn.images.files import find_images
     from maskrcnn.images.images import count_planes
@@ -541,9 +537,9 @@ def predict(
     from maskrcnn.weights.published import SHIPPED
 
     shown, names = _window(window), Names()
-    pictures = find_images(inputs, is_slide=is_slide)
-    large = [path for path in pictures if is_for_tiles(path, tile)]
-    pictures = [path for path in pictures if path not in large]
+    images = find_images(inputs, is_slide=is_slide)
+    large = [path for path in images if is_for_tiles(path, tile)]
+    images = [path for path in images if path not in large]
     if large and (measurements or shown is not None or not set(save or ()) <= {"overlay", "labels", "geojson", "zarr"}):
         raise ValueError(
             f"{large[0]} is found in tiles: leave out --measure and --window, and save overlay, labels, geojson or zarr."
@@ -556,17 +552,17 @@ def predict(
 
     options = {"tile": tile or None, "overlap": overlap, "scale": scale, "score": score, "batch_size": batch_size}
     done, failures = _predict_large(loaded, large, out, names, save=save, **options)
-    if pictures:
-        with _progress("Predicting", sum(count_planes(path, axis=axis) for path in pictures)) as advance:
+    if images:
+        with _progress("Predicting", sum(count_planes(path, axis=axis) for path in images)) as advance:
 
-            def on_picture(path: Path, result: Detections | Exception) -> None:
+            def on_image(path: Path, result: Detections | Exception) -> None:
                 nonlocal done
                 done += not isinstance(result, Exception)
                 advance()
 
             failures += predict_files(
                 loaded,
-                pictures,
+                images,
                 out,
                 score=score,
                 batch_size=batch_size,
@@ -576,11 +572,11 @@ def predict(
                 axis=axis,
                 keep_patient=keep_patient,
                 names=names,
-                on_picture=on_picture,
+                on_image=on_image,
             )
     for _, message in failures:
         errors.print(f"[bold red]Skipped:[/] {escape(message)}")
-    _tell(f"{done} of {done + len(failures)} pictures done" + (f"; the results are in {out}" if out.is_dir() else ""))
+    _tell(f"{done} of {done + len(failures)} images done" + (f"; the results are in {out}" if out.is_dir() else ""))
     if failures:
         raise typer.Exit(1)
 
@@ -592,7 +588,7 @@ def _advance_by_one(advance: Callable[..., None], _: Any) -> None:
 def _predict_large(
     model: MaskRCNN, paths: Sequence[Path], out: Path, names: Names, *, save: Sequence[str] | None, **options: Any
 ) -> tuple[int, list[tuple[Path, str]]]:
-    """How many large pictures are done, and the others with what was wrong."""
+    """How many large images are done, and the others with what was wrong."""
     from maskrcnn.images.opening import image_size
     from maskrcnn.inference.tiles import num_tiles
     from maskrcnn.results.names import stem_of
@@ -604,7 +600,7 @@ def _predict_large(
         try:
             height, width = image_size(path)
             count, side = num_tiles(model.config, (height, width), **where)
-            chosen = "" if options["tile"] else "; --tile N sets their side, --tile 0 sees a picture as a whole"
+            chosen = "" if options["tile"] else "; --tile N sets their side, --tile 0 sees an image as a whole"
             _tell(f"{path}: {width} × {height} pixels, found in {count} tiles of {side}{chosen}")
             with _progress("Predicting", count) as advance:
                 predict_large(
@@ -734,12 +730,14 @@ def export(
             "--calibrate",
             metavar="DIR|FILE",
             exists=True,
-            help="For int8: a hundred or so pictures like those that the model will see. Repeat for more.",
+            help="For int8: a hundred or so images like those that the model will see. Repeat for more.",
         ),
     ] = None,
-    pictures: Annotated[
+    images: Annotated[
         list[Path] | None,
-        typer.Option("--pictures", metavar="FILE", exists=True, help="Check with it, not with the nuclei. Repeat for more."),
+        typer.Option(
+            "--images", "--pictures", metavar="FILE", exists=True, help="Check with it instead of the nuclei. Repeatable."
+        ),
     ] = None,
 ) -> None:
     """Write a model for another runtime, masks and preprocessing included, and check it beside the Keras model.
@@ -755,10 +753,10 @@ def export(
     from maskrcnn.images.files import find_images
     from maskrcnn.verbs.export import export as export_model
 
-    chosen = find_images(pictures) if pictures else ()
+    chosen = find_images(images) if images else ()
     seen = find_images(calibrate) if calibrate else ()
-    export_model(loaded, out, format=format, precision=precision, pictures=chosen, calibrate=seen, log=_tell)
-    _tell(f"The model is in {out}. Next: maskrcnn predict --model {out} PICTURES --out DIR")
+    export_model(loaded, out, format=format, precision=precision, images=chosen, calibrate=seen, log=_tell)
+    _tell(f"The model is in {out}. Next: maskrcnn predict --model {out} IMAGES --out DIR")
 
 
 data_app = typer.Typer(help="Look at data before anything is trained: what it holds, and how it varies in training.")
@@ -774,7 +772,7 @@ LooksOption = Annotated[
 ]
 SizeOption = Annotated[
     int | None,
-    typer.Option("--image-size", metavar="N", min=64, help="Pixels of a picture's shorter side, instead of the model's own."),
+    typer.Option("--image-size", metavar="N", min=64, help="Pixels of an image's shorter side, instead of the model's own."),
 ]
 
 
@@ -794,7 +792,7 @@ def stats(
     from maskrcnn.doctor.stats import describe
     from maskrcnn.reports.tables import print_stats
 
-    dataset = maskrcnn.load_dataset(data, images=images, verify_pictures=False)
+    dataset = maskrcnn.load_dataset(data, images=images, verify_images=False)
     found = describe(dataset, _looked_at_by(model, image_size, dataset))
     if dataset.faults:
         _tell(dataset.summary())
@@ -807,28 +805,30 @@ def stats(
 @data_app.command()
 def preview(
     data: DataArgument,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The sheet of pictures to write, a PNG.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The sheet of images to write, a PNG.")],
     augment: Annotated[
-        str, typer.Option("--augment", metavar="none|flip|photos|microscopy", help="How pictures vary in training.")
+        str, typer.Option("--augment", metavar="none|flip|photos|microscopy", help="How images vary in training.")
     ] = "flip",
     images: ImagesOption = None,
     model: LooksOption = "mobilenet_v2_fpn",
     image_size: SizeOption = None,
     input_channels: Annotated[
-        int, typer.Option("--input-channels", metavar="N", min=1, help="Channels of the pictures, where --model is a preset.")
+        int, typer.Option("--input-channels", metavar="N", min=1, help="Channels of the images, where --model is a preset.")
     ] = 3,
-    num_pictures: Annotated[int, typer.Option("--num-pictures", metavar="N", min=1, help="Pictures on the sheet.")] = 12,
+    num_images: Annotated[
+        int, typer.Option("--num-images", "--num-pictures", metavar="N", min=1, help="Images on the sheet.")
+    ] = 12,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Same seed, same sheet.")] = 0,
 ) -> None:
-    """Draw pictures with their truth as training will see them, varied at random.
+    """Draw images with their truth as training will see them, varied at random.
 
     maskrcnn data preview train.json --augment photos --out sheet.png
     """
     from maskrcnn.verbs.preview import preview as draw_preview
 
-    dataset = maskrcnn.load_dataset(data, images=images, verify_pictures=False)
+    dataset = maskrcnn.load_dataset(data, images=images, verify_images=False)
     image_config = _looked_at_by(model, image_size, dataset, input_channels).image
-    draw_preview(dataset, out, augment=augment, image_config=image_config, num_pictures=num_pictures, seed=seed)
+    draw_preview(dataset, out, augment=augment, image_config=image_config, num_images=num_images, seed=seed)
     _tell(f"The sheet is in {out}")
 
 
@@ -852,7 +852,7 @@ def _looked_at_by(model: str, image_size: int | None, dataset: Dataset, input_ch
 @app.command()
 def demo(
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for the pictures, the run and the report.")
+        Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for the images, the run and the report.")
     ] = Path("maskrcnn-demo"),
 ) -> None:
     """Draw a small data set of shapes, train on it for a few minutes, evaluate, and write a report. Needs no data."""

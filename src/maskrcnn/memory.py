@@ -78,8 +78,8 @@ def inference_bytes(config: ModelConfig, num_weights: int, frame: tuple[int, int
     Args:
         config: of the model.
         num_weights: of all its layers.
-        frame: (height, width) of the padded pictures.
-        batch_size: pictures of a call.
+        frame: (height, width) of the padded images.
+        batch_size: images of a call.
     """
     return inference_sum(INFERENCE, inference_parts(config, num_weights, frame, batch_size))
 
@@ -99,7 +99,7 @@ def training_bytes(
     Args:
         config, frame, batch_size: as in `inference_bytes`.
         num_weights: those that learn.
-        num_objects: the most objects of a picture.
+        num_objects: the most objects of an image.
         slots: numbers that the optimizer keeps for each weight: Adam's two moments, SGD's momentum.
         bytes_a_number: in which layers compute, 4 for float32.
     """
@@ -208,13 +208,13 @@ def check_training(
 def largest_frame(
     sizes: Iterable[tuple[int, int]], image_config: ImageConfig, batch_size: int, augment: AugmentConfig | None = None
 ) -> tuple[int, int]:
-    """The largest frame (height, width) that batches of these pictures can have.
+    """The largest frame (height, width) that batches of these images can have.
 
     Args:
-        sizes: (height, width) of the pictures on disk.
+        sizes: (height, width) of the images on disk.
         image_config: of the model.
-        batch_size: pictures of a batch; those of several may be upright and lying.
-        augment: how pictures are cropped and scaled.
+        batch_size: images of a batch; those of several may be upright and lying.
+        augment: how images are cropped and scaled.
     """
     if augment is not None and augment.jitter:
         side = -(-(augment.crop or image_config.short_side) // image_config.stride) * image_config.stride
@@ -237,9 +237,9 @@ def _check(
     if needed - kept <= SHARE * free:
         return
     fits = next((setting for setting, less in smaller if less - kept <= SHARE * free), None)
-    pictures = "a picture" if batch_size == 1 else f"{batch_size} pictures"
+    images = "an image" if batch_size == 1 else f"{batch_size} images"
     raise MemoryError(
-        f"{what} {pictures} in a frame of {frame[0]}×{frame[1]} takes about {_gigabytes(needed - kept)} more memory, and "
+        f"{what} {images} in a frame of {frame[0]}×{frame[1]} takes about {_gigabytes(needed - kept)} more memory, and "
         f"{_gigabytes(free)} are free; {f'{fits} would fit' if fits else 'no smaller setting would fit'}. "
         f"{SWITCH}=off tries all the same."
     )
@@ -268,5 +268,5 @@ def _family(config: ModelConfig) -> str:
 
 
 def _stem_channels(config: ModelConfig) -> int:
-    """Of the backbone's widest early maps, at half the picture's side."""
+    """Of the backbone's widest early maps, at half the image's side."""
     return 96 if config.backbone.name == "mobilenet_v2" else 64

@@ -2,7 +2,7 @@
 
 `B` images, `N` rows, `K` classes, `H W` pixels, `A` anchors, `M` mask side. Boxes are xyxy float32 everywhere: x to
 the right, y down, the first pixel covers 0 to 1. *Frame* is the padded, resized image that the model sees; *original* the
-picture on disk.
+image on disk.
 
 Tensor structures are NamedTuples with fixed rows and a `valid` mask; what people hold (`Sample`, `Detections`) is NumPy.
 """
@@ -23,13 +23,13 @@ from maskrcnn.geometry.turns import Turn
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One picture and its truth, in original pixels. Masks stay RLE until the batch crops them to their boxes.
+    """One image and its truth, in original pixels. Masks stay RLE until the batch crops them to their boxes.
 
     Attributes:
         image_id: id in the annotation file.
         file_name: as the annotation file writes it.
-        path: where the picture lies.
-        size: (height, width) of the picture after EXIF rotation.
+        path: where the image lies.
+        size: (height, width) of the image after EXIF rotation.
         boxes: (N, 4) float32 xyxy.
         labels: (N,) int32, index into the data set's categories.
         crowd: (N,) bool; crowd regions are never positives and never negatives.
@@ -37,8 +37,8 @@ class Sample:
         areas: (N,) float32, as annotated (COCO's size classes rest on it).
         annotation_ids: (N,) int64.
         image: (H, W, C) uint8 once it has been read, else None; RGB where C is 3.
-        frame: (height, width) of a frame that a fitted picture is cropped for; None leaves the choice to `ImageConfig`.
-        fitted: whether the picture has the size in which the model will see it, because an augmentation chose that; else the
+        frame: (height, width) of a frame that a fitted image is cropped for; None leaves the choice to `ImageConfig`.
+        fitted: whether the image has the size in which the model will see it, because an augmentation chose that; else the
             batch resizes it.
     """
 
@@ -67,7 +67,7 @@ class Batch(NamedTuple):
     """
 
     images: Any  # (B, H, W, C) uint8 or float32, 0 to 255, RGB where C is 3; zeros around by `ImageConfig.place`
-    sizes: Any  # (B, 2) int32 height, width of the part of the frame that is picture
+    sizes: Any  # (B, 2) int32 height, width of the part of the frame that is image
     boxes: Any  # (B, N, 4) float32 xyxy, pixels of the frame
     labels: Any  # (B, N) int32 in 0 … K-1
     masks: Any  # (B, N, M, M) uint8 0 or 1, each cropped to its box; M = MaskHeadConfig.truth_size
@@ -105,7 +105,7 @@ class RoiTargets(NamedTuple):
 class PaddedDetections(NamedTuple):
     """The model's answer for a batch, fixed rows."""
 
-    boxes: Any  # (B, N, 4) xyxy, pixels of the frame, inside the picture
+    boxes: Any  # (B, N, 4) xyxy, pixels of the frame, inside the image
     scores: Any  # (B, N) in [0, 1], best first
     labels: Any  # (B, N) int32 in 0 … K-1
     masks: Any  # (B, N, M, M) in [0, 1], of the predicted class, each in its box
@@ -114,9 +114,9 @@ class PaddedDetections(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """What was found in one picture, in original pixels, best first.
+    """What was found in one image, in original pixels, best first.
 
-    Masks are held small (`small_masks`, one M×M grid a box) and pasted when asked: `masks`, `windows()`, `rle()`, `polygons()`,
+    Masks are held small (`small_masks`, one M×M grid a box) and pasted when asked: `masks`, `cutouts()`, `rle()`, `polygons()`,
     `areas()`. Objects that were put together from several detections have no such grid; they bring bitmaps instead.
 
     Attributes:
@@ -124,13 +124,13 @@ class Detections:
         scores: (N,) float32 in [0, 1].
         labels: (N,) int32, index into `class_names`.
         small_masks: (N, M, M) float32 probabilities, each stretched over its box; (N, 0, 0) where `bitmaps` are given.
-        size: (height, width) of the original picture.
+        size: (height, width) of the original image.
         class_names: name of each label.
-        path: the picture's file, where it came from one.
+        path: the image's file, where it came from one.
         paste: how masks are stretched over their boxes, see `MaskHeadConfig.paste`.
-        bitmaps: N masks in the place of `small_masks`, each (h, w) bool and cut to some rectangle of the picture.
-        corners: (N, 2) int, left and top of each bitmap in the picture.
-        track_ids: (N,) int64, the same for an object from frame to frame of a video; None for single pictures.
+        bitmaps: N masks in the place of `small_masks`, each (h, w) bool and cut to some rectangle of the image.
+        corners: (N, 2) int, left and top of each bitmap in the image.
+        track_ids: (N,) int64, the same for an object from frame to frame of a video; None for single images.
     """
 
     boxes: np.ndarray
@@ -173,17 +173,17 @@ class Detections:
         """(N, H, W) bool in original pixels, pasted anew at each call: N × H × W bytes. `rle()` needs far less."""
         height, width = self.size
         pasted = np.zeros((len(self), height, width), bool)
-        for canvas, (window, (left, top)) in zip(pasted, self.windows()):
-            canvas[top : top + window.shape[0], left : left + window.shape[1]] = window
+        for canvas, (cutout, (left, top)) in zip(pasted, self.cutouts()):
+            canvas[top : top + cutout.shape[0], left : left + cutout.shape[1]] = cutout
         return pasted
 
-    def windows(self) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
+    def cutouts(self) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
         """Each mask cut to its box: (h, w) bool and its corner (left, top), original pixels; memory of one box at a time."""
         if self.bitmaps is not None and self.corners is not None:
             yield from zip(self.bitmaps, map(tuple, self.corners.tolist()))
             return
         for small, box in zip(self.small_masks, self.boxes):
-            yield paste.paste_window(small, box, self.size, how=self.paste)
+            yield paste.paste_cutout(small, box, self.size, how=self.paste)
 
     def rle(self) -> list[dict[str, Any]]:
         """N COCO RLE dicts `{"size": [h, w], "counts": bytes}`, original pixels."""
@@ -192,21 +192,21 @@ class Detections:
     def polygons(self) -> list[list[np.ndarray]]:
         """For each detection the outer outlines of its parts, each (P, 2) float32 x, y in original pixels, without holes."""
         return [
-            [outline + np.array(corner, np.float32) for outline in polygons.mask_to_polygons(window)]
-            for window, corner in self.windows()
+            [outline + np.array(corner, np.float32) for outline in polygons.mask_to_polygons(cutout)]
+            for cutout, corner in self.cutouts()
         ]
 
     def areas(self) -> np.ndarray:
         """(N,) int64 pixels of each mask, original pixels."""
-        return np.array([np.count_nonzero(window) for window, _ in self.windows()], np.int64)
+        return np.array([np.count_nonzero(cutout) for cutout, _ in self.cutouts()], np.int64)
 
     @cached_property
     def _rles(self) -> list[dict[str, Any]]:
-        return [rle.window_rle(window, corner, self.size) for window, corner in self.windows()]
+        return [rle.cutout_rle(cutout, corner, self.size) for cutout, corner in self.cutouts()]
 
 
 class PixelSize(NamedTuple):
-    """How large a picture's pixel is in the world."""
+    """How large an image's pixel is in the world."""
 
     height: float
     width: float
@@ -222,9 +222,9 @@ class VoxelGrid(NamedTuple):
     affine: np.ndarray  # (4, 4) from voxels to the world
     header: dict[str, Any]  # voxel sizes, units and codes that belong to the affine
 
-    def place(self, frame: int) -> tuple[Any, ...]:
+    def place(self, number: int) -> tuple[Any, ...]:
         """Where in the array the plane of this number lies: planes are counted along the axis, volume after volume."""
-        *volume, plane = np.unravel_index(frame - 1, (*self.shape[:2:-1], self.shape[self.axis]))
+        *volume, plane = np.unravel_index(number - 1, (*self.shape[:2:-1], self.shape[self.axis]))
         return (*(int(plane) if axis == self.axis else slice(None) for axis in range(3)), *map(int, volume[::-1]))
 
 
@@ -255,35 +255,35 @@ class Source:
     def num_planes(self) -> int:
         return math.prod(self.counts)
 
-    def place(self, frame: int) -> dict[str, int]:
+    def place(self, number: int) -> dict[str, int]:
         """Where along each of `axes` a plane lies, from 0."""
-        return {axis: int(k) for axis, k in zip(self.axes, np.unravel_index(frame - 1, self.counts))} if self.counts else {}
+        return {axis: int(k) for axis, k in zip(self.axes, np.unravel_index(number - 1, self.counts))} if self.counts else {}
 
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """One two-dimensional picture of a file.
+    """One two-dimensional image of a file.
 
     Attributes:
         source: the file.
-        frame: its number in the file, from 1.
+        number: its number in the file, from 1.
         values: (H, W) or (H, W, C), as the file means them: Hounsfield units, counts of a detector.
         image: (H, W, 3) uint8 RGB, as a model sees them.
     """
 
     source: Source
-    frame: int
+    number: int
     values: np.ndarray
     image: np.ndarray
 
 
 class VideoFrame(NamedTuple):
-    """One picture of a video."""
+    """One image of a video."""
 
     number: int  # from 0, in the source
     time: float  # seconds since the first frame
     image: np.ndarray  # (H, W, 3) uint8 RGB, upright
-    path: str | None = None  # of the picture, where a folder of pictures is the video
+    path: str | None = None  # of the image, where a folder of images is the video
 
 
 class TrackedObjects(NamedTuple):

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from small_data import SQUARE, annotation, write_picture
+from small_data import SQUARE, annotation, write_image
 
 from maskrcnn.config.model import Category
 from maskrcnn.data.dataset import load_dataset
@@ -71,7 +71,7 @@ def test_sides_may_be_whole_numbers_with_a_point(write_coco):
     assert dataset.samples[0].size == (20, 30)
 
 
-def test_a_picture_without_objects_is_a_sample(write_coco):
+def test_a_image_without_objects_is_a_sample(write_coco):
     dataset = load_dataset(write_coco([]), strict=True)
     sample = dataset.samples[0]
     assert sample.boxes.shape == (0, 4) and sample.labels.shape == (0,) and sample.rles == []
@@ -83,7 +83,7 @@ def test_a_missing_area_is_the_masks(write_coco):
 
 
 @pytest.mark.parametrize("folder", ["data", "images", "."])
-def test_pictures_are_found_beside_the_json(write_coco, folder):
+def test_images_are_found_beside_the_json(write_coco, folder):
     assert len(load_dataset(write_coco([annotation(1)], folder=folder), strict=True)) == 1
 
 
@@ -99,38 +99,38 @@ def test_a_file_name_may_repeat_the_folder(write_coco):
     assert len(load_dataset(write_coco([annotation(1)], images=images), strict=True)) == 1
 
 
-# ── faults of pictures ──
+# ── faults of images ──
 
 
 def two_images(second: dict) -> list[dict]:
     return [IMAGE, {"id": 2, "file_name": "b.png", "height": 20, "width": 30} | second]
 
 
-def test_a_missing_picture_is_left_out_with_its_annotations(write_coco):
+def test_a_missing_image_is_left_out_with_its_annotations(write_coco):
     dataset = load_dataset(write_coco([annotation(1), annotation(2, 2)], images=two_images({})))
     assert len(dataset) == 1
-    fault = only_fault(dataset, "missing picture", repaired=False)
+    fault = only_fault(dataset, "missing image", repaired=False)
     assert fault.image_id == 2 and "b.png (1 annotations)" in fault.message
 
 
-def test_a_truncated_picture_is_found_by_decoding_it(write_coco, tmp_path):
+def test_a_truncated_image_is_found_by_decoding_it(write_coco, tmp_path):
     path = write_coco([], images=two_images({}), sizes={"a.png": (20, 30), "b.png": (20, 30)})
     content = (tmp_path / "data/b.png").read_bytes()
     (tmp_path / "data/b.png").write_bytes(content[: len(content) // 2])
     dataset = load_dataset(path)
     assert len(dataset) == 1
-    assert only_fault(dataset, "unreadable picture", repaired=False).image_id == 2
-    assert load_dataset(path, verify_pictures=False).faults == []
+    assert only_fault(dataset, "unreadable image", repaired=False).image_id == 2
+    assert load_dataset(path, verify_images=False).faults == []
 
 
-def test_a_file_that_is_no_picture_is_found_without_decoding_too(write_coco, tmp_path):
+def test_a_file_that_is_no_image_is_found_without_decoding_too(write_coco, tmp_path):
     path = write_coco([], images=two_images({}))
-    (tmp_path / "data/b.png").write_bytes(b"not a picture")
-    for verify_pictures in (True, False):
-        only_fault(load_dataset(path, verify_pictures=verify_pictures), "unreadable picture", repaired=False)
+    (tmp_path / "data/b.png").write_bytes(b"not an image")
+    for verify_images in (True, False):
+        only_fault(load_dataset(path, verify_images=verify_images), "unreadable image", repaired=False)
 
 
-def test_a_size_that_contradicts_the_json_leaves_out_a_picture_with_annotations(write_coco):
+def test_a_size_that_contradicts_the_json_leaves_out_a_image_with_annotations(write_coco):
     images, sizes = two_images({"height": 30, "width": 20}), {"a.png": (20, 30), "b.png": (20, 30)}
     dataset = load_dataset(write_coco([annotation(1), annotation(2, 2)], images=images, sizes=sizes))
     assert [sample.image_id for sample in dataset.samples] == [1]
@@ -153,7 +153,7 @@ def test_a_missing_size_is_read_from_the_file(write_coco):
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/secret.png", "deeper/../../secret.png"])
 def test_a_file_name_cannot_leave_its_folder(write_coco, tmp_path, name):
     path = write_coco([], images=two_images({"file_name": name}))
-    write_picture(tmp_path / "secret.png")
+    write_image(tmp_path / "secret.png")
     assert only_fault(load_dataset(path), "file name outside of its folder", repaired=False).image_id == 2
 
 
@@ -166,7 +166,7 @@ def test_two_files_of_one_id_are_both_left_out(write_coco):
     assert fault.image_id == 2 and "b.png and c.png" in fault.message
 
 
-def test_a_picture_that_is_listed_twice_is_used_once(write_coco):
+def test_a_image_that_is_listed_twice_is_used_once(write_coco):
     dataset = load_dataset(write_coco([annotation(1)], images=[IMAGE, IMAGE]))
     assert len(dataset) == 1
     only_fault(dataset, "duplicate image", repaired=True)
@@ -227,18 +227,18 @@ def test_a_polygon_under_three_points_beside_a_good_one_is_taken_away(write_coco
         ([2, 3, 10**400, 8], "degenerate box", [2, 3, 12, 11]),
         ([2, 3, float("nan"), 8], "degenerate box", [2, 3, 12, 11]),
         (["2", 3, 10, 8], "degenerate box", [2, 3, 12, 11]),
-        ([-3, 3, 15, 8], "box outside of its picture", [0, 3, 12, 11]),
-        ([40, 3, 10, 8], "box outside of its picture", [2, 3, 12, 11]),
+        ([-3, 3, 15, 8], "box outside of its image", [0, 3, 12, 11]),
+        ([40, 3, 10, 8], "box outside of its image", [2, 3, 12, 11]),
         ([20, 12, 6, 6], "box contradicts its mask", [2, 3, 12, 11]),
     ],
 )
-def test_a_box_is_repaired_from_its_picture_and_its_mask(write_coco, bbox, kind, box):
+def test_a_box_is_repaired_from_its_image_and_its_mask(write_coco, bbox, kind, box):
     dataset = load_dataset(write_coco([annotation(2, bbox=bbox)]))
     assert only_fault(dataset, kind, repaired=True).annotation_id == 2
     np.testing.assert_array_equal(dataset.samples[0].boxes[0], np.array(box, np.float32))
 
 
-def test_a_box_that_is_rounded_out_of_its_picture_is_no_fault(write_coco):
+def test_a_box_that_is_rounded_out_of_its_image_is_no_fault(write_coco):
     polygon = [[2, 3, 30, 3, 30, 11, 2, 11]]
     dataset = load_dataset(write_coco([annotation(2, segmentation=polygon, bbox=[2, 3, 28.6, 8])]), strict=True)
     np.testing.assert_array_equal(dataset.samples[0].boxes[0], [2, 3, 30, 11])
@@ -290,6 +290,6 @@ def test_what_is_no_coco_file_is_an_error_in_one_line(tmp_path, content):
     assert "\n" not in str(error.value)
 
 
-def test_a_file_without_a_usable_picture_is_an_error_that_says_why(write_coco):
-    with pytest.raises(ValueError, match=r"(?s)no usable picture.*missing picture.*image 1"):
+def test_a_file_without_a_usable_image_is_an_error_that_says_why(write_coco):
+    with pytest.raises(ValueError, match=r"(?s)no usable image.*missing image.*image 1"):
         load_dataset(write_coco([], sizes={}))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from small_data import write_picture
+from small_data import write_image
 
 from maskrcnn.config.model import Category
 from maskrcnn.data.dataset import load_dataset
@@ -23,7 +23,7 @@ def label_map() -> np.ndarray:
 
 @pytest.fixture
 def folder(tmp_path):
-    write_picture(tmp_path / "images/a.jpg")
+    write_image(tmp_path / "images/a.jpg")
     (tmp_path / "masks").mkdir()
     Image.fromarray(label_map()).save(tmp_path / "masks/a.png")
     return tmp_path
@@ -42,9 +42,9 @@ def test_each_value_is_an_object(folder):
         np.testing.assert_array_equal(rle_to_mask(rle), label_map() == value)
 
 
-def test_tiff_and_png_of_many_pictures_are_numbered_through(folder):
-    write_picture(folder / "images/b.png")
-    write_picture(folder / "images/c.bmp")
+def test_tiff_and_png_of_many_images_are_numbered_through(folder):
+    write_image(folder / "images/b.png")
+    write_image(folder / "images/c.bmp")
     tifffile.imwrite(folder / "masks/b.tif", label_map().astype(np.uint32))
     tifffile.imwrite(folder / "masks/c.tiff", np.zeros((20, 30), np.uint8))
     dataset = load_dataset(folder, strict=True)
@@ -55,18 +55,18 @@ def test_tiff_and_png_of_many_pictures_are_numbered_through(folder):
 @pytest.mark.parametrize(
     ("spoil", "kind"),
     [
-        (lambda folder: write_picture(folder / "images/b.png"), "missing label map"),
-        (lambda folder: Image.fromarray(label_map()).save(folder / "masks/b.png"), "missing picture"),
-        (lambda folder: write_picture(folder / "images/a.png"), "ambiguous name"),
+        (lambda folder: write_image(folder / "images/b.png"), "missing label map"),
+        (lambda folder: Image.fromarray(label_map()).save(folder / "masks/b.png"), "missing image"),
+        (lambda folder: write_image(folder / "images/a.png"), "ambiguous name"),
         (lambda folder: Image.fromarray(label_map()).save(folder / "masks/a.tif"), "ambiguous name"),
         (lambda folder: Image.fromarray(label_map()[:10]).save(folder / "masks/a.png"), "broken label map"),
-        (lambda folder: write_picture(folder / "masks/a.png"), "broken label map"),
-        (lambda folder: (folder / "masks/a.png").write_bytes(b"no picture"), "broken label map"),
-        (lambda folder: (folder / "images/a.jpg").write_bytes(b"no picture"), "unreadable picture"),
+        (lambda folder: write_image(folder / "masks/a.png"), "broken label map"),
+        (lambda folder: (folder / "masks/a.png").write_bytes(b"no image"), "broken label map"),
+        (lambda folder: (folder / "images/a.jpg").write_bytes(b"no image"), "unreadable image"),
     ],
 )
 def test_what_cannot_be_used_is_left_out_and_reported(folder, spoil, kind):
-    write_picture(folder / "images/z.png")
+    write_image(folder / "images/z.png")
     Image.fromarray(label_map()).save(folder / "masks/z.png")
     spoil(folder)
     dataset = load_dataset(folder)

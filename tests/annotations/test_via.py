@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_data import write_picture
+from small_data import write_image
 
 from maskrcnn.annotations.objects import OBJECT
 from maskrcnn.annotations.via import is_via
@@ -24,13 +24,13 @@ def region(shape: dict[str, Any] | None = None, **attributes: Any) -> dict[str, 
 
 @pytest.fixture
 def write_via(tmp_path):
-    """Writes a VIA export of pictures of 20×30, {file name: regions}, and gives its folder."""
+    """Writes a VIA export of images of 20×30, {file name: regions}, and gives its folder."""
 
-    def write(pictures: dict[str, Any], *, wrap: bool = False, pictures_there: bool = True, name: str = "via_region_data.json"):
+    def write(images: dict[str, Any], *, wrap: bool = False, images_there: bool = True, name: str = "via_region_data.json"):
         content = {}
-        for file_name, regions in pictures.items():
-            if pictures_there:
-                write_picture(tmp_path / file_name)
+        for file_name, regions in images.items():
+            if images_there:
+                write_image(tmp_path / file_name)
             content[f"{file_name}77"] = {"filename": file_name, "size": 77, "regions": regions, "file_attributes": {}}
         (tmp_path / name).write_text(json.dumps({"_via_settings": {}, "_via_img_metadata": content} if wrap else content))
         return tmp_path
@@ -102,9 +102,9 @@ def test_a_folder_may_hold_a_coco_file(write_coco, tmp_path):
     assert len(load_dataset(tmp_path, strict=True)) == 1
 
 
-def test_pictures_may_lie_elsewhere(write_via, tmp_path):
-    folder = write_via({"a.png": []}, pictures_there=False)
-    write_picture(tmp_path / "elsewhere/a.png")
+def test_images_may_lie_elsewhere(write_via, tmp_path):
+    folder = write_via({"a.png": []}, images_there=False)
+    write_image(tmp_path / "elsewhere/a.png")
     assert len(load_dataset(folder, images=tmp_path / "elsewhere", strict=True)) == 1
 
 
@@ -185,7 +185,7 @@ def test_a_region_that_is_none_is_left_out(write_via, broken):
 
 def test_a_region_that_reaches_out_is_cut_off(write_via):
     dataset = load_dataset(write_via({"a.png": [region({"name": "rect", "x": 25, "y": 5, "width": 9, "height": 4})]}))
-    only_fault(dataset, "region outside of its picture", repaired=True)
+    only_fault(dataset, "region outside of its image", repaired=True)
     np.testing.assert_array_equal(dataset.samples[0].boxes, [[25, 5, 30, 9]])
     rounded = {"name": "rect", "x": 25, "y": 5, "width": 5.9, "height": 4}
     assert load_dataset(write_via({"a.png": [region(rounded)]})).faults == []
@@ -203,20 +203,20 @@ def test_a_region_that_comes_twice_counts_once(write_via):
     assert len(dataset.samples[0].labels) == 1
 
 
-def test_pictures_that_are_not_there_are_left_out(write_via, tmp_path):
+def test_images_that_are_not_there_are_left_out(write_via, tmp_path):
     folder = write_via({"a.png": [region()], "b.png": [region()]})
     (folder / "b.png").unlink()
-    assert "(1 annotations)" in only_fault(load_dataset(folder), "missing picture").message
-    (folder / "b.png").write_bytes(b"no picture")
-    assert only_fault(load_dataset(folder), "unreadable picture").image_id == 2
+    assert "(1 annotations)" in only_fault(load_dataset(folder), "missing image").message
+    (folder / "b.png").write_bytes(b"no image")
+    assert only_fault(load_dataset(folder), "unreadable image").image_id == 2
     dataset = load_dataset(write_via({"a.png": [], "../outside.png": []}))
     (tmp_path.parent / "outside.png").unlink()  # which other tests share
     only_fault(dataset, "file name outside of its folder")
 
 
 @pytest.mark.parametrize("entry", [None, {"filename": 3, "regions": []}, {"filename": "b.png", "regions": "none"}])
-def test_an_entry_that_is_no_picture_is_left_out(tmp_path, entry):
-    write_picture(tmp_path / "a.png")
+def test_an_entry_that_is_no_image_is_left_out(tmp_path, entry):
+    write_image(tmp_path / "a.png")
     entries = {"a": {"filename": "a.png", "size": 1, "regions": [region()]}, "b": entry}
     (tmp_path / "project.json").write_text(json.dumps({"_via_img_metadata": entries}))
     dataset = load_dataset(tmp_path)
@@ -224,8 +224,8 @@ def test_an_entry_that_is_no_picture_is_left_out(tmp_path, entry):
     assert len(dataset) == 1
 
 
-def test_of_two_entries_of_a_picture_the_one_with_its_bytes_counts(tmp_path):
-    write_picture(tmp_path / "a.png")
+def test_of_two_entries_of_a_image_the_one_with_its_bytes_counts(tmp_path):
+    write_image(tmp_path / "a.png")
     num_bytes = (tmp_path / "a.png").stat().st_size
     other = region({"name": "rect", "x": 20, "y": 5, "width": 6, "height": 4})
 
@@ -238,19 +238,17 @@ def test_of_two_entries_of_a_picture_the_one_with_its_bytes_counts(tmp_path):
     only_fault(chosen, "duplicate image", repaired=True)
     assert rle_area(chosen.samples[0].rles[0]) == 24 and len(chosen.samples[0].rles) == 1
     only_fault(read((1, [other]), (2, [other])), "duplicate image", repaired=True)
-    with pytest.raises(ValueError, match="no usable picture[^!]*listed 2 times; nobody knows"):
+    with pytest.raises(ValueError, match="no usable image[^!]*listed 2 times; nobody knows"):
         read((1, [other]), (2, [region()]))
 
 
 # ── the real one ──
 
 
-@pytest.mark.parametrize(
-    ("part", "num_pictures", "num_bugs", "name"), [("train", 24, 520, "kudzu"), ("val", 16, 349, "object")]
-)
-def test_every_bug_is_there(shared_data, part, num_pictures, num_bugs, name):
+@pytest.mark.parametrize(("part", "num_images", "num_bugs", "name"), [("train", 24, 520, "kudzu"), ("val", 16, 349, "object")])
+def test_every_bug_is_there(shared_data, part, num_images, num_bugs, name):
     dataset = load_dataset(shared_data / "kudzu" / part, strict=True)
-    assert (len(dataset), sum(len(sample.labels) for sample in dataset.samples)) == (num_pictures, num_bugs)
+    assert (len(dataset), sum(len(sample.labels) for sample in dataset.samples)) == (num_images, num_bugs)
     assert [category.name for category in dataset.categories] == [name]
     content = json.loads((shared_data / "kudzu" / part / "via_region_data.json").read_text())
     outlines = [each["shape_attributes"] for entry in content.values() for each in entry["regions"]]

@@ -163,7 +163,7 @@ def test_a_script_trains_in_two_stages_and_detects(tmp_path):
 # ── the data set ──
 
 
-def test_a_data_set_numbers_classes_and_pictures_as_matterport():
+def test_a_data_set_numbers_classes_and_images_as_matterport():
     dataset = utils.Dataset()
     dataset.add_class("coco", 7, "train")
     dataset.add_class("coco", 7, "train")  # known already
@@ -188,7 +188,7 @@ def test_a_data_set_numbers_classes_and_pictures_as_matterport():
         dataset.add_class("my.data", 1, "thing")
 
 
-def test_pictures_are_read_from_their_paths_as_colours(tmp_path):
+def test_images_are_read_from_their_paths_as_colours(tmp_path):
     grey = np.arange(60, dtype=np.uint8).reshape(6, 10)
     Image.fromarray(grey).save(tmp_path / "grey.png")
     dataset = utils.Dataset()
@@ -198,7 +198,7 @@ def test_pictures_are_read_from_their_paths_as_colours(tmp_path):
 
 
 class GivenDataset(utils.Dataset):
-    """One picture with given truth."""
+    """One image with given truth."""
 
     def __init__(self, image, masks, class_ids):
         super().__init__()
@@ -226,7 +226,7 @@ def test_truth_becomes_boxes_around_masks():
     np.testing.assert_array_equal(sample.image, image[:, :, :3])
 
 
-def test_a_picture_without_objects_is_no_error():
+def test_a_image_without_objects_is_no_error():
     for masks in (np.zeros((20, 30, 0)), np.empty((0, 0, 0))):
         (sample,) = LazySamples(GivenDataset(np.zeros((20, 30)), masks, np.array([], np.int32)))
         assert (sample.boxes.shape, sample.image.shape) == ((0, 4), (20, 30, 3))
@@ -247,8 +247,8 @@ def test_truth_that_contradicts_itself_is_refused(masks, class_ids, says):
         LazySamples(GivenDataset(np.zeros((20, 30, 3), np.uint8), masks, np.array(class_ids)))[0]
 
 
-def test_pictures_are_loaded_when_they_are_needed():
-    """A loader reads some pictures ahead, and not the whole data set."""
+def test_images_are_loaded_when_they_are_needed():
+    """A loader reads some images ahead, and not the whole data set."""
     asked = []
 
     class Watched(ShapesDataset):
@@ -335,7 +335,7 @@ def test_layers_that_learn_go_by_matterports_names(model, layers, learn, rest):
     assert not any(name.endswith(("_bn", "_norm")) for name in learning)  # TRAIN_BN is False
 
 
-def test_detect_takes_any_number_of_pictures_of_any_kind(model, capsys):
+def test_detect_takes_any_number_of_images_of_any_kind(model, capsys):
     grey = np.random.default_rng(0).integers(0, 256, (40, 50), np.uint8)
     found = model.detect([grey, np.repeat(grey[:, :, None], 3, axis=2)], verbose=1)
     assert "Processing 2 images" in capsys.readouterr().out
@@ -359,7 +359,7 @@ def test_modes_and_augmentation_are_checked(model, tmp_path):
         training.detect([])
 
 
-def test_pictures_vary_as_the_augmentation_says(model):
+def test_images_vary_as_the_augmentation_says(model):
     plain, mirrored = (model._loader(shapes_dataset(2), change).batch(0) for change in (None, AugmentConfig(horizontal_flip=1)))
     np.testing.assert_array_equal(mirrored["images"], plain["images"][:, :, ::-1])
     assert (mirrored["images"] != plain["images"]).any()

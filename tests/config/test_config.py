@@ -94,7 +94,7 @@ def test_a_config_from_before_there_were_channels_is_rgb(config):
     assert (config.image.channels, config.image.scaling) == (3, "all_channels")
 
 
-def test_frames_hold_every_picture_that_the_resize_makes():
+def test_frames_hold_every_image_that_the_resize_makes():
     for image in (ImageConfig(), ImageConfig(short_side=512, long_side=853), ImageConfig(short_side=100, long_side=110)):
         frames = image.frames()
         assert len(frames) <= 7

@@ -1,4 +1,4 @@
-"""Laws of changing a picture and its truth together."""
+"""Laws of changing an image and its truth together."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def sample():
     return read_samples(np.random.default_rng(0), [(20, 31)], [5])[0]
 
 
-def test_flipping_the_picture_flips_boxes_and_masks():
+def test_flipping_the_image_flips_boxes_and_masks():
     before, after = sample(), flip_horizontal(sample())
     np.testing.assert_array_equal(after.image, before.image[:, ::-1])
     for box, rle, old in zip(after.boxes, after.rles, before.rles, strict=True):
@@ -46,7 +46,7 @@ def test_flipping_leaves_its_argument():
     assert before.rles == untouched.rles
 
 
-def test_a_picture_without_objects_is_flipped():
+def test_a_image_without_objects_is_flipped():
     (empty,) = read_samples(np.random.default_rng(0), [(4, 6)], [0])
     assert flip_horizontal(empty).boxes.shape == (0, 4)
 
@@ -149,7 +149,7 @@ def test_each_number_varies_colours_by_rng_and_leaves_its_argument(fields):
     assert "invert" in fields or not np.array_equal(one, other)
 
 
-def test_grey_pictures_stay_grey():
+def test_grey_images_stay_grey():
     image = photo()[..., :1].repeat(3, axis=2)
     for seed in range(10):
         after = change_colours(image, AUGMENTATIONS["microscopy"], np.random.default_rng(seed))
@@ -162,7 +162,7 @@ def test_inverting_is_the_negative():
 
 def test_hue_and_saturation_keep_greys_and_turn_colours():
     greys = np.full((1, 2, 3), 90, np.uint8)
-    greys[0, 1] = (120, 80, 80)  # one pixel of colour, or the picture counts as grey
+    greys[0, 1] = (120, 80, 80)  # one pixel of colour, or the image counts as grey
     for seed in range(10):
         after = change_colours(greys, AugmentConfig(hue=90.0, saturation=0.9), np.random.default_rng(seed))
         np.testing.assert_array_equal(after[0, 0], greys[0, 0])
@@ -196,7 +196,7 @@ def test_channels_that_are_no_colours_keep_to_themselves(channels):
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
 @pytest.mark.parametrize("name", ["flip", "photos", "microscopy"])
-def test_pictures_of_any_channels_are_augmented_and_pasted(name, channels):
+def test_images_of_any_channels_are_augmented_and_pasted(name, channels):
     one, other = read_samples(np.random.default_rng(0), [(40, 62), (50, 40)], [5, 4], channels=channels)
     mean = (100.0,) * channels
     config = replace(AUGMENTATIONS[name], copy_paste=1.0, elastic=1.0, rotation=20.0)
@@ -205,7 +205,7 @@ def test_pictures_of_any_channels_are_augmented_and_pasted(name, channels):
     assert all(after.image.dtype == np.uint8 and after.image.shape == (*after.size, channels) for after in found)
 
 
-def test_a_picture_of_other_channels_than_the_models_is_not_pasted():
+def test_a_image_of_other_channels_than_the_models_is_not_pasted():
     one, other = (read_samples(np.random.default_rng(0), [(20, 31)], [5], channels=channels)[0] for channels in (3, 2))
     change = make_augment(AugmentConfig(copy_paste=1.0), IMAGE, [other])
     with pytest.raises(ValueError, match=r"1.png brings an image of shape \(20, 31, 2\); the model takes 3 channels"):
@@ -235,7 +235,7 @@ class Pipeline:
 Pipeline.__module__ = "albumentations.core.composition"
 
 
-def test_albumentations_change_pictures_and_masks_by_the_rng():
+def test_albumentations_change_images_and_masks_by_the_rng():
     pipeline = Pipeline()
     change = make_augment(pipeline, IMAGE)
     before = sample().replace(crowd=np.array([True, False, False, False, False]))

@@ -38,7 +38,7 @@ def test_shapes_kinds_and_padding():
         assert not field[~batch.valid].any()
 
 
-def test_boxes_lie_on_the_resized_picture():
+def test_boxes_lie_on_the_resized_image():
     (sample,) = samples([(40, 60)], [6])
     batch = make_batch([sample], CONFIG)
     np.testing.assert_allclose(batch.boxes[0, :6], sample.boxes * 1.6, rtol=1e-6)
@@ -50,7 +50,7 @@ def test_boxes_lie_on_the_resized_picture():
     np.testing.assert_array_equal(batch.boxes[0, 0], [0, 0, batch.sizes[0, 1], batch.sizes[0, 0]])
 
 
-def test_boxes_of_a_centred_picture_move_with_it():
+def test_boxes_of_a_centred_image_move_with_it():
     config = replace(CONFIG, image__frame="square", image__place="centre")
     (sample,) = samples([(40, 60)], [6])
     corner, centre = make_batch([sample], CONFIG), make_batch([sample], config)
@@ -61,7 +61,7 @@ def test_boxes_of_a_centred_picture_move_with_it():
     assert not centre.boxes[~centre.valid].any()
 
 
-def test_torchvisions_pictures_stay_floats_in_a_tight_frame():
+def test_torchvisions_images_stay_floats_in_a_tight_frame():
     config = replace(CONFIG, image__resize="torchvision", image__frame="tight")
     batch = make_batch(samples([(40, 50), (30, 40)], [1, 0]), config)
     assert batch.images.shape == (2, 64, 96, 3) and batch.images.dtype == np.float32
@@ -87,7 +87,7 @@ def test_crowds_and_labels_keep_their_rows():
     np.testing.assert_array_equal(batch.valid[0, :4], [True, True, True, False])
 
 
-def test_a_picture_without_objects_is_a_normal_sample():
+def test_a_image_without_objects_is_a_normal_sample():
     batch = make_batch(samples([(40, 60)], [0]), CONFIG)
     assert batch.images.any() and not batch.valid.any()
     assert batch.boxes.shape == (1, 16, 4)
@@ -99,13 +99,13 @@ def test_rows_come_in_few_numbers():
     ]  # fmt: skip
 
 
-def test_a_picture_that_changed_its_size_is_named():
+def test_a_image_that_changed_its_size_is_named():
     (sample,) = samples([(40, 60)], [1])
     with pytest.raises(ValueError, match=r"1\.png.*\(40, 60\).*\(39, 60\)"):
         make_batch([sample.replace(image=sample.image[1:])], CONFIG)
 
 
-def test_a_fitted_picture_keeps_its_size():
+def test_a_fitted_image_keeps_its_size():
     fitted, free = samples([(40, 60), (30, 30)], [6, 2])
     batch = make_batch([fitted.replace(fitted=True), free], CONFIG)
     np.testing.assert_array_equal(batch.sizes, [[40, 60], [64, 64]])
@@ -113,18 +113,18 @@ def test_a_fitted_picture_keeps_its_size():
     np.testing.assert_array_equal(batch.images[0, :40, :60], fitted.image)
     assert not batch.images[0, 40:].any()
     floats = make_batch([fitted.replace(fitted=True)], replace(CONFIG, image__resize="torchvision"))
-    assert floats.images.dtype == np.float32  # whichever way pictures come
+    assert floats.images.dtype == np.float32  # whichever way images come
     np.testing.assert_array_equal(floats.images[0, :40, :60], fitted.image)
 
 
-def test_pictures_that_were_cropped_for_a_frame_come_in_it():
+def test_images_that_were_cropped_for_a_frame_come_in_it():
     crops = [sample.replace(fitted=True, frame=(96, 96)) for sample in samples([(90, 96), (30, 30)], [6, 2])]
     assert make_batch(crops, CONFIG).images.shape[1:3] == (96, 96)
     mixed = make_batch([crops[1], samples([(30, 30)], [2])[0]], CONFIG).images.shape[1:3]
     assert mixed in possible_frames(CONFIG.image)
 
 
-def test_a_fitted_picture_that_no_frame_holds_is_refused():
+def test_a_fitted_image_that_no_frame_holds_is_refused():
     (large,) = samples([(150, 60)], [1])
     with pytest.raises(ValueError, match="No frame holds 150×60"):
         make_batch([large.replace(fitted=True)], CONFIG)

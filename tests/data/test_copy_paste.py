@@ -1,4 +1,4 @@
-"""Laws of laying objects of one picture on another."""
+"""Laws of laying objects of one image on another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from maskrcnn.geometry.rle import mask_to_rle, rle_area, rle_to_mask
 from maskrcnn.structures import Sample
 
 
-def picture(image_id: int, size: tuple[int, int], boxes: list[tuple[int, int, int, int]], colour: int) -> Sample:
+def image(image_id: int, size: tuple[int, int], boxes: list[tuple[int, int, int, int]], colour: int) -> Sample:
     masks = []
     for left, top, right, bottom in boxes:
         masks.append(np.zeros(size, bool))
@@ -32,8 +32,8 @@ def picture(image_id: int, size: tuple[int, int], boxes: list[tuple[int, int, in
     )
 
 
-BELOW = picture(1, (50, 60), [(0, 0, 30, 20), (10, 30, 50, 45), (40, 0, 44, 11), (20, 10, 35, 25)], 20)
-ABOVE = picture(2, (45, 80), [(5, 5, 25, 15), (35, 0, 50, 10), (50, 28, 75, 40), (15, 25, 22, 44)], 200)
+BELOW = image(1, (50, 60), [(0, 0, 30, 20), (10, 30, 50, 45), (40, 0, 44, 11), (20, 10, 35, 25)], 20)
+ABOVE = image(2, (45, 80), [(5, 5, 25, 15), (35, 0, 50, 10), (50, 28, 75, 40), (15, 25, 22, 44)], 200)
 
 
 def pasted(seed: int, below: Sample = BELOW, above: Sample = ABOVE, **limits: float) -> Sample:
@@ -79,14 +79,14 @@ def test_crowds_are_not_pasted_and_stay_crowds_below():
     assert after.crowd.tolist() == [row == 100 for row in after.annotation_ids]
 
 
-def test_a_pasted_object_that_the_lower_picture_cuts_to_a_sliver_becomes_a_crowd():
-    above = picture(2, (45, 200), [(58, 10, 158, 20)], 200)  # two of its hundred columns
+def test_a_pasted_object_that_the_lower_image_cuts_to_a_sliver_becomes_a_crowd():
+    above = image(2, (45, 200), [(58, 10, 158, 20)], 200)  # two of its hundred columns
     after = next(after for seed in range(9) if 200 in (after := pasted(seed, above=above)).annotation_ids)
     assert after.crowd.tolist() == [row == 200 for row in after.annotation_ids]
 
 
-def test_pictures_without_objects():
-    empty = picture(3, (30, 90), [], 99)
+def test_images_without_objects():
+    empty = image(3, (30, 90), [], 99)
     same = pasted(0, above=empty)
     np.testing.assert_array_equal(same.image, BELOW.image)
     assert same.rles == BELOW.rles

@@ -22,19 +22,19 @@ def faulty(write_coco):
 def test_strict_refuses_all_faults_at_once(write_coco):
     with pytest.raises(ValueError, match="3 faults") as error:
         load_dataset(faulty(write_coco), strict=True)
-    for words in ("annotation 2", "annotation 3", "annotation 4", "unknown category", "box outside of its picture"):
+    for words in ("annotation 2", "annotation 3", "annotation 4", "unknown category", "box outside of its image"):
         assert words in str(error.value)
 
 
 def test_the_summary_counts_what_is_there_and_what_is_not(write_coco):
     assert load_dataset(faulty(write_coco)).summary().splitlines() == [
-        "data.json: pictures 1 (0 without objects), objects 2 (0 of them crowds), classes 2",
+        "data.json: images 1 (0 without objects), objects 2 (0 of them crowds), classes 2",
         "3 faults, 1 of them repaired:",
         "2 × unknown category (left out)",
         "    image 1, annotation 2: no category has the id 99",
         "    image 1, annotation 3: no category has the id 98",
-        "1 × box outside of its picture (repaired)",
-        "    image 1, annotation 4: bbox [-9, 3, 21, 8] in a picture of 20×30; clipped",
+        "1 × box outside of its image (repaired)",
+        "    image 1, annotation 4: bbox [-9, 3, 21, 8] in an image of 20×30; clipped",
     ]
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from small_data import dataset_of
 
-from maskrcnn.data.imbalance import MOST, class_weights, count_objects, count_pictures, repeat_factors
+from maskrcnn.data.imbalance import MOST, class_weights, count_images, count_objects, repeat_factors
 
-LABELS = [[0] * 6, [0, 0, 1], [], [1, 2]]  # of the objects of each picture: 8, 2, 1 and none of four classes
+LABELS = [[0] * 6, [0, 0, 1], [], [1, 2]]  # of the objects of each image: 8, 2, 1 and none of four classes
 
 
 def on_average(dataset, weights):
@@ -16,10 +16,10 @@ def on_average(dataset, weights):
     return counts @ weights / counts.sum()
 
 
-def test_crowds_are_neither_objects_nor_in_pictures():
+def test_crowds_are_neither_objects_nor_in_images():
     crowded = dataset_of(LABELS, num_classes=4, crowds=[[3, 1, 1], [], [3], []])
     np.testing.assert_array_equal(count_objects(crowded), [8, 2, 1, 0])
-    np.testing.assert_array_equal(count_pictures(crowded), [2, 2, 1, 0])
+    np.testing.assert_array_equal(count_images(crowded), [2, 2, 1, 0])
     for of in (lambda data: class_weights(data, "balanced"), lambda data: repeat_factors(data, 0.9)):
         np.testing.assert_array_equal(of(crowded), of(dataset_of(LABELS, num_classes=4)))
 
@@ -79,15 +79,15 @@ def test_weights_that_cannot_be_are_refused_in_one_line(how, beta, words):
     assert "\n" not in str(error.value)
 
 
-def test_a_picture_comes_as_often_as_its_rarest_class_asks_for():
-    """Classes in 4, 2 and 1 of 4 pictures, wanted in all: 1, √2 and √4 times."""
+def test_a_image_comes_as_often_as_its_rarest_class_asks_for():
+    """Classes in 4, 2 and 1 of 4 images, wanted in all: 1, √2 and √4 times."""
     dataset = dataset_of([[0, 0, 1, 2], [0, 1], [0], [0]], num_classes=4)
     np.testing.assert_allclose(repeat_factors(dataset, 1.0), [2, np.sqrt(2), 1, 1])
     np.testing.assert_allclose(repeat_factors(dataset, 0.5), [np.sqrt(2), 1, 1, 1])
     np.testing.assert_array_equal(repeat_factors(dataset), 1)
 
 
-def test_a_picture_without_objects_comes_once():
+def test_a_image_without_objects_comes_once():
     np.testing.assert_allclose(repeat_factors(dataset_of([[], [0], []], num_classes=1), 1.0), [1, np.sqrt(3), 1])
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from small_data import annotation, write_discs, write_picture
+from small_data import annotation, write_discs, write_image
 
 from maskrcnn.config.fields import replace
 from maskrcnn.config.model import Category, ImageConfig, ModelConfig
@@ -28,11 +28,11 @@ SIZES = [(30, 30)] * 4 + [(30, 50), (50, 30), (30, 50), (50, 30), (30, 50), (30,
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """Eleven pictures: first four alike, then others of other frames; the last but one has more than 16 objects."""
-    folder = tmp_path_factory.mktemp("pictures")
+    """Eleven images: first four alike, then others of other frames; the last but one has more than 16 objects."""
+    folder = tmp_path_factory.mktemp("images")
     images, annotations = [], []
     for image_id, (height, width) in enumerate(SIZES, start=1):
-        write_picture(folder / f"data/{image_id}.png", (height, width))
+        write_image(folder / f"data/{image_id}.png", (height, width))
         images.append({"id": image_id, "file_name": f"{image_id}.png", "height": height, "width": width})
         for _ in range(20 if image_id == 10 else image_id % 3):
             annotations.append(annotation(len(annotations) + 1, image_id))
@@ -47,7 +47,7 @@ def same(some, others) -> bool:
     )
 
 
-def test_every_picture_comes_once_and_in_order(dataset):
+def test_every_image_comes_once_and_in_order(dataset):
     batches = list(make_loader(dataset, CONFIG, batch_size=4))
     assert [batch["image_ids"].tolist() for batch in batches] == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11]]
     assert all(tuple(batch) == Batch._fields for batch in batches)
@@ -75,7 +75,7 @@ def test_worker_processes_give_the_same_batches(dataset):
     processes.close()
 
 
-def test_each_pass_of_a_repeating_loader_has_all_pictures_in_another_order(dataset):
+def test_each_pass_of_a_repeating_loader_has_all_images_in_another_order(dataset):
     loader = make_loader(dataset, CONFIG, batch_size=11, shuffle=True, repeat=True)
     first, second = itertools.islice(loader, 2)
     assert sorted(first["image_ids"]) == sorted(second["image_ids"]) == list(range(1, 12))
@@ -99,7 +99,7 @@ def test_a_loader_that_starts_later_goes_on_as_if_it_had_been_there_all_along(da
     assert same([rest.batch(number) for number in (0, 9)], [whole[0], whole[9]])
 
 
-def test_weighted_pictures_come_in_proportion_and_every_pass_is_as_long(dataset):
+def test_weighted_images_come_in_proportion_and_every_pass_is_as_long(dataset):
     weights = np.ones(len(dataset))
     weights[4] = 3.5
     loader = make_loader(dataset, CONFIG, batch_size=11, shuffle=True, repeat=True, weights=weights)
@@ -112,12 +112,12 @@ def test_weighted_pictures_come_in_proportion_and_every_pass_is_as_long(dataset)
 
 
 @pytest.mark.parametrize("weights", [[1.0], [0.0] * 11])
-def test_weights_that_fit_no_picture_are_an_error(dataset, weights):
-    with pytest.raises(ValueError, match="positive number for each of 11 pictures"):
+def test_weights_that_fit_no_image_are_an_error(dataset, weights):
+    with pytest.raises(ValueError, match="positive number for each of 11 images"):
         make_loader(dataset, CONFIG, batch_size=1, shuffle=True, weights=weights)
 
 
-def test_pictures_are_held_only_in_their_batch(dataset):
+def test_images_are_held_only_in_their_batch(dataset):
     list(make_loader(dataset, CONFIG, batch_size=4))
     assert all(sample.image is None for sample in dataset.samples)
 
@@ -177,5 +177,5 @@ def test_batches_have_the_models_channels_each_stretched_by_itself(tmp_path):
     (batch,) = loader
     assert batch["images"].shape[3] == loader._signature["images"].shape[3] == 2
     assert (batch["images"].max(axis=(1, 2)) == 255).all() and (batch["valid"].sum(axis=1) == 3).all()
-    with pytest.raises(ValueError, match=r"0.tif: a picture for a model of 3 channels"):
+    with pytest.raises(ValueError, match=r"0.tif: an image for a model of 3 channels"):
         make_loader(dataset, rgb, batch_size=3).batch(0)

@@ -1,4 +1,4 @@
-"""Laws of training on large pictures: a square shows its part of picture and truth, and an object is in it."""
+"""Laws of training on large images: a square shows its part of image and truth, and an object is in it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def sample_of(seed: int = 0):
 
 def test_a_square_shows_its_part_of_every_mask():
     sample = sample_of()
-    for window in [(0, 0, 220, 150), (30, 20, 94, 84), (200, 100, 220, 150)]:
-        left, top, right, bottom = window
-        cut = cut_sample(sample, window, sample.image[top:bottom, left:right], min_visible=0.0)
+    for region in [(0, 0, 220, 150), (30, 20, 94, 84), (200, 100, 220, 150)]:
+        left, top, right, bottom = region
+        cut = cut_sample(sample, region, sample.image[top:bottom, left:right], min_visible=0.0)
         whole = {int(number): rle for number, rle in zip(sample.annotation_ids, sample.rles)}
         parts = {number: rle_to_mask(rle)[top:bottom, left:right] for number, rle in whole.items()}
         assert cut.annotation_ids.tolist() == [number for number, part in parts.items() if part.any()]
@@ -64,7 +64,7 @@ def test_some_object_is_in_every_square_and_squares_reach_everywhere():
     assert (np.ptp(corners, axis=0) > 60).all()
 
 
-def test_a_square_of_a_file_is_that_of_its_picture(tmp_path):
+def test_a_square_of_a_file_is_that_of_its_image(tmp_path):
     sample = sample_of()
     tifffile.imwrite(tmp_path / "large.tif", sample.image, tile=(32, 32), compression="zlib", photometric="rgb")
     lazy = sample.replace(image=None, path=str(tmp_path / "large.tif"))
@@ -76,37 +76,37 @@ def test_a_square_of_a_file_is_that_of_its_picture(tmp_path):
         np.testing.assert_array_equal(one.boxes, other.boxes)
 
 
-def test_a_picture_without_objects_gives_squares_too():
+def test_a_image_without_objects_gives_squares_too():
     empty = read_samples(np.random.default_rng(0), [(150, 220)], [0])[0]
     cut = read_near_object(empty, np.random.default_rng(1), side=64, image_config=IMAGE)
     assert cut.size == (64, 64) and cut.boxes.shape == (0, 4)
 
 
-@pytest.mark.parametrize("window", [0, 64])
-def test_training_reads_squares_of_large_pictures_at_their_own_pixels(window, monkeypatch):
-    """Without a window from `LARGE` pixels on, with one from its side on; the model is given the pixels that the file has."""
+@pytest.mark.parametrize("crop_side", [0, 64])
+def test_training_reads_squares_of_large_images_at_their_own_pixels(crop_side, monkeypatch):
+    """Without a crop_side from `LARGE` pixels on, with one from its side on; the model is given the file's own pixels."""
     sample = sample_of()
     dataset = Dataset([sample], (Category(1, "a"), Category(2, "b")), name="large")
     config = ModelConfig(dataset.categories, image=IMAGE)
-    if not window:
+    if not crop_side:
         monkeypatch.setattr(crops, "LARGE", 150 * 220)
-    augment = make_augment(AugmentConfig(horizontal_flip=0.0, window=window), IMAGE, dataset.samples)
+    augment = make_augment(AugmentConfig(horizontal_flip=0.0, crop_side=crop_side), IMAGE, dataset.samples)
     loader = make_loader(dataset, config, batch_size=1, augment=augment, repeat=True, shuffle=True)
     seen = set()
     for number in range(6):
         batch = loader.batch(number)
         assert batch["images"].shape == (1, 64, 64, 3) and batch["valid"].any()
-        picture = batch["images"][0]
-        windows = np.lib.stride_tricks.sliding_window_view(sample.image[:, :, 0], (64, 64))
-        places = np.argwhere((windows[:, :, 0, :8] == picture[0, :8, 0]).all(axis=2))
+        image = batch["images"][0]
+        regions = np.lib.stride_tricks.sliding_window_view(sample.image[:, :, 0], (64, 64))
+        places = np.argwhere((regions[:, :, 0, :8] == image[0, :8, 0]).all(axis=2))
         assert len(places) == 1
         top, left = places[0]
-        np.testing.assert_array_equal(picture, sample.image[top : top + 64, left : left + 64])
+        np.testing.assert_array_equal(image, sample.image[top : top + 64, left : left + 64])
         seen.add((top, left))
     assert len(seen) > 3
 
 
-def test_large_pictures_of_a_data_set_are_not_decoded(tmp_path, monkeypatch):
+def test_large_images_of_a_data_set_are_not_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr(tiles, "LARGE", 40_000)
     path = tmp_path / "large.tif"
     tifffile.imwrite(path, np.zeros((200, 300, 3), np.uint8), tile=(64, 64), compression="zlib", photometric="rgb")
@@ -116,5 +116,5 @@ def test_large_pictures_of_a_data_set_are_not_decoded(tmp_path, monkeypatch):
         "annotations": [],
         "categories": [{"id": 1, "name": "a"}],
     }
-    samples, _, faults = read_coco(content, tmp_path / "train.json", images=None, verify_pictures=True)
+    samples, _, faults = read_coco(content, tmp_path / "train.json", images=None, verify_images=True)
     assert [sample.size for sample in samples] == [(200, 300)] and not faults

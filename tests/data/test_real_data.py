@@ -14,7 +14,7 @@ from maskrcnn.data.dataset import load_dataset
 from maskrcnn.data.reading import read_sample
 from maskrcnn.images.images import read_image
 
-COUNTS = {  # pictures, objects, crowds
+COUNTS = {  # images, objects, crowds
     "nuclei/val.json": (89, 3511, 0),
     "coco128/train.json": (128, 939, 10),
     "nuts/trainval.json": (18, 165, 0),
@@ -22,7 +22,7 @@ COUNTS = {  # pictures, objects, crowds
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_every_picture_and_every_object_is_there(shared_data, name):
+def test_every_image_and_every_object_is_there(shared_data, name):
     dataset = load_dataset(shared_data / name, strict=True)
     content = json.loads((shared_data / name).read_text())
     assert (len(dataset), sum(len(sample.labels) for sample in dataset.samples)) == COUNTS[name][:2]
@@ -43,8 +43,8 @@ def test_every_picture_and_every_object_is_there(shared_data, name):
     assert not truth
 
 
-def test_the_fullest_picture_makes_a_batch(shared_data):
-    dataset = load_dataset(shared_data / "nuclei/val.json", verify_pictures=False)
+def test_the_fullest_image_makes_a_batch(shared_data):
+    dataset = load_dataset(shared_data / "nuclei/val.json", verify_images=False)
     fullest = max(dataset.samples, key=lambda sample: len(sample.labels))
     config = ModelConfig(categories=dataset.categories, image=ImageConfig(short_side=512, long_side=853))
     batch = make_batch([read_sample(fullest, config.image)], config)

@@ -41,7 +41,7 @@ def test_the_short_side_fits_unless_the_long_side_is_too_long(size, new_size):
     assert scale == min(800 / min(size), 1333 / max(size))
 
 
-def test_every_picture_fits_a_frame():
+def test_every_image_fits_a_frame():
     rng = np.random.default_rng(0)
     small = (ImageConfig(short_side=320, long_side=320), ImageConfig(short_side=250, long_side=417))
     for config in (CONFIG, *small, TORCHVISION, MATTERPORT):
@@ -70,7 +70,7 @@ def test_shrinking_averages_fine_texture():
 
 
 @pytest.mark.parametrize("config", [CONFIG, TORCHVISION, MMDET, MATTERPORT])
-def test_resizing_an_even_picture_keeps_its_value(config):
+def test_resizing_an_even_image_keeps_its_value(config):
     resized, _ = fit_to_frame(np.full((37, 53, 3), 77, np.uint8), config)
     np.testing.assert_allclose(resized, 77, rtol=1e-6)
 
@@ -127,7 +127,7 @@ def test_pixels_are_bilinear_samples_of_four(size):
         np.testing.assert_array_less(np.abs(exact - 0.5 - resized), 0.5 + 1e-6)
 
 
-def test_a_picture_of_the_right_size_is_left_alone_but_for_torchvisions_floats():
+def test_a_image_of_the_right_size_is_left_alone_but_for_torchvisions_floats():
     image = noise(800, 1000)
     assert fit_to_frame(image, MATTERPORT)[0] is image
     floats, _ = fit_to_frame(image, TORCHVISION)
@@ -136,9 +136,9 @@ def test_a_picture_of_the_right_size_is_left_alone_but_for_torchvisions_floats()
 
 
 def test_scikit_images_values():
-    """Of scikit-image 0.26: `resize(picture, (5, 7), order=1, mode="constant", preserve_range=True, anti_aliasing=False)`."""
-    picture = np.array([[0, 35, 55, 75], [95, 115, 135, 155], [175, 195, 215, 235]], np.uint8)
-    resized, _ = fit_to_frame(picture[:, :, None].repeat(3, axis=2), ImageConfig(0, 7, resize="matterport", min_scale=9.0))
+    """Of scikit-image 0.26: `resize(image, (5, 7), order=1, mode="constant", preserve_range=True, anti_aliasing=False)`."""
+    image = np.array([[0, 35, 55, 75], [95, 115, 135, 155], [175, 195, 215, 235]], np.uint8)
+    resized, _ = fit_to_frame(image[:, :, None].repeat(3, axis=2), ImageConfig(0, 7, resize="matterport", min_scale=9.0))
     expected = [
         [0, 9, 25, 36, 45, 54, 47],
         [29, 48, 64, 77, 88, 99, 84],
@@ -149,9 +149,9 @@ def test_scikit_images_values():
     np.testing.assert_array_equal(resized, np.repeat(np.array(expected)[:, :, None], 3, axis=2))
 
 
-@pytest.mark.parametrize("low", [0, 30])  # 30: scikit-image lifts the dark border to the least of the picture
+@pytest.mark.parametrize("low", [0, 30])  # 30: scikit-image lifts the dark border to the least of the image
 @pytest.mark.parametrize("size", [(37, 53), (480, 640), (1200, 1600)])
-def test_the_picture_is_scikit_images(size, low):
+def test_the_image_is_scikit_images(size, low):
     transform = pytest.importorskip("skimage.transform", reason="scikit-image is not installed")
     resized, _ = fit_to_frame(noise(*size, low=low), MATTERPORT)
     options = {"order": 1, "mode": "constant", "cval": 0, "preserve_range": True, "anti_aliasing": False}
@@ -161,7 +161,7 @@ def test_the_picture_is_scikit_images(size, low):
 
 
 @pytest.mark.parametrize("size", [(37, 53), (480, 640), (1200, 1600), (150, 700)])
-def test_the_picture_is_torchs(size):
+def test_the_image_is_torchs(size):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     image = noise(*size)
     resized, scale = fit_to_frame(image, TORCHVISION)
@@ -172,7 +172,7 @@ def test_the_picture_is_torchs(size):
     assert math.sqrt(np.mean((resized - theirs) ** 2)) < 1e-3
 
 
-def test_the_picture_is_opencvs():
+def test_the_image_is_opencvs():
     image = noise(60, 80)
     resized, _ = fit_to_frame(image, MMDET)
     np.testing.assert_array_equal(resized, cv2.resize(image, (1067, 800), interpolation=cv2.INTER_LINEAR))
@@ -196,12 +196,12 @@ def test_a_square_frame_is_always_the_same():
 
 
 @pytest.mark.parametrize(("config", "size"), [(CONFIG, (900, 1400)), (MATTERPORT, (900, 1025))])
-def test_a_picture_that_no_frame_holds_is_an_error(config, size):
+def test_a_image_that_no_frame_holds_is_an_error(config, size):
     with pytest.raises(ValueError, match=f"{size[0]}×{size[1]}"):
         choose_frame([size], config)
 
 
-def test_a_centred_picture_has_the_odd_row_and_column_of_zeros_behind_it():
+def test_a_centred_image_has_the_odd_row_and_column_of_zeros_behind_it():
     image = noise(5, 8, low=1)
     padded = pad_to_frame(image, (8, 11), "centre")
     np.testing.assert_array_equal(padded[1:6, 1:9], image)

@@ -21,17 +21,17 @@ def test_it_is_written_without_faults(tmp_path):
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
 
 
-def test_the_same_seed_gives_the_same_pictures_and_another_others(tmp_path):
+def test_the_same_seed_gives_the_same_images_and_another_others(tmp_path):
     one, again, other = (
         make_shapes(tmp_path / name, num_train=2, num_val=1, seed=seed)[0] for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
-    pictures = [[read_image(sample.path) for sample in load_dataset(path).samples] for path in (one, again, other)]
+    images = [[read_image(sample.path) for sample in load_dataset(path).samples] for path in (one, again, other)]
     assert json.loads(one.read_text()) == json.loads(again.read_text()) != json.loads(other.read_text())
-    np.testing.assert_array_equal(pictures[0], pictures[1])
-    assert not np.array_equal(pictures[0], pictures[2])
+    np.testing.assert_array_equal(images[0], images[1])
+    assert not np.array_equal(images[0], images[2])
 
 
-def test_training_and_validation_pictures_differ(tmp_path):
+def test_training_and_validation_images_differ(tmp_path):
     train_json, val_json = make_shapes(tmp_path, num_train=1, num_val=1)
     train, val = (read_image(load_dataset(path).samples[0].path) for path in (train_json, val_json))
     assert not np.array_equal(train, val)

@@ -1,4 +1,4 @@
-"""Laws of moving a picture and its masks by one map."""
+"""Laws of moving an image and its masks by one map."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GEOMETRIES = {
 
 
 def coloured(size: tuple[int, int] = (90, 120)) -> Sample:
-    """Disks of a colour each, some across the picture's edges, on a ground of another."""
+    """Disks of a colour each, some across the image's edges, on a ground of another."""
     image, rles, boxes = np.full((*size, 3), GROUND, np.uint8), [], []
     for row in range(3):
         for column in range(4):
@@ -78,7 +78,7 @@ def test_each_mask_stays_on_its_object(name):
             mask = rle_to_mask(rle).astype(np.uint8)
             colour = colour_of(annotation_id) - GROUND
             painted = np.abs(after.image - GROUND - colour).max(axis=2) <= 12
-            half = (after.image - GROUND) @ colour >= 0.5 * colour @ colour  # edges fade over some pixels where pictures grow
+            half = (after.image - GROUND) @ colour >= 0.5 * colour @ colour  # edges fade over some pixels where images grow
             inner = cv2.erode(mask, disk, borderType=cv2.BORDER_REPLICATE) > 0
             outer = cv2.dilate(mask, disk) > 0
             assert half[inner].all() and not (painted & ~outer).any()
@@ -87,7 +87,7 @@ def test_each_mask_stays_on_its_object(name):
 
 
 @pytest.mark.parametrize("name", GEOMETRIES)
-def test_boxes_are_tight_areas_are_the_masks_and_all_lies_in_the_picture(name):
+def test_boxes_are_tight_areas_are_the_masks_and_all_lies_in_the_image(name):
     for seed in range(6):
         after = changed(GEOMETRIES[name], seed)
         assert after.image.shape == (*after.size, 3) and after.image.dtype == np.uint8
@@ -102,7 +102,7 @@ def test_boxes_are_tight_areas_are_the_masks_and_all_lies_in_the_picture(name):
 
 
 @pytest.mark.parametrize("name", GEOMETRIES)
-def test_a_picture_without_objects_is_changed_too(name):
+def test_a_image_without_objects_is_changed_too(name):
     (empty,) = read_samples(np.random.default_rng(0), [(50, 70)], [0])
     after = changed(GEOMETRIES[name], 1, empty)
     assert after.boxes.shape == (0, 4) and after.rles == [] and after.image.shape == (*after.size, 3)
@@ -159,13 +159,13 @@ def test_four_turns_change_nothing():
     assert sample.rles == coloured().rles and sample.size == coloured().size
 
 
-def test_a_crop_is_the_resized_picture_cut():
+def test_a_crop_is_the_resized_image_cut():
     sample = coloured()
     height, width, left, top = 140, 187, 31, 22
     whole = warp_sample(sample, Warp(sample.size, (0, 0, 120, 90), (height, width)), min_visible=0, min_area=0)
     unit = 120 / width, 90 / height
-    window = (left * unit[0], top * unit[1], (left + 96) * unit[0], (top + 80) * unit[1])
-    part = warp_sample(sample, Warp(sample.size, window, (80, 96)), min_visible=0, min_area=0)
+    region = (left * unit[0], top * unit[1], (left + 96) * unit[0], (top + 80) * unit[1])
+    part = warp_sample(sample, Warp(sample.size, region, (80, 96)), min_visible=0, min_area=0)
     cut = np.s_[top : top + 80, left : left + 96]
     assert np.abs(part.image.astype(int) - whole.image[cut]).max() <= 1
     masks = dict(zip(whole.annotation_ids.tolist(), (rle_to_mask(rle)[cut] for rle in whole.rles), strict=True))
@@ -203,7 +203,7 @@ def test_an_object_that_was_annotated_as_a_speck_stays():
     assert len(after.rles) == len(sample.rles) and not after.crowd[~sample.crowd].any()
 
 
-def test_jitter_cuts_a_square_and_keeps_smaller_pictures_whole():
+def test_jitter_cuts_a_square_and_keeps_smaller_images_whole():
     sizes = [changed(AugmentConfig(jitter=(0.4, 2.0)), seed) for seed in range(30)]
     assert all(max(after.size) <= 96 and after.fitted for after in sizes)
     assert {after.size for after in sizes if min(after.size) == 96} == {(96, 96)}
@@ -219,7 +219,7 @@ def test_an_object_that_only_shrinks_is_no_crowd():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_rotated_to_the_edge_a_mask_ends_where_the_picture_does(seed):
+def test_rotated_to_the_edge_a_mask_ends_where_the_image_does(seed):
     sample = coloured().replace(image=np.full((90, 120, 3), 255, np.uint8), rles=[mask_to_rle(np.ones((90, 120), bool))] * 12)
     after = changed(AugmentConfig(rotation=30.0, jitter=(0.5, 2.0)), seed, sample)
     assert set(np.unique(after.image)) <= {0, 255}
@@ -237,7 +237,7 @@ def test_bending_by_nothing_is_scale_and_crop_alone(seed):
         assert (rle_to_mask(first) != rle_to_mask(second)).mean() < 0.01
 
 
-def test_jitter_counts_from_the_size_in_which_the_model_sees_the_picture():
+def test_jitter_counts_from_the_size_in_which_the_model_sees_the_image():
     assert changed(AugmentConfig(jitter=(0.5, 0.5)), 0).size == (48, 64)  # 90 × 120 is seen as 96 × 128
 
 

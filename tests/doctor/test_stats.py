@@ -45,15 +45,15 @@ def test_a_description_counts_what_there_is():
         sizes=[(256, 512), (512, 512), (512, 1024), (1024, 512)],
     )
     stats = describe(dataset, settings(dataset))
-    assert (stats.pictures, stats.empty_pictures, stats.objects, stats.crowds) == (4, 1, 4, 2)
+    assert (stats.images, stats.empty_images, stats.objects, stats.crowds) == (4, 1, 4, 2)
     assert [dataclasses.astuple(row) for row in stats.classes] == [("c0", 2, 1, 1), ("c1", 2, 2, 0), ("c2", 0, 0, 1)]
     assert stats.heights == (256, 512, 1024) and stats.widths == (512, 512, 1024)
-    assert stats.objects_per_picture == {"median": 0.5, "p95": pytest.approx(2.7), "max": 3}
+    assert stats.objects_per_image == {"median": 0.5, "p95": pytest.approx(2.7), "max": 3}
     assert stats.area_shares == {"small": 0.75, "medium": 0.25, "large": 0}
 
 
 def test_objects_are_measured_as_the_model_sees_them():
-    """A picture of 256 × 400 is doubled, one of 1024 × 2048 shrinks until its long side fits."""
+    """An image of 256 × 400 is doubled, one of 1024 × 2048 shrinks until its long side fits."""
     dataset = dataset_of([[0], [0]], num_classes=1, sides=[(10, 20), (240, 60)], sizes=[(256, 400), (1024, 2048)])
     image = ImageConfig(short_side=512, long_side=853)
     np.testing.assert_allclose(measure_objects(dataset).in_frame(image), [[20, 40], [100, 25]], rtol=2e-3)
@@ -88,7 +88,7 @@ def test_data_that_fits_gets_no_suggestion():
     assert suggest(dataset, settings(dataset)) == ()
 
 
-def test_small_objects_ask_for_larger_pictures_until_they_are_16_pixels():
+def test_small_objects_ask_for_larger_images_until_they_are_16_pixels():
     for side in (10.0, 12.0):
         dataset = dataset_of([[0], [0]], num_classes=1, sides=(side, side))
         changes = suggested(dataset)
@@ -100,14 +100,14 @@ def test_small_objects_ask_for_larger_pictures_until_they_are_16_pixels():
     assert "image__short_side" not in suggested(dataset_of([[0]], num_classes=1, sides=(15.0, 15.0)))
 
 
-def test_small_pictures_of_large_objects_are_not_enlarged_for_nothing():
+def test_small_images_of_large_objects_are_not_enlarged_for_nothing():
     dataset = dataset_of([[0], [0]], num_classes=1, sides=(30.0, 30.0), sizes=[(100, 100)] * 2)
     assert suggested(dataset)["image__short_side"] == 224
     small = dataset_of([[0], [0]], num_classes=1, sides=(5.0, 5.0), sizes=[(100, 100)] * 2)
     assert suggested(small)["image__short_side"] == 320  # 5 pixels become 16 only there
 
 
-def test_long_pictures_get_a_long_side():
+def test_long_images_get_a_long_side():
     dataset = dataset_of([[0]] * 4, num_classes=1, sides=(60.0, 60.0), sizes=[(512, 512), (512, 512), (512, 512), (512, 1100)])
     long_side = suggested(dataset)["image__long_side"]
     assert 853 < long_side <= 1120 and long_side % 32 == 0
@@ -155,7 +155,7 @@ def test_the_suggestions_together_cover_better_than_the_settings_did():
     assert not suggest(dataset, after)  # and nothing is left to say
 
 
-def test_full_pictures_ask_for_detections_and_proposals():
+def test_full_images_ask_for_detections_and_proposals():
     changes = suggested(dataset_of([[0] * 375, [0]], num_classes=1, sides=(40.0, 40.0)))
     assert changes["detect__max_detections"] == 450
     assert changes["rpn__proposals"] == changes["rpn__top_k"] == 1200
@@ -166,7 +166,7 @@ def test_full_pictures_ask_for_detections_and_proposals():
     assert not suggested(dataset_of([[0] * 80], num_classes=1, sides=(40.0, 40.0)))
 
 
-def test_uneven_classes_ask_for_weights_and_rare_pictures_for_repeats():
+def test_uneven_classes_ask_for_weights_and_rare_images_for_repeats():
     beside = dataset_of([[0] * 30 + [1]] * 3, num_classes=3, sides=(40.0, 40.0))
     (weights,) = suggest(beside, settings(beside))
     assert weights.arguments == "--class-weights balanced" and "'c0' has 90 objects, 'c1' 3" in weights.reason
@@ -193,13 +193,13 @@ def test_a_description_can_be_printed_and_written_as_json():
     dataset = dataset_of([[0] * 300, [1]], num_classes=2, sides=(9.0, 9.0))
     stats = describe(dataset, settings(dataset))
     text = printed(stats)
-    for words in ("2 pictures", "301 objects", "c1", "--set detect.max_detections=400", "--image-size"):
+    for words in ("2 images", "301 objects", "c1", "--set detect.max_detections=400", "--image-size"):
         assert words in text
     assert json.loads(json.dumps(dataclasses.asdict(stats), allow_nan=False))["classes"][0]["objects"] == 300
 
 
 def test_real_nuclei_get_small_anchors_and_room(shared_data):
-    dataset = load_dataset(shared_data / "nuclei" / "val.json", verify_pictures=False)
+    dataset = load_dataset(shared_data / "nuclei" / "val.json", verify_images=False)
     changes = suggested(dataset)
     assert changes["anchors__sizes"][0] in ((8,), (12,), (16,))
-    assert changes["detect__max_detections"] >= describe(dataset, settings(dataset)).objects_per_picture["max"]
+    assert changes["detect__max_detections"] >= describe(dataset, settings(dataset)).objects_per_image["max"]

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 from exports import KINDS, answers_agree, random_model, threads_get_their_own_answers
-from small_network import make_batch, pictures_of
+from small_network import images_of, make_batch
 
 from maskrcnn import engines
 from maskrcnn.api import MaskRCNN
@@ -51,7 +51,7 @@ def engine(written) -> Engine:
 def test_a_program_answers_as_the_model_whatever_batch_and_frame(model, engine, counts, frame):
     batch = {"images": np.random.default_rng(0).uniform(0, 255, (len(counts), *frame, 3)), "sizes": [frame] * len(counts)}
     if frame[0] > 32:
-        batch = pictures_of(make_batch(counts, frame=frame))
+        batch = images_of(make_batch(counts, frame=frame))
     batch = {"images": np.asarray(batch["images"], np.float32), "sizes": np.asarray(batch["sizes"], np.int32)}
     answers_agree(PaddedDetections(*model.predict_on_batch(batch)), engine.predict_on_batch(batch))
     assert engine.config == model.config
@@ -67,7 +67,7 @@ def test_a_frame_that_is_no_multiple_is_told(engine):
 
 
 def test_a_program_runs_in_plain_pytorch(model, written, tmp_path):
-    batch = pictures_of(make_batch((3,)))
+    batch = images_of(make_batch((3,)))
     np.savez(tmp_path / "given.npz", images=batch["images"].astype(np.float32), sizes=batch["sizes"])
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['keras', 'maskrcnn']));"
@@ -87,7 +87,7 @@ def test_weights_in_half_precision_are_cast_by_the_program_of_a_model_whose_pool
     model, path = random_model(**KINDS["pooled as matterport does"]), tmp_path / "half.pt2"
     export.WRITERS["torch"].write(model, path, "float16")
     assert 0 < weights_in(path) < 0.6 * weights_in(written)
-    batch = pictures_of(make_batch((3, 5)))  # of another frame than the writer traces with
+    batch = images_of(make_batch((3, 5)))  # of another frame than the writer traces with
     np.testing.assert_allclose(engines.load(path).predict_on_batch(batch).scores, model.predict_on_batch(batch)[1], atol=1e-3)
 
 

@@ -9,7 +9,7 @@ from maskrcnn.geometry.boxes import box_area, clip_boxes, flip_boxes
 BOXES = np.array([[1, 2, 5, 9], [-3, 4, 30, 8], [40, 50, 60, 70], [5, 5, 5, 5]], np.float32)
 
 
-def test_a_clipped_box_lies_in_its_picture():
+def test_a_clipped_box_lies_in_its_image():
     clipped = clip_boxes(BOXES, (20, 24))
     np.testing.assert_array_equal(clipped, [[1, 2, 5, 9], [0, 4, 24, 8], [24, 20, 24, 20], [5, 5, 5, 5]])
     assert clipped.dtype == np.float32

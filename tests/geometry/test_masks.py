@@ -11,6 +11,7 @@ from references import masks as reference
 
 from maskrcnn.geometry import masks, paste, polygons
 from maskrcnn.geometry.rle import (
+    cutout_rle,
     flip_rle,
     mask_to_rle,
     polygons_to_rle,
@@ -19,7 +20,6 @@ from maskrcnn.geometry.rle import (
     rle_to_box,
     rle_to_json,
     rle_to_mask,
-    window_rle,
 )
 
 BOXES = [
@@ -72,7 +72,7 @@ def test_paste_leaves_what_is_outside_of_the_box():
 @pytest.mark.parametrize(
     "box", [(3, 3, 3, 9), (3, 9, 8, 9), (8, 3, 3, 9), (-9, -9, -1, -1), (30, 3, 40, 9), (0, 25, 9, 31), (np.nan, 0, 5, 5)]
 )
-def test_paste_of_a_box_without_area_or_outside_of_the_picture_writes_nothing(box):
+def test_paste_of_a_box_without_area_or_outside_of_the_image_writes_nothing(box):
     out = np.zeros(SIZE, bool)
     paste.paste(np.ones((28, 28), np.float32), np.array(box, np.float32), out=out)
     assert not out.any()
@@ -84,8 +84,8 @@ def test_a_pasted_window_put_back_is_what_paste_writes(box, how):
     small = np.random.default_rng(3).random((28, 28)).astype(np.float32)
     out = np.zeros(SIZE, bool)
     paste.paste(small, np.array(box, np.float32), out=out, how=how)
-    window, corner = paste.paste_window(small, np.array(box, np.float32), SIZE, how=how)
-    assert window_rle(window, corner, SIZE) == mask_to_rle(out)
+    cutout, corner = paste.paste_cutout(small, np.array(box, np.float32), SIZE, how=how)
+    assert cutout_rle(cutout, corner, SIZE) == mask_to_rle(out)
 
 
 def test_paste_of_torchvisions_way_is_torchvisions():
@@ -262,17 +262,17 @@ def test_a_mask_cropped_to_a_box_without_area_or_outside_is_empty(box):
     np.testing.assert_array_equal(cropped, np.zeros((28, 28)))
 
 
-@pytest.mark.parametrize("window", [(5, 12, 3, 20), (0, 20, 0, 24), (0, 20, 2, 9), (13, 20, 23, 24), (4, 4, 3, 20)])
+@pytest.mark.parametrize("region", [(5, 12, 3, 20), (0, 20, 0, 24), (0, 20, 2, 9), (13, 20, 23, 24), (4, 4, 3, 20)])
 @pytest.mark.parametrize("full", [False, True])
-def test_a_window_put_back_is_the_mask(window, full):
-    top, bottom, left, right = window
+def test_a_region_put_back_is_the_mask(region, full):
+    top, bottom, left, right = region
     mask = np.zeros(SIZE, bool)
     mask[top:bottom, left:right] = full or np.random.default_rng(1).random((bottom - top, right - left)) > 0.5
-    assert window_rle(mask[top:bottom, left:right], (left, top), SIZE) == mask_to_rle(mask)
+    assert cutout_rle(mask[top:bottom, left:right], (left, top), SIZE) == mask_to_rle(mask)
 
 
-def test_a_window_of_a_picture_too_large_for_a_bitmap():
-    rle = window_rle(np.ones((3, 2), bool), (29_998, 99_997), (100_000, 30_000))
+def test_a_window_of_a_image_too_large_for_a_bitmap():
+    rle = cutout_rle(np.ones((3, 2), bool), (29_998, 99_997), (100_000, 30_000))
     assert rle_area(rle) == 6
     np.testing.assert_array_equal(rle_to_box(rle), [29_998, 99_997, 30_000, 100_000])
 

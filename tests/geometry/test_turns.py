@@ -1,4 +1,4 @@
-"""Laws of turning arrays into pictures."""
+"""Laws of turning arrays into images."""
 
 import itertools
 
@@ -16,7 +16,7 @@ def test_turning_back_undoes_a_turn(turn):
     np.testing.assert_array_equal(turned_back(turned(VALUES, turn), turn), VALUES)
 
 
-def test_the_eight_turns_are_eight_pictures():
+def test_the_eight_turns_are_eight_images():
     assert len({turned(VALUES[:, :, 0], turn).tobytes() + bytes([turn.swap]) for turn in TURNS}) == 8
 
 

@@ -38,7 +38,7 @@ def test_values_are_hounsfield_units():
 
 
 @pytest.mark.parametrize("how", ["", "_RLE", "_bigendian", "_implicit", "_jp2klossless", "_jpeg_ls_lossless", "_padded"])
-def test_every_lossless_coding_gives_the_same_picture(how):
+def test_every_lossless_coding_gives_the_same_image(how):
     plain, coded = only(bundled("MR_small.dcm")), only(bundled(f"MR_small{how}.dcm"))
     np.testing.assert_array_equal(coded.values, plain.values)
     np.testing.assert_array_equal(coded.image, plain.image)
@@ -60,7 +60,7 @@ def test_palettes_become_colours_of_8_bits():
 def test_frames_come_one_by_one_and_in_their_order():
     planes = list(read_dicom(bundled("SC_rgb_rle_2frame.dcm")))
     stored = pydicom.dcmread(bundled("SC_rgb_rle_2frame.dcm")).pixel_array
-    assert [plane.frame for plane in planes] == [1, 2]
+    assert [plane.number for plane in planes] == [1, 2]
     assert planes[0].source is planes[1].source and planes[0].source.num_planes == 2
     for plane, frame in zip(planes, stored):
         np.testing.assert_array_equal(plane.image, frame)
@@ -129,7 +129,7 @@ def test_nothing_of_the_patient_leaves_the_reader_unless_it_is_asked_for(tmp_pat
     [
         ("SC_rgb_jpeg_gdcm.dcm", "pip install python-gdcm"),
         ("JPGExtended.dcm", "JPEG Extended .* cannot be decoded"),
-        ("rtplan.dcm", "this RTPLAN file holds no picture"),
+        ("rtplan.dcm", "this RTPLAN file holds no image"),
         ("no_meta.dcm", "it is no DICOM file"),
         ("MR_truncated.dcm", "4065"),
     ],
@@ -157,8 +157,8 @@ def test_dicom_is_known_by_its_content_where_its_name_says_nothing(tmp_path):
     assert read_size(tmp_path / "IM0001") == (6, 8)
 
 
-def test_several_frames_are_not_one_picture():
-    with pytest.raises(ValueError, match="2 planes, not one picture; maskrcnn.read_planes"):
+def test_several_frames_are_not_one_image():
+    with pytest.raises(ValueError, match="2 planes, not one image; maskrcnn.read_planes"):
         read_image(bundled("SC_rgb_rle_2frame.dcm"))
 
 

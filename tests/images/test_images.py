@@ -1,4 +1,4 @@
-"""Laws of reading pictures."""
+"""Laws of reading images."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def test_an_uncompressed_tiff_is_turned_in_any_depth(tmp_path, kind, orientation
 
 
 def test_a_palette_gives_its_colours(tmp_path):
-    picture = Image.fromarray(PIXELS).quantize(16)
-    picture.save(tmp_path / "a.png")
-    assert picture.mode == "P"
-    assert same(read_image(tmp_path / "a.png"), np.asarray(picture.convert("RGB")))
+    image = Image.fromarray(PIXELS).quantize(16)
+    image.save(tmp_path / "a.png")
+    assert image.mode == "P"
+    assert same(read_image(tmp_path / "a.png"), np.asarray(image.convert("RGB")))
 
 
 def test_alpha_is_dropped(tmp_path):
@@ -168,13 +168,13 @@ def test_colours_of_16_bits_that_cannot_be_read_are_one_line(tmp_path, monkeypat
     assert not any(capfd.readouterr())
 
 
-def test_a_picture_of_one_value_is_black(tmp_path):
+def test_a_image_of_one_value_is_black(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.full((20, 30), 33_000, np.uint16))
     assert not read_image(tmp_path / "a.tif").any()
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tif"])
-def test_a_truncated_picture_is_an_error_in_one_line(tmp_path, name):
+def test_a_truncated_image_is_an_error_in_one_line(tmp_path, name):
     Image.fromarray(np.random.default_rng(2).integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / name)
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: len(content) // 2])
@@ -183,9 +183,9 @@ def test_a_truncated_picture_is_an_error_in_one_line(tmp_path, name):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n broken", b"II*\x00broken", b"\xff\xd8\xff\xe0"])
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n broken", b"II*\x00broken", b"\xff\xd8\xff\xe0"])
 @pytest.mark.parametrize("read", [read_image, read_size, read_label_map])
-def test_what_is_no_picture_is_an_error_in_one_line(tmp_path, content, read):
+def test_what_is_no_image_is_an_error_in_one_line(tmp_path, content, read):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.png") as error:
         read(tmp_path / "a.png")
@@ -197,7 +197,7 @@ def test_a_missing_file_is_named():
         read_image("nowhere.png")
 
 
-def test_a_picture_that_is_too_large_is_refused_before_it_is_decoded(tmp_path):
+def test_a_image_that_is_too_large_is_refused_before_it_is_decoded(tmp_path):
     side = int(MAX_PIXELS**0.5) + 1
     Image.new("1", (side, side)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match="178 million pixels"):
@@ -264,7 +264,7 @@ def test_one_channel_is_grey_and_of_colours_their_luma(tmp_path):
 @pytest.mark.parametrize("name", ["cyx.tif", "yxs.tif", "array.npy"])
 def test_another_number_of_channels_is_an_error_in_one_line(tmp_path, name, found, wanted):
     LAYOUTS[name](tmp_path / name, PLANES[:found])
-    with pytest.raises(ValueError, match=rf"{name}: a picture for a model of {wanted} channels is \(H, W, {wanted}\)") as error:
+    with pytest.raises(ValueError, match=rf"{name}: an image for a model of {wanted} channels is \(H, W, {wanted}\)") as error:
         read_image(tmp_path / name, channels=wanted)
     assert "received shape (20, 30" in str(error.value) and "\n" not in str(error.value)
 
@@ -331,9 +331,9 @@ def test_label_maps_keep_their_numbers(tmp_path, dtype):
 
 def test_a_label_map_with_a_palette_is_its_indices(tmp_path):
     values = np.arange(600).reshape(20, 30).astype(np.uint8) % 9
-    picture = Image.fromarray(values)
-    picture.putpalette(np.random.default_rng(3).integers(0, 256, 768, np.uint8).tobytes())
-    picture.save(tmp_path / "a.png")
+    image = Image.fromarray(values)
+    image.putpalette(np.random.default_rng(3).integers(0, 256, 768, np.uint8).tobytes())
+    image.save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_label_map(tmp_path / "a.png"), values)
 
 
@@ -346,14 +346,14 @@ def test_colours_and_fractions_are_no_label_map(tmp_path):
         read_label_map(tmp_path / "a.tif")
 
 
-def test_files_folders_and_globs_give_their_pictures_once_and_sorted(tmp_path):
-    for name in ("b.png", "a.JPG", "c.txt", "deeper/d.tif", "odd.picture"):
+def test_files_folders_and_globs_give_their_images_once_and_sorted(tmp_path):
+    for name in ("b.png", "a.JPG", "c.txt", "deeper/d.tif", "odd.image"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     assert find_images([tmp_path]) == [tmp_path / "a.JPG", tmp_path / "b.png"]
     assert find_images([tmp_path / "**/*"]) == [tmp_path / "a.JPG", tmp_path / "b.png", tmp_path / "deeper/d.tif"]
-    assert find_images([tmp_path / "odd.picture", tmp_path / "b.png", tmp_path]) == [
-        tmp_path / "odd.picture",
+    assert find_images([tmp_path / "odd.image", tmp_path / "b.png", tmp_path]) == [
+        tmp_path / "odd.image",
         tmp_path / "b.png",
         tmp_path / "a.JPG",
     ]
@@ -370,10 +370,10 @@ def test_slides_are_found_where_they_are_asked_for(tmp_path):
     assert find_images([tmp_path]) == wanted[1:2]
 
 
-def test_inputs_without_pictures_are_errors(tmp_path):
+def test_inputs_without_images_are_errors(tmp_path):
     with pytest.raises(ValueError, match="no file or folder"):
         find_images([tmp_path / "a.png"])
-    with pytest.raises(ValueError, match="no pictures in"):
+    with pytest.raises(ValueError, match="no images in"):
         find_images([tmp_path])
-    with pytest.raises(ValueError, match="no pictures in"):
+    with pytest.raises(ValueError, match="no images in"):
         find_images([str(tmp_path / "*.png")])

@@ -1,4 +1,4 @@
-"""Laws of windows: whatever a picture lies in, a window is the part of the whole that it says."""
+"""Laws of regions: whatever an image lies in, a region is the part of the whole that it says."""
 
 from __future__ import annotations
 
@@ -69,52 +69,52 @@ KINDS = ["tiles", "strips", "one strip", "uncompressed", "planar", "pyramid", "O
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_window_is_that_part_of_the_picture(tmp_path, kind):
-    path = write(tmp_path / "picture.tif", kind, RGB)
+def test_a_window_is_that_part_of_the_image(tmp_path, kind):
+    path = write(tmp_path / "image.tif", kind, RGB)
     assert image_size(path) == RGB.shape[:2]
-    with open_large(path) as picture:
-        assert picture.size == RGB.shape[:2]
+    with open_large(path) as image:
+        assert image.size == RGB.shape[:2]
         for left, top, right, bottom in WINDOWS:
-            np.testing.assert_array_equal(picture.read((left, top, right, bottom)), RGB[top:bottom, left:right])
+            np.testing.assert_array_equal(image.read((left, top, right, bottom)), RGB[top:bottom, left:right])
 
 
 @pytest.mark.parametrize("kind", ["tiles", "strips", "uncompressed", "npy", "png", "zarr"])
-def test_deep_windows_are_stretched_as_the_whole_picture_is(tmp_path, kind):
+def test_deep_windows_are_stretched_as_the_whole_image_is(tmp_path, kind):
     deep = (33_000 + 7 * GREY.astype(np.uint16)).astype(np.uint16)
-    deep[50, 60] = 65_535  # a hot pixel, outside of the first window
-    path = write(tmp_path / "picture.tif", kind, deep)
+    deep[50, 60] = 65_535  # a hot pixel, outside of the first region
+    path = write(tmp_path / "image.tif", kind, deep)
     tifffile.imwrite(tmp_path / "whole.tif", deep)
     whole = read_image(tmp_path / "whole.tif")
-    with open_large(path) as picture:
+    with open_large(path) as image:
         for left, top, right, bottom in WINDOWS:
-            np.testing.assert_array_equal(picture.read((left, top, right, bottom)), whole[top:bottom, left:right])
+            np.testing.assert_array_equal(image.read((left, top, right, bottom)), whole[top:bottom, left:right])
 
 
-def test_windows_with_holes_are_stretched_as_the_whole_picture_is(tmp_path):
+def test_windows_with_holes_are_stretched_as_the_whole_image_is(tmp_path):
     values = GREY.astype(np.float32) - 500
     values[:20], values[40:50], values[60:70] = np.nan, np.inf, -np.inf
     tifffile.imwrite(tmp_path / "whole.tif", values)
-    with open_large(write(tmp_path / "picture.tif", "tiles", values)) as picture:
-        np.testing.assert_array_equal(picture.read((10, 5, 110, 90)), read_image(tmp_path / "whole.tif")[5:90, 10:110])
-        assert picture.read((0, 20, 120, 40)).std() > 50
+    with open_large(write(tmp_path / "image.tif", "tiles", values)) as image:
+        np.testing.assert_array_equal(image.read((10, 5, 110, 90)), read_image(tmp_path / "whole.tif")[5:90, 10:110])
+        assert image.read((0, 20, 120, 40)).std() > 50
 
 
-def test_windows_of_a_large_deep_picture_agree_where_they_overlap(monkeypatch):
+def test_windows_of_a_large_deep_image_agree_where_they_overlap(monkeypatch):
     monkeypatch.setattr(tiles, "_SAMPLED", 2000)
     monkeypatch.setattr(tiles, "_SAMPLE_SIDE", 16)
-    gradient = np.linspace(1000, 9000, 200 * 300).reshape(200, 300).astype(np.uint16)  # each window has another range
-    picture = open_large(gradient)
-    upper, lower = picture.read((0, 0, 300, 120)), picture.read((0, 80, 300, 200))
+    gradient = np.linspace(1000, 9000, 200 * 300).reshape(200, 300).astype(np.uint16)  # each region has another range
+    image = open_large(gradient)
+    upper, lower = image.read((0, 0, 300, 120)), image.read((0, 80, 300, 200))
     np.testing.assert_array_equal(upper[80:], lower[:40])
     assert upper.min() < 10 and lower.max() > 245  # and the sample stands for the whole
 
 
-def test_sampled_squares_are_spread_over_the_picture():
-    windows = np.array(sampled_regions((30_000, 10_000)))
-    pixels = ((windows[:, 2] - windows[:, 0]) * (windows[:, 3] - windows[:, 1])).sum()
+def test_sampled_squares_are_spread_over_the_image():
+    regions = np.array(sampled_regions((30_000, 10_000)))
+    pixels = ((regions[:, 2] - regions[:, 0]) * (regions[:, 3] - regions[:, 1])).sum()
     assert 3e6 < pixels < 6e6
     assert (
-        windows[:, 0].min() < 700 and windows[:, 2].max() > 9_300 and windows[:, 1].min() < 700 and windows[:, 3].max() > 29_300
+        regions[:, 0].min() < 700 and regions[:, 2].max() > 9_300 and regions[:, 1].min() < 700 and regions[:, 3].max() > 29_300
     )
     assert sampled_regions((300, 200)) == [(0, 0, 200, 300)]
 
@@ -131,24 +131,24 @@ def test_grey_becomes_three_channels_and_transparency_goes(tmp_path):
     tifffile.imwrite(
         tmp_path / "alpha.tif", np.dstack([RGB, GREY]), tile=(32, 32), compression="zlib", photometric="rgb", extrasamples=[2]
     )
-    with open_large(tmp_path / "alpha.tif") as picture:
-        np.testing.assert_array_equal(picture.read((3, 4, 9, 9)), RGB[4:9, 3:9])
+    with open_large(tmp_path / "alpha.tif") as image:
+        np.testing.assert_array_equal(image.read((3, 4, 9, 9)), RGB[4:9, 3:9])
 
 
-def test_what_a_tiffs_pixels_alone_do_not_show_is_read_as_every_picture(tmp_path):
+def test_what_a_tiffs_pixels_alone_do_not_show_is_read_as_every_image(tmp_path):
     Image.fromarray(RGB).quantize(16).save(tmp_path / "palette.tif", compression="tiff_deflate")
     tifffile.imwrite(tmp_path / "white.tif", GREY, tile=(32, 32), compression="zlib", photometric="miniswhite")
     for name in ("palette.tif", "white.tif"):
-        with open_large(tmp_path / name) as picture:
-            np.testing.assert_array_equal(picture.read((3, 4, 90, 80)), read_image(tmp_path / name)[4:80, 3:90])
+        with open_large(tmp_path / name) as image:
+            np.testing.assert_array_equal(image.read((3, 4, 90, 80)), read_image(tmp_path / name)[4:80, 3:90])
 
 
 def test_strips_are_decoded_once_for_a_row_of_windows(tmp_path):
-    with open_large(write(tmp_path / "picture.tif", "strips", RGB)) as picture:
-        cut, calls = picture._cut, []
-        picture._cut = lambda window: calls.append(window) or cut(window)
+    with open_large(write(tmp_path / "image.tif", "strips", RGB)) as image:
+        cut, calls = image._cut, []
+        image._cut = lambda region: calls.append(region) or cut(region)
         for left in range(0, 120, 30):
-            picture.read((left, 10, left + 30, 40))
+            image.read((left, 10, left + 30, 40))
         assert len(calls) == 1
 
 
@@ -161,8 +161,8 @@ def test_slides_are_read_at_their_largest_level(tmp_path):
         writer.write(RGB, description=about, **options)
         writer.write(RGB[::4, ::4].copy(), description=about, photometric="rgb", metadata=None)
     assert is_large(path) and image_size(path) == (97, 120)
-    with open_large(path) as picture:
-        np.testing.assert_array_equal(picture.read((37, 20, 101, 90)), RGB[20:90, 37:101])
+    with open_large(path) as image:
+        np.testing.assert_array_equal(image.read((37, 20, 101, 90)), RGB[20:90, 37:101])
 
 
 def test_jpeg_in_a_tiff_is_colours_again(tmp_path):
@@ -173,8 +173,8 @@ def test_jpeg_in_a_tiff_is_colours_again(tmp_path):
     tifffile.imwrite(tmp_path / "jpeg.tif", smooth, tile=(32, 32), compression="jpeg", photometric="rgb")
     with tifffile.TiffFile(tmp_path / "jpeg.tif") as file:
         assert file.pages[0].photometric == 6  # YCbCr, as tifffile writes it
-    with open_large(tmp_path / "jpeg.tif") as picture:
-        np.testing.assert_allclose(picture.read((5, 6, 90, 80)).astype(int), smooth[6:80, 5:90], atol=12)
+    with open_large(tmp_path / "jpeg.tif") as image:
+        np.testing.assert_allclose(image.read((5, 6, 90, 80)).astype(int), smooth[6:80, 5:90], atol=12)
 
 
 def test_a_small_copy_is_the_mean_of_squares():
@@ -186,7 +186,7 @@ def test_a_small_copy_is_the_mean_of_squares():
 
 
 def test_what_is_large(tmp_path, monkeypatch):
-    path = write(tmp_path / "picture.tif", "tiles", RGB)
+    path = write(tmp_path / "image.tif", "tiles", RGB)
     assert not is_large(path) and not is_large(tmp_path / "none.tif")
     assert is_for_tiles(path, 64) and not is_for_tiles(path, 0) and not is_for_tiles(path, 120)
     monkeypatch.setattr(tiles, "LARGE", 97 * 120)
@@ -199,13 +199,13 @@ def test_what_is_large(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (np.zeros((3, 4, 5, 3)), "A picture is an .H, W. or .H, W, C. array; received shape .3, 4, 5, 3."),
+        (np.zeros((3, 4, 5, 3)), "An image is an .H, W. or .H, W, C. array; received shape .3, 4, 5, 3."),
         (np.zeros((30, 40, 5), np.uint8), "The array has 5 channels and the model takes 3."),
-        (np.zeros((30, 40), complex), "holds no picture"),
+        (np.zeros((30, 40), complex), "holds no image"),
         (Path("none.tif"), "Cannot read none.tif: there is no such file."),
     ],
 )
-def test_what_is_no_picture_is_refused_in_one_line(source, message):
+def test_what_is_no_image_is_refused_in_one_line(source, message):
     with pytest.raises(ValueError, match=message) as caught:
         open_large(source)
     assert "\n" not in str(caught.value)
@@ -218,28 +218,28 @@ def test_several_planes_are_refused(tmp_path):
     with tifffile.TiffWriter(tmp_path / "two.tif") as tiff:
         for _ in range(2):
             tiff.write(GREY, tile=(32, 32), compression="zlib")
-    with pytest.raises(ValueError, match=r"two\.tif: it holds several pictures"):
+    with pytest.raises(ValueError, match=r"two\.tif: it holds several images"):
         open_large(tmp_path / "two.tif")
 
 
 def test_what_can_only_be_decoded_whole_has_a_limit(tmp_path, monkeypatch):
-    path = write(tmp_path / "picture.tif", "png", RGB)
+    path = write(tmp_path / "image.tif", "png", RGB)
     monkeypatch.setattr(tiles, "MAX_PIXELS", 1000)
     with pytest.raises(ValueError, match="million pixels and can only be decoded whole; convert it to a tiled TIFF"):
         open_large(path)
 
 
 def test_a_cut_off_file_is_one_line(tmp_path):
-    path = write(tmp_path / "picture.tif", "tiles", np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8))
+    path = write(tmp_path / "image.tif", "tiles", np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8))
     content = path.read_bytes()
     at = content.rindex(b"x\x9c")  # the last tile's compressed data
     path.write_bytes(content[: at + 10] + bytes(200) + content[at + 210 :])
-    with open_large(path) as picture, pytest.raises(ValueError, match=r"Cannot read .*picture\.tif"):
-        picture.read((0, 0, 400, 400))
+    with open_large(path) as image, pytest.raises(ValueError, match=r"Cannot read .*image\.tif"):
+        image.read((0, 0, 400, 400))
 
 
 def test_an_absent_extra_says_what_to_install(tmp_path, monkeypatch):
-    path = write(tmp_path / "picture.tif", "tiles", RGB)
+    path = write(tmp_path / "image.tif", "tiles", RGB)
     monkeypatch.setitem(__import__("sys").modules, "zarr", None)
     with pytest.raises(ImportError, match=r'needs zarr, which is not installed: pip install "maskrcnn\[large\]"'):
         open_large(path)

@@ -48,7 +48,7 @@ def test_slices_look_the_same_however_the_array_is_laid(tmp_path, axis, axes):
         reversed_in_file = not np.array_equal(planes[0].values, expected[0])
         for plane, wanted in zip(planes, expected[::-1] if reversed_in_file else expected, strict=True):
             np.testing.assert_array_equal(plane.values, wanted)
-            np.testing.assert_array_equal(turned_back(plane.values, grid.turn), image.dataobj[grid.place(plane.frame)])
+            np.testing.assert_array_equal(turned_back(plane.values, grid.turn), image.dataobj[grid.place(plane.number)])
         assert planes[0].source.pixel_size == PixelSize(*size, "mm") and planes[0].source.spacing == spacing
         assert read_nifti_size(tmp_path / "a.nii", axis=axis) == (planes[0].source.size, len(planes))
 
@@ -91,7 +91,7 @@ def test_slope_and_intercept_are_applied(tmp_path):
 @pytest.mark.parametrize("window", [None, (5.0, 9.0)])
 def test_complex_values_are_refused_in_one_line(tmp_path, window):
     nibabel.save(nibabel.Nifti1Image(RAS.astype(np.complex64), np.eye(4)), tmp_path / "a.nii")
-    with pytest.raises(ValueError, match=r"a\.nii: a picture has real values; received complex"):
+    with pytest.raises(ValueError, match=r"a\.nii: an image has real values; received complex"):
         next(read_nifti(tmp_path / "a.nii", window=window))
 
 
@@ -103,7 +103,7 @@ def test_volumes_come_one_after_the_other(tmp_path):
     np.testing.assert_array_equal(planes[9].values, planes[2].values + 1)
 
 
-def test_a_picture_alone_and_colours_are_read_too(tmp_path):
+def test_a_image_alone_and_colours_are_read_too(tmp_path):
     nibabel.save(nibabel.Nifti1Image(RAS[:, :, 0], np.eye(4)), tmp_path / "flat.nii")
     assert read_image(tmp_path / "flat.nii").shape == (6, 5, 3)
     assert read_size(tmp_path / "flat.nii") == (6, 5)

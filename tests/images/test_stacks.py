@@ -47,7 +47,7 @@ def test_pages_are_planes(tmp_path, kind):
     values = (DEEP[:, 0, 0] >> 8).astype(kind)
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")
     planes = list(read_planes(tmp_path / "a.tif"))
-    assert [plane.frame for plane in planes] == [1, 2, 3, 4, 5] and planes[0].source.pixel_size is None
+    assert [plane.number for plane in planes] == [1, 2, 3, 4, 5] and planes[0].source.pixel_size is None
     for plane, wanted in zip(planes, values):
         np.testing.assert_array_equal(plane.values, wanted)
         assert plane.image.shape == (20, 30, 3) and plane.image.dtype == np.uint8
@@ -103,10 +103,10 @@ def write_pages_of_a_scan(path):
 
 
 @pytest.mark.parametrize("write", [write_one_by_one, write_positions, write_pages_of_a_scan])
-def test_every_picture_of_a_file_is_a_plane_in_its_place_and_size(tmp_path, write):
+def test_every_image_of_a_file_is_a_plane_in_its_place_and_size(tmp_path, write):
     write(tmp_path / "a.tif")
     planes = list(read_planes(tmp_path / "a.tif"))
-    assert [plane.frame for plane in planes] == [1, 2, 3] == list(range(1, count_planes(tmp_path / "a.tif") + 1))
+    assert [plane.number for plane in planes] == [1, 2, 3] == list(range(1, count_planes(tmp_path / "a.tif") + 1))
     for plane, wanted in zip(planes, GREYS):
         np.testing.assert_array_equal(plane.values, wanted)
     assert planes[0].source.size == read_size(tmp_path / "a.tif") == (20, 30)
@@ -126,7 +126,7 @@ def test_pixels_a_centimetre_are_a_size_and_a_printers_are_not(tmp_path, unit, s
     assert read_plane(tmp_path / "a.tif").source.pixel_size == size
 
 
-def test_values_are_the_files_own_and_the_picture_is_stretched(tmp_path):
+def test_values_are_the_files_own_and_the_image_is_stretched(tmp_path):
     write_ome(tmp_path / "a.ome.tif", DEEP[0, 0, 0], "YX")
     plane = read_plane(tmp_path / "a.ome.tif")
     np.testing.assert_array_equal(plane.values, DEEP[0, 0, 0])
@@ -135,10 +135,10 @@ def test_values_are_the_files_own_and_the_picture_is_stretched(tmp_path):
     assert np.isin(windowed.image[np.abs(DEEP[0, 0, 0].astype(int) - 1000) > 6], (0, 255)).all()
 
 
-def test_any_other_picture_is_one_plane(tmp_path):
+def test_any_other_image_is_one_plane(tmp_path):
     Image.fromarray(DEEP[0, 0, 0].astype(np.uint8)).save(tmp_path / "a.png")
     (plane,) = read_planes(tmp_path / "a.png")
-    assert (plane.frame, plane.source.num_planes, plane.source.size) == (1, 1, (20, 30))
+    assert (plane.number, plane.source.num_planes, plane.source.size) == (1, 1, (20, 30))
     assert count_planes(tmp_path / "a.png") == 1
 
 
@@ -151,7 +151,7 @@ def test_a_turned_page_has_the_size_of_its_values(tmp_path):
 @pytest.mark.parametrize("window", [None, (5.0, 9.0)])
 def test_complex_values_are_refused_in_one_line(tmp_path, window):
     tifffile.imwrite(tmp_path / "a.tif", DEEP[0, 0, 0] * 1j)
-    with pytest.raises(ValueError, match=r"a\.tif: a picture has real values; received complex"):
+    with pytest.raises(ValueError, match=r"a\.tif: an image has real values; received complex"):
         next(read_planes(tmp_path / "a.tif", window=window))
 
 

@@ -61,7 +61,7 @@ def test_times_that_go_back_go_on_by_the_rate(tmp_path):
 
 @needs_av
 @pytest.mark.parametrize("form", ["gray16le", "gray12le", "rgb48le"])
-def test_values_of_more_than_8_bits_are_stretched_as_those_of_pictures_are(tmp_path, form):
+def test_values_of_more_than_8_bits_are_stretched_as_those_of_images_are(tmp_path, form):
     values = np.uint16(2000) + moving(3)[2][:, :, 0] // np.uint16(4)  # of 4095, or of 65535
     values = np.stack([values] * 3, axis=2) if form == "rgb48le" else values
     frames = list(open_video(write_video(tmp_path / "a.mkv", [values] * 2, codec="ffv1", form=form)).frames)
@@ -90,7 +90,7 @@ def test_every_third_frame_keeps_its_number_and_time(tmp_path):
     np.testing.assert_allclose([frame.time for frame in frames], [0, 0.3, 0.6], atol=1e-3)
 
 
-def test_pictures_come_in_natural_order_and_those_left_out_are_not_read(tmp_path):
+def test_images_come_in_natural_order_and_those_left_out_are_not_read(tmp_path):
     for number in (10, 9, 1):
         Image.fromarray(drawn([(number, 0, 96, 64)])).save(tmp_path / f"frame{number}.png")
     assert left_edges(open_video(tmp_path).frames) == [1, 9, 10]
@@ -167,14 +167,14 @@ def test_an_avi_with_sound_breaks_off_only_where_it_is_cut(tmp_path):
 
     path = tmp_path / "a.avi"
     with av.open(str(path), "w") as container:
-        pictures, sound = container.add_stream("libx264", rate=10), container.add_stream("mp2", rate=44100)
-        pictures.height, pictures.width, pictures.pix_fmt = *SIZE, "yuv420p"
+        images, sound = container.add_stream("libx264", rate=10), container.add_stream("mp2", rate=44100)
+        images.height, images.width, images.pix_fmt = *SIZE, "yuv420p"
         for image in moving(12):
-            container.mux(pictures.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(images.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
             silence = av.AudioFrame.from_ndarray(np.zeros((1, 4410), np.int16), layout="mono")
             silence.sample_rate = 44100
             container.mux(sound.encode(silence))
-        container.mux([*pictures.encode(), *sound.encode()])
+        container.mux([*images.encode(), *sound.encode()])
     np.testing.assert_allclose([frame.time for frame in open_video(path).frames], np.arange(12) / 10)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 3 // 4])
@@ -193,7 +193,7 @@ def test_a_recording_that_never_got_its_index_is_told_in_one_line(tmp_path, left
 
 
 @needs_av
-def test_pictures_of_another_size_end_the_video_and_say_where(tmp_path):
+def test_images_of_another_size_end_the_video_and_say_where(tmp_path):
     for number, size in enumerate([SIZE, SIZE, (40, 50)]):
         Image.fromarray(drawn([], size)).save(tmp_path / f"{number}.png")
     frames = open_video(tmp_path).frames

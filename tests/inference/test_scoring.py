@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
-from small_data import annotation, write_picture
+from small_data import annotation, write_image
 
 from maskrcnn.config.fields import replace
 from maskrcnn.config.model import Category, ModelConfig
@@ -27,7 +27,7 @@ from maskrcnn.training.callbacks import CocoEvaluation
 SIZE = (40, 50)
 
 
-def picture(image_id: int, image: np.ndarray | None = None) -> Sample:
+def image(image_id: int, image: np.ndarray | None = None) -> Sample:
     box = (10, 10, 20 + image_id, 30)
     mask = np.zeros(SIZE, bool)
     mask[box[1] : box[3], box[0] : box[2]] = True
@@ -80,8 +80,8 @@ class Unsure(Oracle):
         return Detections(boxes, scores, labels, np.ones((2, 28, 28), np.float32), sample.size, right.class_names, sample.path)
 
 
-def test_every_picture_goes_through_the_model_once_in_batches() -> None:
-    samples = [picture(k) for k in range(5)]
+def test_every_image_goes_through_the_model_once_in_batches() -> None:
+    samples = [image(k) for k in range(5)]
     model, steps = Oracle(samples), []
     scores = evaluate(model, data(samples), batch_size=2, progress=steps.append)
     assert [len(images) for images, _, _ in model.calls] == steps == [2, 2, 1]
@@ -91,7 +91,7 @@ def test_every_picture_goes_through_the_model_once_in_batches() -> None:
 
 
 def test_a_model_is_given_batch_after_batch_and_scored_meanwhile() -> None:
-    samples = [picture(k, np.full((*SIZE, 3), k, np.uint8)) for k in range(1, 6)]
+    samples = [image(k, np.full((*SIZE, 3), k, np.uint8)) for k in range(1, 6)]
     oracle = Oracle(samples)
     by_value = {sample.image_id: sample for sample in samples}
     threads: set[str] = set()
@@ -116,16 +116,16 @@ def oracle_of_values(oracle: Oracle, by_value: dict[int, Sample]) -> Oracle:
     return oracle
 
 
-def test_pictures_in_memory_are_not_read_again() -> None:
+def test_images_in_memory_are_not_read_again() -> None:
     image = np.zeros((*SIZE, 3), np.uint8)
-    sample = picture(1, image)
+    sample = image(1, image)
     model = Oracle([sample])
     model.detect = lambda images, **options: [model.answer(sample)] if images[0] is image else []  # type: ignore[method-assign]
     assert evaluate(model, data([sample]))["mask"]["AP"] == pytest.approx(1.0)
 
 
 def test_a_model_that_finds_more_than_100_is_scored_on_all_of_them() -> None:
-    samples = [picture(1)]
+    samples = [image(1)]
     assert evaluate(Oracle(samples), data(samples))["max_detections"] == [1, 10, 100]
     assert evaluate(Oracle(samples, max_detections=20), data(samples))["max_detections"] == [1, 10, 100]
     scores = evaluate(Oracle(samples, max_detections=400), data(samples))
@@ -133,12 +133,12 @@ def test_a_model_that_finds_more_than_100_is_scored_on_all_of_them() -> None:
     assert [scores["mask"]["AR_400"], scores["mask"]["AP50"]] == pytest.approx([1.0, 1.0])
 
 
-def test_no_picture_has_no_score() -> None:
+def test_no_image_has_no_score() -> None:
     assert evaluate(Oracle([]), data([]))["mask"]["AP"] is None
 
 
 def test_data_may_be_a_path_and_a_model_may_not(tmp_path: Path) -> None:
-    write_picture(tmp_path / "a.png")
+    write_image(tmp_path / "a.png")
     images = [{"id": 1, "file_name": "a.png", "height": 20, "width": 30}]
     content = {"images": images, "annotations": [annotation(1)], "categories": [{"id": 7, "name": "date"}]}
     (tmp_path / "val.json").write_text(json.dumps(content))
@@ -150,19 +150,19 @@ def test_data_may_be_a_path_and_a_model_may_not(tmp_path: Path) -> None:
 
 
 def test_classes_of_other_data_are_refused() -> None:
-    samples = [picture(1)]
+    samples = [image(1)]
     with pytest.raises(ValueError, match=r"model knows cat, dog, .*data has date"):
         evaluate(Oracle(samples, names=["cat", "dog"]), data(samples))
 
 
 def test_classes_the_model_does_not_know_are_told() -> None:
-    samples = [picture(1)]
+    samples = [image(1)]
     with pytest.warns(UserWarning, match="doesn't know fig"):
         evaluate(Oracle(samples), data(samples, names=["date", "fig"]))
 
 
 def test_scores_are_printed_and_written(tmp_path: Path) -> None:
-    samples = [picture(1)]
+    samples = [image(1)]
     with pytest.warns(UserWarning, match="fig"):
         scores = evaluate(Oracle(samples, max_detections=300), data(samples, names=["date", "fig"]))
     text = io.StringIO()
@@ -178,7 +178,7 @@ def test_scores_are_printed_and_written(tmp_path: Path) -> None:
 
 
 def test_biology_is_scored_in_the_same_pass() -> None:
-    samples = [picture(k) for k in range(3)]
+    samples = [image(k) for k in range(3)]
     model = Oracle(samples)
     scores = evaluate(model, data(samples), biology=True)
     assert len(model.calls) == 3
@@ -188,7 +188,7 @@ def test_biology_is_scored_in_the_same_pass() -> None:
 
 
 def test_biology_counts_from_its_threshold_up() -> None:
-    samples = [picture(1), picture(2)]
+    samples = [image(1), image(2)]
     model = Unsure(samples)
     assert evaluate(model, data(samples), biology=0.55)["biology"]["AP50"] == pytest.approx(1.0)
     assert evaluate(model, data(samples), biology=True)["biology"]["AP50"] == pytest.approx(0.5)
@@ -198,7 +198,7 @@ def test_biology_counts_from_its_threshold_up() -> None:
 
 
 def test_a_model_of_one_class_finds_what_nobody_named() -> None:
-    samples = [picture(1)]
+    samples = [image(1)]
     unnamed = data(samples, names=["object"])
     scores = evaluate(Oracle(samples), unnamed, biology=True)
     assert [scores["mask"]["AP"], scores["biology"]["DSB"]] == pytest.approx([1.0, 1.0])
@@ -208,7 +208,7 @@ def test_a_model_of_one_class_finds_what_nobody_named() -> None:
 
 
 def test_biology_is_printed(tmp_path: Path) -> None:
-    samples = [picture(1)]
+    samples = [image(1)]
     with pytest.warns(UserWarning, match="fig"):
         scores = evaluate(Oracle(samples), data(samples, names=["date", "fig"]), biology=0.45)
     text = io.StringIO()

@@ -1,4 +1,4 @@
-"""Laws of tiles: the objects found are those of the whole picture, whatever the tiles; none doubled, none cut, none merged."""
+"""Laws of tiles: the objects found are those of the whole image, whatever the tiles; none doubled, none cut, none merged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import tifffile
 from blobs import CONFIG, blobs, find_blobs, model, painted, things
 from PIL import Image
 
-from maskrcnn.geometry.rle import rle_from_json, rle_to_mask, rle_window, window_rle
+from maskrcnn.geometry.rle import cutout_rle, rle_from_json, rle_region, rle_to_mask
 from maskrcnn.inference.stitching import Tile
 from maskrcnn.inference.tiles import detect_large, num_tiles, tiles_of
 from maskrcnn.structures import Detections
@@ -33,23 +33,23 @@ def found_in_tiles(canvas: np.ndarray, **options) -> list:
 @pytest.mark.parametrize(
     ("size", "tile", "overlap"), [((97, 250), 40, 7), ((40, 40), 64, 8), ((64, 65), 64, 32), ((1, 500), 90, 1)]
 )
-def test_cores_cover_the_picture_once_and_tiles_are_alike(size, tile, overlap):
+def test_cores_cover_the_image_once_and_tiles_are_alike(size, tile, overlap):
     covered = np.zeros(size, int)
     every = [each for row in tiles_of(size, tile=tile, overlap=overlap) for each in row]
     for each in every:
         left, top, right, bottom = each.core
         covered[top:bottom, left:right] += 1
-        x1, y1, x2, y2 = each.window
+        x1, y1, x2, y2 = each.region
         assert x1 <= left < right <= x2 and y1 <= top < bottom <= y2
         assert (y2 - y1, x2 - x1) == (min(tile, size[0]), min(tile, size[1]))
     assert (covered == 1).all()
-    lefts = sorted({each.window[0] for each in every})
+    lefts = sorted({each.region[0] for each in every})
     assert all(first + tile - second >= overlap for first, second in pairwise(lefts))
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_the_objects_are_those_of_the_whole_picture(seed):
-    """Ellipses over and beside each other, of every size up to the picture's, in pictures, tiles and overlaps of every size."""
+def test_the_objects_are_those_of_the_whole_image(seed):
+    """Ellipses over and beside each other, of every size up to the image's, in images, tiles and overlaps of every size."""
     rng = np.random.default_rng(seed)
     size = tuple(int(side) for side in rng.integers(50, 260, 2))
     canvas = painted(rng, size, count=int(rng.integers(5, 80)), largest=float(rng.choice([0.05, 0.1, 0.5, 1.0])))
@@ -170,14 +170,14 @@ def test_objects_are_given_as_soon_as_no_tile_can_touch_them():
     rows = tiles_of((400, 60), tile=64, overlap=16)
     seen: list[Tile] = []
     stream = detect_large(model(), canvas, tile=64, overlap=16, on_tile=seen.append)
-    given = [(int(detections.boxes[k, 3]), seen[-1].window[3]) for detections in stream for k in range(len(detections))]
+    given = [(int(detections.boxes[k, 3]), seen[-1].region[3]) for detections in stream for k in range(len(detections))]
     assert [bottom for bottom, _ in given] == [20, 270, 310]
     for bottom, so_far in given:
         assert so_far - bottom <= 64 + 16
     assert seen == [each for row in rows for each in row]
 
 
-def test_detections_are_those_of_the_whole_picture_in_form():
+def test_detections_are_those_of_the_whole_image_in_form():
     canvas = painted(np.random.default_rng(0), (150, 140))
     parts = list(detect_large(model(), canvas, tile=64, overlap=16))
     for found in parts:
@@ -214,7 +214,7 @@ def test_what_makes_no_tiles_is_refused(options, message):
         list(detect_large(model(), np.zeros((300, 300), np.uint8), **options))
 
 
-def test_tiles_are_counted_without_a_picture():
+def test_tiles_are_counted_without_a_image():
     assert num_tiles(CONFIG, (400, 60), tile=64, overlap=16) == (8, 64)
     assert num_tiles(CONFIG, (400, 60)) == (7, 64)
 
@@ -264,8 +264,8 @@ def test_the_overlay_is_small_and_its_objects_are_in_their_places(canvas_file, t
     canvas, path = canvas_file
     monkeypatch.setattr(large, "LONGEST_OVERLAY", 400)
     predict_large(model(), path, tmp_path / "found", tile=96, overlap=24, save=["overlay"])
-    with Image.open(tmp_path / "found" / "canvas_overlay.jpg") as picture:
-        overlay = np.asarray(picture).astype(int)
+    with Image.open(tmp_path / "found" / "canvas_overlay.jpg") as image:
+        overlay = np.asarray(image).astype(int)
     assert overlay.shape == (86, 400, 3)
     coloured = (overlay.max(axis=2) - overlay.min(axis=2)) > 40
     covered = (canvas[:258] > 0).reshape(86, 3, 400, 3).mean(axis=(1, 3))
@@ -298,9 +298,9 @@ def test_an_unknown_format_is_named(canvas_file, tmp_path):
     assert not (tmp_path / "found").exists()
 
 
-def test_a_window_of_an_enormous_rle_is_what_was_put_there():
+def test_a_region_of_an_enormous_rle_is_what_was_put_there():
     mask = np.random.default_rng(0).random((70, 50)) < 0.5
-    rle = window_rle(mask, (99_000, 98_000), (100_000, 100_000))
-    seen, area = rle_window(rle, (98_990, 98_010, 99_060, 98_100))
+    rle = cutout_rle(mask, (99_000, 98_000), (100_000, 100_000))
+    seen, area = rle_region(rle, (98_990, 98_010, 99_060, 98_100))
     assert area == mask.sum()
     np.testing.assert_array_equal(seen, np.pad(mask[10:], ((0, 30), (10, 10))))

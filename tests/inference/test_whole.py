@@ -24,7 +24,7 @@ MATTERPORT = replace(CENTRE, anchors__ends="last_pixel")
 
 
 def answer_of(boxes) -> PaddedDetections:
-    """A batch of one picture with these boxes, best first."""
+    """A batch of one image with these boxes, best first."""
     num = len(boxes)
     return PaddedDetections(
         boxes=np.array(boxes, np.float32)[None],
@@ -37,7 +37,7 @@ def answer_of(boxes) -> PaddedDetections:
 
 @pytest.mark.parametrize("config", [CORNER, CENTRE, MATTERPORT])
 @pytest.mark.parametrize(("size", "size_on_disk"), [((768, 1024), (480, 640)), ((300, 77), (1500, 385)), ((63, 64), (63, 64))])
-def test_the_whole_picture_in_the_frame_is_the_whole_original(config, size, size_on_disk):
+def test_the_whole_image_in_the_frame_is_the_whole_original(config, size, size_on_disk):
     top, left = offset_in_frame(size, (1024, 1024), config.image.place)
     assert (top, left) == (0, 0) or config is not CORNER
     end = int(config.anchors.ends == "last_pixel")
@@ -64,15 +64,15 @@ def test_last_pixels_come_back_as_matterport_unmolds_them(size, size_on_disk):
 def test_a_model_of_any_channels_gets_them_from_arrays_and_files(tmp_path, channels):
     image = ImageConfig(64, 100, channels=channels, mean=(9.0,) * channels, std=(9.0,) * channels)
     model = StandIn(replace(CORNER, image=image))
-    picture = np.random.default_rng(0).integers(1, 256, (64, 80, channels), np.uint8)
-    np.save(tmp_path / "a.npy", picture)
-    for item in (picture, tmp_path / "a.npy", picture[None]):
+    image = np.random.default_rng(0).integers(1, 256, (64, 80, channels), np.uint8)
+    np.save(tmp_path / "a.npy", image)
+    for item in (image, tmp_path / "a.npy", image[None]):
         (found,) = detect(model, item)
         assert found.size == (64, 80)
-        np.testing.assert_array_equal(model.batch["images"][0, :64, :80], picture)
+        np.testing.assert_array_equal(model.batch["images"][0, :64, :80], image)
     if channels == 1:
-        list(detect(model, picture[:, :, 0]))
-        np.testing.assert_array_equal(model.batch["images"][0, :64, :80], picture)
+        list(detect(model, image[:, :, 0]))
+        np.testing.assert_array_equal(model.batch["images"][0, :64, :80], image)
     with pytest.raises(
         ValueError, match=rf"model of {channels} channels is \(H, W, {channels}\).*received shape \(64, 80, 7\)"
     ):
@@ -80,30 +80,28 @@ def test_a_model_of_any_channels_gets_them_from_arrays_and_files(tmp_path, chann
 
 
 @pytest.mark.backend
-def test_a_tensor_is_a_picture_as_an_array_is():
+def test_a_tensor_is_a_image_as_an_array_is():
     model = StandIn(replace(CORNER, image__short_side=64, image__long_side=100))
-    picture = np.random.default_rng(0).integers(1, 256, (64, 80, 3), np.uint8)
-    for item in (picture, picture[None], [picture]):
-        given = [keras.ops.convert_to_tensor(picture)] if isinstance(item, list) else keras.ops.convert_to_tensor(item)
+    image = np.random.default_rng(0).integers(1, 256, (64, 80, 3), np.uint8)
+    for item in (image, image[None], [image]):
+        given = [keras.ops.convert_to_tensor(image)] if isinstance(item, list) else keras.ops.convert_to_tensor(item)
         (found,) = detect(model, given)
         assert found.size == (64, 80)
-        np.testing.assert_array_equal(model.batch["images"][0, :64, :80], picture)
+        np.testing.assert_array_equal(model.batch["images"][0, :64, :80], image)
 
 
 @pytest.mark.parametrize(
     ("mode", "channels"),
     [("RGB", 3), ("RGB", 1), ("RGBA", 3), ("RGBA", 4), ("P", 3), ("1", 3), ("L", 3), ("L", 1), ("CMYK", 3), ("I;16", 3)],
 )
-def test_a_picture_of_pillow_is_what_its_file_is(tmp_path, mode, channels):
+def test_a_image_of_pillow_is_what_its_file_is(tmp_path, mode, channels):
     config = ImageConfig(channels=channels, mean=(9.0,) * channels, std=(9.0,) * channels)
     values = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
-    picture = (
-        Image.fromarray(values[:, :, 0].astype(np.uint16) * 99) if mode == "I;16" else Image.fromarray(values).convert(mode)
-    )
+    image = Image.fromarray(values[:, :, 0].astype(np.uint16) * 99) if mode == "I;16" else Image.fromarray(values).convert(mode)
     path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
-    picture.save(path, exif=exif)
+    image.save(path, exif=exif)
     with Image.open(path) as opened:
         np.testing.assert_array_equal(as_pixels(opened, config), read_image(path, channels=channels))
 
@@ -112,9 +110,9 @@ def test_black_is_black_in_any_kind_of_number():
     assert not as_pixels(np.zeros((4, 4, 3), np.float32), CORNER.image).any()
 
 
-def test_lists_of_numbers_are_no_pictures():
-    picture = np.zeros((4, 5, 3), np.uint8)
-    for given in (picture.tolist(), [picture.tolist()], [[picture]]):
+def test_lists_of_numbers_are_no_images():
+    image = np.zeros((4, 5, 3), np.uint8)
+    for given in (image.tolist(), [image.tolist()], [[image]]):
         with pytest.raises(ValueError, match="a path or an array; received a list"):
             list(detect(StandIn(CORNER), given))
 
@@ -148,7 +146,7 @@ def test_detections_paste_as_their_model_does():
 
 
 class StandIn:
-    """Stands in for a model; finds the whole of every picture, and keeps what it was given."""
+    """Stands in for a model; finds the whole of every image, and keeps what it was given."""
 
     def __init__(self, config: ModelConfig) -> None:
         self.config = config
@@ -176,44 +174,44 @@ class StandIn:
 )
 def test_detect_gives_the_model_the_frames_of_its_configuration(image, frame, kind):
     model = StandIn(replace(CORNER, image=image))
-    pictures = [np.random.default_rng(0).integers(1, 256, (*size, 3), np.uint8) for size in ((30, 40), (40, 40))]
-    for picture, found in zip(pictures, detect(model, pictures, batch_size=2), strict=True):
-        height, width = picture.shape[:2]
+    images = [np.random.default_rng(0).integers(1, 256, (*size, 3), np.uint8) for size in ((30, 40), (40, 40))]
+    for image, found in zip(images, detect(model, images, batch_size=2), strict=True):
+        height, width = image.shape[:2]
         np.testing.assert_allclose(found.boxes, [[0, 0, width, height]], rtol=1e-6)
     images, sizes = model.batch["images"], model.batch["sizes"]
     assert images.shape == (2, *frame, 3) and images.dtype == kind
-    for picture, size in zip(images, sizes, strict=True):
+    for image, size in zip(images, sizes, strict=True):
         top, left = offset_in_frame(size, frame, image.place)
-        assert picture[top : top + size[0], left : left + size[1]].any(axis=2).all()
-        assert np.count_nonzero(picture.any(axis=2)) == size[0] * size[1]
+        assert image[top : top + size[0], left : left + size[1]].any(axis=2).all()
+        assert np.count_nonzero(image.any(axis=2)) == size[0] * size[1]
 
 
-def test_pictures_are_read_while_the_model_works_and_none_far_ahead():
+def test_images_are_read_while_the_model_works_and_none_far_ahead():
     model = StandIn(replace(CORNER, image=ImageConfig(32, 53)))
     read, threads = [], threading.active_count()
 
-    def pictures():
+    def images():
         for side in range(32, 132):
             read.append(threading.current_thread())
             yield np.full((side, 40, 3), 7, np.uint8)
 
-    found = detect(model, pictures(), batch_size=2)
+    found = detect(model, images(), batch_size=2)
     assert [next(found).size for _ in range(3)] == [(32, 40), (33, 40), (34, 40)]
     assert threading.current_thread() not in read
     found.close()
     assert len(read) <= 2 * (2 + 2 * READERS + 2)
     assert threading.active_count() == threads
-    assert [each.size[0] for each in detect(model, pictures(), batch_size=3)] == list(range(32, 132))
+    assert [each.size[0] for each in detect(model, images(), batch_size=3)] == list(range(32, 132))
 
 
 def test_one_batch_needs_no_thread(monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", None)
     model = StandIn(replace(CORNER, image=ImageConfig(32, 53)))
-    picture = np.full((40, 40, 3), 7, np.uint8)
-    assert len(list(detect(model, [picture, picture], batch_size=2))) == 2
+    image = np.full((40, 40, 3), 7, np.uint8)
+    assert len(list(detect(model, [image, image], batch_size=2))) == 2
 
 
-def test_an_error_comes_after_the_pictures_before_it(tmp_path):
+def test_an_error_comes_after_the_images_before_it(tmp_path):
     model = StandIn(replace(CORNER, image=ImageConfig(32, 53)))
     found = detect(model, [np.full((40, 40, 3), 7, np.uint8), tmp_path / "none.png", np.zeros((2, 2), bool)])
     assert next(found).size == (40, 40)

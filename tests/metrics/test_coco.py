@@ -24,7 +24,7 @@ Box = tuple[float, float, float, float]
 
 
 def sample(image_id: int, boxes: Sequence[Box], labels: Sequence[int] = (), crowd: Sequence[bool] = ()) -> Sample:
-    """A picture whose objects fill their boxes."""
+    """An image whose objects fill their boxes."""
     rles = [polygons_to_rle([[x0, y0, x1, y0, x1, y1, x0, y1]], SIZE) for x0, y0, x1, y1 in boxes]
     return Sample(
         image_id=image_id,
@@ -135,23 +135,23 @@ def test_average_precision_is_the_area_under_the_envelope_of_precision() -> None
     assert scores["mask"]["AR_1"] == pytest.approx(0.5)
 
 
-def test_false_alarms_in_a_picture_without_objects_count() -> None:
-    pictures = [sample(1, SQUARES), sample(2, [])]
-    quiet = evaluate_coco(pictures, CATEGORIES, [(1, found(SQUARES)), (2, found([]))])
-    loud = evaluate_coco(pictures, CATEGORIES, [(1, found(SQUARES)), (2, found(SQUARES, [0.95] * 4))])
+def test_false_alarms_in_a_image_without_objects_count() -> None:
+    images = [sample(1, SQUARES), sample(2, [])]
+    quiet = evaluate_coco(images, CATEGORIES, [(1, found(SQUARES)), (2, found([]))])
+    loud = evaluate_coco(images, CATEGORIES, [(1, found(SQUARES)), (2, found(SQUARES, [0.95] * 4))])
     assert quiet["mask"]["AP"] == pytest.approx(1.0)
     assert loud["mask"]["AP"] == pytest.approx(0.5)
 
 
-def test_a_picture_without_an_answer_is_missed() -> None:
+def test_a_image_without_an_answer_is_missed() -> None:
     scores = evaluate_coco([sample(1, SQUARES), sample(2, SQUARES)], CATEGORIES, [(1, found(SQUARES))])
     assert scores["mask"]["AR_100"] == pytest.approx(0.5)
 
 
 def test_crowds_are_neither_found_nor_missed() -> None:
-    picture = sample(1, SQUARES, crowd=[False, False, False, True])
-    without = evaluate_coco([picture], CATEGORIES, [(1, found(SQUARES[:3]))])
-    inside = evaluate_coco([picture], CATEGORIES, [(1, found([*SQUARES[:3], (6, 41, 12, 50)], [0.5, 0.5, 0.5, 0.9]))])
+    image = sample(1, SQUARES, crowd=[False, False, False, True])
+    without = evaluate_coco([image], CATEGORIES, [(1, found(SQUARES[:3]))])
+    inside = evaluate_coco([image], CATEGORIES, [(1, found([*SQUARES[:3], (6, 41, 12, 50)], [0.5, 0.5, 0.5, 0.9]))])
     for scores in (without, inside):
         assert [scores["mask"]["AP"], scores["box"]["AP"]] == pytest.approx([1.0, 1.0])
         assert scores["per_class"]["date"]["num_objects"] == 3
@@ -170,10 +170,10 @@ def test_a_class_without_truth_has_no_score_and_takes_no_part_in_the_mean() -> N
     }
 
 
-@pytest.mark.parametrize("pictures", [[], [sample(1, [])]])
-def test_no_object_at_all_has_no_score(pictures: list[Sample]) -> None:
-    results = [(picture.image_id, found(SQUARES)) for picture in pictures]
-    scores = evaluate_coco(pictures, CATEGORIES, results)
+@pytest.mark.parametrize("images", [[], [sample(1, [])]])
+def test_no_object_at_all_has_no_score(images: list[Sample]) -> None:
+    results = [(image.image_id, found(SQUARES)) for image in images]
+    scores = evaluate_coco(images, CATEGORIES, results)
     assert set(scores["mask"].values()) == set(scores["box"].values()) == {None}
     json.dumps(scores, allow_nan=False)
 
@@ -216,19 +216,19 @@ def rows_of(image_id: int, detections: Detections) -> list[dict[str, Any]]:
 
 def test_rows_and_detections_score_the_same_in_any_order() -> None:
     rng = np.random.default_rng(0)
-    pictures = [sample(k, SQUARES, labels=[0, 1, 0, 1]) for k in range(6)]
+    images = [sample(k, SQUARES, labels=[0, 1, 0, 1]) for k in range(6)]
     results = []
-    for picture in pictures:
-        moved = picture.boxes + rng.integers(-3, 4, picture.boxes.shape)
-        results.append((picture.image_id, found(moved.tolist(), rng.random(4).round(1), labels=[0, 1, 0, 0])))
+    for image in images:
+        moved = image.boxes + rng.integers(-3, 4, image.boxes.shape)
+        results.append((image.image_id, found(moved.tolist(), rng.random(4).round(1), labels=[0, 1, 0, 0])))
     rows = [row for image_id, detections in results for row in rows_of(image_id, detections)]
 
-    scores = evaluate_coco(pictures, CATEGORIES, results)
+    scores = evaluate_coco(images, CATEGORIES, results)
 
     assert 0 < scores["mask"]["AP"] < 1
-    assert evaluate_coco(pictures[::-1], CATEGORIES, results[::-1]) == scores
-    assert evaluate_coco(pictures, CATEGORIES, rows) == scores
-    assert evaluate_coco(pictures, CATEGORIES, [row for k in range(4) for row in rows[k::4]]) == scores
+    assert evaluate_coco(images[::-1], CATEGORIES, results[::-1]) == scores
+    assert evaluate_coco(images, CATEGORIES, rows) == scores
+    assert evaluate_coco(images, CATEGORIES, [row for k in range(4) for row in rows[k::4]]) == scores
 
 
 def test_a_row_without_a_box_gets_the_box_around_its_mask() -> None:
@@ -248,7 +248,7 @@ def test_detections_without_names_are_matched_by_label() -> None:
     assert scores["per_class"]["fig"]["box_AP50"] == pytest.approx(1.0)
 
 
-def test_a_picture_is_let_go_before_the_next_but_one_comes() -> None:
+def test_a_image_is_let_go_before_the_next_but_one_comes() -> None:
     alive: list[weakref.ref[Detections]] = []
 
     def stream() -> Iterator[tuple[int, Detections]]:
@@ -267,7 +267,7 @@ def test_it_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pictures", "results", "limits", "message"),
+    ("images", "results", "limits", "message"),
     [
         ([sample(1, []), sample(1, [])], [], (1, 10, 100), "image_id 1 twice"),
         ([sample(1, [])], [(1, found([])), (1, found([]))], (1, 10, 100), "image_id 1 twice"),
@@ -286,6 +286,6 @@ def test_it_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
         ([], [], (0, 1), "ascends"),
     ],
 )
-def test_contradictions_are_told(pictures: list[Sample], results: list[Any], limits: tuple[int, ...], message: str) -> None:
+def test_contradictions_are_told(images: list[Sample], results: list[Any], limits: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        evaluate_coco(pictures, CATEGORIES, results, max_detections=limits)
+        evaluate_coco(images, CATEGORIES, results, max_detections=limits)

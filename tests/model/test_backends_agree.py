@@ -1,4 +1,4 @@
-"""The same weights and pictures give the same answer on TensorFlow, JAX and PyTorch, and a training step the same weights."""
+"""The same weights and images give the same answer on TensorFlow, JAX and PyTorch, and a training step the same weights."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def answers(tmp_path_factory) -> dict[str, dict[str, np.ndarray]]:
 
 
 def given_of() -> dict[str, np.ndarray]:
-    """Weights whose answers are far enough apart that rounding does not change their order, pictures, RoIs and labels."""
+    """Weights whose answers are far enough apart that rounding does not change their order, images, RoIs and labels."""
     batch = make_batch()
     rng = np.random.default_rng(0)
     keras.utils.set_random_seed(0)

@@ -16,7 +16,7 @@ SIDE, CHANNELS = 5, 3
 
 @functools.cache
 def doubled_by(kind: str, num_doublings: int):
-    """One channel of a picture (N, 5, 5, 3) after so many doublings, (N, M, M); Keras's way or ours, with the same weights."""
+    """One channel of an image (N, 5, 5, 3) after so many doublings, (N, M, M); Keras's way or ours, with the same weights."""
     widths = [4] * (num_doublings - 1) + [1]
     if kind == "keras":
         chain = [layers.Conv2DTranspose(width, 2, strides=2, activation="elu") for width in widths]

@@ -10,8 +10,8 @@ from small_network import (
     NUM_ROWS,
     Batches,
     evaluate,
+    images_of,
     make_batch,
-    pictures_of,
     predict,
     small_network,
     train,
@@ -70,7 +70,7 @@ def odd_batch(kind: str) -> dict[str, np.ndarray]:
         "masks that are empty",
     ],
 )
-def test_losses_and_gradients_are_finite_whatever_a_picture_shows(network, kind):
+def test_losses_and_gradients_are_finite_whatever_a_image_shows(network, kind):
     """A weight after a step is the weight before less the gradient times the rate, so finite weights are finite gradients."""
     before = variables_of(network)
     losses = train(network, odd_batch(kind))
@@ -145,7 +145,7 @@ def test_padding_rows_change_nothing_whatever_they_hold(network):
         np.testing.assert_array_equal(one, other)
 
 
-def test_pixels_outside_of_the_picture_change_nothing_whatever_they_show(network):
+def test_pixels_outside_of_the_image_change_nothing_whatever_they_show(network):
     """A larger frame does, a little: past the first layer its zeros are no longer zero, and its anchors are negatives too."""
     batch = make_batch()
     height, width = FRAME
@@ -161,7 +161,7 @@ def test_pixels_outside_of_the_picture_change_nothing_whatever_they_show(network
     assert evaluate(network, inside) != evaluate(network, batch)
 
 
-def test_pictures_of_a_batch_do_not_touch_each_other(network):
+def test_images_of_a_batch_do_not_touch_each_other(network):
     batch = make_batch()
     swapped = {name: value[::-1].copy() for name, value in batch.items()}
     plain, answer = predict(network, batch), predict(network, swapped)
@@ -183,7 +183,7 @@ def check_detections(found, sizes, *, num_rows: int, num_classes: int, mask_size
     assert ((found.scores > score) == found.valid).all()
 
 
-def test_detections_are_inside_the_picture_sorted_and_at_most_so_many(network):
+def test_detections_are_inside_the_image_sorted_and_at_most_so_many(network):
     batch = make_batch()
     found = predict(network, batch)
     check_detections(found, batch["sizes"], num_rows=20, num_classes=3, mask_size=28)
@@ -209,7 +209,7 @@ def test_weights_that_are_no_numbers_give_no_detections(network):
 
 
 @not_on_jax
-def test_images_alone_are_frames_that_are_all_picture(network):
+def test_images_alone_are_frames_that_are_all_image(network):
     images = make_batch()["images"]
     sizes = np.tile(np.array(FRAME, np.int32), (2, 1))
     found = predict(network, {"images": images, "sizes": sizes})
@@ -223,8 +223,8 @@ def test_normalising_takes_the_mean_off_divides_and_leaves_0_outside(order):
     image = network.config.image
     expected = (batch["images"] - np.array(image.mean)) / np.array(image.std)
     expected = expected if order == "rgb" else expected[..., ::-1]
-    for picture, (height, width) in zip(expected, batch["sizes"]):
-        picture[height:], picture[:, width:] = 0, 0
+    for image, (height, width) in zip(expected, batch["sizes"]):
+        image[height:], image[:, width:] = 0, 0
     answer = compute(network.normalise, batch["images"], batch["sizes"])
     np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-5)
 
@@ -330,22 +330,22 @@ def test_no_loss_is_the_papers():
     assert network.mask_loss == "binary_crossentropy"
 
 
-def test_pictures_with_channels_first_are_refused_when_a_network_is_made(monkeypatch):
+def test_images_with_channels_first_are_refused_when_a_network_is_made(monkeypatch):
     monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
-    with pytest.raises(ValueError, match=r"takes pictures as \(B, H, W, C\).*set_image_data_format\('channels_last'\)"):
+    with pytest.raises(ValueError, match=r"takes images as \(B, H, W, C\).*set_image_data_format\('channels_last'\)"):
         small_network()
 
 
 def test_fit_without_truth_says_what_is_missing(network):
     with pytest.raises(ValueError, match="need batches that hold boxes, labels and masks"):
-        network.fit(Batches([pictures_of(make_batch())]), verbose=0)
+        network.fit(Batches([images_of(make_batch())]), verbose=0)
 
 
 class Fails(keras.callbacks.Callback):
-    """Makes the first step fail, as a picture does that cannot be read."""
+    """Makes the first step fail, as an image does that cannot be read."""
 
     def fail(self, *_):
-        raise OSError("the picture is gone")
+        raise OSError("the image is gone")
 
     def on_test_batch_begin(self, batch, logs=None):
         self.model.test_function = self.fail
@@ -359,8 +359,8 @@ def test_a_network_outlives_a_step_that_fails(verb):
     network = small_network()
     network.compile("sgd", run_eagerly=True)
     before, batch = network.get_weights(), make_batch()
-    with pytest.raises(OSError, match="the picture is gone"):
-        getattr(network, verb)(Batches([pictures_of(batch) if verb == "predict" else batch]), verbose=0, callbacks=[Fails()])
+    with pytest.raises(OSError, match="the image is gone"):
+        getattr(network, verb)(Batches([images_of(batch) if verb == "predict" else batch]), verbose=0, callbacks=[Fails()])
     for one, other in zip(before, network.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -385,7 +385,7 @@ OTHER_CHOICES = {
 
 
 def test_the_other_choices_train():
-    """One upright picture, 80 classes, dice as the mask loss."""
+    """One upright image, 80 classes, dice as the mask loss."""
     keras.utils.set_random_seed(0)
     network = small_network(**OTHER_CHOICES)
     network.compile(keras.optimizers.SGD(0.005, momentum=0.9), loss="dice")
@@ -445,8 +445,8 @@ def test_one_graph_takes_frames_of_any_size(network):
     infer = tf.function(network.infer, input_signature=any_size)
     for frame, images in (((160, 96), 1), ((32, 64), 3)):
         batch = make_batch((0,) * images, frame=frame)
-        pictures = [tf.constant(batch[name]) for name in ("images", "sizes")]
-        for one, other in zip(infer(*pictures), network.infer(*pictures)):
+        images = [tf.constant(batch[name]) for name in ("images", "sizes")]
+        for one, other in zip(infer(*images), network.infer(*images)):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
 
 
@@ -478,31 +478,31 @@ def test_xla_compiles_the_training_step():
         np.testing.assert_allclose(losses[1][name], losses[0][name], rtol=1e-3, atol=1e-6, err_msg=name)
 
 
-def test_a_centred_picture_has_its_window_in_the_middle_and_nothing_but_0_around_it():
+def test_a_centred_image_has_its_window_in_the_middle_and_nothing_but_0_around_it():
     network, batch = small_network(image__place="centre"), make_batch()
     height, width = batch["images"].shape[1:3]
-    windows, visible = compute(network.windows, batch["images"], batch["sizes"])
-    for window, (rows, columns) in zip(windows, batch["sizes"]):
+    regions, visible = compute(network.regions, batch["images"], batch["sizes"])
+    for region, (rows, columns) in zip(regions, batch["sizes"]):
         top, left = (height - rows) // 2, (width - columns) // 2
-        np.testing.assert_array_equal(window, [left, top, left + columns, top + rows])
-    np.testing.assert_array_equal(visible, windows)
+        np.testing.assert_array_equal(region, [left, top, left + columns, top + rows])
+    np.testing.assert_array_equal(visible, regions)
     answer = compute(network.normalise, batch["images"], batch["sizes"])
-    for picture, (left, top, right, bottom) in zip(answer, windows.astype(int)):
+    for image, (left, top, right, bottom) in zip(answer, regions.astype(int)):
         inside = np.zeros((height, width), bool)
         inside[top:bottom, left:right] = True
-        assert not picture[~inside].any()
-        assert picture[inside].any(axis=-1).mean() > 0.9
+        assert not image[~inside].any()
+        assert image[inside].any(axis=-1).mean() > 0.9
 
 
-def test_black_padding_is_picture_to_the_network_and_last_pixels_end_one_earlier():
+def test_black_padding_is_image_to_the_network_and_last_pixels_end_one_earlier():
     network, batch = small_network(image__padding="black", anchors__ends="last_pixel"), make_batch()
     height, width = batch["images"].shape[1:3]
     answer = compute(network.normalise, np.zeros_like(batch["images"]), batch["sizes"])
     black = -np.array(network.config.image.mean) / np.array(network.config.image.std)
     np.testing.assert_allclose(answer, np.broadcast_to(black, answer.shape), rtol=1e-5)
-    windows, visible = compute(network.windows, batch["images"], batch["sizes"])
+    regions, visible = compute(network.regions, batch["images"], batch["sizes"])
     np.testing.assert_array_equal(visible, [[0, 0, width - 1, height - 1]] * 2)
-    np.testing.assert_array_equal(windows[:, 2:], batch["sizes"][:, ::-1] - 1)
+    np.testing.assert_array_equal(regions[:, 2:], batch["sizes"][:, ::-1] - 1)
 
 
 MATTERPORT = {
@@ -527,7 +527,7 @@ def test_other_projects_conventions_train_and_find(changes):
     assert losses["loss"][-1] < losses["loss"][0]
     found = compute(network.infer, batch["images"], batch["sizes"])
     assert np.isfinite(found.boxes).all()
-    windows = compute(network.windows, batch["images"], batch["sizes"])[0]
+    regions = compute(network.regions, batch["images"], batch["sizes"])[0]
     boxes = found.boxes[found.valid]
-    bounds = np.repeat(windows, found.valid.sum(axis=1), axis=0)
+    bounds = np.repeat(regions, found.valid.sum(axis=1), axis=0)
     assert (boxes >= bounds[:, [0, 1, 0, 1]]).all() and (boxes <= bounds[:, [2, 3, 2, 3]]).all()

@@ -39,7 +39,7 @@ def rpn() -> RPN:
 
 
 def answer_of(seed: int = 0, num_anchors: int = 3, sizes=SIZES) -> RpnOutput:
-    """What a head might say: one of two pictures is full of ties."""
+    """What a head might say: one of two images is full of ties."""
     rng = np.random.default_rng(seed)
     output = RpnOutput([], [], [])
     for size, stride, (height, width) in zip(sizes, STRIDES, PLACES):
@@ -102,7 +102,7 @@ def test_proposals_are_the_best_boxes_of_every_level_without_doubles(rpn, traini
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_proposals_are_sorted_and_inside_the_picture(rpn, seed):
+def test_proposals_are_sorted_and_inside_the_image(rpn, seed):
     sizes = np.array([[64, 96], [33, 41]], np.int32)
     proposals = compute(rpn.propose, answer_of(seed), windows_of(sizes), training=False)
     assert (np.diff(proposals.scores, axis=1) <= 0).all()
@@ -157,7 +157,7 @@ def test_targets_of_positive_anchors_lead_to_their_objects():
 
 def test_crowds_are_neither_positive_nor_negative_anchors():
     rpn = make_rpn(RpnConfig(num_sampled=128))
-    batch = make_batch((4, 2), num_crowds=2)  # the second picture holds crowds alone
+    batch = make_batch((4, 2), num_crowds=2)  # the second image holds crowds alone
     output, targets = sample(rpn, batch)
     anchors = np.concatenate(output.anchors)
     assert not targets.positive[1].any()
@@ -166,7 +166,7 @@ def test_crowds_are_neither_positive_nor_negative_anchors():
         assert box_reference.covered(chosen, batch["boxes"][image, :2]).max() < 0.5
 
 
-def test_an_empty_picture_gives_negatives_alone_whatever_its_padding_rows_hold():
+def test_an_empty_image_gives_negatives_alone_whatever_its_padding_rows_hold():
     rpn = make_rpn(RpnConfig(num_sampled=128))
     batch = make_batch((0, 0))
     _, targets = sample(rpn, batch)

@@ -109,14 +109,14 @@ def test_decode_leaves_the_least_part_where_there_is_one():
     np.testing.assert_allclose(sides, [[0.256, 0.512], [0.256, 32 / math.e], [1000, 32]], rtol=1e-4)
 
 
-def test_clip_cuts_every_picture_at_its_own_size():
+def test_clip_cuts_every_image_at_its_own_size():
     boxes = np.stack([some_boxes(7), some_boxes(8)])
     sizes = np.array([[40, 64], [33, 17]], np.int32)
-    windows = np.concatenate([np.zeros_like(sizes), sizes[:, ::-1]], axis=1)
-    clipped = compute(box_ops.clip, boxes, windows)
+    regions = np.concatenate([np.zeros_like(sizes), sizes[:, ::-1]], axis=1)
+    clipped = compute(box_ops.clip, boxes, regions)
     for image in range(2):
         np.testing.assert_array_equal(clipped[image], reference.clip(boxes[image], sizes[image]).astype(np.float32))
-    np.testing.assert_array_equal(compute(box_ops.clip, clipped, windows), clipped)
+    np.testing.assert_array_equal(compute(box_ops.clip, clipped, regions), clipped)
 
 
 def test_coder_equals_torchvision(golden):

@@ -65,7 +65,7 @@ def test_a_full_mask_is_exactly_its_box():
     np.testing.assert_array_equal(wider[0, 0].sum(), 20)
 
 
-def test_flipping_the_picture_flips_the_target():
+def test_flipping_the_image_flips_the_target():
     mask, box, roi = blob(16), np.array([10, 20, 42, 52], np.float32), np.array([6, 25, 37, 50], np.float32)
     flipped = lambda sides: np.array([100 - sides[2], sides[1], 100 - sides[0], sides[3]], np.float32)  # noqa: E731
     plain = targets(mask[None, None], box[None, None], roi[None, None], 11)[0, 0]

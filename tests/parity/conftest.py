@@ -15,7 +15,7 @@ from pathlib import Path
 
 import keras
 import pytest
-from parity import pictures
+from parity import images
 
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 REFERENCE = Path(__file__).with_name("reference.py")
@@ -50,7 +50,7 @@ def reference(ask_torchvision, shared_data_or_none, tmp_path_factory) -> Path:
     """The folder with torchvision's weights and answers."""
     folder = Path(os.environ.get("PARITY_FOLDER") or tmp_path_factory.mktemp("parity") / "torchvision")
     if not (folder / "done").exists():
-        pictures.write(folder, shared_data_or_none)
+        images.write(folder, shared_data_or_none)
         ask_torchvision("answers", folder)
         (folder / "done").touch()
     return folder

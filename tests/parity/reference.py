@@ -3,7 +3,7 @@
     python tests/parity/reference.py answers FOLDER              writes the weights (.pth) and every stage's outputs (.npz)
     python tests/parity/reference.py load FOLDER NAME VERSION    loads NAME.npz, tensors by torchvision's names, answers again
 
-FOLDER holds `cases.json` and `pictures/`, as `pictures.py` writes them. Outputs lie as ours do: channels last, boxes xyxy,
+FOLDER holds `cases.json` and `images/`, as `images.py` writes them. Outputs lie as ours do: channels last, boxes xyxy,
 no row for the background where ours has none.
 """
 
@@ -54,11 +54,11 @@ def build(version: str) -> torch.nn.Module:
 
 
 @torch.inference_mode()
-def calibrate(model: torch.nn.Module, pictures: list[torch.Tensor]) -> None:
+def calibrate(model: torch.nn.Module, images: list[torch.Tensor]) -> None:
     """Gives random weights the spread of trained ones, so that many objects of many classes with many scores are found.
 
-    Norms take the pictures' own statistics, so that nothing dies or explodes on the way; then each layer that answers is made
-    anew, stage after stage, so that its answers to these pictures have a chosen mean and spread.
+    Norms take the images' own statistics, so that nothing dies or explodes on the way; then each layer that answers is made
+    anew, stage after stage, so that its answers to these images have a chosen mean and spread.
     """
     for block in model.modules():
         if isinstance(
@@ -68,10 +68,10 @@ def calibrate(model: torch.nn.Module, pictures: list[torch.Tensor]) -> None:
     rpn, box, mask = model.rpn.head, model.roi_heads.box_predictor, model.roi_heads.mask_predictor
     norms = [module for module in model.modules() if "BatchNorm" in type(module).__name__]
     hooks = [norm.register_forward_pre_hook(_take_statistics) for norm in norms]
-    _answer_with(model, pictures, (rpn.cls_logits, 2.0, -4.0), (rpn.bbox_pred, 0.2, 0.0))
-    _answer_with(model, pictures, (box.cls_score, 1.6, 0.0), (box.bbox_pred, 0.5, 0.0))
+    _answer_with(model, images, (rpn.cls_logits, 2.0, -4.0), (rpn.bbox_pred, 0.2, 0.0))
+    _answer_with(model, images, (box.cls_score, 1.6, 0.0), (box.bbox_pred, 0.5, 0.0))
     box.cls_score.bias[0] += 5.5  # most RoIs are background
-    _answer_with(model, pictures, (mask.mask_fcn_logits, 3.0, 0.0))
+    _answer_with(model, images, (mask.mask_fcn_logits, 3.0, 0.0))
     for hook in hooks:
         hook.remove()
 
@@ -82,10 +82,10 @@ def _take_statistics(norm: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> N
         norm.running_var.copy_(args[0].var((0, 2, 3)) + 1e-3)
 
 
-def _answer_with(model: torch.nn.Module, pictures: list[torch.Tensor], *wanted: tuple[torch.nn.Module, float, float]) -> None:
+def _answer_with(model: torch.nn.Module, images: list[torch.Tensor], *wanted: tuple[torch.nn.Module, float, float]) -> None:
     """Makes layers anew: each gives answers of this spread around this mean."""
     with watched({str(i): (layer, "forward") for i, (layer, _, _) in enumerate(wanted)}) as calls:
-        model(pictures)
+        model(images)
     for i, (layer, spread, mean) in enumerate(wanted):
         rows = torch.cat([_last(args[0]).flatten(0, -2) for args, _ in calls[str(i)]])
         deviation = rows.std(0)
@@ -117,8 +117,8 @@ def watched(functions: dict[str, tuple[Any, str]]) -> Iterator[dict[str, list[tu
 
 
 @torch.inference_mode()
-def stages(model: torch.nn.Module, picture: torch.Tensor) -> Arrays:
-    """Every stage's output for one picture, without the axis of the batch."""
+def stages(model: torch.nn.Module, image: torch.Tensor) -> Arrays:
+    """Every stage's output for one image, without the axis of the batch."""
     heads = model.roi_heads
     with watched(
         {
@@ -134,7 +134,7 @@ def stages(model: torch.nn.Module, picture: torch.Tensor) -> Arrays:
             "masks": (roi_heads, "maskrcnn_inference"),
         }
     ) as calls:
-        (answer,) = model([picture])
+        (answer,) = model([image])
     seen = {key: call[0][1] for key, call in calls.items()}
     images, (size,) = seen["transform"][0].tensors, seen["transform"][0].image_sizes
     pyramid, (rpn_logits, rpn_deltas) = list(seen["backbone"].values()), seen["rpn_head"]
@@ -172,7 +172,7 @@ def _last(values: torch.Tensor) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def losses(model: torch.nn.Module, pictures: list[torch.Tensor], targets: list[dict[str, torch.Tensor]]) -> Arrays:
+def losses(model: torch.nn.Module, images: list[torch.Tensor], targets: list[dict[str, torch.Tensor]]) -> Arrays:
     """The five losses of a batch in training, with everything that was drawn at random for them.
 
     Norms stay as they are in inference, so that the features do not depend on the mode. Rows of RoIs: the positive ones first.
@@ -191,7 +191,7 @@ def losses(model: torch.nn.Module, pictures: list[torch.Tensor], targets: list[d
             "masks": (roi_heads, "project_masks_on_boxes"),
         }
     ) as calls:
-        answer = model(pictures, targets)
+        answer = model(images, targets)
     model.eval()
 
     images, resized = calls["transform"][0][1]
@@ -228,30 +228,30 @@ def answers(folder: Path) -> None:
     for version in VERSIONS:
         model = build(version)
         cases = [case for case in plan["cases"] if case["model"] == version]
-        calibrate(_sized(model, plan["calibration"]), [_picture(folder, name) for name in plan["calibration"]["pictures"]])
+        calibrate(_sized(model, plan["calibration"]), [_image(folder, name) for name in plan["calibration"]["images"]])
         weights = model.state_dict()
         torch.save(weights, folder / f"{version}.pth")
         if version == "v1":
             torch.save({_name_of_2019(name): value for name, value in weights.items()}, folder / "v1_2019.pth")
         for case in cases:
-            np.savez(folder / f"{case['name']}.npz", **stages(_sized(model, case), _picture(folder, case["picture"])))
-        pictures = [_picture(folder, name) for name in plan["training"]["pictures"]]
+            np.savez(folder / f"{case['name']}.npz", **stages(_sized(model, case), _image(folder, case["image"])))
+        images = [_image(folder, name) for name in plan["training"]["images"]]
         truth = np.load(folder / "truth.npz")
         targets = [
             {name: torch.from_numpy(truth[f"{name}_{image}"]) for name in ("boxes", "labels", "masks")}
-            for image in range(len(pictures))
+            for image in range(len(images))
         ]
-        np.savez(folder / f"{version}_training.npz", **losses(_sized(model, plan["training"]), pictures, targets))
+        np.savez(folder / f"{version}_training.npz", **losses(_sized(model, plan["training"]), images, targets))
 
 
 def load(folder: Path, name: str, version: str) -> None:
-    """Loads tensors by torchvision's names, none missing and none unknown, and detects in the first small picture."""
+    """Loads tensors by torchvision's names, none missing and none unknown, and detects in the first small image."""
     model = build(version)
     with np.load(folder / f"{name}.npz") as tensors:
         model.load_state_dict({key: torch.from_numpy(tensors[key]) for key in tensors.files}, strict=True)
     plan = json.loads((folder / "cases.json").read_text())
     case = next(case for case in plan["cases"] if case["name"] == plan["back"][version])
-    np.savez(folder / f"{name}_answer.npz", **stages(_sized(model, case), _picture(folder, case["picture"])))
+    np.savez(folder / f"{name}_answer.npz", **stages(_sized(model, case), _image(folder, case["image"])))
 
 
 def _sized(model: torch.nn.Module, case: dict[str, Any]) -> torch.nn.Module:
@@ -259,8 +259,8 @@ def _sized(model: torch.nn.Module, case: dict[str, Any]) -> torch.nn.Module:
     return model
 
 
-def _picture(folder: Path, name: str) -> torch.Tensor:
-    return torch.from_numpy(np.load(folder / "pictures" / f"{name}.npy")).movedim(-1, 0).float() / 255
+def _image(folder: Path, name: str) -> torch.Tensor:
+    return torch.from_numpy(np.load(folder / "images" / f"{name}.npy")).movedim(-1, 0).float() / 255
 
 
 def _name_of_2019(name: str) -> str:

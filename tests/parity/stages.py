@@ -29,7 +29,7 @@ class Stages(keras.Model):
 
     def call(self, inputs: dict[str, Any]) -> dict[str, Any]:
         net = self.network
-        windows, visible = net.windows(inputs["images"], inputs["sizes"])
+        regions, visible = net.regions(inputs["images"], inputs["sizes"])
         image = net.normalise(inputs["images"], inputs["sizes"])
         features = net.fpn(net.backbone(image))
         rpn = net.rpn(features)
@@ -37,7 +37,7 @@ class Stages(keras.Model):
         ends = np.cumsum([anchors.shape[0] for anchors in rpn.anchors])[:-1].tolist()
         their_rpn = RpnOutput(rpn.anchors, *(ops.split(inputs[name], ends, axis=1) for name in ("rpn_logits", "rpn_deltas")))
         their_proposals = Proposals(inputs["proposals"], inputs["scores"], ops.ones_like(inputs["scores"], "bool"))
-        detections = net.detect_boxes(their_proposals, inputs["class_logits"], inputs["box_deltas"], windows)
+        detections = net.detect_boxes(their_proposals, inputs["class_logits"], inputs["box_deltas"], regions)
         class_logits, box_deltas = net.box_head(features, inputs["proposals"])
         small_masks = ops.sigmoid(net.mask_head(features, inputs["boxes"], inputs["labels"]))
         return {
@@ -89,8 +89,8 @@ class Losses(keras.Model):
         return {name: ops.reshape(loss, (1,)) for name, loss in losses.items()}
 
 
-def frame_of(picture: np.ndarray, network: Network) -> dict[str, np.ndarray]:
-    """The network's input for one picture, as `predict` makes it."""
-    fitted = fit_to_frame(picture, network.config.image)[0]
+def frame_of(image: np.ndarray, network: Network) -> dict[str, np.ndarray]:
+    """The network's input for one image, as `predict` makes it."""
+    fitted = fit_to_frame(image, network.config.image)[0]
     frame = choose_frame([fitted.shape[:2]], network.config.image)
     return {"images": pad_to_frame(fitted, frame)[None], "sizes": np.array([fitted.shape[:2]], np.int32)}

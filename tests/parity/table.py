@@ -14,7 +14,7 @@ def main(folder: Path) -> None:
     files = {backend: folder / f"worst_{backend}.json" for backend in BACKENDS}
     worst = {backend: json.loads(file.read_text()) for backend, file in files.items() if file.exists()}
     (folder / "worst.json").write_text(json.dumps(worst, indent=1))
-    lines = ["| stage: worst of all pictures | " + " | ".join(worst) + " |", "|---" * (len(worst) + 1) + "|"]
+    lines = ["| stage: worst of all images | " + " | ".join(worst) + " |", "|---" * (len(worst) + 1) + "|"]
     for stage in dict.fromkeys(stage for stages in worst.values() for stage in stages):
         found = [stages.get(stage) for stages in worst.values()]
         cells = [f"{value['deviation']:.2g} ({value['case']})" if value else "not run" for value in found]

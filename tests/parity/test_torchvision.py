@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from parity import pictures
+from parity import images
 from parity.stages import Losses, Stages, frame_of
 
 from maskrcnn.api import MaskRCNN
@@ -47,7 +47,7 @@ class Answers:
     def __init__(self, case: dict[str, Any], reference, model: MaskRCNN):
         self.name = case["name"]
         self.theirs = dict(np.load(reference / f"{self.name}.npz"))
-        picture = np.load(reference / "pictures" / f"{case['picture']}.npy")
+        image = np.load(reference / "images" / f"{case['image']}.npy")
         sized(model, case)
         given = {
             "proposals": self.theirs["proposals"][None],
@@ -56,9 +56,9 @@ class Answers:
             "scores": self.theirs["proposal_scores"][None],
             **{name: self.theirs[name][None] for name in ("rpn_logits", "rpn_deltas", "class_logits", "box_deltas")},
         }
-        ours = Stages(model).predict_on_batch(frame_of(picture, model) | given)
+        ours = Stages(model).predict_on_batch(frame_of(image, model) | given)
         self.ours: dict[str, np.ndarray] = {name: values[0] for name, values in ours.items()}
-        self.detections: Detections = model.detect(picture)[0]
+        self.detections: Detections = model.detect(image)[0]
         error = np.abs(softmax(self.ours["class_logits"]) - softmax(self.theirs["class_logits"])).max()
         self.rounding_of_scores = max(TIE, 2 * error)
         error = np.abs(sigmoid(self.ours["rpn_logits"]) - sigmoid(self.theirs["rpn_logits"])).max()
@@ -71,7 +71,7 @@ class Answers:
         return ours[order], order
 
 
-@pytest.fixture(scope="module", params=pictures.CASES, ids=lambda case: case["name"])
+@pytest.fixture(scope="module", params=images.CASES, ids=lambda case: case["name"])
 def answers(request, reference, models) -> Answers:
     return Answers(request.param, reference, models[request.param["model"]])
 
@@ -110,7 +110,7 @@ def out_of_place(order: np.ndarray) -> int:
 
 
 STAGES = {
-    "image": "picture, resized and normalised",
+    "image": "image, resized and normalised",
     **{f"p{level}": f"P{level}" for level in range(2, 7)},
     "rpn_logits": "RPN logits",
     "rpn_deltas": "RPN deltas",
@@ -215,7 +215,7 @@ def test_torchvision_answers_the_same_after_its_weights_went_there_and_back(vers
     tensors = to_torchvision(model, model.config, epsilon=model.config.backbone.epsilon)
     np.savez(reference / f"back_{version}.npz", **tensors)
     ask_torchvision("load", reference, f"back_{version}", version)
-    before, after = (np.load(reference / name) for name in (f"{pictures.BACK[version]}.npz", f"back_{version}_answer.npz"))
+    before, after = (np.load(reference / name) for name in (f"{images.BACK[version]}.npz", f"back_{version}_answer.npz"))
     np.testing.assert_array_equal(after["labels"], before["labels"])
     np.testing.assert_allclose(after["scores"], before["scores"], atol=1e-6)
     np.testing.assert_allclose(after["boxes"], before["boxes"], atol=1e-3)
@@ -226,9 +226,9 @@ def test_torchvision_answers_the_same_after_its_weights_went_there_and_back(vers
 def test_the_five_losses_of_the_same_samples_agree(version, reference, models, shared_data_or_none, worst):
     model, theirs = models[version], dict(np.load(reference / f"{version}_training.npz"))
     sized(model, {"short_side": 320, "long_side": 533})
-    samples = pictures.training_samples(shared_data_or_none)
+    samples = images.training_samples(shared_data_or_none)
     batch = make_batch(samples, model.config)._asdict()
-    assert worst("training pictures", relative_error(normalised(model, batch), theirs["images"]), version) <= FEATURES
+    assert worst("training images", relative_error(normalised(model, batch), theirs["images"]), version) <= FEATURES
     for row in range(2):
         boxes = theirs[f"truth_boxes_{row}"]
         assert worst("true boxes, pixels", np.abs(batch["boxes"][row, : len(boxes)] - boxes).max(), version) <= BOXES
@@ -245,13 +245,13 @@ def test_the_five_losses_of_the_same_samples_agree(version, reference, models, s
 def normalised(model: MaskRCNN, batch: dict[str, np.ndarray]) -> np.ndarray:
     image = model.config.image
     pixels = (batch["images"].astype(np.float64) - image.mean) / image.std
-    for picture, (height, width) in zip(pixels, batch["sizes"], strict=True):
-        picture[height:], picture[:, width:] = 0, 0
+    for image, (height, width) in zip(pixels, batch["sizes"], strict=True):
+        image[height:], image[:, width:] = 0, 0
     return pixels
 
 
 def samples_of(theirs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What torchvision sampled in its two pictures, as fixed rows."""
+    """What torchvision sampled in its two images, as fixed rows."""
     stacked = {
         name: padded([theirs[f"{name}_{row}"] for row in range(2)])
         for name in (

@@ -61,7 +61,7 @@ def decode(deltas: np.ndarray, reference: np.ndarray, weights=(1.0, 1.0, 1.0, 1.
 
 
 def clip(boxes: np.ndarray, size) -> np.ndarray:
-    """(N, 4) cut off at a picture of `size` (height, width)."""
+    """(N, 4) cut off at an image of `size` (height, width)."""
     height, width = (float(side) for side in size)
     limits = (width, height, width, height)
     return np.array([[min(max(float(side), 0.0), limit) for side, limit in zip(box, limits)] for box in boxes]).reshape(-1, 4)

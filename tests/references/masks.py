@@ -8,7 +8,7 @@ import numpy as np
 
 
 def paste(small: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """detectron2's `paste_masks_in_image`, cut at 0.5, over the whole picture: (H, W) bool."""
+    """detectron2's `paste_masks_in_image`, cut at 0.5, over the whole image: (H, W) bool."""
     left, top, right, bottom = (float(edge) for edge in box)
     pasted = np.zeros(size, bool)
     for y in range(size[0]):

@@ -7,7 +7,7 @@ from references import boxes as reference
 
 
 def match(boxes, truth, valid, crowd, *, positive_iou, negative_iou, best_is_positive, crowd_overlap=0.5):
-    """(N, 4) boxes and (M, 4) truth of one picture → iou, object, positive, negative, each (N,)."""
+    """(N, 4) boxes and (M, 4) truth of one image → iou, object, positive, negative, each (N,)."""
     objects = [row for row in range(len(truth)) if valid[row] and not crowd[row]]
     crowds = [row for row in range(len(truth)) if valid[row] and crowd[row]]
     best, matched = np.zeros(len(boxes)), np.zeros(len(boxes), int)

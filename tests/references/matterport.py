@@ -1,6 +1,6 @@
-"""Slow, obvious twin of a whole model: matterport/Mask_RCNN's published arithmetic, from the picture to the pasted masks.
+"""Slow, obvious twin of a whole model: matterport/Mask_RCNN's published arithmetic, from the image to the pasted masks.
 
-NumPy, one picture at a time, float64, in matterport's own terms: boxes y1 x1 y2 x2 as parts of the frame, whose last pixel
+NumPy, one image at a time, float64, in matterport's own terms: boxes y1 x1 y2 x2 as parts of the frame, whose last pixel
 is 1. Weights go by the names of its files. `calibrated` makes random ones that find many things.
 """
 
@@ -143,28 +143,28 @@ class Matterport:
         self.weights = weights
         self.numbers = {**NUMBERS, **(numbers or {})}
 
-    def detect(self, picture: np.ndarray) -> dict[str, np.ndarray]:
+    def detect(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """(H, W, 3) uint8 → rois (N, 4) y1 x1 y2 x2 whole pixels, class_ids (N,) from 1, scores (N,), masks (H, W, N) bool."""
-        frame, window = self.mold(picture)
+        frame, window = self.mold(image)
         features = self.pyramid((frame.astype(np.float64) - self.numbers["MEAN_PIXEL"])[None])
         rois = self.propose(features, frame.shape[:2])
         boxes, class_ids, scores = self.refine(rois, *self.classify(features, rois, frame.shape[:2]), window)
         masks = self.draw(features, boxes, frame.shape[:2])[np.arange(len(boxes)), :, :, class_ids]
-        return self.unmold(boxes, class_ids, scores, masks, window, picture.shape[:2])
+        return self.unmold(boxes, class_ids, scores, masks, window, image.shape[:2])
 
-    def mold(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The picture in the middle of a black square, and where it lies there, in parts."""
-        height, width = picture.shape[:2]
+    def mold(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The image in the middle of a black square, and where it lies there, in parts."""
+        height, width = image.shape[:2]
         side = self.numbers["IMAGE_MAX_DIM"]
         scale = max(1, self.numbers["IMAGE_MIN_DIM"] / min(height, width), self.numbers["IMAGE_MIN_SCALE"])
         if round(max(height, width) * scale) > side:
             scale = side / max(height, width)
         if scale != 1:
-            picture = resize(picture, (round(height * scale), round(width * scale))).astype(np.uint8)
-        height, width = picture.shape[:2]
+            image = resize(image, (round(height * scale), round(width * scale))).astype(np.uint8)
+        height, width = image.shape[:2]
         top, left = (side - height) // 2, (side - width) // 2
         frame = np.zeros((side, side, 3), np.uint8)
-        frame[top : top + height, left : left + width] = picture
+        frame[top : top + height, left : left + width] = image
         return frame, to_parts(np.array([top, left, top + height, left + width]), (side, side))
 
     def pyramid(self, x: np.ndarray) -> list[np.ndarray]:
@@ -271,7 +271,7 @@ class Matterport:
         window: np.ndarray,
         shape: tuple[int, int],
     ) -> dict[str, np.ndarray]:
-        """In pixels of the original picture."""
+        """In pixels of the original image."""
         boxes = (boxes - np.tile(window[:2], 2)) / np.tile(window[2:] - window[:2], 2)
         boxes = to_pixels(boxes.reshape(-1, 4), shape)
         large = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
@@ -305,14 +305,14 @@ class Matterport:
 
 
 class _Calibrating(Matterport):
-    """Looks at one picture, and gives norms its statistics and the last layers answers that are spread, layer by layer."""
+    """Looks at one image, and gives norms its statistics and the last layers answers that are spread, layer by layer."""
 
     def __init__(self, weights: dict[str, np.ndarray], numbers: dict[str, Any]):
         super().__init__(weights, numbers)
         self.rng = np.random.default_rng(1)
 
-    def mold(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        frame, self.window = super().mold(picture)
+    def mold(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        frame, self.window = super().mold(image)
         return frame, self.window
 
     def norm(self, name: str, x: np.ndarray) -> np.ndarray:
@@ -324,15 +324,15 @@ class _Calibrating(Matterport):
     def shared_conv(self, name: str, levels: list[np.ndarray]) -> list[np.ndarray]:
         rows = np.concatenate([x.reshape(-1, x.shape[-1]) for x in levels])
         self._whiten(name, rows, 1.0)
-        if name == "rpn_class_raw":  # nothing is proposed in the black around the picture, where all places look alike
-            inside = np.concatenate([self._in_picture(x.shape[1:3]) for x in levels])
+        if name == "rpn_class_raw":  # nothing is proposed in the black around the image, where all places look alike
+            inside = np.concatenate([self._in_image(x.shape[1:3]) for x in levels])
             apart = rows[inside].mean(axis=0) - rows[~inside].mean(axis=0) if not inside.all() else np.zeros(rows.shape[1])
             apart *= 8.0 / max(apart @ apart, 1e-6)
             self.weights[f"{name}/kernel"][0, 0, :, 1::2] += _float32(apart)[:, None]
         return super().shared_conv(name, levels)
 
-    def _in_picture(self, shape: tuple[int, int]) -> np.ndarray:
-        """Which places of a map (H, W) lie on the picture, flat."""
+    def _in_image(self, shape: tuple[int, int]) -> np.ndarray:
+        """Which places of a map (H, W) lie on the image, flat."""
         y, x = (np.arange(side) / max(side - 1, 1) for side in shape)
         y1, x1, y2, x2 = self.window
         return (((y1 <= y) & (y <= y2))[:, None] & ((x1 <= x) & (x <= x2))).ravel()
@@ -359,17 +359,17 @@ class _Calibrating(Matterport):
         self.weights[f"{name}/bias"] = _float32(-mean @ kernel)
 
 
-def calibrated(picture: np.ndarray, numbers: dict[str, Any] | None = None, *, biases: bool = True) -> Matterport:
-    """A model with random weights that finds dozens of things in this picture, and in others like it.
+def calibrated(image: np.ndarray, numbers: dict[str, Any] | None = None, *, biases: bool = True) -> Matterport:
+    """A model with random weights that finds dozens of things in this image, and in others like it.
 
     Args:
-        picture: (H, W, 3) uint8.
+        image: (H, W, 3) uint8.
         numbers: that differ from `NUMBERS`.
         biases: of the convolutions before a norm; the project's first files have none.
     """
     numbers = {**NUMBERS, **(numbers or {})}
     model = _Calibrating(random_weights(numbers, biases=biases), numbers)
-    model.detect(picture)
+    model.detect(image)
     return Matterport(model.weights, numbers)
 
 

@@ -1,6 +1,6 @@
-"""Slow, obvious twin of whole models: detectron2's and MMDetection's arithmetic, from the picture to the pasted masks.
+"""Slow, obvious twin of whole models: detectron2's and MMDetection's arithmetic, from the image to the pasted masks.
 
-NumPy, one picture at a time, float64, channels first. Weights go by the names of the project's own files, and what stands in
+NumPy, one image at a time, float64, channels first. Weights go by the names of the project's own files, and what stands in
 the file decides what is computed. `calibrated` makes random ones that find many things.
 """
 
@@ -30,7 +30,7 @@ class Project:
     layers: dict[str, str]
     colours: str  # order in which the network takes them
     std: tuple[float, float, float]  # red first
-    strided: int  # which convolution of a block, of three, halves the picture
+    strided: int  # which convolution of a block, of three, halves the image
     resize: str  # Pillow's filter widens when it shrinks, OpenCV's does not
     finest: float  # sides from twice this one on are pooled from P3
     level_epsilon: float  # added to side / canonical side
@@ -211,7 +211,7 @@ def bins(start: float, stop: float, count: int, length: int) -> np.ndarray:
 
 
 class Rcnn:
-    """A model: `weights` by the names of a file. `finest` may be smaller than theirs, so that small pictures use all levels.
+    """A model: `weights` by the names of a file. `finest` may be smaller than theirs, so that small images use all levels.
 
     Attributes:
         most_samples: that any bin had so far, along an axis.
@@ -226,39 +226,39 @@ class Rcnn:
         self.long_side = long_side
         self.finest = project.finest if finest is None else finest
 
-    def detect(self, picture: np.ndarray) -> dict[str, np.ndarray]:
+    def detect(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """(H, W, 3) uint8, red first → boxes (N, 4), scores (N,), labels (N,), probabilities (N, H, W), best first."""
-        resized = self.resize(picture)
+        resized = self.resize(image)
         size = resized.shape[:2]
         pyramid = self.pyramid(self.frame(resized))
         proposals = self.propose(pyramid, size)
         boxes, scores, labels = self.choose(proposals, *self.classify(pyramid, proposals), size)
         small = self.draw(pyramid, boxes)[np.arange(len(boxes)), labels]
-        boxes = boxes * np.tile([picture.shape[1] / size[1], picture.shape[0] / size[0]], 2)
+        boxes = boxes * np.tile([image.shape[1] / size[1], image.shape[0] / size[0]], 2)
         if self.project.drops_empty:
             full = area(boxes) > 0
             boxes, scores, labels, small = boxes[full], scores[full], labels[full], small[full]
-        pasted = np.array([paste(*pair, picture.shape[:2]) for pair in zip(small, boxes)]).reshape(-1, *picture.shape[:2])
+        pasted = np.array([paste(*pair, image.shape[:2]) for pair in zip(small, boxes)]).reshape(-1, *image.shape[:2])
         return {"boxes": boxes, "scores": scores, "labels": labels, "probabilities": pasted}
 
-    def resize(self, picture: np.ndarray) -> np.ndarray:
-        height, width = picture.shape[:2]
+    def resize(self, image: np.ndarray) -> np.ndarray:
+        height, width = image.shape[:2]
         if self.project.resize == "OpenCV":
             scale = min(self.long_side / max(height, width), self.short_side / min(height, width))
             height, width = (int(side * scale + 0.5) for side in (height, width))
-            return cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
+            return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
         scale = self.short_side / min(height, width)
         sides = [self.short_side, scale * width] if height < width else [scale * height, self.short_side]
         scale = min(self.long_side / max(sides), 1)
         height, width = (int(side * scale + 0.5) for side in sides)
-        return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
+        return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
-    def frame(self, picture: np.ndarray) -> np.ndarray:
+    def frame(self, image: np.ndarray) -> np.ndarray:
         """(1, 3, H, W), H and W the next multiples of 32, zeros on the right and below."""
-        pixels = (picture - np.array(MEAN)) / self.project.std
+        pixels = (image - np.array(MEAN)) / self.project.std
         if self.project.colours == "bgr":
             pixels = pixels[..., ::-1]
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         return np.pad(pixels, ((0, -height % 32), (0, -width % 32), (0, 0))).transpose(2, 0, 1)[None]
 
     def pyramid(self, x: np.ndarray) -> list[np.ndarray]:
@@ -437,7 +437,7 @@ def paste(small: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> np.ndarr
 
 
 class _Calibrating(Rcnn):
-    """Looks at one picture, and gives norms its statistics and the last layers answers that are spread, layer by layer."""
+    """Looks at one image, and gives norms its statistics and the last layers answers that are spread, layer by layer."""
 
     rng = np.random.default_rng(1)
 
@@ -475,18 +475,18 @@ class _Calibrating(Rcnn):
 
 
 def calibrated(
-    project: Project, shapes: Mapping[str, tuple[int, ...]], picture: np.ndarray, *, seed: int = 0, **sides: Any
+    project: Project, shapes: Mapping[str, tuple[int, ...]], image: np.ndarray, *, seed: int = 0, **sides: Any
 ) -> Rcnn:
-    """A model with random weights that finds dozens of things in this picture, and in others like it.
+    """A model with random weights that finds dozens of things in this image, and in others like it.
 
     Args:
         shapes: of every tensor of the project's file.
-        picture: (H, W, 3) uint8.
+        image: (H, W, 3) uint8.
         **sides: as of `Rcnn`.
     """
     model = _Calibrating(project, random_weights(shapes, seed), **sides)
     model.rng = np.random.default_rng(seed + 1)
-    model.detect(picture)
+    model.detect(image)
     return Rcnn(project, model.weights, **sides)
 
 

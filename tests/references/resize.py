@@ -60,11 +60,11 @@ def bilinear(image: np.ndarray, size: tuple[int, int], *, black_around: bool) ->
 def unmold_boxes(
     boxes: np.ndarray, window: tuple[int, int, int, int], frame: tuple[int, int], original: tuple[int, int]
 ) -> np.ndarray:
-    """matterport's `unmold_detections`: (N, 4) integer y1 x1 y2 x2 of the original picture, x2 and y2 outside of the box.
+    """matterport's `unmold_detections`: (N, 4) integer y1 x1 y2 x2 of the original image, x2 and y2 outside of the box.
 
     Args:
         boxes: (N, 4) y1 x1 y2 x2, normalised: 0 is the frame's first pixel, 1 its last.
-        window: y1 x1 y2 x2 of the picture in the frame, pixels, y2 and x2 outside of it.
+        window: y1 x1 y2 x2 of the image in the frame, pixels, y2 and x2 outside of it.
         frame: (height, width).
         original: (height, width).
     """

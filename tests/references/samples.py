@@ -22,6 +22,6 @@ DEGENERATE = np.array(
 
 
 def boxes(rng: np.random.Generator, count: int, *, side: float = 64.0, least: float = 2.0, most: float = 40.0) -> np.ndarray:
-    """(count, 4) float32 with area, some of them across the edges of a picture of that side."""
+    """(count, 4) float32 with area, some of them across the edges of an image of that side."""
     corner, size = rng.uniform(-0.2 * side, side, (count, 2)), rng.uniform(least, most, (count, 2))
     return np.concatenate([corner, corner + size], axis=1).astype(np.float32)

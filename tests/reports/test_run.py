@@ -26,7 +26,7 @@ def write(path: Path, **changes: Any) -> str:
         "title": "Shapes & <b>more</b>",
         "text": "One.\n\nTwo.",
         "curves": CURVES,
-        "pictures": [(image, image, "first"), (image, image, "second")],
+        "images": [(image, image, "first"), (image, image, "second")],
         "scores": SCORES,
     }
     report.write_report(path / "report.html", **(parts | changes))
@@ -51,7 +51,7 @@ class Balance(HTMLParser):
         assert self.open.pop() == tag
 
 
-@pytest.mark.parametrize("changes", [{}, {"curves": {}, "pictures": [], "scores": {}, "text": ""}])
+@pytest.mark.parametrize("changes", [{}, {"curves": {}, "images": [], "scores": {}, "text": ""}])
 def test_it_is_well_formed_and_needs_nothing_from_outside(tmp_path: Path, changes: dict[str, Any]) -> None:
     text = write(tmp_path, **changes)
     parser = Balance()
@@ -89,6 +89,6 @@ def test_ticks_are_few_and_hold_the_values_between_them(low: float, high: float)
     assert ticks == sorted(set(ticks))
 
 
-def test_large_pictures_are_scaled_down(tmp_path: Path) -> None:
+def test_large_images_are_scaled_down(tmp_path: Path) -> None:
     image = np.zeros((500, 2000, 3), np.uint8)
-    assert 'width="1000" height="250"' in write(tmp_path, pictures=[(image, image, "wide")])
+    assert 'width="1000" height="250"' in write(tmp_path, images=[(image, image, "wide")])

@@ -51,13 +51,13 @@ def changed(drawn: np.ndarray, image: np.ndarray = GREY) -> np.ndarray:
     return (drawn != image).any(axis=2)
 
 
-def test_nothing_found_leaves_the_picture_as_it_is() -> None:
+def test_nothing_found_leaves_the_image_as_it_is() -> None:
     drawn = draw.draw_detections(GREY, detections([]))
     assert drawn is not GREY
     assert not changed(drawn).any()
 
 
-def test_masks_are_tinted_and_the_picture_given_is_not_touched() -> None:
+def test_masks_are_tinted_and_the_image_given_is_not_touched() -> None:
     image = GREY.copy()
     found = detections([(50, 100, 150, 200)])
     drawn = draw.draw_detections(image, found)
@@ -68,7 +68,7 @@ def test_masks_are_tinted_and_the_picture_given_is_not_touched() -> None:
     assert not changed(drawn)[110:190, 104:145].any()  # the right half of the box is no mask
 
 
-def test_crowded_pictures_keep_masks_and_outlines_alone() -> None:
+def test_crowded_images_keep_masks_and_outlines_alone() -> None:
     boxes = [(x, y, x + 12, y + 12) for x in range(0, 320, 16) for y in range(0, 240, 16)]
     found = detections(boxes, names=["nucleus"])
     drawn = draw.draw_detections(GREY, found)
@@ -152,7 +152,7 @@ def test_odd_boxes_are_drawn_without_complaint(box: tuple[float, ...]) -> None:
     assert draw.draw_detections(GREY, detections([box])).shape == GREY.shape
 
 
-def test_tiny_pictures_are_drawn_without_complaint() -> None:
+def test_tiny_images_are_drawn_without_complaint() -> None:
     found = Detections(
         boxes=np.array([[0, 0, 3, 3]], np.float32),
         scores=np.ones(1, np.float32),
@@ -172,7 +172,7 @@ def test_tiny_pictures_are_drawn_without_complaint() -> None:
         (GREY[:100], r"\(100, 320\).*\(240, 320\)"),
     ],
 )
-def test_pictures_that_do_not_fit_are_refused(image: np.ndarray, message: str) -> None:
+def test_images_that_do_not_fit_are_refused(image: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         draw.draw_detections(image, detections([(1, 1, 5, 5)]))
 
@@ -184,7 +184,7 @@ def test_any_channels_are_shown_as_grey_magenta_and_green_or_the_first_three() -
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4, 5])
-def test_pictures_of_any_channels_are_drawn_on_as_they_are_shown(channels: int) -> None:
+def test_images_of_any_channels_are_drawn_on_as_they_are_shown(channels: int) -> None:
     found = detections([(2, 2, 20, 20), (5, 5, 30, 30)])
     image = np.random.default_rng(0).integers(0, 256, (*SIZE, channels), np.uint8)
     untouched = image.copy()

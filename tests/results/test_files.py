@@ -103,7 +103,7 @@ def rows_in(folder: Path) -> list[dict[str, object]]:
     return json.loads((folder / "predictions.json").read_text())
 
 
-def test_a_picture_gets_an_overlay_a_label_map_and_its_rows(tmp_path: Path) -> None:
+def test_a_image_gets_an_overlay_a_label_map_and_its_rows(tmp_path: Path) -> None:
     with files.PredictionWriter(tmp_path / "out") as writer:
         writer.write("in/first.jpg", IMAGE, TWO, CATEGORIES)
         writer.write(Path("in/second.png"), IMAGE, detections([]), CATEGORIES)
@@ -119,7 +119,7 @@ def test_a_picture_gets_an_overlay_a_label_map_and_its_rows(tmp_path: Path) -> N
         assert (overlay.mode, overlay.size) == ("RGB", SIZE[::-1])
 
 
-def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
+def test_images_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
     paths = ["a/x.png", "b/x.png", "x.jpg", "x_2.png", "X.tif", "..", "y" * 300 + ".png"]
     with files.PredictionWriter(tmp_path) as writer:
         names = [writer.write(path, IMAGE, TWO, CATEGORIES) for path in paths]
@@ -182,7 +182,7 @@ def test_rows_broken_off_in_the_middle_go(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(rows_in(tmp_path)) == 2
 
 
-def test_no_picture_makes_an_empty_list(tmp_path: Path) -> None:
+def test_no_image_makes_an_empty_list(tmp_path: Path) -> None:
     with files.PredictionWriter(tmp_path):
         assert not (tmp_path / "predictions.json").exists()
     assert rows_in(tmp_path) == []
@@ -230,5 +230,5 @@ def test_files_get_the_rights_of_ordinary_files(tmp_path: Path) -> None:
 def test_png_brings_every_value_back(tmp_path: Path, dtype: type[np.unsignedinteger]) -> None:
     image = np.arange(256 * 256).reshape(256, 256).astype(dtype)
     atomic.write_png(tmp_path / "a.png", image)
-    with Image.open(tmp_path / "a.png") as picture:
-        np.testing.assert_array_equal(np.array(picture), image)
+    with Image.open(tmp_path / "a.png") as image:
+        np.testing.assert_array_equal(np.array(image), image)

@@ -115,7 +115,7 @@ def test_an_object_that_is_hidden_in_part_and_wholly_comes_out_with_its_id():
     assert len({number for row in ids for number in row}) == 2
 
 
-def test_what_leaves_the_picture_is_looked_for_at_its_border_as_far_along_as_its_speed_could_take_it():
+def test_what_leaves_the_image_is_looked_for_at_its_border_as_far_along_as_its_speed_could_take_it():
     leaving = [found([(70 + 4 * k, 8, min(90 + 4 * k, 96), 28)]) for k in range(6)]  # 4 pixels a frame, out to the right
     away = [found([])] * 8
     back = [found([(max(92 - 4 * k, 60), 36, 96, 56)]) for k in range(4)]  # 28 pixels farther down

@@ -19,7 +19,7 @@ from maskrcnn.data.dataset import load_dataset
 from maskrcnn.data.shapes import make_shapes
 from maskrcnn.training.callbacks import Best, CocoEvaluation, EarlyStopping, WriteHistory
 from maskrcnn.training.resume import load_state
-from maskrcnn.training.tensorboard import NUM_PICTURES, WIDTH, TensorBoard
+from maskrcnn.training.tensorboard import NUM_IMAGES, WIDTH, TensorBoard
 from maskrcnn.verbs.train import train
 
 
@@ -131,7 +131,7 @@ def test_weights_that_are_not_finite_reach_no_file_though_the_loss_was(shapes, t
 
 
 @pytest.mark.backend
-def test_a_loss_that_is_not_finite_ends_the_run_and_names_its_pictures(shapes, tmp_path):
+def test_a_loss_that_is_not_finite_ends_the_run_and_names_its_images(shapes, tmp_path):
     class Poison(keras.callbacks.Callback):
         """Makes a weight NaN before the third step, as a step of infinite length would."""
 
@@ -145,7 +145,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_names_its_pictures(shapes, t
         def on_train_begin(self, logs=None):
             seen.append(self.model)
 
-    with with_small_backbone(), pytest.raises(ValueError, match=r"epoch 1, step 3, with the pictures \d+\.png") as error:
+    with with_small_backbone(), pytest.raises(ValueError, match=r"epoch 1, step 3, with the images \d+\.png") as error:
         train(*shapes, tmp_path, **{**SETTINGS, "augment": "none"}, callbacks=[Poison(), Watch()])
     assert "\n" not in str(error.value)
     assert all(np.isfinite(ops.convert_to_numpy(weight)).all() for weight in seen[0].weights)
@@ -154,11 +154,11 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_names_its_pictures(shapes, t
         number, height, width = int(batch["image_ids"][0]), *batch["images"].shape[1:3]
     sample = next(sample for sample in load_dataset(shapes[0]).samples if sample.image_id == number)
     assert sample.file_name in str(error.value)
-    with Image.open(tmp_path / "nonfinite" / f"1_{number}.png") as picture:
-        assert picture.size == (width, height)
+    with Image.open(tmp_path / "nonfinite" / f"1_{number}.png") as image:
+        assert image.size == (width, height)
 
 
-def test_tensorboard_gets_scores_by_class_and_a_sheet_of_pictures(shapes, tmp_path):
+def test_tensorboard_gets_scores_by_class_and_a_sheet_of_images(shapes, tmp_path):
     told: dict[str, Any] = {}
 
     class Writer:
@@ -183,4 +183,4 @@ def test_tensorboard_gets_scores_by_class_and_a_sheet_of_pictures(shapes, tmp_pa
     assert told["mask_ap_by_class/circle"] == (0.25, 5) and "mask_ap_by_class/square" not in told
     assert told["training/learning_rate"][0] > 0
     sheet, _ = told["validation/truth_and_found"]
-    assert sheet.shape[1:] == (WIDTH, 3) and len(evaluation.dataset) <= NUM_PICTURES
+    assert sheet.shape[1:] == (WIDTH, 3) and len(evaluation.dataset) <= NUM_IMAGES

@@ -16,7 +16,7 @@ from maskrcnn.training.optimizers import averaged, make_optimizer
 
 pytestmark = pytest.mark.backend
 RUN = {"batch_size": 2, "num_steps": 100, "schedule": "constant", "warm_up_steps": 0}
-PICTURES = np.random.default_rng(0).normal(size=(12, 5, 5, 3)).astype(np.float32)
+IMAGES = np.random.default_rng(0).normal(size=(12, 5, 5, 3)).astype(np.float32)
 
 
 def small_model() -> keras.Model:
@@ -27,22 +27,22 @@ def small_model() -> keras.Model:
     return keras.Model(images, layers.Dense(1, name="fpn", bias_initializer="ones")(x))
 
 
-def fit(model: keras.Model, optimizer: Any, pictures: np.ndarray, *, batch_size: int, **options: Any) -> None:
+def fit(model: keras.Model, optimizer: Any, images: np.ndarray, *, batch_size: int, **options: Any) -> None:
     """One epoch, as Keras's own loop does it, compiled."""
     model.compile(optimizer, loss=lambda truth, output: 10 * keras.ops.mean(output))
-    model.fit(pictures, np.zeros(len(pictures)), batch_size=batch_size, shuffle=False, verbose=0, **options)
+    model.fit(images, np.zeros(len(images)), batch_size=batch_size, shuffle=False, verbose=0, **options)
 
 
 def values_of(model: keras.Model) -> dict[str, np.ndarray]:
     return {weight.path: np.array(keras.ops.convert_to_numpy(weight)) for weight in model.trainable_weights}
 
 
-def moves(pictures: np.ndarray = PICTURES[:2], **options: Any) -> dict[str, np.ndarray]:
+def moves(images: np.ndarray = IMAGES[:2], **options: Any) -> dict[str, np.ndarray]:
     """How far each weight of the small model moves in one step, from the same weights each time."""
     keras.utils.set_random_seed(0)
     model = small_model()
     before = values_of(model)
-    fit(model, make_optimizer(**{"name": "sgd", "learning_rate": 0.01, **RUN, **options}), pictures, batch_size=len(pictures))
+    fit(model, make_optimizer(**{"name": "sgd", "learning_rate": 0.01, **RUN, **options}), images, batch_size=len(images))
     return {path: value - before[path] for path, value in values_of(model).items()}
 
 
@@ -84,12 +84,12 @@ def test_two_batches_accumulated_are_one_step_with_the_mean_gradient(name):
         model = small_model()
         starts.append(values_of(model))
         optimizer = make_optimizer(**options, accumulate=accumulate)
-        fit(model, optimizer, PICTURES, batch_size=batch_size, steps_per_epoch=1)
+        fit(model, optimizer, IMAGES, batch_size=batch_size, steps_per_epoch=1)
         unmoved = [np.array_equal(value, starts[-1][path]) for path, value in values_of(model).items()]
         assert all(unmoved) == (accumulate == 2)  # the first of the two batches moves nothing
         keras.utils.set_random_seed(0)
         model = small_model()
-        fit(model, make_optimizer(**options, accumulate=accumulate), PICTURES, batch_size=batch_size)  # three updates
+        fit(model, make_optimizer(**options, accumulate=accumulate), IMAGES, batch_size=batch_size)  # three updates
         ends.append(values_of(model))
     for path, value in ends[0].items():
         np.testing.assert_array_equal(starts[0][path], starts[1][path])
@@ -99,7 +99,7 @@ def test_two_batches_accumulated_are_one_step_with_the_mean_gradient(name):
 
 def test_no_step_is_longer_than_the_clip_norm():
     for accumulate in (1, 2):
-        move = moves(clip_norm=0.5, accumulate=accumulate, pictures=PICTURES[: 2 * accumulate], weight_decay=0.0)
+        move = moves(clip_norm=0.5, accumulate=accumulate, images=IMAGES[: 2 * accumulate], weight_decay=0.0)
         if accumulate == 1:
             assert np.isclose(np.sqrt(sum(np.sum(value**2) for value in move.values())), 0.01 * 0.5, rtol=1e-4)
         else:
@@ -129,7 +129,7 @@ def test_the_average_forgets_fast_at_first_and_then_by_its_momentum(accumulate):
     """TensorFlow's rule: min(momentum, (1 + n) / (10 + n)) after n updates, the first being the average itself."""
     remember = Remember()
     model = small_model()
-    fit(model, make_optimizer("sgd", 0.05, **RUN, ema=0.3, accumulate=accumulate), PICTURES, batch_size=1, callbacks=[remember])
+    fit(model, make_optimizer("sgd", 0.05, **RUN, ema=0.3, accumulate=accumulate), IMAGES, batch_size=1, callbacks=[remember])
     expected = dict(remember.own[accumulate - 1])
     assert remember.any == [batch + 1 >= accumulate for batch in range(12)]
     for batch in range(12):
@@ -149,7 +149,7 @@ def test_the_average_forgets_fast_at_first_and_then_by_its_momentum(accumulate):
 def test_where_there_is_no_average_the_model_stays_as_it_is():
     model = small_model()
     before = values_of(model)
-    fit(model, make_optimizer("sgd", 0.05, **RUN, ema=0.9, accumulate=2), PICTURES, batch_size=12)  # no update yet
+    fit(model, make_optimizer("sgd", 0.05, **RUN, ema=0.9, accumulate=2), IMAGES, batch_size=12)  # no update yet
     with averaged(model) as found:
         assert not found
     model.compile(make_optimizer("adam", **RUN))
@@ -199,7 +199,7 @@ def test_the_rate_warms_up_and_follows_its_schedule():
 
 
 @pytest.mark.parametrize(("name", "batches", "peak"), [("sgd", (1, 1), 0.00125), ("sgd", (4, 4), 0.02), ("adam", (4, 4), 2e-4)])
-def test_the_rate_of_sgd_grows_with_the_pictures_of_an_update(name, batches, peak):
+def test_the_rate_of_sgd_grows_with_the_images_of_an_update(name, batches, peak):
     batch_size, accumulate = batches
     options = {**RUN, "batch_size": batch_size, "accumulate": accumulate}
     assert float(keras.ops.convert_to_numpy(make_optimizer(name, **options).learning_rate)) == pytest.approx(peak)

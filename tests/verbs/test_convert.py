@@ -17,7 +17,7 @@ from maskrcnn.verbs.convert import convert
 from maskrcnn.weights.files.read import read_tensors
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "torchvision_names.json"
-PICTURE = np.random.default_rng(7).integers(0, 256, (60, 80, 3), np.uint8)
+IMAGE = np.random.default_rng(7).integers(0, 256, (60, 80, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,8 @@ def test_the_verb_is_public():
 
 def test_a_converted_model_answers_as_the_checkpoint_that_was_opened(files):
     options = {**SMALL, "class_names": small_checkpoint.NAMES}
-    (expected,) = MaskRCNN.from_checkpoint(files["v1"], log=lambda line: None, **options).detect(PICTURE)
-    (found,) = load_model(files["v1.keras"]).detect(PICTURE)
+    (expected,) = MaskRCNN.from_checkpoint(files["v1"], log=lambda line: None, **options).detect(IMAGE)
+    (found,) = load_model(files["v1.keras"]).detect(IMAGE)
     assert len(found) == 10
     np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-3)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from exports import KINDS, answers_agree, random_model, threads_get_their_own_answers
 from PIL import Image
-from small_network import make_batch, pictures_of
+from small_network import images_of, make_batch
 
 from maskrcnn import engines, structures
 from maskrcnn.api import MaskRCNN
@@ -76,8 +76,8 @@ def in_fewer_bits(request, model, tmp_path_factory) -> Path:
     if request.param == "int8":
         pytest.importorskip("nncf", reason="NNCF is not installed")
         options["calibrate"] = [folder / f"{seed}.png" for seed in range(4)]
-        for seed, picture in enumerate(options["calibrate"]):
-            Image.fromarray(make_batch((4,), seed=seed)["images"][0]).save(picture)
+        for seed, image in enumerate(options["calibrate"]):
+            Image.fromarray(make_batch((4,), seed=seed)["images"][0]).save(image)
     export.WRITERS["openvino"].write(model, folder / request.param, request.param, **options)
     return folder / request.param
 
@@ -116,9 +116,9 @@ def test_in_fewer_bits_the_same_objects_are_found(model, in_fewer_bits):
 
 
 def test_int8_alone_is_calibrated(model, tmp_path):
-    with pytest.raises(ValueError, match="received openvino in int8 and 0 pictures"):
+    with pytest.raises(ValueError, match="received openvino in int8 and 0 images"):
         export.export(model, tmp_path / "model", format="openvino", precision="int8")
-    with pytest.raises(ValueError, match="received openvino in float32 and 1 pictures"):
+    with pytest.raises(ValueError, match="received openvino in float32 and 1 images"):
         export.export(model, tmp_path / "model", format="openvino", calibrate=["a.png"])
 
 
@@ -199,7 +199,7 @@ def test_int8_for_litert_without_its_quantizer_says_what_to_install(model, tmp_p
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_model_is_exported(kind, name, tmp_path):
     model = random_model(**KINDS[kind])
-    batch = pictures_of(make_batch((3, 5)))
+    batch = images_of(make_batch((3, 5)))
     engine = engines.load(write(model, name, tmp_path))
     answers_agree(structures.PaddedDetections(*model.predict_on_batch(batch)), engine.predict_on_batch(batch))
 
@@ -262,7 +262,7 @@ def test_onnx_has_one_roi_align_a_level_and_standard_operators_alone(exported):
 def test_onnx_weights_in_half_precision_make_the_file_smaller(model, exported, tmp_path):
     whole, half = exported("onnx"), tmp_path / "half.onnx"
     export.WRITERS["onnx"].write(model, half, "float16")
-    batch = pictures_of(make_batch((3,)))
+    batch = images_of(make_batch((3,)))
     weights = 4 * sum(int(np.prod(weight.shape)) for weight in model.weights)
     assert whole.stat().st_size - half.stat().st_size > 0.3 * weights
     one, other = (engines.load(path).predict_on_batch(batch) for path in (whole, half))

@@ -25,7 +25,7 @@ DEEP = np.random.default_rng(0).integers(0, 60_000, (3, 48, 64)).astype(np.uint1
 
 
 class StandIn:
-    """Stands in for a model: finds two boxes in the left and the right of every picture, and counts the batches."""
+    """Stands in for a model: finds two boxes in the left and the right of every image, and counts the batches."""
 
     config = ModelConfig(categories=(Category(4, "cell"),), image=ImageConfig(short_side=48, long_side=64))
 
@@ -56,12 +56,12 @@ def stack(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
-def test_planes_are_pictures_of_their_own(tmp_path: Path, stack: Path, batch_size: int) -> None:
+def test_planes_are_images_of_their_own(tmp_path: Path, stack: Path, batch_size: int) -> None:
     Image.fromarray(DEEP[0].astype(np.uint8)).save(tmp_path / "alone.png")
     seen = []
     out = tmp_path / "out"
     inputs = [tmp_path / "alone.png", stack]
-    assert not predict_files(StandIn(), inputs, out, batch_size=batch_size, on_picture=lambda path, _: seen.append(path.name))
+    assert not predict_files(StandIn(), inputs, out, batch_size=batch_size, on_image=lambda path, _: seen.append(path.name))
     assert seen == ["alone.png"] + ["cells.ome.tif"] * 3
     rows = rows_in(out)
     assert [row.get("frame") for row in rows] == [None, None, 1, 1, 2, 2, 3, 3]
@@ -185,10 +185,10 @@ def test_what_cannot_be_read_is_told_in_its_place(tmp_path: Path, stack: Path, b
     inputs = [*(tmp_path / name for name in names), stack]
     threads = threading.active_count()
 
-    def on_picture(path: Path, result: Detections | Exception) -> None:
+    def on_image(path: Path, result: Detections | Exception) -> None:
         told.append((path.name, isinstance(result, Exception)))
 
-    failures = predict_files(StandIn(), inputs, tmp_path / "out", batch_size=batch_size, on_picture=on_picture)
+    failures = predict_files(StandIn(), inputs, tmp_path / "out", batch_size=batch_size, on_image=on_image)
     assert told == [(name, name.startswith("broken")) for name in names] + [("cells.ome.tif", False)] * 3
     assert [path.name for path, _ in failures] == ["broken0.png", "broken1.png", "broken2.png"]
     assert [row["file_name"] for row in rows_in(tmp_path / "out")][::2] == [

@@ -1,4 +1,4 @@
-"""Laws of the sheet of augmented pictures."""
+"""Laws of the sheet of augmented images."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def dataset(counts=(3, 0, 5)):
 
 
 def sheet(path):
-    with Image.open(path) as picture:
-        return np.asarray(picture)
+    with Image.open(path) as image:
+        return np.asarray(image)
 
 
-def test_a_sheet_has_a_cell_for_each_picture(tmp_path):
-    path = preview(dataset(), tmp_path / "sheet.png", num_pictures=5, columns=3)
+def test_a_sheet_has_a_cell_for_each_image(tmp_path):
+    path = preview(dataset(), tmp_path / "sheet.png", num_images=5, columns=3)
     pixels = sheet(path)
     assert pixels.shape == (2 * (CELL + GAP) + GAP, 3 * (CELL + GAP) + GAP, 3)
     used = [(pixels[GAP + row * (CELL + GAP) + 5, GAP + column * (CELL + GAP) + 5] != GROUND).any()
@@ -37,22 +37,22 @@ def test_a_sheet_has_a_cell_for_each_picture(tmp_path):
 def test_the_same_seed_draws_the_same_sheet(tmp_path):
     config = ImageConfig(short_side=96, long_side=160)
     one, same, other = (
-        sheet(preview(dataset(), tmp_path / f"{k}.png", augment="photos", image_config=config, num_pictures=3, seed=seed))
+        sheet(preview(dataset(), tmp_path / f"{k}.png", augment="photos", image_config=config, num_images=3, seed=seed))
         for k, seed in enumerate((1, 1, 2))
     )
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other)
 
 
-def test_pictures_of_two_channels_are_shown_in_false_colours(tmp_path):
+def test_images_of_two_channels_are_shown_in_false_colours(tmp_path):
     samples = read_samples(np.random.default_rng(0), [(200, 300)], [0], channels=2)
     config = ImageConfig(96, 160, channels=2, mean=(9.0, 9.0), std=(9.0, 9.0))
     data = Dataset(samples, CATEGORIES, name="small")
-    pixels = sheet(preview(data, tmp_path / "sheet.png", augment="none", image_config=config, num_pictures=1))
+    pixels = sheet(preview(data, tmp_path / "sheet.png", augment="none", image_config=config, num_images=1))
     inside = pixels[2 * GAP : CELL // 2, 2 * GAP : CELL // 2]
     assert (inside[..., 0] == inside[..., 2]).all() and (inside[..., 0] != inside[..., 1]).any()
     with pytest.raises(ValueError, match="the model takes 3 channels"):
-        preview(data, tmp_path / "other.png", augment="none", num_pictures=1)
+        preview(data, tmp_path / "other.png", augment="none", num_images=1)
 
 
 def test_objects_are_drawn_and_crowds_hatched(tmp_path):
@@ -61,17 +61,17 @@ def test_objects_are_drawn_and_crowds_hatched(tmp_path):
     empty.samples[0] = data.samples[0].replace(
         boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, np.int32), crowd=np.zeros(0, bool), rles=[]
     )
-    bare = sheet(preview(empty, tmp_path / "bare.png", augment="none", num_pictures=1))
-    drawn = sheet(preview(data, tmp_path / "drawn.png", augment="none", num_pictures=1))
+    bare = sheet(preview(empty, tmp_path / "bare.png", augment="none", num_images=1))
+    drawn = sheet(preview(data, tmp_path / "drawn.png", augment="none", num_images=1))
     assert (bare != drawn).any() and not (drawn == 255).all(axis=2).any()
     data.samples[0] = data.samples[0].replace(crowd=np.ones(1, bool))
-    assert (sheet(preview(data, tmp_path / "crowd.png", augment="none", num_pictures=1)) == 255).all(axis=2).any()
+    assert (sheet(preview(data, tmp_path / "crowd.png", augment="none", num_images=1)) == 255).all(axis=2).any()
 
 
 def test_settings_that_make_no_sheet_are_refused(tmp_path):
     with pytest.raises(ValueError, match="at least 1; received 0 and 4"):
-        preview(dataset(), tmp_path / "sheet.png", num_pictures=0)
-    with pytest.raises(ValueError, match="small holds no picture"):
+        preview(dataset(), tmp_path / "sheet.png", num_images=0)
+    with pytest.raises(ValueError, match="small holds no image"):
         preview(Dataset([], CATEGORIES, name="small"), tmp_path / "sheet.png")
     with pytest.raises(ValueError, match="Unknown augmentation"):
         preview(dataset(), tmp_path / "sheet.png", augment="x")

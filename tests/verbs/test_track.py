@@ -60,7 +60,7 @@ def test_batches_and_every_change_nothing_else(tmp_path, batch_size):
     assert [(frame.number, found.track_ids.tolist()) for frame, found in pairs] == [(k, [1]) for k in (0, 2, 4, 6)]
 
 
-def test_a_folder_of_pictures_is_seen_as_predict_sees_each(tmp_path):
+def test_a_folder_of_images_is_seen_as_predict_sees_each(tmp_path):
     """Channels and scaling are the model's."""
     seen = []
 
@@ -114,7 +114,7 @@ def test_a_change_of_size_keeps_the_frames_before_it(tmp_path):
     assert frames_in(tmp_path / "out") == set(range(5))
 
 
-def test_a_picture_that_cannot_be_read_keeps_the_frames_before_it(tmp_path):
+def test_a_image_that_cannot_be_read_keeps_the_frames_before_it(tmp_path):
     (tmp_path / "in").mkdir()
     for number, image in enumerate(moving(5)):
         Image.fromarray(image).save(tmp_path / f"in/{number}.png")

@@ -176,7 +176,7 @@ def test_the_rate_warms_up_to_its_peak_and_falls():
 
 
 @pytest.mark.slow
-def test_two_real_pictures_are_learnt_by_heart(shared_data, shared_weights):
+def test_two_real_images_are_learnt_by_heart(shared_data, shared_weights):
     nuts = load_dataset(shared_data / "nuts/trainval.json")
     two = replace(nuts, samples=nuts.samples[:2])
     model = MaskRCNN.from_preset(
@@ -194,16 +194,16 @@ def test_two_real_pictures_are_learnt_by_heart(shared_data, shared_weights):
 # ── Other than three channels ──
 
 
-def test_pictures_of_other_channels_than_the_models_are_told_before_anything_is_written(tmp_path):
+def test_images_of_other_channels_than_the_models_are_told_before_anything_is_written(tmp_path):
     cells = write_discs(tmp_path / "cells", count=2, channels=2)
     for channels in (None, 4):
-        with pytest.raises(ValueError, match=r"0\.tif: a picture for a model of [34] channels .* received shape \(72, 80, 2\)"):
+        with pytest.raises(ValueError, match=r"0\.tif: an image for a model of [34] channels .* received shape \(72, 80, 2\)"):
             train(cells, None, tmp_path / "run", input_channels=channels, **SMALL)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_docs_run_on_pictures_of_two_channels(tmp_path, monkeypatch):
+def test_the_commands_of_the_docs_run_on_images_of_two_channels(tmp_path, monkeypatch):
     """As they stand there, but for sizes."""
     section = (ROOT / "docs/training.md").read_text().partition("## Other than three channels")[2].partition("\n## ")[0]
     commands = [line.split() for line in section.partition("```sh\n")[2].partition("```")[0].splitlines()]
@@ -213,11 +213,11 @@ def test_the_commands_of_the_docs_run_on_pictures_of_two_channels(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     told = {}
     for _, name, *words in commands:
-        small = {"data": ["--num-pictures", "2"], "train": ["--image-size", "64", "--epochs", "2"]}.get(name, [])
+        small = {"data": ["--num-images", "2"], "train": ["--image-size", "64", "--epochs", "2"]}.get(name, [])
         done = CliRunner().invoke(app, [name, *words, *small], env={"COLUMNS": "200"})
         assert done.exit_code == 0, done.output
         told[name] = done.output
-    assert "The weights read 3 channels and the model's pictures have 2" in told["train"]
+    assert "The weights read 3 channels and the model's images have 2" in told["train"]
     with Image.open("sheet.png") as sheet:
         assert sheet.mode == "RGB"
     model = load_model("runs/cells")

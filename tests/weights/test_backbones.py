@@ -75,7 +75,7 @@ def test_own_resnet_is_the_one_of_keras_applications():
 
 @pytest.mark.parametrize("config", [MOBILENET, BackboneConfig(name="resnet50")])
 def test_a_backbone_for_other_channels_takes_weights_of_three(config, application):
-    """Each convolution that reads the picture gets the mean over red, green and blue; no other weight changes."""
+    """Each convolution that reads the image gets the mean over red, green and blue; no other weight changes."""
     if config.name == "mobilenet_v2":
         arrays = {layer.name: layer.get_weights() for layer in application.layers if layer.weights}
     else:

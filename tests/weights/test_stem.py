@@ -39,7 +39,7 @@ def kernel_of(model: Network) -> np.ndarray:
 
 
 @pytest.mark.parametrize("channels", [1, 5])
-def test_inflated_weights_answer_grey_pictures_as_before(rgb, channels):
+def test_inflated_weights_answer_grey_images_as_before(rgb, channels):
     batch = make_batch(channels=1)
     answers = []
     for model in (rgb, network(channels)):

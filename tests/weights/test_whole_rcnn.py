@@ -1,6 +1,6 @@
-"""Files of detectron2 and MMDetection, from the picture to the masks, against `references/rcnn.py`.
+"""Files of detectron2 and MMDetection, from the image to the masks, against `references/rcnn.py`.
 
-The weights are random and calibrated: norms take a picture's statistics, and the last layers' answers are spread, so that tens
+The weights are random and calibrated: norms take an image's statistics, and the last layers' answers are spread, so that tens
 of objects of all classes are found, with many scores.
 """
 
@@ -26,9 +26,9 @@ from maskrcnn.weights.files.pth import write_pth
 NARROW = {"channels": 32, "hidden": 64, "num_classes": 5}
 R50, X101 = Sizes(**NARROW), Sizes(blocks=(3, 4, 23, 3), groups=32, width_per_group=8, **NARROW)
 SMALL = {"short_side": 96, "long_side": 144}
-FINEST = 12.0  # instead of the projects' 56: small pictures use all levels
+FINEST = 12.0  # instead of the projects' 56: small images use all levels
 MOST_SAMPLES = math.ceil(144 / 4 / 7)  # feature pixels; of a box from edge to edge, on the finest level
-PICTURE, OTHERS = (140, 170), {"upright, enlarged": (85, 60), "long": (70, 250)}
+IMAGE, OTHERS = (140, 170), {"upright, enlarged": (85, 60), "long": (70, 250)}
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ QUICK = ("detectron2 R50", "mmdet R50")
 SLOW = [name for name in CASES if name not in QUICK]
 
 
-def picture(height: int, width: int) -> np.ndarray:
+def image(height: int, width: int) -> np.ndarray:
     """Coloured clouds with noise: no two places look the same."""
     rng = np.random.default_rng(height)
     clouds = cv2.resize(rng.integers(0, 256, (8, 8, 3)).astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
@@ -59,7 +59,7 @@ def picture(height: int, width: int) -> np.ndarray:
 @cache
 def calibrated(name: str, finest: float = FINEST) -> rcnn.Rcnn:
     case = CASES[name]
-    return rcnn.calibrated(case.project, case.shapes, picture(*PICTURE), finest=finest, **SMALL)
+    return rcnn.calibrated(case.project, case.shapes, image(*IMAGE), finest=finest, **SMALL)
 
 
 @cache
@@ -108,26 +108,26 @@ def assert_same(found: Detections, expected: dict[str, np.ndarray]) -> None:
 
 def assert_answers_alike(name: str, folder: Path, shape: tuple[int, int]) -> None:
     reference = calibrated(name)
-    expected = reference.detect(picture(*shape))
+    expected = reference.detect(image(*shape))
     assert len(expected["scores"]) >= 20
     assert 2 < reference.most_samples <= MOST_SAMPLES
-    assert_same(ours(name, folder).detect(picture(*shape))[0], expected)
+    assert_same(ours(name, folder).detect(image(*shape))[0], expected)
 
 
 @pytest.mark.backend
 @pytest.mark.parametrize("name", QUICK)
 def test_a_model_from_the_file_answers_as_the_project(name, folder):
-    assert_answers_alike(name, folder, PICTURE)
+    assert_answers_alike(name, folder, IMAGE)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
 def test_so_do_the_other_kinds(name, folder):
-    assert_answers_alike(name, folder, PICTURE)
+    assert_answers_alike(name, folder, IMAGE)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", OTHERS.values(), ids=OTHERS)
 @pytest.mark.parametrize("name", QUICK)
-def test_and_so_to_pictures_of_other_shapes(name, shape, folder):
+def test_and_so_to_images_of_other_shapes(name, shape, folder):
     assert_answers_alike(name, folder, shape)

@@ -20,23 +20,23 @@ from maskrcnn.geometry.rle import rle_area, rle_from_json, rle_to_box
 from maskrcnn.images.sizes import measure_images
 from maskrcnn.structures import Sample
 
-ROUNDING = 1.0  # pixels; a box that reaches out of its picture by less was rounded, or counts its last pixel differently
+ROUNDING = 1.0  # pixels; a box that reaches out of its image by less was rounded, or counts its last pixel differently
 
 
 def read_coco(
-    content: Any, path: Path, *, images: Path | None = None, verify_pictures: bool = True
+    content: Any, path: Path, *, images: Path | None = None, verify_images: bool = True
 ) -> tuple[list[Sample], tuple[Category, ...], list[Fault]]:
-    """Every usable picture of a COCO file with its usable objects, and all that was wrong with the rest.
+    """Every usable image of a COCO file with its usable objects, and all that was wrong with the rest.
 
-    Boxes are the annotated ones; where they are missing, without area, outside of the picture or contradict the mask, they
+    Boxes are the annotated ones; where they are missing, without area, outside of the image or contradict the mask, they
     are measured on the mask. Areas are the annotated ones, else the mask's.
 
     Args:
         content: what the JSON holds.
         path: where the JSON lies.
-        images: folder of the pictures; without it the folder beside the JSON with the JSON's stem, then `images/` beside it,
-            then the JSON's own folder, the first that holds any of the pictures.
-        verify_pictures: decode every picture; otherwise only its header is read.
+        images: folder of the images; without it the folder beside the JSON with the JSON's stem, then `images/` beside it,
+            then the JSON's own folder, the first that holds any of the images.
+        verify_images: decode every image; otherwise only its header is read.
 
     Raises:
         ValueError: for a file that is not COCO's JSON as a whole.
@@ -46,27 +46,27 @@ def read_coco(
     listed, entry_faults = _read_entries(content["images"])
     annotations, annotation_faults = _group_annotations(content["annotations"], listed)
     folder = images or find_folder(path, (entry["file_name"] for entry in listed.values() if entry))
-    pictures, picture_faults = _find_pictures(listed, folder, annotations, verify_pictures)
-    faults += entry_faults + picture_faults + annotation_faults
+    listed_images, image_faults = _find_images(listed, folder, annotations, verify_images)
+    faults += entry_faults + image_faults + annotation_faults
     samples = []
-    for picture in pictures:
-        own = annotations.get(picture.image_id, [])
-        if picture.listed_size != picture.size:
-            fault = _size_fault(picture, len(own))
+    for image in listed_images:
+        own = annotations.get(image.image_id, [])
+        if image.listed_size != image.size:
+            fault = _size_fault(image, len(own))
             faults.append(fault)
             if not fault.repaired:
                 continue
         objects = []
         for annotation in own:
-            thing, object_faults = _read_object(annotation, picture.size, labels)
+            thing, object_faults = _read_object(annotation, image.size, labels)
             objects += [thing] if thing else []
             faults += object_faults
-        samples.append(make_sample(picture.image_id, picture.file_name, picture.path, picture.size, objects))
+        samples.append(make_sample(image.image_id, image.file_name, image.path, image.size, objects))
     return samples, categories, faults
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _ListedImage:
     image_id: int
     file_name: str
     path: Path
@@ -129,9 +129,9 @@ def _read_entries(entries: list[Any]) -> tuple[dict[int, dict[str, Any] | None],
     return listed, faults
 
 
-def _find_pictures(
-    listed: dict[int, dict[str, Any] | None], folder: Path, annotations: dict[int, list[Any]], verify_pictures: bool
-) -> tuple[list[_Picture], list[Fault]]:
+def _find_images(
+    listed: dict[int, dict[str, Any] | None], folder: Path, annotations: dict[int, list[Any]], verify_images: bool
+) -> tuple[list[_ListedImage], list[Fault]]:
     faults = []
 
     def leave_out(kind: str, message: str, image_id: int) -> None:
@@ -146,34 +146,34 @@ def _find_pictures(
         if not is_inside(path, folder):
             leave_out("file name outside of its folder", f"{entry['file_name']!r} leads out of {folder}", image_id)
         elif not os.path.isfile(path):  # unlike `path.is_file()` it also says no to names that no system takes
-            leave_out("missing picture", f"there is no file {path}", image_id)
+            leave_out("missing image", f"there is no file {path}", image_id)
         else:
             present[image_id] = entry, path
-    sizes = measure_images([path for _, path in present.values()], decode=verify_pictures)
-    pictures = []
+    sizes = measure_images([path for _, path in present.values()], decode=verify_images)
+    images = []
     for (image_id, (entry, path)), size in zip(present.items(), sizes, strict=True):
         if isinstance(size, ValueError):
-            leave_out("unreadable picture", str(size), image_id)
+            leave_out("unreadable image", str(size), image_id)
             continue
         height, width = _whole(entry.get("height")), _whole(entry.get("width"))
         listed_size = None if height is None or width is None else (height, width)
-        pictures.append(_Picture(image_id, entry["file_name"], path, listed_size, size))
-    return pictures, faults
+        images.append(_ListedImage(image_id, entry["file_name"], path, listed_size, size))
+    return images, faults
 
 
-def _size_fault(picture: _Picture, num_annotations: int) -> Fault:
-    """A size that is missing, or contradicts the file, which matters where something is drawn on the picture."""
-    height, width = picture.size
-    if picture.listed_size is None:
-        message = f"{picture.file_name} has no height and width in the JSON; the file has {height}×{width}"
-        return Fault("missing size", message, picture.image_id, repaired=True)
-    told = "the JSON says height × width {}×{}".format(*picture.listed_size)
-    message = f"{told}, the file {picture.file_name} has {height}×{width}"
+def _size_fault(image: _ListedImage, num_annotations: int) -> Fault:
+    """A size that is missing, or contradicts the file, which matters where something is drawn on the image."""
+    height, width = image.size
+    if image.listed_size is None:
+        message = f"{image.file_name} has no height and width in the JSON; the file has {height}×{width}"
+        return Fault("missing size", message, image.image_id, repaired=True)
+    told = "the JSON says height × width {}×{}".format(*image.listed_size)
+    message = f"{told}, the file {image.file_name} has {height}×{width}"
     if num_annotations:
         message += f"; nobody knows where its {num_annotations} annotations belong"
-        if picture.listed_size == (width, height):
+        if image.listed_size == (width, height):
             message += " (height and width are swapped: was it annotated without its EXIF rotation?)"
-    return Fault("wrong size", message, picture.image_id, repaired=not num_annotations)
+    return Fault("wrong size", message, image.image_id, repaired=not num_annotations)
 
 
 def _group_annotations(
@@ -233,7 +233,7 @@ def _read_object(
         report("broken mask", str(error))
         return None, faults
     if not rle_area(rle):
-        report("empty mask", "no pixel of the picture is in its mask")
+        report("empty mask", "no pixel of the image is in its mask")
         return None, faults
     box, box_fault = _choose_box(annotation.get("bbox"), rle_to_box(rle), size)
     if box_fault:
@@ -258,7 +258,7 @@ def _is_short(polygon: Any) -> bool:
 
 
 def _choose_box(bbox: Any, mask_box: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, tuple[str, str] | None]:
-    """The annotated box [x, y, width, height] as (4,) xyxy in its picture, or its mask's; with a fault's kind and message."""
+    """The annotated box [x, y, width, height] as (4,) xyxy in its image, or its mask's; with a fault's kind and message."""
     if bbox is None:
         return mask_box, ("missing box", "it has no bbox; measured on its mask")
     if not isinstance(bbox, list) or len(bbox) != 4 or not _are_numbers(bbox) or bbox[2] <= 0 or bbox[3] <= 0:
@@ -268,12 +268,12 @@ def _choose_box(bbox: Any, mask_box: np.ndarray, size: tuple[int, int]) -> tuple
     box = np.array([x, y, x + width, y + height], np.float32)
     clipped = clip_boxes(box[None], size)[0]
     if _contradict(clipped, mask_box):
-        kind = "box outside of its picture" if not box_area(clipped[None])[0] else "box contradicts its mask"
-        return mask_box, (kind, f"bbox {reprlib.repr(bbox)} in a picture of {size[0]}×{size[1]}; measured on its mask instead")
+        kind = "box outside of its image" if not box_area(clipped[None])[0] else "box contradicts its mask"
+        return mask_box, (kind, f"bbox {reprlib.repr(bbox)} in an image of {size[0]}×{size[1]}; measured on its mask instead")
     if np.abs(box - clipped).max() > ROUNDING:
         return clipped, (
-            "box outside of its picture",
-            f"bbox {reprlib.repr(bbox)} in a picture of {size[0]}×{size[1]}; clipped",
+            "box outside of its image",
+            f"bbox {reprlib.repr(bbox)} in an image of {size[0]}×{size[1]}; clipped",
         )
     return clipped, None
 
@@ -302,5 +302,5 @@ def _whole(value: Any) -> int | None:
 
 
 def _are_numbers(values: Iterable[Any]) -> bool:
-    """Whether all are finite numbers of a size that a picture can have."""
+    """Whether all are finite numbers of a size that an image can have."""
     return all(isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9 for value in values)

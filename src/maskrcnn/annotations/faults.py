@@ -14,7 +14,7 @@ class Fault:
     Attributes:
         kind: a few words, the same for all faults of a kind.
         message: what came and what was wanted.
-        image_id: the picture's id in the annotation file, where there is one.
+        image_id: the image's id in the annotation file, where there is one.
         annotation_id: the annotation's id, where the fault is an annotation's.
         repaired: whether the thing was put right and is used; otherwise it is left out.
     """
@@ -27,7 +27,7 @@ class Fault:
 
     @property
     def place(self) -> str:
-        """Which picture and which annotation: "image 3, annotation 17"."""
+        """Which image and which annotation: "image 3, annotation 17"."""
         ids = (("image", self.image_id), ("annotation", self.annotation_id))
         return ", ".join(f"{what} {number}" for what, number in ids if number is not None)
 

@@ -1,4 +1,4 @@
-"""Reads folders of label maps: `images/` and `masks/`, one PNG or TIFF a picture with 0 = background, k = the k-th object."""
+"""Reads folders of label maps: `images/` and `masks/`, one PNG or TIFF an image with 0 = background, k = the k-th object."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from maskrcnn.structures import Sample
 LABEL_MAP_SUFFIXES = (".png", ".tif", ".tiff")
 
 
-def read_label_maps(folder: Path, *, verify_pictures: bool = True) -> tuple[list[Sample], tuple[Category, ...], list[Fault]]:
-    """Every picture of `images/` with the objects of the label map of the same stem in `masks/`, and all that was wrong.
+def read_label_maps(folder: Path, *, verify_images: bool = True) -> tuple[list[Sample], tuple[Category, ...], list[Fault]]:
+    """Every image of `images/` with the objects of the label map of the same stem in `masks/`, and all that was wrong.
 
-    Pictures are numbered from 1 by their sorted names, and annotations through all of them, by picture and value.
+    Images are numbered from 1 by their sorted names, and annotations through all of them, by image and value.
 
     Args:
         folder: holds `images/` and `masks/`.
-        verify_pictures: decode every picture; otherwise only its header is read. Label maps are always read.
+        verify_images: decode every image; otherwise only its header is read. Label maps are always read.
 
     Raises:
         ValueError: for a folder without the two.
     """
     if not (folder / "images").is_dir() or not (folder / "masks").is_dir():
         raise ValueError(f"A folder of label maps holds images/ and masks/; {folder} does not.")
-    pictures = _files_by_stem(folder / "images", PLAIN_SUFFIXES)
+    images = _files_by_stem(folder / "images", PLAIN_SUFFIXES)
     label_maps = _files_by_stem(folder / "masks", LABEL_MAP_SUFFIXES)
     faults = [
-        Fault("missing picture", f"{files[0]} has no picture of that name in {folder / 'images'}")
+        Fault("missing image", f"{files[0]} has no image of that name in {folder / 'images'}")
         for stem, files in label_maps.items()
-        if stem not in pictures
+        if stem not in images
     ]
-    sizes = measure_images([files[0] for files in pictures.values()], decode=verify_pictures)
+    sizes = measure_images([files[0] for files in images.values()], decode=verify_images)
     samples = []
     next_id = 1
-    for image_id, ((stem, files), size) in enumerate(zip(pictures.items(), sizes, strict=True), start=1):
+    for image_id, ((stem, files), size) in enumerate(zip(images.items(), sizes, strict=True), start=1):
         maps = label_maps.get(stem, [])
         if len(files) != 1 or len(maps) > 1:
             listed = ", ".join(str(file) for file in files + maps)
-            faults.append(Fault("ambiguous name", f"one picture and one label map have one name; received {listed}", image_id))
+            faults.append(Fault("ambiguous name", f"one image and one label map have one name; received {listed}", image_id))
         elif isinstance(size, ValueError):
-            faults.append(Fault("unreadable picture", str(size), image_id))
+            faults.append(Fault("unreadable image", str(size), image_id))
         elif not maps:
             message = f"{files[0]} has no label map of that name in {folder / 'masks'}; one of zeros says: no objects"
             faults.append(Fault("missing label map", message, image_id))
@@ -78,7 +78,7 @@ def _read_objects(path: Path, size: tuple[int, int], first_id: int) -> list[True
     values = read_label_map(path)
     if values.shape != size:
         told = "{}×{}".format(*values.shape)
-        raise ValueError(f"{path} has height × width {told}, its picture {size[0]}×{size[1]}.")
+        raise ValueError(f"{path} has height × width {told}, its image {size[0]}×{size[1]}.")
     return [
         TrueObject(box, 0, False, rle, float(area), first_id + place) for place, (box, rle, area) in enumerate(_split(values))
     ]

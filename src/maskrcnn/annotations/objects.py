@@ -1,4 +1,4 @@
-"""From single annotated objects to the `Sample` of their picture; what the readers of all formats share."""
+"""From single annotated objects to the `Sample` of their image; what the readers of all formats share."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TrueObject:
 
 
 def make_sample(image_id: int, file_name: str, path: Path, size: tuple[int, int], objects: Sequence[TrueObject]) -> Sample:
-    """The sample of one picture, its image not read yet."""
+    """The sample of one image, its image not read yet."""
     return Sample(
         image_id=image_id,
         file_name=file_name,
@@ -65,7 +65,7 @@ def read_json(path: Path) -> Any:
 
 
 def find_folder(path: Path, file_names: Iterable[str]) -> Path:
-    """Where the pictures of an annotation file lie: in the folder with its stem, in `images/` beside it, or beside it."""
+    """Where the images of an annotation file lie: in the folder with its stem, in `images/` beside it, or beside it."""
     candidates = [folder for folder in (path.with_suffix(""), path.parent / "images", path.parent) if folder.is_dir()]
     names = list(file_names)
     return next((folder for folder in candidates if any(os.path.isfile(folder / name) for name in names)), candidates[0])

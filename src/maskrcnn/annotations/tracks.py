@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from maskrcnn.geometry.masks import mask_to_box
-from maskrcnn.geometry.rle import rle_from_json, rle_to_box, window_rle
+from maskrcnn.geometry.rle import cutout_rle, rle_from_json, rle_to_box
 from maskrcnn.images.plain import read_label_map
 from maskrcnn.structures import TrackedObjects
 
@@ -95,9 +95,9 @@ def _read_label_maps(files: list[Path], same: dict[int, int]) -> Video:
         boxes, rles = [], []
         for number, pixels in zip(ids, np.split(order, starts[1:])):
             top, left = rows[pixels].min(), columns[pixels].min()
-            window = labels[top : rows[pixels].max() + 1, left : columns[pixels].max() + 1] == number
-            boxes.append(mask_to_box(window) + np.tile([left, top], 2).astype(np.float32))
-            rles.append(window_rle(window, (int(left), int(top)), labels.shape))
+            cutout = labels[top : rows[pixels].max() + 1, left : columns[pixels].max() + 1] == number
+            boxes.append(mask_to_box(cutout) + np.tile([left, top], 2).astype(np.float32))
+            rles.append(cutout_rle(cutout, (int(left), int(top)), labels.shape))
         objects = [same.get(number, number) for number in ids.tolist()]
         frames[_number(file)] = _objects(objects, boxes, np.zeros(len(ids)), rles)
     return frames

@@ -19,15 +19,15 @@ from maskrcnn.geometry.rle import polygons_to_rle, rle_area, rle_to_box
 from maskrcnn.images.sizes import measure_images
 from maskrcnn.structures import Sample
 
-PICTURES_OF_PROJECT = "_via_img_metadata"  # where a project keeps what an export consists of
-ROUNDING = 1.0  # pixels; a region that reaches out of its picture by less was rounded
+IMAGES_OF_PROJECT = "_via_img_metadata"  # where a project keeps what an export consists of
+ROUNDING = 1.0  # pixels; a region that reaches out of its image by less was rounded
 
 
 def is_via(content: Any) -> bool:
-    """Whether a JSON's content is an annotation file of VIA 1 or 2: a project, or an export, {key: picture with regions}."""
+    """Whether a JSON's content is an annotation file of VIA 1 or 2: a project, or an export, {key: image with regions}."""
     if not isinstance(content, dict):
         return False
-    if isinstance(content.get(PICTURES_OF_PROJECT), dict):
+    if isinstance(content.get(IMAGES_OF_PROJECT), dict):
         return True
     return bool(content) and all(
         isinstance(entry, dict) and {"filename", "regions"} <= set(entry) for entry in content.values()
@@ -40,12 +40,12 @@ def read_via(
     *,
     images: Path | None = None,
     class_attribute: str | None = None,
-    verify_pictures: bool = True,
+    verify_images: bool = True,
 ) -> tuple[list[Sample], tuple[Category, ...], list[Fault]]:
-    """Every usable picture of a VIA file with its usable regions, and all that was wrong with the rest.
+    """Every usable image of a VIA file with its usable regions, and all that was wrong with the rest.
 
-    Regions are polygons, rectangles, circles and ellipses; boxes and areas are those of their masks. VIA gives neither pictures
-    nor regions a number: pictures get 1, 2, … in the file's order, regions 1, 2, … through all of them.
+    Regions are polygons, rectangles, circles and ellipses; boxes and areas are those of their masks. VIA gives neither images
+    nor regions a number: images get 1, 2, … in the file's order, regions 1, 2, … through all of them.
 
     Classes are the values of one region attribute, sorted by name. Without `class_attribute` it is the attribute that most
     regions have a value of, of several the file's first. Where no region has any, all are of the class "object".
@@ -53,36 +53,35 @@ def read_via(
     Args:
         content: what the JSON holds, see `is_via`.
         path: where the JSON lies.
-        images: folder of the pictures; without it the folder beside the JSON with the JSON's stem, then `images/` beside it,
-            then the JSON's own folder, the first that holds any of the pictures.
+        images: folder of the images; without it the folder beside the JSON with the JSON's stem, then `images/` beside it,
+            then the JSON's own folder, the first that holds any of the images.
         class_attribute: name of the region attribute that holds the class.
-        verify_pictures: decode every picture; otherwise only its header is read.
+        verify_images: decode every image; otherwise only its header is read.
 
     Raises:
         ValueError: for a `class_attribute` of which no region has a value.
     """
-    entries, faults = _read_entries(content.get(PICTURES_OF_PROJECT, content))
+    entries, faults = _read_entries(content.get(IMAGES_OF_PROJECT, content))
     folder = images or find_folder(path, entries)
-    pictures, picture_faults = _find_pictures(entries, folder, verify_pictures)
-    regions, region_faults = _number_regions(pictures)
+    listed_images, image_faults = _find_images(entries, folder, verify_images)
+    regions, region_faults = _number_regions(listed_images)
     attribute, attribute_faults = _choose_attribute(regions, class_attribute, path)
-    faults += picture_faults + attribute_faults + region_faults
+    faults += image_faults + attribute_faults + region_faults
     names = sorted({name for region in regions for name in region.values(attribute)}) if attribute else []
     categories = tuple(Category(number, name) for number, name in enumerate(names, start=1)) or (OBJECT,)
-    objects: dict[int, list[TrueObject]] = {picture.image_id: [] for picture in pictures}
+    objects: dict[int, list[TrueObject]] = {image.image_id: [] for image in listed_images}
     for region in regions:
         thing, object_faults = _read_object(region, attribute, names)
-        objects[region.picture.image_id] += [thing] if thing else []
+        objects[region.image.image_id] += [thing] if thing else []
         faults += object_faults
     samples = [
-        make_sample(picture.image_id, picture.file_name, picture.path, picture.size, objects[picture.image_id])
-        for picture in pictures
+        make_sample(image.image_id, image.file_name, image.path, image.size, objects[image.image_id]) for image in listed_images
     ]
     return samples, categories, faults
 
 
 @dataclass(frozen=True, eq=False)
-class _Picture:
+class _ListedImage:
     image_id: int
     file_name: str
     path: Path
@@ -92,7 +91,7 @@ class _Picture:
 
 @dataclass(frozen=True, eq=False)
 class _Region:
-    picture: _Picture
+    image: _ListedImage
     annotation_id: int
     shape: dict[str, Any]
     attributes: dict[str, Any]
@@ -106,13 +105,13 @@ class _Region:
 
 
 def _read_entries(content: dict[str, Any]) -> tuple[dict[str, list[dict[str, Any]]], list[Fault]]:
-    """The file's pictures by name, their regions as lists; VIA 1 writes {"0": region, …}."""
+    """The file's images by name, their regions as lists; VIA 1 writes {"0": region, …}."""
     entries: dict[str, list[dict[str, Any]]] = {}
     faults = []
     for entry in content.values():
         regions = entry.get("regions") if isinstance(entry, dict) else None
         if not isinstance(regions, (dict, list)) or not isinstance(entry.get("filename"), str):
-            message = f"a picture has a filename and regions; received {reprlib.repr(entry)}"
+            message = f"an image has a filename and regions; received {reprlib.repr(entry)}"
             faults.append(Fault("broken image entry", message))
             continue
         regions = list(regions.values()) if isinstance(regions, dict) else regions
@@ -120,9 +119,9 @@ def _read_entries(content: dict[str, Any]) -> tuple[dict[str, list[dict[str, Any
     return entries, faults
 
 
-def _find_pictures(
-    entries: dict[str, list[dict[str, Any]]], folder: Path, verify_pictures: bool
-) -> tuple[list[_Picture], list[Fault]]:
+def _find_images(
+    entries: dict[str, list[dict[str, Any]]], folder: Path, verify_images: bool
+) -> tuple[list[_ListedImage], list[Fault]]:
     faults = []
     present: dict[int, tuple[str, list[Any]]] = {}
     for image_id, (name, candidates) in enumerate(entries.items(), start=1):
@@ -130,7 +129,7 @@ def _find_pictures(
         if not is_inside(folder / name, folder):
             faults.append(Fault("file name outside of its folder", f"{name!r} leads out of {folder}", image_id))
         elif not os.path.isfile(folder / name):
-            faults.append(Fault("missing picture", f"there is no file {folder / name} ({num_regions} annotations)", image_id))
+            faults.append(Fault("missing image", f"there is no file {folder / name} ({num_regions} annotations)", image_id))
         else:
             regions = _choose_regions(candidates, folder / name)
             if len(candidates) > 1:
@@ -139,20 +138,20 @@ def _find_pictures(
                 faults.append(Fault("duplicate image", message, image_id, repaired=regions is not None))
             if regions is not None:
                 present[image_id] = name, regions
-    sizes = measure_images([folder / name for name, _ in present.values()], decode=verify_pictures)
-    pictures = []
+    sizes = measure_images([folder / name for name, _ in present.values()], decode=verify_images)
+    images = []
     for (image_id, (name, regions)), size in zip(present.items(), sizes, strict=True):
         if isinstance(size, ValueError):
-            faults.append(Fault("unreadable picture", f"{size} ({len(regions)} annotations)", image_id))
+            faults.append(Fault("unreadable image", f"{size} ({len(regions)} annotations)", image_id))
         else:
-            pictures.append(_Picture(image_id, name, folder / name, size, regions))
-    return pictures, faults
+            images.append(_ListedImage(image_id, name, folder / name, size, regions))
+    return images, faults
 
 
 def _choose_regions(candidates: list[dict[str, Any]], path: Path) -> list[Any] | None:
-    """The regions of a picture that is listed once or more; None where it is listed with different ones.
+    """The regions of an image that is listed once or more; None where it is listed with different ones.
 
-    VIA tells pictures of one name by their bytes: the entry of this file has its size.
+    VIA tells images of one name by their bytes: the entry of this file has its size.
     """
     for chosen in (candidates, [entry for entry in candidates if entry["size"] == path.stat().st_size]):
         if chosen and all(entry["regions"] == chosen[0]["regions"] for entry in chosen):
@@ -160,24 +159,24 @@ def _choose_regions(candidates: list[dict[str, Any]], path: Path) -> list[Any] |
     return None
 
 
-def _number_regions(pictures: list[_Picture]) -> tuple[list[_Region], list[Fault]]:
+def _number_regions(images: list[_ListedImage]) -> tuple[list[_Region], list[Fault]]:
     """All regions that are what VIA writes, each once."""
     numbered: list[_Region] = []
     faults = []
     annotation_id = 0
-    for picture in pictures:
-        for place, region in enumerate(picture.regions):
+    for image in images:
+        for place, region in enumerate(image.regions):
             annotation_id += 1
             shape = region.get("shape_attributes") if isinstance(region, dict) else None
             attributes = region.get("region_attributes", {}) if isinstance(region, dict) else None
             if not isinstance(shape, dict) or not isinstance(attributes, dict):
                 message = f"a region has shape_attributes and region_attributes; received {reprlib.repr(region)}"
-                faults.append(Fault("broken annotation", message, picture.image_id, annotation_id))
-            elif region in picture.regions[:place]:
+                faults.append(Fault("broken annotation", message, image.image_id, annotation_id))
+            elif region in image.regions[:place]:
                 message = "the same annotation comes twice"
-                faults.append(Fault("duplicate annotation", message, picture.image_id, annotation_id))
+                faults.append(Fault("duplicate annotation", message, image.image_id, annotation_id))
             else:
-                numbered.append(_Region(picture, annotation_id, shape, attributes))
+                numbered.append(_Region(image, annotation_id, shape, attributes))
     return numbered, faults
 
 
@@ -205,10 +204,10 @@ def _choose_attribute(regions: list[_Region], wanted: str | None, path: Path) ->
 
 def _read_object(region: _Region, attribute: str | None, names: list[str]) -> tuple[TrueObject | None, list[Fault]]:
     faults: list[Fault] = []
-    size = region.picture.size
+    size = region.image.size
 
     def report(kind: str, message: str, *, repaired: bool = False) -> None:
-        faults.append(Fault(kind, message, region.picture.image_id, region.annotation_id, repaired))
+        faults.append(Fault(kind, message, region.image.image_id, region.annotation_id, repaired))
 
     values = region.values(attribute) if attribute else []
     if attribute and len(values) != 1:
@@ -224,10 +223,10 @@ def _read_object(region: _Region, attribute: str | None, names: list[str]) -> tu
         return None, faults
     rle = polygons_to_rle([outline], size)
     if not rle_area(rle):
-        report("empty mask", "no pixel of the picture is in its mask")
+        report("empty mask", "no pixel of the image is in its mask")
         return None, faults
     if outline.min() < -ROUNDING or (outline.max(axis=0) > np.array(size[::-1]) + ROUNDING).any():
-        report("region outside of its picture", f"it reaches out of a picture of {size[0]}×{size[1]}; cut off", repaired=True)
+        report("region outside of its image", f"it reaches out of an image of {size[0]}×{size[1]}; cut off", repaired=True)
     return TrueObject(
         box=rle_to_box(rle),
         label=names.index(values[0]) if values else 0,

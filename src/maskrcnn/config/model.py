@@ -19,24 +19,24 @@ Scaling = Literal["all_channels", "each_channel"]
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """How a picture becomes the model's input. Sizes in pixels, colours on the 0 to 255 scale."""
+    """How an image becomes the model's input. Sizes in pixels, colours on the 0 to 255 scale."""
 
     short_side: int = 800  # FPN paper, section 5.1: the shorter side
     long_side: int = 1333  # Mask R-CNN, Detectron's release: the longer side never exceeds it
     # Whose rule for sides and pixels, see `data.resize`: Pillow's, wide filter; float32 from four pixels, sides rounded down;
-    # OpenCV's; scikit-image's with black around, and only pictures smaller than `short_side` are enlarged.
+    # OpenCV's; scikit-image's with black around, and only images smaller than `short_side` are enlarged.
     resize: Literal["detectron2", "torchvision", "mmdet", "matterport"] = "detectron2"
-    min_scale: float = 0.0  # matterport's IMAGE_MIN_SCALE: pictures are enlarged at least so much
+    min_scale: float = 0.0  # matterport's IMAGE_MIN_SCALE: images are enlarged at least so much
     # "few": one of `frames()`, so that a compiled model is reused. "tight": the next multiples of `stride`, as torchvision,
     # detectron2 and MMDetection pad. "square": `long_side` on every side, as matterport pads.
     frame: Literal["few", "tight", "square"] = "few"
-    place: Literal["corner", "centre"] = "corner"  # where the picture lies in its frame; matterport: centre
+    place: Literal["corner", "centre"] = "corner"  # where the image lies in its frame; matterport: centre
     padding: Literal["mean", "black"] = "mean"  # colour around it: 0 after normalisation (Detectron), or before (matterport)
-    channels: int = 3  # of a picture: 3 are red, green, blue, 1 is grey, any others come in the file's order
+    channels: int = 3  # of an image: 3 are red, green, blue, 1 is grey, any others come in the file's order
     # How values of more than 8 bits become 0 to 255: from the percentiles of all channels together, which keeps colours; or of
     # each by itself, as fluorescence needs it, whose channels are lit and amplified apart. 8 bits stay as they are.
     scaling: Scaling = "all_channels"
-    channel_order: Literal["rgb", "bgr"] = "rgb"  # what the backbone was trained on; pictures travel as RGB
+    channel_order: Literal["rgb", "bgr"] = "rgb"  # what the backbone was trained on; images travel as RGB
     mean: tuple[float, ...] = (123.675, 116.28, 103.53)  # of each channel; ImageNet, in RGB order
     std: tuple[float, ...] = (58.395, 57.12, 57.375)  # of each channel; ImageNet, in RGB order
     stride: int = 32  # frames are multiples of it, so that every level halves exactly
@@ -89,7 +89,7 @@ class BackboneConfig:
     epsilon: float = 1.001e-5  # of batch norm: keras.applications; PyTorch 1e-5, torchvision's COCO v1 0, matterport 1e-3
     norm: Literal["frozen", "live"] = "frozen"  # Mask R-CNN, section 3.1: batch norm is frozen while fine-tuning
     frozen_stages: int = 2  # Detectron: the stem and res2 keep their ImageNet weights; 0 trains all
-    # In training the last residual block is left out of so many pictures, those before it of fewer (Huang et al. 2016, who
+    # In training the last residual block is left out of so many images, those before it of fewer (Huang et al. 2016, who
     # choose 0.5 for networks trained from random weights); 0 leaves out none.
     stochastic_depth: float = 0.0
 

@@ -50,7 +50,7 @@ PRESETS: dict[str, Callable[[tuple[Category, ...]], ModelConfig]] = {
 
 
 def preset(name: str, categories: tuple[Category, ...], *, input_channels: int = 3) -> ModelConfig:
-    """The configuration of a published model for these classes, and for pictures of so many channels.
+    """The configuration of a published model for these classes, and for images of so many channels.
 
     Raises:
         ValueError: for a name that is none of `PRESETS`.
@@ -61,7 +61,7 @@ def preset(name: str, categories: tuple[Category, ...], *, input_channels: int =
 
 
 def with_channels(config: ModelConfig, channels: int) -> ModelConfig:
-    """The same model for pictures of another number of channels.
+    """The same model for images of another number of channels.
 
     Every channel gets the average of the old means and standard deviations: as for the first convolution (`weights.stem`),
     nobody knows which of the old channels it resembles. That convolution begins blind to what tells several channels apart, so

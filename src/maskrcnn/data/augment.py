@@ -1,4 +1,4 @@
-"""Changes to a picture and its truth together, for training. Samples go in read and come out new."""
+"""Changes to an image and its truth together, for training. Samples go in read and come out new."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Augment = Callable[[Sample, np.random.Generator], Sample]
 
 
 def make_augment(what: Any, image_config: ImageConfig, samples: Sequence[Sample] = ()) -> Augment | None:
-    """What changes each picture of a training, ready for the loader and its processes.
+    """What changes each image of a training, ready for the loader and its processes.
 
     Args:
         what: None or `"none"`; one of `AUGMENTATIONS`; an `AugmentConfig`; a pipeline of Albumentations 2, which is given the
-            picture and the masks, and whose boxes are measured on the masks; or a function of (sample, rng).
-        image_config: how the model sees pictures: jitter counts from that scale, crops fit in its frames.
-        samples: the data set's, from which copy-paste takes its second picture.
+            image and the masks, and whose boxes are measured on the masks; or a function of (sample, rng).
+        image_config: how the model sees images: jitter counts from that scale, crops fit in its frames.
+        samples: the data set's, from which copy-paste takes its second image.
 
     Returns:
         A function of (read sample, rng) to a new read sample; None for no change.
@@ -61,7 +61,7 @@ def make_augment(what: Any, image_config: ImageConfig, samples: Sequence[Sample]
 
 
 def flip_horizontal(sample: Sample) -> Sample:
-    """The sample seen in a mirror: picture, boxes and masks. Its image has been read."""
+    """The sample seen in a mirror: image, boxes and masks. Its image has been read."""
     assert sample.image is not None
     return sample.replace(
         image=np.ascontiguousarray(sample.image[:, ::-1]),
@@ -80,7 +80,7 @@ class Augmentation:
     """An `AugmentConfig` at work: a function of (read sample, rng).
 
     Attributes:
-        config: how pictures vary.
+        config: how images vary.
         image_config: how the model sees them.
         samples: whose objects copy-paste takes.
 
@@ -104,7 +104,7 @@ class Augmentation:
         changed = self._moved(sample, rng, limits)
         if len(self.samples) and rng.random() < self.config.copy_paste:
             drawn = self.samples[int(rng.integers(len(self.samples)))]
-            other = read_part(drawn, rng, window=self.config.window, image_config=self.image_config)
+            other = read_part(drawn, rng, crop_side=self.config.crop_side, image_config=self.image_config)
             changed = copy_paste(changed, self._moved(other, rng, limits), rng, **limits)
         assert changed.image is not None
         return changed.replace(image=change_colours(changed.image, self.config, rng))
@@ -121,7 +121,7 @@ class Augmentation:
         return moved.replace(fitted=bool(sample.fitted or self.config.short_sides))
 
     def warp(self, source: tuple[int, int], rng: np.random.Generator) -> Warp:
-        """A random way for a picture of `source` (height, width): scale, crop, rotation, bending, turns and mirror."""
+        """A random way for an image of `source` (height, width): scale, crop, rotation, bending, turns and mirror."""
         config, target = self.config, self._target(source, rng)
         crop = (min(target[0], self._crop), min(target[1], self._crop)) if config.jitter else target
         top, left = (int(rng.integers(whole - part + 1)) for whole, part in zip(target, crop))
@@ -139,8 +139,8 @@ class Augmentation:
         }
         if not angle and not elastic:
             edges = np.array([left, top, left + crop[1], top + crop[0]]) * np.tile(units[::-1], 2)
-            window = np.minimum(edges, np.tile(source[::-1], 2)).tolist()  # rounding must not lead beyond the last pixel
-            return Warp(window=tuple(window), resized=crop, **common)
+            region = np.minimum(edges, np.tile(source[::-1], 2)).tolist()  # rounding must not lead beyond the last pixel
+            return Warp(region=tuple(region), resized=crop, **common)
         # Bending reads four pixels whatever the scale, so what shrinks is shrunk before; what grows, grows by bending itself.
         resized = target if units.prod() > 1 else source
         ratio = np.array(target[::-1]) / resized[::-1]  # x, y
@@ -156,10 +156,10 @@ class Augmentation:
         ground = self.image_config.mean if self.image_config.padding == "mean" else (0.0,) * self.image_config.channels
         inside = ((places >= 0) & (places <= resized[::-1])).all(axis=2)
         bend = Bend(ahead, places, inside, reach=float(np.abs(shifts).max()), ground=ground)
-        return Warp(window=(0, 0, source[1], source[0]), resized=resized, bend=bend, **common)
+        return Warp(region=(0, 0, source[1], source[0]), resized=resized, bend=bend, **common)
 
     def _target(self, source: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
-        """(height, width) of the whole picture at the scale that was drawn."""
+        """(height, width) of the whole image at the scale that was drawn."""
         if self.config.short_sides:
             side = int(rng.choice(self.config.short_sides))
             return fitted_size(*source, dataclasses.replace(self.image_config, short_side=side))[0]
@@ -180,7 +180,7 @@ def _shifts(size: tuple[int, int], config: AugmentConfig, rng: np.random.Generat
 
 
 def change_colours(image: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
-    """A picture (H, W, C) uint8 in other light, stain, focus; a new array, or the same one where nothing changes.
+    """An image (H, W, C) uint8 in other light, stain, focus; a new array, or the same one where nothing changes.
 
     Hue, saturation and the channels' own factors are for the colours of three channels; other channels are no colours.
     """
@@ -198,7 +198,7 @@ def change_colours(image: np.ndarray, config: AugmentConfig, rng: np.random.Gene
         image = cv2.LUT(image, (255 - table if inverted else table)[:, None]).reshape(image.shape)
     if rng.random() < config.blur:
         sigma = max(0.1, rng.uniform(0, config.blur_sigma))
-        image = by_channel(lambda picture: cv2.GaussianBlur(picture, (0, 0), sigma), image)
+        image = by_channel(lambda pixels: cv2.GaussianBlur(pixels, (0, 0), sigma), image)
     if rng.random() < config.noise:
         shape = (*image.shape[:2], 1 if is_rgb else image.shape[2])  # channels that are no colours were taken one by one
         noise = rng.standard_normal(shape, np.float32) * np.float32(rng.uniform(0, config.noise_sigma))
@@ -225,7 +225,7 @@ class AlbumentationsAugmentation:
 
     Raises:
         ValueError: for a pipeline whose randomness cannot be handed in, as before version 2, or with `bbox_params`; in a call,
-            for a picture that comes back as anything but (H, W, C) uint8 of the channels it had.
+            for an image that comes back as anything but (H, W, C) uint8 of the channels it had.
     """
 
     def __init__(self, pipeline: Any) -> None:
@@ -233,7 +233,7 @@ class AlbumentationsAugmentation:
             raise ValueError("Albumentations are wanted from version 2 on, which take a seed; received an older pipeline.")
         if getattr(pipeline, "processors", None):  # they ask for boxes and labels in each call
             raise ValueError(
-                "A pipeline is given pictures and masks alone, and boxes are measured on those: leave out bbox_params."
+                "A pipeline is given images and masks alone, and boxes are measured on those: leave out bbox_params."
             )
         self.pipeline = pipeline
 
@@ -247,7 +247,7 @@ class AlbumentationsAugmentation:
         channels = sample.image.shape[2]
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != channels:
             raise ValueError(
-                f"A pipeline gives pictures (H, W, {channels}) uint8; received {type(image).__name__} "
+                f"A pipeline gives images (H, W, {channels}) uint8; received {type(image).__name__} "
                 f"{getattr(image, 'shape', '')} {getattr(image, 'dtype', '')}. "
                 "Leave out Normalize and ToTensorV2: the model does that itself."
             )

@@ -15,7 +15,7 @@ ROW_COUNTS = (16, 64, 256, 1024)  # rows of truth a batch may have: few, so that
 
 
 def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
-    """Resizes the pictures, pads them to one frame and their truth to one number of rows, and crops each mask to its box.
+    """Resizes the images, pads them to one frame and their truth to one number of rows, and crops each mask to its box.
 
     Args:
         samples: read samples; those without objects have no valid row, and those that are `fitted` keep their size.
@@ -25,25 +25,25 @@ def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
         NumPy arrays; images uint8, four times less to move than floats, unless the way of resizing gives floats.
 
     Raises:
-        ValueError: for a picture that has changed its size since its annotations were read; for a fitted one that no frame
+        ValueError: for an image that has changed its size since its annotations were read; for a fitted one that no frame
             holds.
     """
-    pictures = []
+    images = []
     for sample in samples:
         assert sample.image is not None
         if sample.image.shape[:2] != sample.size:
             raise ValueError(
                 f"{sample.path} had height, width {sample.size} when it was checked; now {sample.image.shape[:2]}."
             )
-        picture = sample.image if sample.fitted else fit_to_frame(sample.image, model_config.image)[0]
-        pictures.append(picture.astype(np.float32) if model_config.image.resize == "torchvision" else picture)
+        image = sample.image if sample.fitted else fit_to_frame(sample.image, model_config.image)[0]
+        images.append(image.astype(np.float32) if model_config.image.resize == "torchvision" else image)
     place = model_config.image.place
-    frame = _cropped_for(samples) or choose_frame([picture.shape[:2] for picture in pictures], model_config.image)
+    frame = _cropped_for(samples) or choose_frame([image.shape[:2] for image in images], model_config.image)
     shape = len(samples), num_rows(max(len(sample.labels) for sample in samples))
     side = model_config.mask_head.truth_size
     batch = Batch(
-        images=np.stack([pad_to_frame(picture, frame, place) for picture in pictures]),
-        sizes=np.array([picture.shape[:2] for picture in pictures], np.int32),
+        images=np.stack([pad_to_frame(image, frame, place) for image in images]),
+        sizes=np.array([image.shape[:2] for image in images], np.int32),
         boxes=np.zeros((*shape, 4), np.float32),
         labels=np.zeros(shape, np.int32),
         masks=np.zeros((*shape, side, side), np.uint8),
@@ -51,10 +51,10 @@ def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
         valid=np.zeros(shape, bool),
         image_ids=np.array([sample.image_id for sample in samples], np.int64),
     )
-    for index, (sample, picture) in enumerate(zip(samples, pictures, strict=True)):
+    for index, (sample, image) in enumerate(zip(samples, images, strict=True)):
         count = len(sample.labels)
-        stretch = np.array(picture.shape[1::-1], np.float32) / sample.size[::-1]  # x, y; rounding makes them differ a little
-        offset = offset_in_frame(picture.shape[:2], frame, place)[::-1]  # x, y
+        stretch = np.array(image.shape[1::-1], np.float32) / sample.size[::-1]  # x, y; rounding makes them differ a little
+        offset = offset_in_frame(image.shape[:2], frame, place)[::-1]  # x, y
         batch.boxes[index, :count] = sample.boxes * np.tile(stretch, 2) + np.tile(offset, 2)
         batch.labels[index, :count] = sample.labels
         batch.crowd[index, :count] = sample.crowd
@@ -65,7 +65,7 @@ def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
 
 
 def _cropped_for(samples: Sequence[Sample]) -> tuple[int, int] | None:
-    """The frame that all the samples were cropped for; a frame of whole pictures would be mostly padding around small crops."""
+    """The frame that all the samples were cropped for; a frame of whole images would be mostly padding around small crops."""
     frames = {sample.frame for sample in samples}
     return frames.pop() if len(frames) == 1 else None
 

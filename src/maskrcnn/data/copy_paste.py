@@ -1,4 +1,4 @@
-"""Copy-paste: objects of one picture laid on another (Ghiasi et al. 2021)."""
+"""Copy-paste: objects of one image laid on another (Ghiasi et al. 2021)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from maskrcnn.structures import Sample
 
 
 def copy_paste(below: Sample, above: Sample, rng: np.random.Generator, *, min_visible: float, min_area: float) -> Sample:
-    """A random half of one picture's objects, laid on another where they were; both samples are read and jittered.
+    """A random half of one image's objects, laid on another where they were; both samples are read and jittered.
 
     As published: no search for a good place and no blending at the edges, which gained nothing. Crowds are not pasted, for
-    their outlines are coarse, but can be covered. Where the pictures differ in size, what reaches beyond the lower one is cut.
+    their outlines are coarse, but can be covered. Where the images differ in size, what reaches beyond the lower one is cut.
     What is almost hidden is dropped, as the fully hidden are there: its rest, scattered around what covers it, has a large box,
     and as a crowd it would keep all background in that box from being learnt.
 
     Args:
-        below: whose picture, and `fitted`, goes on.
+        below: whose image, and `fitted`, goes on.
         above: where the objects come from.
         rng: chooses them.
         min_visible, min_area: see `with_parts`.

@@ -1,4 +1,4 @@
-"""A data set: pictures with their truth, checked before anything is trained on it."""
+"""A data set: images with their truth, checked before anything is trained on it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from maskrcnn.structures import Sample
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Pictures with their truth; `len(dataset)` is the number of pictures.
+    """Images with their truth; `len(dataset)` is the number of images.
 
     Attributes:
-        samples: one a picture, images not read.
+        samples: one an image, images not read.
         categories: `categories[k]` is what label k means.
         faults: all that was repaired or left out.
         name: what the file or folder is called.
@@ -44,7 +44,7 @@ class Dataset:
         num_crowds = sum(int(sample.crowd.sum()) for sample in self.samples)
         num_empty = sum(not len(sample.labels) for sample in self.samples)
         lines = [
-            f"{self.name}: pictures {len(self)} ({num_empty} without objects), objects {num_objects} "
+            f"{self.name}: images {len(self)} ({num_empty} without objects), objects {num_objects} "
             f"({num_crowds} of them crowds), classes {len(self.categories)}"
         ]
         num_repaired = sum(fault.repaired for fault in self.faults)
@@ -56,14 +56,14 @@ class Dataset:
         """Refuses what nothing can be learnt from.
 
         Raises:
-            ValueError: no picture, or no object in any of them; with the faults that may be the reason.
+            ValueError: no image, or no object in any of them; with the faults that may be the reason.
         """
         if not any(len(sample.labels) for sample in self.samples):
             reasons = f":\n{summarize(self.faults)}" if self.faults else "."
-            raise ValueError(f"{self.name or 'The data set'} holds no object to train on in {len(self)} pictures{reasons}")
+            raise ValueError(f"{self.name or 'The data set'} holds no object to train on in {len(self)} images{reasons}")
 
     def with_categories(self, categories: Sequence[Category]) -> Dataset:
-        """The same pictures with labels that count in other categories of the same names: those of a model, say.
+        """The same images with labels that count in other categories of the same names: those of a model, say.
 
         Objects that nobody named, as in label maps, belong to the class where there is just one.
 
@@ -92,27 +92,27 @@ def load_dataset(
     images: str | Path | None = None,
     class_attribute: str | None = None,
     strict: bool = False,
-    verify_pictures: bool = True,
+    verify_images: bool = True,
 ) -> Dataset:
     """Reads a data set and finds its faults: `load_dataset("train.json").summary()` says what there is.
 
     What contradicts itself is repaired where that is safe and left out where it is not, and both are in `Dataset.faults`. The
-    picture of an object that was left out stays: where it is trained on, that object counts as background.
+    image of an object that was left out stays: where it is trained on, that object counts as background.
 
     Args:
         path: a COCO JSON; a JSON of the VGG Image Annotator (VIA 1 or 2, an export or a project); a folder with `images/` and
             `masks/` (label maps); or a folder with one of those JSONs. What a JSON is, its content says.
-        images: folder of a JSON's pictures; by default beside it, see `read_coco`.
+        images: folder of a JSON's images; by default beside it, see `read_coco`.
         class_attribute: the region attribute of a VIA file that holds the class, see `read_via`.
         strict: any fault is an error.
-        verify_pictures: decode every picture to find those that are cut off (a few milliseconds each).
+        verify_images: decode every image to find those that are cut off (a few milliseconds each).
 
     Raises:
-        ValueError: for a path without a data set or without a usable picture, and with `strict` for all faults at once.
+        ValueError: for a path without a data set or without a usable image, and with `strict` for all faults at once.
     """
     path = Path(path)
     if images is not None and not Path(images).is_dir():
-        raise ValueError(f"There is no folder {images} for the pictures.")
+        raise ValueError(f"There is no folder {images} for the images.")
     if not path.exists():
         raise ValueError(f"There is no data set {path}; wanted is a COCO or VIA JSON, or a folder with images/ and masks/.")
     file = _annotation_file(path)
@@ -121,10 +121,10 @@ def load_dataset(
         raise ValueError(f"Only VIA files have region attributes; received class_attribute={class_attribute!r} for {path}.")
     if file is None:
         if images is not None:
-            raise ValueError(f"A folder of label maps has its pictures in images/; received the folder {images} as well.")
-        samples, categories, faults = read_label_maps(path, verify_pictures=verify_pictures)
+            raise ValueError(f"A folder of label maps has its images in images/; received the folder {images} as well.")
+        samples, categories, faults = read_label_maps(path, verify_images=verify_images)
     else:
-        where: dict[str, Any] = {"images": None if images is None else Path(images), "verify_pictures": verify_pictures}
+        where: dict[str, Any] = {"images": None if images is None else Path(images), "verify_images": verify_images}
         if is_via(content):
             samples, categories, faults = read_via(content, file, class_attribute=class_attribute, **where)
         else:
@@ -133,7 +133,7 @@ def load_dataset(
         raise ValueError(f"{path} has {len(faults)} faults and was to have none:\n{summarize(faults, examples=len(faults))}")
     if not samples:
         reasons = f":\n{summarize(faults)}" if faults else "."
-        raise ValueError(f"{path} has no usable picture{reasons}")
+        raise ValueError(f"{path} has no usable image{reasons}")
     return Dataset(samples, categories, faults, name=path.name)
 
 

@@ -1,4 +1,4 @@
-"""Rare classes: weights for the class loss, and how often each picture is shown. Crowds count nowhere."""
+"""Rare classes: weights for the class loss, and how often each image is shown. Crowds count nowhere."""
 
 from __future__ import annotations
 
@@ -57,25 +57,25 @@ def class_weights(dataset: Dataset, how: str | Mapping[str, float], *, beta: flo
 
 
 def repeat_factors(dataset: Dataset, threshold: float = 0.001) -> np.ndarray:
-    """How often each picture is to be shown, relative to the others: those of rare classes more often.
+    """How often each image is to be shown, relative to the others: those of rare classes more often.
 
-    A class that is in a part f of the pictures has the factor max(1, √(threshold / f)), a picture the greatest of its classes
+    A class that is in a part f of the images has the factor max(1, √(threshold / f)), an image the greatest of its classes
     (LVIS, Gupta et al. 2019, appendix B).
 
     Args:
-        dataset: N pictures.
-        threshold: part of the pictures, 0 to 1; classes in fewer are rare. LVIS takes 0.001, of 100,000 pictures; among a
+        dataset: N images.
+        threshold: part of the images, 0 to 1; classes in fewer are rare. LVIS takes 0.001, of 100,000 images; among a
             thousand that changes nothing.
 
     Returns:
-        (N,) float64, at least 1; 1 for pictures without objects.
+        (N,) float64, at least 1; 1 for images without objects.
 
     Raises:
         ValueError: for a threshold out of its range.
     """
     if not 0 <= threshold <= 1:
-        raise ValueError(f"repeat_threshold is a part of the pictures, 0 to 1; received {threshold}.")
-    shares = np.maximum(count_pictures(dataset), 1) / max(1, len(dataset))
+        raise ValueError(f"repeat_threshold is a part of the images, 0 to 1; received {threshold}.")
+    shares = np.maximum(count_images(dataset), 1) / max(1, len(dataset))
     factors = np.sqrt(np.maximum(1.0, threshold / shares))  # (K,)
     return np.array([factors[sample.labels[~sample.crowd]].max(initial=1.0) for sample in dataset.samples])
 
@@ -86,7 +86,7 @@ def count_objects(dataset: Dataset) -> np.ndarray:
     return np.bincount(np.concatenate([np.zeros(0, np.int32), *labels]), minlength=len(dataset.categories))
 
 
-def count_pictures(dataset: Dataset) -> np.ndarray:
-    """(K,) int64, pictures with an object of each class."""
+def count_images(dataset: Dataset) -> np.ndarray:
+    """(K,) int64, images with an object of each class."""
     labels = [np.unique(sample.labels[~sample.crowd]) for sample in dataset.samples]
     return np.bincount(np.concatenate([np.zeros(0, np.int32), *labels]), minlength=len(dataset.categories))

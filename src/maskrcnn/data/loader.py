@@ -94,19 +94,19 @@ def make_loader(
     repeat: bool = False,
     start: int = 0,
 ) -> Loader:
-    """Reads a data set's pictures and makes batches of them, some ahead of need. The same seed gives the same batches.
+    """Reads a data set's images and makes batches of them, some ahead of need. The same seed gives the same batches.
 
     For training: `fit(make_loader(…, shuffle=True, augment=random_flip, repeat=True), steps_per_epoch=num_batches(…))`.
 
     Args:
         dataset: what to read; its labels count in the model's categories.
         model_config: sides, frames and the side of true masks.
-        batch_size: pictures a batch; without `repeat` the last batch has what is left.
+        batch_size: images a batch; without `repeat` the last batch has what is left.
         shuffle: each pass in another order.
         seed: of order, draws and augmentation.
-        augment: changes each picture with its truth, see `maskrcnn.data.augment`; given the read sample and a generator, which
+        augment: changes each image with its truth, see `maskrcnn.data.augment`; given the read sample and a generator, which
             depends on the seed and the sample's turn alone.
-        weights: how often each picture comes, relative to the others, in a pass as long as without weights: LVIS's
+        weights: how often each image comes, relative to the others, in a pass as long as without weights: LVIS's
             repeat-factor sampling, `maskrcnn.data.imbalance`. Needs `shuffle`.
         num_workers: processes that read; 0 reads in threads of this process. The batches are the same. Processes are spawned: a
             script that asks for them keeps its own work under `if __name__ == "__main__":`.
@@ -114,7 +114,7 @@ def make_loader(
         start: number of the first batch, where a training goes on that was cut short.
 
     Raises:
-        ValueError: if the data set's categories are not the model's; for weights that fit no picture.
+        ValueError: if the data set's categories are not the model's; for weights that fit no image.
     """
     names, wanted = ([category.name for category in part.categories] for part in (dataset, model_config))
     if names != wanted:
@@ -122,15 +122,15 @@ def make_loader(
     if weights is not None:
         if not shuffle or len(weights) != len(dataset) or not np.min(weights) > 0:
             raise ValueError(
-                f"weights need shuffle=True and a positive number for each of {len(dataset)} pictures; received {len(weights)}."
+                f"weights need shuffle=True and a positive number for each of {len(dataset)} images; received {len(weights)}."
             )
         samples = grain.MapDataset.source(_Draws(dataset.samples, weights, seed=seed, endless=repeat)).seed(seed)
     else:
         samples = grain.MapDataset.source(dataset.samples).seed(seed)
         samples = samples.shuffle() if shuffle else samples
         samples = samples.repeat(PASSES) if repeat else samples
-    window = augment.config.window if isinstance(augment, Augmentation) else 0
-    samples = samples.random_map(partial(read_part, window=window, image_config=model_config.image))
+    crop_side = augment.config.crop_side if isinstance(augment, Augmentation) else 0
+    samples = samples.random_map(partial(read_part, crop_side=crop_side, image_config=model_config.image))
     if augment is not None:
         samples = samples.random_map(augment)
     numbered = samples.batch(batch_size, batch_fn=partial(make_batch, model_config=model_config)).map(Batch._asdict)
@@ -154,7 +154,7 @@ class _Draws:
     """Samples in proportion to their weights, in passes of as many as there are, each pass drawn and ordered anew.
 
     Each sample comes as often as it is due, rounded down or up, at random: systematic resampling, which spreads less than
-    drawing each place for itself. LVIS repeats a picture by its factor, rounded so too (Gupta et al. 2019, appendix B).
+    drawing each place for itself. LVIS repeats an image by its factor, rounded so too (Gupta et al. 2019, appendix B).
     """
 
     def __init__(self, samples: Sequence[Sample], weights: Sequence[float], *, seed: int, endless: bool):

@@ -1,4 +1,4 @@
-"""Squares of large pictures for training, read around an object, with the truth cut to them."""
+"""Squares of large images for training, read around an object, with the truth cut to them."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ import numpy as np
 
 from maskrcnn.config.model import ImageConfig
 from maskrcnn.geometry.masks import mask_to_box
-from maskrcnn.geometry.rle import rle_window, window_rle
+from maskrcnn.geometry.rle import cutout_rle, rle_region
 from maskrcnn.images.images import read_image
 from maskrcnn.images.large import Region
 from maskrcnn.images.opening import LARGE, open_large
 from maskrcnn.structures import Sample
 
 
-def read_part(sample: Sample, rng: np.random.Generator, *, window: int, image_config: ImageConfig) -> Sample:
-    """The sample read for training: a picture of usual size whole, of a large one a square near an object.
+def read_part(sample: Sample, rng: np.random.Generator, *, crop_side: int, image_config: ImageConfig) -> Sample:
+    """The sample read for training: an image of usual size whole, of a large one a square near an object.
 
     Args:
         sample: not read.
         rng: chooses the square.
-        window: see `AugmentConfig.window`.
+        crop_side: see `AugmentConfig.crop_side`.
         image_config: of the model.
     """
-    in_part = max(sample.size) > window if window else math.prod(sample.size) >= LARGE
+    in_part = max(sample.size) > crop_side if crop_side else math.prod(sample.size) >= LARGE
     if not in_part:
         return read_sample(sample, image_config)
-    return read_near_object(sample, rng, side=window or image_config.short_side, image_config=image_config)
+    return read_near_object(sample, rng, side=crop_side or image_config.short_side, image_config=image_config)
 
 
 def read_near_object(
     sample: Sample, rng: np.random.Generator, *, side: int, image_config: ImageConfig, min_visible: float = 0.1
 ) -> Sample:
-    """A square of a large picture as a sample of its own, around one of its objects; the rest of the file is not read.
+    """A square of a large image as a sample of its own, around one of its objects; the rest of the file is not read.
 
     The object is drawn evenly and lies anywhere in the square; one that is larger shows the part around one of its pixels'
     places. Objects that reach beyond the square are cut; of which less than `min_visible` is left, become crowds, see
@@ -42,28 +42,28 @@ def read_near_object(
     Args:
         sample: not read.
         rng: chooses the object and its place.
-        side: of the square, in pixels of the picture.
+        side: of the square, in pixels of the image.
         image_config: of the model.
         min_visible: part of an object's area.
 
     Returns:
-        The sample of the square, read. A picture that is no larger is read whole.
+        The sample of the square, read. An image that is no larger is read whole.
     """
     height, width = sample.size
-    window = (0, 0, width, height) if max(height, width) <= side else _window_near(sample, rng, side)
-    left, top, right, bottom = window
+    region = (0, 0, width, height) if max(height, width) <= side else _region_near(sample, rng, side)
+    left, top, right, bottom = region
     if sample.image is not None:
         image = sample.image[top:bottom, left:right]
     else:
-        with open_large(sample.path, channels=image_config.channels, scaling=image_config.scaling) as picture:
-            if picture.size != sample.size:
-                raise ValueError(f"{sample.path} had height, width {sample.size} when it was checked; now {picture.size}.")
-            image = picture.read(window)
-    return cut_sample(sample, window, image, min_visible=min_visible)
+        with open_large(sample.path, channels=image_config.channels, scaling=image_config.scaling) as large:
+            if large.size != sample.size:
+                raise ValueError(f"{sample.path} had height, width {sample.size} when it was checked; now {large.size}.")
+            image = large.read(region)
+    return cut_sample(sample, region, image, min_visible=min_visible)
 
 
-def _window_near(sample: Sample, rng: np.random.Generator, side: int) -> Region:
-    """A window of `side` around a random object, inside the picture; anywhere where there is no object."""
+def _region_near(sample: Sample, rng: np.random.Generator, side: int) -> Region:
+    """A region of `side` around a random object, inside the image; anywhere where there is no object."""
     rows = np.flatnonzero(~sample.crowd)
     box = sample.boxes[rng.choice(rows)] if len(rows) else np.array([0, 0, *sample.size[::-1]], np.float32)
     starts = []
@@ -76,21 +76,21 @@ def _window_near(sample: Sample, rng: np.random.Generator, side: int) -> Region:
     return left, top, min(left + side, sample.size[1]), min(top + side, sample.size[0])
 
 
-def cut_sample(sample: Sample, window: Region, image: np.ndarray, *, min_visible: float) -> Sample:
-    """What a window shows of a sample: masks are cut, boxes measured on what is left of them.
+def cut_sample(sample: Sample, region: Region, image: np.ndarray, *, min_visible: float) -> Sample:
+    """What a region shows of a sample: masks are cut, boxes measured on what is left of them.
 
     Args:
-        sample: the whole picture's.
-        window: inside the picture.
-        image: (h, w, C) uint8, the window's pixels.
+        sample: the whole image's.
+        region: inside the image.
+        image: (h, w, C) uint8, the region's pixels.
         min_visible: an object of which less is left becomes a crowd; one without a pixel goes.
     """
-    left, top, right, bottom = window
+    left, top, right, bottom = region
     size = (bottom - top, right - left)
     kept, boxes, rles, areas, crowd = [], [], [], [], []
     near = (sample.boxes[:, :2] < (right, bottom)).all(axis=1) & (sample.boxes[:, 2:] > (left, top)).all(axis=1)
     for row in np.flatnonzero(near).tolist():
-        mask, whole = rle_window(sample.rles[row], window)
+        mask, whole = rle_region(sample.rles[row], region)
         box = mask_to_box(mask)
         if not box.any():
             continue
@@ -98,7 +98,7 @@ def cut_sample(sample: Sample, window: Region, image: np.ndarray, *, min_visible
         kept.append(row)
         boxes.append(box)
         x1, y1, x2, y2 = box.astype(int).tolist()
-        rles.append(window_rle(mask[y1:y2, x1:x2], (x1, y1), size))
+        rles.append(cutout_rle(mask[y1:y2, x1:x2], (x1, y1), size))
         areas.append(sample.areas[row] * visible)
         crowd.append(bool(sample.crowd[row]) or visible < min_visible)
     return sample.replace(
@@ -117,7 +117,7 @@ def read_sample(sample: Sample, image_config: ImageConfig) -> Sample:
     """The sample with its image read as a model takes it, unless it brings one along.
 
     Raises:
-        ValueError: for a picture that cannot be read, or of other channels than the model's.
+        ValueError: for an image that cannot be read, or of other channels than the model's.
     """
     if sample.image is None:
         image = read_image(sample.path, channels=image_config.channels, scaling=image_config.scaling)

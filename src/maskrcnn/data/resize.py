@@ -1,4 +1,4 @@
-"""Brings pictures to the model's size and pads them to a frame, by the rules of whoever trained the weights."""
+"""Brings images to the model's size and pads them to a frame, by the rules of whoever trained the weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from maskrcnn.config.model import ImageConfig
 
 
 def fit_to_frame(image: np.ndarray, image_config: ImageConfig) -> tuple[np.ndarray, float]:
-    """Resizes a picture so that its short side is `short_side`, or its long side `long_side` where that comes first.
+    """Resizes an image so that its short side is `short_side`, or its long side `long_side` where that comes first.
 
     Bilinear in each of the four ways of `image_config.resize`; weights expect the one they were trained with.
 
@@ -21,7 +21,7 @@ def fit_to_frame(image: np.ndarray, image_config: ImageConfig) -> tuple[np.ndarr
     - "torchvision": `torch.nn.functional.interpolate`, not rounded to whole grey levels.
     - "mmdet": OpenCV.
     - "matterport": scikit-image's `resize(order=1, mode="constant")`, cut to whole grey levels: the outermost pixels of an
-      enlarged picture darken. A picture is never shrunk to the short side, only to the long one.
+      enlarged image darken. An image is never shrunk to the short side, only to the long one.
 
     Args:
         image: (H, W, C) uint8.
@@ -38,15 +38,15 @@ def fit_to_frame(image: np.ndarray, image_config: ImageConfig) -> tuple[np.ndarr
     if size == (height, width):
         return image, scale
     if image_config.resize == "mmdet":
-        return by_channel(lambda picture: cv2.resize(picture, size[::-1], interpolation=cv2.INTER_LINEAR), image), scale
+        return by_channel(lambda pixels: cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR), image), scale
     if image_config.resize == "matterport":
         resized = _bilinear(image, size, np.float64, black_around=True)
         return np.clip(resized, image.min(), image.max()).astype(np.uint8), scale  # scikit-image's `clip`
-    return resize_window(image, (0, 0, width, height), size), scale
+    return resize_region(image, (0, 0, width, height), size), scale
 
 
 def fitted_size(height: int, width: int, image_config: ImageConfig) -> tuple[tuple[int, int], float]:
-    """Height and width of the resized picture, in the order in which each source multiplies and rounds; and the scale."""
+    """Height and width of the resized image, in the order in which each source multiplies and rounds; and the scale."""
     short, long = min(height, width), max(height, width)
     scale = min(image_config.short_side / short, image_config.long_side / long)
     sides = [height * scale, width * scale]
@@ -60,27 +60,27 @@ def fitted_size(height: int, width: int, image_config: ImageConfig) -> tuple[tup
         if round(long * scale) > image_config.long_side:
             scale = image_config.long_side / long
         sides = [round(height * scale), round(width * scale)]  # half to even
-    # torchvision rounds down. As 0.29 does, in double precision; older releases in single, where half of all pictures end up
+    # torchvision rounds down. As 0.29 does, in double precision; older releases in single, where half of all images end up
     # a pixel larger or smaller.
     half = 0.0 if image_config.resize == "torchvision" else 0.5
     new_height, new_width = (max(1, int(side + half)) for side in sides)
     return (new_height, new_width), scale
 
 
-def resize_window(image: np.ndarray, window: tuple[float, float, float, float], size: tuple[int, int]) -> np.ndarray:
-    """What lies in `window` (left, top, right, bottom; pixels), resized to `size` (height, width) by Pillow, bilinear.
+def resize_region(image: np.ndarray, region: tuple[float, float, float, float], size: tuple[int, int]) -> np.ndarray:
+    """What lies in `region` (left, top, right, bottom; pixels), resized to `size` (height, width) by Pillow, bilinear.
 
-    At the window's edges the filter reads what lies beyond, so that this is the same as resizing the whole and cutting then.
+    At the region's edges the filter reads what lies beyond, so that this is the same as resizing the whole and cutting then.
     """
 
-    def resize(picture: np.ndarray) -> np.ndarray:
-        return np.asarray(Image.fromarray(picture).resize(size[::-1], Image.Resampling.BILINEAR, box=window))
+    def resize(pixels: np.ndarray) -> np.ndarray:
+        return np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR, box=region))
 
     return by_channel(resize, image)
 
 
 def by_channel(change: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
-    """A change of RGB pictures made to one (H, W, C) of any channels, to each by itself where they are not three.
+    """A change of RGB images made to one (H, W, C) of any channels, to each by itself where they are not three.
 
     Pillow takes a fourth channel for transparency and knows no fifth. OpenCV drops the axis of a single one, and in `remap` it
     reads two, or five and more, at whole 32nds of a pixel only.
@@ -91,9 +91,9 @@ def by_channel(change: Callable[[np.ndarray], np.ndarray], image: np.ndarray) ->
 
 
 def _bilinear(image: np.ndarray, size: tuple[int, int], number: type[np.floating], *, black_around: bool = False) -> np.ndarray:
-    """A picture (H, W, C) read at the pixel centres of one of `size`, from four pixels each; (h, w, C) of `number`.
+    """An image (H, W, C) read at the pixel centres of one of `size`, from four pixels each; (h, w, C) of `number`.
 
-    Around the picture its outermost pixels go on, or it is black. PyTorch computes places in single precision, which at column
+    Around the image its outermost pixels go on, or it is black. PyTorch computes places in single precision, which at column
     4000 moves a value of fine texture by up to 0.06 grey levels; scikit-image in double. Here `number` says it.
     """
     for axis, new in enumerate(size):
@@ -113,7 +113,7 @@ def _bilinear(image: np.ndarray, size: tuple[int, int], number: type[np.floating
 
 
 def choose_frame(sizes: Iterable[tuple[int, int]], image_config: ImageConfig) -> tuple[int, int]:
-    """The frame (height, width) of the least area that holds pictures of all these sizes.
+    """The frame (height, width) of the least area that holds images of all these sizes.
 
     Raises:
         ValueError: if none does.
@@ -143,14 +143,14 @@ def _whole(side: int, stride: int) -> int:
 
 
 def offset_in_frame(size: tuple[int, int], frame: tuple[int, int], place: str) -> tuple[int, int]:
-    """(rows above, columns left of) a picture of `size` (height, width) in its frame, for `ImageConfig.place`."""
+    """(rows above, columns left of) an image of `size` (height, width) in its frame, for `ImageConfig.place`."""
     if place == "corner":
         return 0, 0
     return (frame[0] - size[0]) // 2, (frame[1] - size[1]) // 2
 
 
 def pad_to_frame(image: np.ndarray, frame: tuple[int, int], place: str = "corner") -> np.ndarray:
-    """A picture (h, w, C) in the upper left or the centre of a frame (height, width), zeros around."""
+    """An image (h, w, C) in the upper left or the centre of a frame (height, width), zeros around."""
     height, width = image.shape[:2]
     top, left = offset_in_frame((height, width), frame, place)
     padded = np.zeros((*frame, image.shape[2]), image.dtype)

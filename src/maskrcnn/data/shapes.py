@@ -17,8 +17,8 @@ from maskrcnn.geometry.masks import mask_to_box
 from maskrcnn.geometry.rle import mask_to_rle, rle_to_json
 
 CATEGORIES = (Category(1, "circle"), Category(2, "square"), Category(3, "triangle"))
-NUM_OBJECTS = (2, 7)  # a picture, before the hidden ones are taken away
-RADIUS = (0.09, 0.24)  # of the picture's short side
+NUM_OBJECTS = (2, 7)  # an image, before the hidden ones are taken away
+RADIUS = (0.09, 0.24)  # of the image's short side
 LEAST_VISIBLE = 0.35  # a shape of which less can be seen is taken away: nobody could name it
 FINER = 4  # shapes are drawn so many times larger and averaged, for smooth edges
 
@@ -28,13 +28,13 @@ def make_shapes(
 ) -> tuple[Path, Path]:
     """Draws circles, squares and triangles that cover each other, on textured ground, and writes them as COCO files.
 
-    The true mask is the part that can be seen. The same arguments give the same pictures.
+    The true mask is the part that can be seen. The same arguments give the same images.
 
     Args:
         folder: where `train.json`, `val.json` and the PNGs in `train/` and `val/` go; made if need be.
-        num_train: pictures to train on.
-        num_val: pictures to validate on.
-        size: (height, width) of every picture.
+        num_train: images to train on.
+        num_val: images to validate on.
+        size: (height, width) of every image.
         seed: of everything that is random.
 
     Returns:
@@ -63,7 +63,7 @@ def make_shapes(
 
 
 def draw_shapes(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
-    """One picture.
+    """One image.
 
     Args:
         rng: where its randomness comes from.
@@ -93,7 +93,7 @@ def _draw_coverage(rng: np.random.Generator, label: int, size: tuple[int, int]) 
     """(H, W) in [0, 1]: which part of each pixel a shape of random place, size and turn covers."""
     height, width = size
     radius = rng.uniform(*RADIUS) * min(size)
-    center = rng.uniform(0.12, 0.88, 2) * (width, height)  # most of it in the picture: of a corner nobody could say which shape
+    center = rng.uniform(0.12, 0.88, 2) * (width, height)  # most of it in the image: of a corner nobody could say which shape
     turn = rng.uniform(0, 2 * np.pi)
     num_corners = (64, 4, 3)[label]
     angles = turn + 2 * np.pi * np.arange(num_corners) / num_corners

@@ -1,8 +1,8 @@
-"""Moves a picture and its masks by one map, so that each mask stays on its object.
+"""Moves an image and its masks by one map, so that each mask stays on its object.
 
-Three steps, of which each is exact or happens once: a window of the picture is resized (Pillow's wide filter, as in
+Three steps, of which each is exact or happens once: a region of the image is resized (Pillow's wide filter, as in
 `data.resize`); where it is rotated or bent, each new pixel reads it at a place of its own; quarter turns and mirrors permute
-pixels. Masks go the same way, each in its own window: they are covered parts of pixels until the end, where half is mask.
+pixels. Masks go the same way, each in its own region: they are covered parts of pixels until the end, where half is mask.
 
 Coordinates are pixels, the first pixel covers 0 to 1.
 """
@@ -17,22 +17,22 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from maskrcnn.data.resize import by_channel, resize_window
+from maskrcnn.data.resize import by_channel, resize_region
 from maskrcnn.geometry.masks import HALF, coverage, mask_to_box
-from maskrcnn.geometry.rle import rle_area, rle_to_box, window_rle
+from maskrcnn.geometry.rle import cutout_rle, rle_area, rle_to_box
 from maskrcnn.structures import Sample
 
 
 @dataclass(frozen=True, eq=False)
 class Bend:
-    """Rotation and elastic deformation of a resized window, whose pixels they move to other places.
+    """Rotation and elastic deformation of a resized region, whose pixels they move to other places.
 
     Attributes:
-        matrix: (2, 3) forward: x, y of the resized window → x, y of the picture before it is turned.
-        places: (h, w, 2) float32, x, y in the resized window that each pixel's centre reads.
-        inside: (h, w) bool, whether there is picture at that place.
+        matrix: (2, 3) forward: x, y of the resized region → x, y of the image before it is turned.
+        places: (h, w, 2) float32, x, y in the resized region that each pixel's centre reads.
+        inside: (h, w) bool, whether there is image at that place.
         reach: pixels by which `places` depart from the matrix, at most.
-        ground: (C,) colour where nothing of the picture lies.
+        ground: (C,) colour where nothing of the image lies.
     """
 
     matrix: np.ndarray
@@ -44,11 +44,11 @@ class Bend:
 
 @dataclass(frozen=True, eq=False)
 class Warp:
-    """How a picture of `source` (height, width) becomes another.
+    """How an image of `source` (height, width) becomes another.
 
     Attributes:
-        window: left, top, right, bottom of what is read of the source; pixels, not always whole.
-        resized: (height, width) that the window is resized to.
+        region: left, top, right, bottom of what is read of the source; pixels, not always whole.
+        resized: (height, width) that the region is resized to.
         bend: what happens then, if anything.
         turns: quarter turns counter-clockwise that follow (`np.rot90`).
         mirrored: whether left becomes right at last.
@@ -56,7 +56,7 @@ class Warp:
     """
 
     source: tuple[int, int]
-    window: tuple[float, float, float, float]
+    region: tuple[float, float, float, float]
     resized: tuple[int, int]
     bend: Bend | None = None
     turns: int = 0
@@ -65,7 +65,7 @@ class Warp:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of the new picture."""
+        """(height, width) of the new image."""
         height, width = self.resized if self.bend is None else self.bend.places.shape[:2]
         return (width, height) if self.turns % 2 else (height, width)
 
@@ -99,13 +99,13 @@ def warp_sample(sample: Sample, warp: Warp, *, min_visible: float, min_area: flo
 def with_parts(
     sample: Sample, image: np.ndarray, parts: Sequence[Part | None], *, whole: np.ndarray, min_visible: float, min_area: float
 ) -> Sample:
-    """The sample with another picture and what is to be seen of its objects there; boxes are measured on the masks.
+    """The sample with another image and what is to be seen of its objects there; boxes are measured on the masks.
 
     Args:
         sample: where labels and ids come from.
-        image: (H, W, C) uint8, the new picture.
+        image: (H, W, C) uint8, the new image.
         parts: N, None for an object that is gone.
-        whole: (N,) square pixels that each object would have in the new picture if all of it was seen.
+        whole: (N,) square pixels that each object would have in the new image if all of it was seen.
         min_visible: with less than this part of it, an object becomes a crowd, see `AugmentConfig`.
         min_area: with fewer pixels it is dropped, unless it had no more before.
     """
@@ -123,23 +123,23 @@ def with_parts(
         boxes=np.concatenate([corners, corners + sides], axis=1).astype(np.float32),
         labels=sample.labels[rows],
         crowd=sample.crowd[rows] | (areas < min_visible * whole[rows]),
-        rles=[window_rle(part.mask, (part.left, part.top), (height, width)) for part in kept.values()],
+        rles=[cutout_rle(part.mask, (part.left, part.top), (height, width)) for part in kept.values()],
         areas=(sample.areas[rows] * (areas / old_areas[rows])).astype(np.float32),  # annotated ones differ a little from masks
         annotation_ids=sample.annotation_ids[rows],
     )
 
 
 def warp_image(image: np.ndarray, warp: Warp) -> np.ndarray:
-    """The picture (H, W, C) uint8 after a warp."""
+    """The image (H, W, C) uint8 after a warp."""
     height, width = warp.source
-    if warp.window != (0.0, 0.0, float(width), float(height)) or warp.resized != warp.source:
-        image = resize_window(image, warp.window, warp.resized)
+    if warp.region != (0.0, 0.0, float(width), float(height)) or warp.resized != warp.source:
+        image = resize_region(image, warp.region, warp.resized)
     if warp.bend is not None:
-        # With the border at its own colour a picture would fade to it within half a pixel of its edge: repeat the edge, and
+        # With the border at its own colour an image would fade to it within half a pixel of its edge: repeat the edge, and
         # then lay the ground where nothing is read.
         places = warp.bend.places - np.float32(0.5)
         image = by_channel(
-            lambda picture: cv2.remap(picture, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), image
+            lambda pixels: cv2.remap(pixels, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), image
         )
         image[~warp.bend.inside] = np.rint(warp.bend.ground)
     image = np.rot90(image, warp.turns)
@@ -148,7 +148,7 @@ def warp_image(image: np.ndarray, warp: Warp) -> np.ndarray:
 
 def warp_mask(rle: dict[str, Any], warp: Warp) -> Part | None:
     """What a warp leaves of a mask; None where that is nothing."""
-    left, top, right, bottom = warp.window
+    left, top, right, bottom = warp.region
     unit_x, unit_y = (right - left) / warp.resized[1], (bottom - top) / warp.resized[0]  # a resized pixel, in the source's
     x1, y1, x2, y2 = rle_to_box(rle).tolist()
     resized = ((x1 - left) / unit_x, (y1 - top) / unit_y, (x2 - left) / unit_x, (y2 - top) / unit_y)
@@ -174,7 +174,7 @@ def warp_mask(rle: dict[str, Any], warp: Warp) -> Part | None:
 
 
 def _whole(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """A box (xyxy) enlarged to whole pixels, but for rounding, and cut to a picture of `size` (height, width)."""
+    """A box (xyxy) enlarged to whole pixels, but for rounding, and cut to an image of `size` (height, width)."""
     x1, y1, x2, y2 = box
     height, width = size
     return (
@@ -192,7 +192,7 @@ def tight(mask: np.ndarray, left: int, top: int) -> Part | None:
 
 
 def _turned(part: Part, warp: Warp) -> Part:
-    """The part where the picture's turns and mirror move it."""
+    """The part where the image's turns and mirror move it."""
     mask, left, top = part
     height, width = warp.resized if warp.bend is None else warp.bend.places.shape[:2]
     for _ in range(warp.turns):

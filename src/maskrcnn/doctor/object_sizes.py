@@ -17,37 +17,37 @@ class ObjectSizes:
 
     Attributes:
         sides: (N, 2) float64 width, height of each object's box, original pixels.
-        pictures: (N,) int64 row of its picture in `picture_sizes`.
-        picture_sizes: P times (height, width).
+        images: (N,) int64 row of its image in `image_sizes`.
+        image_sizes: P times (height, width).
     """
 
     sides: np.ndarray
-    pictures: np.ndarray
-    picture_sizes: list[tuple[int, int]]
+    images: np.ndarray
+    image_sizes: list[tuple[int, int]]
 
     def in_frame(self, image_config: ImageConfig) -> np.ndarray:
         """(N, 2) float64 width, height, pixels of the frame."""
-        scales = {size: _scale(size, image_config) for size in set(self.picture_sizes)}
-        return self.sides * np.array([scales[size] for size in self.picture_sizes]).reshape(-1, 2)[self.pictures]
+        scales = {size: _scale(size, image_config) for size in set(self.image_sizes)}
+        return self.sides * np.array([scales[size] for size in self.image_sizes]).reshape(-1, 2)[self.images]
 
-    def per_picture(self) -> np.ndarray:
+    def per_image(self) -> np.ndarray:
         """(P,) int64 number of objects."""
-        return np.bincount(self.pictures, minlength=len(self.picture_sizes))
+        return np.bincount(self.images, minlength=len(self.image_sizes))
 
 
 def measure_objects(dataset: Dataset) -> ObjectSizes:
-    """The sizes of a data set's objects; no picture is read."""
+    """The sizes of a data set's objects; no image is read."""
     boxes = [sample.boxes[~sample.crowd].astype(np.float64) for sample in dataset.samples]
     joined = np.concatenate([np.zeros((0, 4)), *boxes])
     return ObjectSizes(
         sides=joined[:, 2:] - joined[:, :2],
-        pictures=np.repeat(np.arange(len(boxes)), [len(rows) for rows in boxes]),
-        picture_sizes=[sample.size for sample in dataset.samples],
+        images=np.repeat(np.arange(len(boxes)), [len(rows) for rows in boxes]),
+        image_sizes=[sample.size for sample in dataset.samples],
     )
 
 
 def _scale(size: tuple[int, int], image_config: ImageConfig) -> tuple[float, float]:
-    """Pixels of the frame for one of the picture, along x and along y."""
+    """Pixels of the frame for one of the image, along x and along y."""
     (height, width), _ = fitted_size(*size, image_config)
     return width / size[1], height / size[0]
 

@@ -14,13 +14,13 @@ import numpy as np
 from maskrcnn.config import fields
 from maskrcnn.config.model import AnchorConfig, ImageConfig, ModelConfig
 from maskrcnn.data.dataset import Dataset
-from maskrcnn.data.imbalance import class_weights, count_objects, count_pictures, repeat_factors
+from maskrcnn.data.imbalance import class_weights, count_images, count_objects, repeat_factors
 from maskrcnn.doctor.object_sizes import ObjectSizes, cover, measure_objects
 
 LEAST_SIDE = 16.0  # pixels of the frame: four places of P2, where the smallest objects are found
 LARGEST_SHORT_SIDE = 1024  # time and memory grow with the square
 SHAPE = 5 / 3  # long to short side, as `train` takes them from one image size
-ENOUGH_ENLARGED, MOST_ENLARGED = 2.0, 4.0  # beyond, a larger picture shows nothing more: of large objects, and of any
+ENOUGH_ENLARGED, MOST_ENLARGED = 2.0, 4.0  # beyond, a larger image shows nothing more: of large objects, and of any
 WORTH_RESIZING = 1.2  # times as large or as small: less changes little
 
 SMALLEST_ANCHORS = (8, 12, 16, 24, 32, 48, 64)  # pixels, at P2; each level doubles it, as its stride does (FPN, section 4.1)
@@ -30,7 +30,7 @@ WORTH_IOU = 0.05  # on average: less is no reason to leave the anchors that othe
 COVERED = 0.95  # of the objects with an anchor of IoU 0.5 or more: enough, the RPN moves it the rest of the way
 MOST_SIDES = 2000  # objects that anchors are tried on
 
-PROPOSALS_AN_OBJECT = 3  # the RPN must find most objects of the fullest picture, and it repeats itself
+PROPOSALS_AN_OBJECT = 3  # the RPN must find most objects of the fullest image, and it repeats itself
 MOST_PROPOSALS = 2000  # Detectron's FPN settings
 MOST_DETECTIONS = 1000
 UNEVEN = 10.0  # times as many objects of the commonest class as of the rarest
@@ -70,12 +70,12 @@ def suggest(dataset: Dataset, model_config: ModelConfig) -> tuple[Suggestion, ..
 
 
 def _image_size(objects: ObjectSizes, config: ModelConfig) -> Suggestion | None:
-    """Small objects large enough to be found; small pictures not enlarged for nothing."""
+    """Small objects large enough to be found; small images not enlarged for nothing."""
     image = config.image
-    pictures = float(np.median([min(size) for size in objects.picture_sizes]))
+    images = float(np.median([min(size) for size in objects.image_sizes]))
     now = _tenth_side(objects, image)
-    least = image.short_side + 1 if now < LEAST_SIDE else ENOUGH_ENLARGED * pictures
-    most = min(LARGEST_SHORT_SIDE, MOST_ENLARGED * pictures) if now < LEAST_SIDE else image.short_side / WORTH_RESIZING
+    least = image.short_side + 1 if now < LEAST_SIDE else ENOUGH_ENLARGED * images
+    most = min(LARGEST_SHORT_SIDE, MOST_ENLARGED * images) if now < LEAST_SIDE else image.short_side / WORTH_RESIZING
     sides = range(_up(least, image.stride), int(most) + 1, image.stride)
     if not sides:
         return None
@@ -84,10 +84,10 @@ def _image_size(objects: ObjectSizes, config: ModelConfig) -> Suggestion | None:
     if now < LEAST_SIDE and then < WORTH_RESIZING * now:
         return None
     if now < LEAST_SIDE:
-        more = "" if then >= LEAST_SIDE else f", still under {LEAST_SIDE:g}: tiles of the pictures would show more"
+        more = "" if then >= LEAST_SIDE else f", still under {LEAST_SIDE:g}: tiles of the images would show more"
         reason = f"a tenth of the objects is smaller than {now:.0f} pixels; that becomes {then:.0f}{more}"
     else:
-        reason = f"pictures of {pictures:.0f} pixels are enlarged {image.short_side / pictures:.1f} times"
+        reason = f"images of {images:.0f} pixels are enlarged {image.short_side / images:.1f} times"
     changes = {"image__short_side": side, "image__long_side": round(side * SHAPE)}
     return Suggestion(changes, f"--image-size {side}", f"{reason} (time × {(side / image.short_side) ** 2:.1f})")
 
@@ -102,16 +102,16 @@ def _of_side(image: ImageConfig, side: int) -> ImageConfig:
 
 
 def _long_side(objects: ObjectSizes, config: ModelConfig) -> Suggestion | None:
-    """Long pictures not shrunk far below the short side that was asked for."""
+    """Long images not shrunk far below the short side that was asked for."""
     image = config.image
-    shapes = np.array([max(size) / min(size) for size in objects.picture_sizes])
+    shapes = np.array([max(size) / min(size) for size in objects.image_sizes])
     shrunk = float((shapes > 1.05 * image.long_side / image.short_side).mean())
     if shrunk < 0.1:
         return None
     wanted = min(float(np.percentile(shapes, 95)), 2.5)
     return _changed(
         {"image__long_side": max(_up(image.short_side * wanted, image.stride), image.long_side)},
-        f"{shrunk:.0%} of the pictures are longer than {image.long_side / image.short_side:.2f} times their short side "
+        f"{shrunk:.0%} of the images are longer than {image.long_side / image.short_side:.2f} times their short side "
         "and would be shrunk below the image size",
     )
 
@@ -154,27 +154,23 @@ def _better(now: AnchorConfig, others: list[AnchorConfig], sides: np.ndarray) ->
 
 
 def _detections(objects: ObjectSizes, config: ModelConfig) -> Suggestion | None:
-    """Room for all objects of the fullest picture, and a fifth more: pictures to come may hold more."""
-    fullest = int(objects.per_picture().max())
+    """Room for all objects of the fullest image, and a fifth more: images to come may hold more."""
+    fullest = int(objects.per_image().max())
     wanted = min(_up(1.2 * fullest, 50), MOST_DETECTIONS)
     if fullest * 1.2 <= config.detect.max_detections or wanted <= config.detect.max_detections:
         return None
     changes = {"detect__max_detections": wanted}
     if config.detect.candidates < 2 * wanted:  # NMS takes some of them away
         changes["detect__candidates"] = 2 * wanted
-    return _changed(
-        changes, f"the fullest picture holds {fullest} objects; at most {config.detect.max_detections} are found now"
-    )
+    return _changed(changes, f"the fullest image holds {fullest} objects; at most {config.detect.max_detections} are found now")
 
 
 def _proposals(objects: ObjectSizes, config: ModelConfig) -> Suggestion | None:
-    fullest = int(objects.per_picture().max())
+    fullest = int(objects.per_image().max())
     wanted = min(_up(PROPOSALS_AN_OBJECT * fullest, 100), MOST_PROPOSALS)
     names = ("train_top_k", "train_proposals", "top_k", "proposals")
     changes = {f"rpn__{name}": wanted for name in names if getattr(config.rpn, name) < wanted}
-    return (
-        _changed(changes, f"{PROPOSALS_AN_OBJECT} proposals an object of the fullest picture, {fullest}") if changes else None
-    )
+    return _changed(changes, f"{PROPOSALS_AN_OBJECT} proposals an object of the fullest image, {fullest}") if changes else None
 
 
 def _class_weights(dataset: Dataset) -> Suggestion | None:
@@ -193,8 +189,8 @@ def _class_weights(dataset: Dataset) -> Suggestion | None:
 
 
 def _repeats(dataset: Dataset) -> Suggestion | None:
-    """Half of the classes come more often, where the rarest is in far fewer pictures than the commonest."""
-    counts = count_pictures(dataset)
+    """Half of the classes come more often, where the rarest is in far fewer images than the commonest."""
+    counts = count_images(dataset)
     counts = counts[counts > 0]
     threshold = float(f"{np.median(counts) / len(dataset):.2g}")
     most = repeat_factors(dataset, threshold).max()
@@ -203,7 +199,7 @@ def _repeats(dataset: Dataset) -> Suggestion | None:
     return Suggestion(
         {},
         f"--repeat-threshold {threshold:g}",
-        f"the rarest class is in {counts.min()} of {len(dataset)} pictures, the commonest in {counts.max()}; classes in under "
+        f"the rarest class is in {counts.min()} of {len(dataset)} images, the commonest in {counts.max()}; classes in under "
         f"{threshold:.1%} of them come up to {most:.1f} times as often; try this or class weights before both",
     )
 

@@ -50,7 +50,7 @@ class Engine(ABC):
 
         Args:
             images: (B, H, W, C) float32, 0 to 255; H and W multiples of 32.
-            sizes: (B, 2) int32 height, width of the part of the frame that is picture.
+            sizes: (B, 2) int32 height, width of the part of the frame that is image.
 
         Returns:
             `OUTPUTS`: boxes (B, N, 4) xyxy in pixels of the frame, labels (B, N) int32, scores (B, N), masks (B, N, M, M) in
@@ -58,7 +58,7 @@ class Engine(ABC):
         """
 
     def predict_on_batch(self, batch: dict[str, np.ndarray]) -> PaddedDetections:
-        """As the Keras model's: a frame's pictures and their sizes in, NumPy arrays out."""
+        """As the Keras model's: a frame's images and their sizes in, NumPy arrays out."""
         found = self.run(np.asarray(batch["images"], np.float32), np.asarray(batch["sizes"], np.int32))
         valid = np.arange(found["scores"].shape[1]) < found["count"][:, None]
         return PaddedDetections(found["boxes"], found["scores"], found["labels"], found["masks"], valid)

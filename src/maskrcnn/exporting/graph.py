@@ -10,7 +10,7 @@ from maskrcnn.engines.engine import OUTPUTS
 
 
 def inference_graph(model: Any, infer: Callable[..., Any] | None = None) -> Any:
-    """The model's inference as one TensorFlow function of pictures and sizes; any number of pictures, of any frame.
+    """The model's inference as one TensorFlow function of images and sizes; any number of images, of any frame.
 
     Args:
         model: a `MaskRCNN` on TensorFlow.

@@ -105,8 +105,8 @@ def keep_exact(converted: Any) -> list[str]:
     return sorted(names)
 
 
-def _quantise(converted: Any, config: ModelConfig, pictures: Sequence[Path], exact: Sequence[str]) -> Any:
-    """Convolutions and matrix products in 8 bits, by what values they have on some pictures; boxes' arithmetic stays."""
+def _quantise(converted: Any, config: ModelConfig, images: Sequence[Path], exact: Sequence[str]) -> Any:
+    """Convolutions and matrix products in 8 bits, by what values they have on some images; boxes' arithmetic stays."""
     nncf = extras.load("nncf", extra="openvino-int8", why="int8 needs NNCF")
     range_estimator = extras.load("nncf.quantization.range_estimator", extra="openvino-int8", why="int8 needs NNCF")
     widest = range_estimator.RangeEstimatorParametersSet.MINMAX
@@ -114,19 +114,19 @@ def _quantise(converted: Any, config: ModelConfig, pictures: Sequence[Path], exa
     with np.errstate(over="ignore"):
         return nncf.quantize(
             converted,
-            nncf.Dataset(pictures, lambda picture: model_input(picture, config)),
+            nncf.Dataset(images, lambda image: model_input(image, config)),
             preset=nncf.QuantizationPreset.MIXED,
-            subset_size=len(pictures),
-            # From the least to the greatest value on any picture: means over the pictures would cut off the brightest of them.
+            subset_size=len(images),
+            # From the least to the greatest value on any image: means over the images would cut off the brightest of them.
             advanced_parameters=nncf.AdvancedQuantizationParameters(activations_range_estimator_params=widest),
             # Depthwise convolutions are little work, and have the widest spread of values from channel to channel.
             ignored_scope=nncf.IgnoredScope(names=list(exact), types=["GroupConvolution"], validate=False),
         )
 
 
-def model_input(picture: str | Path, config: ModelConfig) -> dict[str, np.ndarray]:
-    """A picture's file as the model is given it: `images` (1, H, W, C) float32 and `sizes` (1, 2)."""
-    image = read_image(picture, channels=config.image.channels, scaling=config.image.scaling)
+def model_input(file: str | Path, config: ModelConfig) -> dict[str, np.ndarray]:
+    """An image's file as the model is given it: `images` (1, H, W, C) float32 and `sizes` (1, 2)."""
+    image = read_image(file, channels=config.image.channels, scaling=config.image.scaling)
     fitted, _ = fit_to_frame(image, config.image)
     frame = choose_frame([fitted.shape[:2]], config.image)
     padded = pad_to_frame(fitted, frame, config.image.place)

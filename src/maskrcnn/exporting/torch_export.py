@@ -43,7 +43,7 @@ def write(model: Any, out: Path, precision: str) -> None:
 
 
 def _trace(model: Any) -> Any:
-    """The model's inference as an exported program; any number of pictures, of any frame."""
+    """The model's inference as an exported program; any number of images, of any frame."""
     import torch
     from keras import ops
 

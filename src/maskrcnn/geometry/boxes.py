@@ -6,13 +6,13 @@ import numpy as np
 
 
 def clip_boxes(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Boxes (N, 4) cut to a picture of `size` (height, width); what lies outside of it loses its area."""
+    """Boxes (N, 4) cut to an image of `size` (height, width); what lies outside of it loses its area."""
     height, width = size
     return np.clip(boxes, 0, np.array([width, height, width, height], boxes.dtype))
 
 
 def flip_boxes(boxes: np.ndarray, width: float) -> np.ndarray:
-    """Boxes (N, 4) seen in a mirror: left becomes right in a picture of that width."""
+    """Boxes (N, 4) seen in a mirror: left becomes right in an image of that width."""
     flipped = boxes.copy()
     flipped[:, 0], flipped[:, 2] = width - boxes[:, 2], width - boxes[:, 0]
     return flipped

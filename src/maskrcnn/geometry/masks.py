@@ -1,6 +1,6 @@
 """Masks in their four forms: bitmap, run lengths (RLE), polygons, and a small grid stretched over a box.
 
-A bitmap is (H, W), a picture's own pixels. An RLE is COCO's dict `{"size": [h, w], "counts": bytes}`, the form in which masks
+A bitmap is (H, W), an image's own pixels. An RLE is COCO's dict `{"size": [h, w], "counts": bytes}`, the form in which masks
 travel. A small grid is M×M and lives in the frame of its xyxy box. Coordinates are in pixels, the first pixel covers 0 to 1.
 """
 
@@ -28,11 +28,11 @@ def crop_mask(rle: dict[str, Any], box: np.ndarray, side: int) -> np.ndarray:
     """The mask inside its box on a grid of side × side: 1 where at least half of the cell's area is mask.
 
     Cell k covers the part k / side to (k + 1) / side of the box. Areas are exact, whether the box is larger than the grid or
-    smaller; what lies outside of the picture is not mask.
+    smaller; what lies outside of the image is not mask.
 
     Args:
-        rle: the mask, of the whole picture.
-        box: (4,) xyxy, pixels of that picture; without area the answer is zeros.
+        rle: the mask, of the whole image.
+        box: (4,) xyxy, pixels of that image; without area the answer is zeros.
 
     Returns:
         (side, side) uint8, 0 or 1.
@@ -54,9 +54,9 @@ def coverage(rle: dict[str, Any], box: np.ndarray, size: tuple[int, int]) -> np.
     return covered * (size[0] * size[1] / ((right - left) * (bottom - top)))
 
 
-def centre_of(window: np.ndarray, corner: Sequence[float] | np.ndarray) -> tuple[np.ndarray, int]:
+def centre_of(cutout: np.ndarray, corner: Sequence[float] | np.ndarray) -> tuple[np.ndarray, int]:
     """(2,) x, y of the middle of a bitmap (h, w) at `corner` (left, top), and how many pixels it has; NaN where it has none."""
-    columns, rows = window.sum(axis=0), window.sum(axis=1)
+    columns, rows = cutout.sum(axis=0), cutout.sum(axis=1)
     area = int(columns.sum())
     if not area:
         return np.full(2, np.nan), 0
@@ -72,11 +72,11 @@ def shared_pixels(ones: Sequence[tuple[np.ndarray, Any]], others: Sequence[tuple
         others: M of them.
 
     Returns:
-        (N, M) int64; only windows that touch are compared.
+        (N, M) int64; only cutouts that touch are compared.
     """
     shared = np.zeros((len(ones), len(others)), np.int64)
     first, second = _edges(ones), _edges(others)  # (N, 4), (M, 4)
-    low = np.maximum(first[:, None, :2], second[:, :2])  # (N, M, 2) left, top of what two windows share
+    low = np.maximum(first[:, None, :2], second[:, :2])  # (N, M, 2) left, top of what two cutouts share
     high = np.minimum(first[:, None, 2:], second[:, 2:])
     for n, m in np.argwhere((high > low).all(axis=2)).tolist():
         (left, top), (right, bottom) = low[n, m].tolist(), high[n, m].tolist()
@@ -86,11 +86,11 @@ def shared_pixels(ones: Sequence[tuple[np.ndarray, Any]], others: Sequence[tuple
     return shared
 
 
-def _edges(windows: Sequence[tuple[np.ndarray, Any]]) -> np.ndarray:
+def _edges(cutouts: Sequence[tuple[np.ndarray, Any]]) -> np.ndarray:
     """(N, 4) int, left, top, right and bottom of bitmaps with their corners."""
-    corners = np.rint([corner for _, corner in windows]).astype(int).reshape(-1, 2)
+    corners = np.rint([corner for _, corner in cutouts]).astype(int).reshape(-1, 2)
     return np.concatenate(
-        [corners, corners + np.array([window.shape[::-1] for window, _ in windows], int).reshape(-1, 2)], axis=1
+        [corners, corners + np.array([cutout.shape[::-1] for cutout, _ in cutouts], int).reshape(-1, 2)], axis=1
     )
 
 

@@ -28,16 +28,16 @@ def paste(small: np.ndarray, box: np.ndarray, *, out: np.ndarray, how: Paste = "
         out: (H, W) bool.
         how: exact, or torchvision's way.
     """
-    window, (left, top) = paste_window(small, box, out.shape, how=how)
-    out[top : top + window.shape[0], left : left + window.shape[1]] = window
+    cutout, (left, top) = paste_cutout(small, box, out.shape, how=how)
+    out[top : top + cutout.shape[0], left : left + cutout.shape[1]] = cutout
 
 
-def paste_window(
+def paste_cutout(
     small: np.ndarray, box: np.ndarray, size: tuple[int, ...], *, how: Paste = "exact"
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """What `paste` writes into a picture of `size` (height, width): (h, w) bool and its corner (left, top) in the picture.
+    """What `paste` writes into an image of `size` (height, width): (h, w) bool and its corner (left, top) in the image.
 
-    Nothing of the picture's size is made, so that objects of pictures too large for a bitmap each can be pasted too.
+    Nothing of the image's size is made, so that objects of images too large for a bitmap each can be pasted too.
     """
     if how == "torchvision":
         small, box = np.pad(small, 1), _whole_pixels(box, small.shape[0])

@@ -48,7 +48,7 @@ def rle_from_json(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
 
     Args:
         segmentation: polygons (list of flat x, y lists), or an RLE dict whose `counts` are numbers or COCO's compressed string.
-        size: (height, width) of the picture.
+        size: (height, width) of the image.
 
     Raises:
         ValueError: for anything else: what came and what was wanted.
@@ -61,7 +61,7 @@ def rle_from_json(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
         )
     height, width = size
     if segmentation["size"] != [height, width]:
-        raise ValueError(f"An RLE has its picture's size [{height}, {width}]; received {reprlib.repr(segmentation['size'])}.")
+        raise ValueError(f"An RLE has its image's size [{height}, {width}]; received {reprlib.repr(segmentation['size'])}.")
     counts = segmentation["counts"]
     if isinstance(counts, list):
         if not all(type(count) is int and 0 <= count <= height * width for count in counts):
@@ -73,7 +73,7 @@ def rle_from_json(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
     except (ValueError, TypeError) as error:
         raise ValueError(f"RLE counts cannot be read: {error}.") from error
     if _fits(counts, height * width - 1):
-        raise ValueError(f"RLE counts end before the picture's {height * width} pixels do.")
+        raise ValueError(f"RLE counts end before the image's {height * width} pixels do.")
     return rle
 
 
@@ -90,8 +90,8 @@ def polygons_to_rle(polygons: Sequence[Any], size: tuple[int, int]) -> dict[str,
     """The union of polygons as RLE, by COCO's rules.
 
     Args:
-        polygons: each a flat sequence x1, y1, x2, y2, … or a (P, 2) array; pixels, may reach outside of the picture.
-        size: (height, width) of the picture.
+        polygons: each a flat sequence x1, y1, x2, y2, … or a (P, 2) array; pixels, may reach outside of the image.
+        size: (height, width) of the image.
 
     Raises:
         ValueError: for no polygon, a polygon of fewer than 3 points, or numbers that are no coordinates.
@@ -113,16 +113,16 @@ def polygons_to_rle(polygons: Sequence[Any], size: tuple[int, int]) -> dict[str,
     return coco_mask.merge(parts)
 
 
-def window_rle(window: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> dict[str, Any]:
-    """A bitmap (h, w) at `corner` (left, top) of a picture of `size` (height, width) that is empty elsewhere, as RLE.
+def cutout_rle(cutout: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> dict[str, Any]:
+    """A bitmap (h, w) at `corner` (left, top) of an image of `size` (height, width) that is empty elsewhere, as RLE.
 
-    The runs are counted in the window and moved to their places, so that the cost is the window's whatever the picture's size.
+    The runs are counted in the cutout and moved to their places, so that the cost is the cutout's whatever the image's size.
     """
     height, width = size
-    rows, columns = window.shape
+    rows, columns = cutout.shape
     padded = np.zeros((columns, rows + 1), np.uint8)  # a zero behind each column: RLE runs down the columns
-    if window.size:
-        padded[:, :rows] = cv2.transpose(window.view(np.uint8))
+    if cutout.size:
+        padded[:, :rows] = cv2.transpose(cutout.view(np.uint8))
     runs = padded.ravel()
     edges = np.flatnonzero(runs[1:] != runs[:-1]) + 1  # where a run begins, where it ends, and so on
     if len(runs) and runs[0]:
@@ -140,13 +140,13 @@ def window_rle(window: np.ndarray, corner: tuple[int, int], size: tuple[int, int
     return coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
 
 
-def rle_window(rle: dict[str, Any], window: tuple[int, int, int, int]) -> tuple[np.ndarray, int]:
-    """What lies of a mask in a window (left, top, right, bottom): (h, w) bool, and the whole mask's area in pixels.
+def rle_region(rle: dict[str, Any], region: tuple[int, int, int, int]) -> tuple[np.ndarray, int]:
+    """What lies of a mask in a region (left, top, right, bottom): (h, w) bool, and the whole mask's area in pixels.
 
-    The runs are placed by their numbers, so that the cost is the mask's and the window's whatever the picture's size.
+    The runs are placed by their numbers, so that the cost is the mask's and the region's whatever the image's size.
     """
     height = rle["size"][0]
-    left, top, right, bottom = window
+    left, top, right, bottom = region
     edges = np.cumsum(_counts(rle["counts"]))
     first, last = edges[:-1:2], edges[1::2]  # of each run of mask
     first = first[: len(last)]

@@ -1,4 +1,4 @@
-"""The eight ways to lay an array's two axes on a picture's rows and columns."""
+"""The eight ways to lay an array's two axes on an image's rows and columns."""
 
 from __future__ import annotations
 

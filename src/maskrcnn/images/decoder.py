@@ -14,7 +14,7 @@ from maskrcnn import extras
 from maskrcnn.images.values import to_channels
 from maskrcnn.structures import VideoFrame
 
-IMAGE_RATE = 10.0  # frames a second of pictures, which do not say theirs
+IMAGE_RATE = 10.0  # frames a second of images, which do not say theirs
 NO_INDEX = "it has no index: the recording was not ended, or the file was cut"
 
 
@@ -73,7 +73,7 @@ class _Decoder:
     def __init__(self, av: Any, container: Any, stream: Any, path: Path, rate: float) -> None:
         self._av, self._container, self._stream, self._path, self._rate = av, container, stream, path, rate
         self._is_avi = container.format.name == "avi"
-        self._waiting: deque[float] = deque()  # AVI: seconds of the packets whose pictures are still to come
+        self._waiting: deque[float] = deque()  # AVI: seconds of the packets whose images are still to come
         self._index = 0  # of the next frame, damaged ones counted
         self._whole = 0  # frames that were given
         self._num_packets = 0
@@ -88,16 +88,16 @@ class _Decoder:
         with self._container:
             try:
                 for packet in self._container.demux():
-                    for picture in self._decode(packet):
-                        self._pass_lost(picture)
-                        if picture.is_corrupt:
+                    for decoded in self._decode(packet):
+                        self._pass_lost(decoded)
+                        if decoded.is_corrupt:
                             self._miss(1)
                             continue
-                        self._last, self._last_index = self._time_of(picture), self._index
+                        self._last, self._last_index = self._time_of(decoded), self._index
                         self._start = self._start if self._whole else self._last
                         self._whole += 1
                         if self._index % every == 0:
-                            image = np.rot90(_pixels(picture), picture.rotation // 90)  # counter-clockwise
+                            image = np.rot90(_pixels(decoded), decoded.rotation // 90)  # counter-clockwise
                             yield VideoFrame(self._index, self._last - self._start, np.ascontiguousarray(image))
                         self._index += 1
             except self._av.FFmpegError as error:
@@ -106,13 +106,13 @@ class _Decoder:
                 ) from None
             self._check_end()
 
-    def _time_of(self, picture: Any) -> float:
-        """Seconds. Pictures come in order, so one without a time, or whose time goes back, is shown by the rate.
+    def _time_of(self, decoded: Any) -> float:
+        """Seconds. Images come in order, so one without a time, or whose time goes back, is shown by the rate.
 
         AVI times packets in the order in which they are decoded, and what FFmpeg makes of it is wrong where frames refer to
-        later ones. The k-th picture that comes is shown at the k-th packet's time.
+        later ones. The k-th image that comes is shown at the k-th packet's time.
         """
-        seconds = self._waiting.popleft() if self._waiting else picture.time
+        seconds = self._waiting.popleft() if self._waiting else decoded.time
         if seconds is None or (self._whole and seconds < self._last):
             return self._last + (self._index - self._last_index) / self._rate
         return seconds
@@ -133,9 +133,9 @@ class _Decoder:
             self._lost.append(packet.pts)
             return []
 
-    def _pass_lost(self, picture: Any) -> None:
+    def _pass_lost(self, image: Any) -> None:
         """Counts lost packets whose time is over: frames come in another order than their packets."""
-        waiting = [pts for pts in self._lost if pts is not None and picture.pts is not None and pts > picture.pts]
+        waiting = [pts for pts in self._lost if pts is not None and image.pts is not None and pts > image.pts]
         self._miss(len(self._lost) - len(waiting))
         self._lost = [*waiting]
 
@@ -166,15 +166,15 @@ class _Decoder:
             raise ValueError(f"{path} is damaged from frame {first} on{why}. The frames that are whole are done.")
 
 
-def _pixels(picture: Any) -> np.ndarray:
-    """(H, W, 3) uint8 RGB. Grey and RGB of more than 8 bits are a measuring camera's: stretched as such pictures are.
+def _pixels(image: Any) -> np.ndarray:
+    """(H, W, 3) uint8 RGB. Grey and RGB of more than 8 bits are a measuring camera's: stretched as such images are.
 
     YUV of more, HDR say, is made for screens and fills its range.
     """
-    parts = picture.format.components
-    if max(part.bits for part in parts) > 8 and (len(parts) < 3 or picture.format.is_rgb):
-        return to_channels(picture.to_ndarray(format="gray16le" if len(parts) < 3 else "rgb48le"))
-    return picture.to_ndarray(format="rgb24")
+    parts = image.format.components
+    if max(part.bits for part in parts) > 8 and (len(parts) < 3 or image.format.is_rgb):
+        return to_channels(image.to_ndarray(format="gray16le" if len(parts) < 3 else "rgb48le"))
+    return image.to_ndarray(format="rgb24")
 
 
 def _reason(error: Any) -> str:

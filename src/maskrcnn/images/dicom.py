@@ -1,4 +1,4 @@
-"""Reads DICOM: frame by frame, as values (Hounsfield units, say) and as the picture that its window shows.
+"""Reads DICOM: frame by frame, as values (Hounsfield units, say) and as the image that its window shows.
 
 What belongs to the patient is read by no one here: what leaves this module besides pixels is the data set of `_reference`.
 """
@@ -21,7 +21,7 @@ from maskrcnn.structures import PixelSize, Plane, Source
 _WHY = "DICOM files need pydicom"
 _GROUPS = ("PixelMeasuresSequence", "PixelValueTransformationSequence", "FrameVOILUTSequence")  # functional groups read here
 _PLACE = ("PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence")  # those that results need
-_VALUES = (  # what turns stored values into real ones and into a picture
+_VALUES = (  # what turns stored values into real ones and into an image
     "PhotometricInterpretation", "PresentationLUTShape", "BitsStored", "PixelRepresentation", "PixelSpacing",
     "SpacingBetweenSlices", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence",
     "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence",
@@ -43,7 +43,7 @@ def read_dicom(
 ) -> Iterator[Plane]:
     """The frames of a DICOM file, one by one.
 
-    Values are those after the file's rescale slope and intercept or modality table. The picture is what the file says is to be
+    Values are those after the file's rescale slope and intercept or modality table. The image is what the file says is to be
     shown of them: its VOI table, its first window, or, where it has neither, all of them if they have 8 bits, else from the
     0.1th to the 99.9th percentile. MONOCHROME1, where low is white, is turned over. Colours are RGB whatever the file's.
 
@@ -54,7 +54,7 @@ def read_dicom(
 
     Raises:
         ImportError: pydicom is not installed.
-        ValueError: for what is no DICOM picture, or is compressed in a way that no installed library reads.
+        ValueError: for what is no DICOM image, or is compressed in a way that no installed library reads.
     """
     pydicom = extras.load("pydicom", extra="medical", why=_WHY)
     with errors_in_one_line(path):
@@ -77,7 +77,7 @@ def read_dicom(
                 stored = next(frames, None)
                 if stored is None:
                     raise ValueError(f"it has {frame - 1} of the {num_frames} frames that it says it has")
-                values, image = _values_and_picture(pydicom, stored, header, frame - 1, window)
+                values, image = _values_and_image(pydicom, stored, header, frame - 1, window)
             yield Plane(source, frame, values, image)
 
 
@@ -105,7 +105,7 @@ def _read_header(pydicom: Any, path: str | Path) -> Any:
         raise ValueError("it is no DICOM file: DICM is not at its byte 128") from None
     if "Rows" not in header or "Columns" not in header:
         what = header.get("Modality") or "DICOM"
-        raise ValueError(f"this {what} file holds no picture")
+        raise ValueError(f"this {what} file holds no image")
     return header
 
 
@@ -140,7 +140,7 @@ def _of_frame(pydicom: Any, header: Any, frame: int) -> Any:
     return merged
 
 
-def _values_and_picture(
+def _values_and_image(
     pydicom: Any, stored: np.ndarray, header: Any, frame: int, window: tuple[float, float] | int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     stored = np.ascontiguousarray(stored, stored.dtype.newbyteorder("="))

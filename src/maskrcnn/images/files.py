@@ -18,16 +18,16 @@ MAX_PIXELS = 178_956_970  # Pillow refuses what is larger: twice its MAX_IMAGE_P
 
 
 def find_images(inputs: Iterable[str | Path], *, is_slide: Callable[[Path], bool] = lambda _: False) -> list[Path]:
-    """The pictures that files, folders and globs stand for, each once, in the order of the inputs, sorted within each.
+    """The images that files, folders and globs stand for, each once, in the order of the inputs, sorted within each.
 
-    A folder gives the pictures directly in it; `**` in a glob reaches deeper. A named file is taken whatever its suffix, and
+    A folder gives the images directly in it; `**` in a glob reaches deeper. A named file is taken whatever its suffix, and
     DICOM files, whose names often say nothing, are known by their content.
 
     Args:
-        is_slide: tells of other files, and of folders, that they are pictures; what lies in such a folder is none.
+        is_slide: tells of other files, and of folders, that they are images; what lies in such a folder is none.
 
     Raises:
-        ValueError: for a file that does not exist, and for a folder or a glob without pictures.
+        ValueError: for a file that does not exist, and for a folder or a glob without images.
     """
     found: list[Path] = []
     for given in inputs:
@@ -43,10 +43,10 @@ def find_images(inputs: Iterable[str | Path], *, is_slide: Callable[[Path], bool
             raise ValueError(f"There is no file or folder {given}.")
         folders = {path for path in candidates if path.is_dir() and is_slide(path)}
         files = (path for path in candidates if path.is_file() and (_is_image(path) or is_slide(path)))
-        pictures = sorted(path for path in (*folders, *files) if folders.isdisjoint(path.parents))
-        if not pictures:
-            raise ValueError(f"There are no pictures in {given}; wanted are files that end with {', '.join(ALL_SUFFIXES)}.")
-        found += pictures
+        images = sorted(path for path in (*folders, *files) if folders.isdisjoint(path.parents))
+        if not images:
+            raise ValueError(f"There are no images in {given}; wanted are files that end with {', '.join(ALL_SUFFIXES)}.")
+        found += images
     return list(dict.fromkeys(found))
 
 
@@ -56,7 +56,7 @@ def check_size(height: int, width: int) -> None:
         raise Image.DecompressionBombError
 
 
-def kind_of(path: str | Path) -> Literal["picture", "tiff", "dicom", "nifti"]:
+def kind_of(path: str | Path) -> Literal["image", "tiff", "dicom", "nifti"]:
     """Which reader a file is for, by its name, or by DICOM's mark where the name says nothing."""
     name = Path(path).name.lower()
     if name.endswith((".tif", ".tiff")):
@@ -65,7 +65,7 @@ def kind_of(path: str | Path) -> Literal["picture", "tiff", "dicom", "nifti"]:
         return "nifti"
     if name.endswith(DICOM_SUFFIXES) or (not name.endswith(PLAIN_SUFFIXES) and _has_dicom_mark(path)):
         return "dicom"
-    return "picture"
+    return "image"
 
 
 def _is_image(file: Path) -> bool:
@@ -84,13 +84,13 @@ def _has_dicom_mark(path: str | Path) -> bool:
 
 @contextmanager
 def errors_in_one_line(path: str | Path) -> Iterator[None]:
-    """Turns whatever goes wrong inside into a ValueError of one line that names the picture."""
+    """Turns whatever goes wrong inside into a ValueError of one line that names the image."""
     try:
         yield
     except FileNotFoundError:
         raise ValueError(f"Cannot read {path}: there is no such file.") from None
     except UnidentifiedImageError:
-        raise ValueError(f"Cannot read {path}: it is no picture of a known kind.") from None
+        raise ValueError(f"Cannot read {path}: it is no image of a known kind.") from None
     except Image.DecompressionBombError:
         raise ValueError(f"Cannot read {path}: it has more than {MAX_PIXELS // 10**6} million pixels.") from None
     except Exception as error:  # broken files make the decoders raise nearly everything: OSError, SyntaxError, struct.error, …

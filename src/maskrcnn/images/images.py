@@ -1,4 +1,4 @@
-"""Reads any picture as bytes, RGB or of other channels, and finds pictures in folders."""
+"""Reads any image as bytes, RGB or of other channels, and finds images in folders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from maskrcnn.structures import Plane, Source
 
 
 def read_image(path: str | Path, *, channels: int = 3, scaling: Scaling = "all_channels") -> np.ndarray:
-    """Reads a picture as a person sees it: EXIF rotation applied, grey and palette turned into colours.
+    """Reads an image as a person sees it: EXIF rotation applied, grey and palette turned into colours.
 
     Transparency is dropped, not blended: the colours below it are what OpenCV, detectron2 and torchvision hand to a model too,
     and any ground to blend with would be invented. Of several frames or pages the first is read.
@@ -38,27 +38,27 @@ def read_image(path: str | Path, *, channels: int = 3, scaling: Scaling = "all_c
     Args:
         path: JPEG, PNG, TIFF, BMP, WebP or whatever else Pillow knows; DICOM or NIfTI of one plane, see `read_planes`; a
             `.npy` of (H, W) or (H, W, C).
-        channels: how many the picture shall have.
+        channels: how many the image shall have.
         scaling: of values of more than 8 bits, see `ImageConfig.scaling`.
 
     Returns:
         (H, W, channels) uint8; RGB where that is 3.
 
     Raises:
-        ValueError: for a file that is missing, no picture, cut off, larger than `MAX_PIXELS` or of other channels; one line
+        ValueError: for a file that is missing, no image, cut off, larger than `MAX_PIXELS` or of other channels; one line
             that names it.
         ImportError: for DICOM and NIfTI where what reads them is not installed.
     """
     with errors_in_one_line(path):
         if kind_of(path) in ("dicom", "nifti"):
-            from maskrcnn.images.images import read_plane  # it reads every other picture through this module
+            from maskrcnn.images.images import read_plane  # it reads every other image through this module
 
             return to_channels(read_plane(path).image, channels)
         return to_channels(read_values(path, channels), channels, scaling)
 
 
 def decoded_size(path: str | Path) -> tuple[int, int]:
-    """(height, width) of a picture of any channels, after all of its pixels were decoded: so those that are cut off are found.
+    """(height, width) of an image of any channels, after all of its pixels were decoded: so those that are cut off are found.
 
     Raises:
         ValueError, ImportError: as `read_image`, but for the channels.
@@ -73,7 +73,7 @@ def read_size(path: str | Path) -> tuple[int, int]:
     """(height, width) of what `read_image` gives, from the file's header alone.
 
     Raises:
-        ValueError: as `read_image`; a picture whose pixels are cut off is not noticed.
+        ValueError: as `read_image`; an image whose pixels are cut off is not noticed.
     """
     with errors_in_one_line(path):
         if kind_of(path) in ("dicom", "nifti"):
@@ -83,14 +83,14 @@ def read_size(path: str | Path) -> tuple[int, int]:
         if is_array(path):
             return open_array(path).shape[:2]
         try:
-            with Image.open(path) as picture:
-                if picture.format == "TIFF" and picture.n_frames > 1:  # type: ignore[attr-defined]
+            with Image.open(path) as image:
+                if image.format == "TIFF" and image.n_frames > 1:  # type: ignore[attr-defined]
                     from maskrcnn.images.stacks import TiffStack  # it reads single pages through this module
 
                     with TiffStack(path) as stack:
                         return stack.size
-                width, height = picture.size
-                return (width, height) if orientation_of(picture) >= 5 else (height, width)
+                width, height = image.size
+                return (width, height) if orientation_of(image) >= 5 else (height, width)
         except UnidentifiedImageError:
             return read_scientific_tiff(path, pixels=False).shape[:2]
 
@@ -104,15 +104,15 @@ def read_planes(
     channels: int = 3,
     scaling: Scaling = "all_channels",
 ) -> Iterator[Plane]:
-    """The planes of a file, one by one: frames of DICOM, slices of NIfTI, pages of TIFF; one of any other picture.
+    """The planes of a file, one by one: frames of DICOM, slices of NIfTI, pages of TIFF; one of any other image.
 
     Args:
         path: the file.
-        window: (centre, width) of the values that are shown, of pictures with one channel; or which of a DICOM file's own
+        window: (centre, width) of the values that are shown, of images with one channel; or which of a DICOM file's own
             windows, from 1. None shows what the file or, without its word, `read_image` shows.
         axis: axial, coronal or sagittal: how a NIfTI volume is sliced.
         keep_patient: whether a DICOM file's `grid` holds the patient's attributes.
-        channels, scaling: of the shown pictures, as in `read_image`; of DICOM and NIfTI they are always grey or RGB.
+        channels, scaling: of the shown images, as in `read_image`; of DICOM and NIfTI they are always grey or RGB.
 
     Raises:
         ImportError: what reads the format is not installed.
@@ -126,7 +126,7 @@ def read_planes(
     if kind == "nifti":
         return read_nifti(path, window=window, axis=axis)
     show = partial(_shown, window=window, channels=channels, scaling=scaling)
-    return _read_stack(path, channels, show) if kind == "tiff" else _read_picture(path, channels, show)
+    return _read_stack(path, channels, show) if kind == "tiff" else _read_image(path, channels, show)
 
 
 def read_plane(path: str | Path) -> Plane:
@@ -139,7 +139,7 @@ def read_plane(path: str | Path) -> Plane:
     plane = next(planes)
     if plane.source.num_planes > 1:
         raise ValueError(
-            f"{path} has {plane.source.num_planes} planes, not one picture; maskrcnn.read_planes(path) gives them one by one."
+            f"{path} has {plane.source.num_planes} planes, not one image; maskrcnn.read_planes(path) gives them one by one."
         )
     return plane
 
@@ -170,24 +170,24 @@ def _read_stack(path: str | Path, channels: int, show: Callable[[np.ndarray], np
     try:
         opened = TiffStack(path)
     except ValueError:  # other readers know files that tifffile does not, and say what is wrong with the rest
-        yield from _read_picture(path, channels, show)
+        yield from _read_image(path, channels, show)
         return
     with opened as stack:
         alone = None
         if not stack.counts:
-            # A picture alone is left to the door that every picture goes through, which knows more kinds of compression.
+            # An image alone is left to the door that every image goes through, which knows more kinds of compression.
             with errors_in_one_line(path):
                 alone = read_values(path, channels)
         size = stack.largest if alone is None else (alone.shape[0], alone.shape[1])
         source = Source(str(path), size, stack.counts, stack.axes, stack.pixel_size, stack.spacing)
-        for frame in range(1, source.num_planes + 1):
+        for number in range(1, source.num_planes + 1):
             with errors_in_one_line(path):
-                values = stack.read(frame) if alone is None else alone
+                values = stack.read(number) if alone is None else alone
                 image = show(values)
-            yield Plane(source, frame, values, image)
+            yield Plane(source, number, values, image)
 
 
-def _read_picture(path: str | Path, channels: int, show: Callable[[np.ndarray], np.ndarray]) -> Iterator[Plane]:
+def _read_image(path: str | Path, channels: int, show: Callable[[np.ndarray], np.ndarray]) -> Iterator[Plane]:
     with errors_in_one_line(path):
         values = read_values(path, channels)
         image = show(values)

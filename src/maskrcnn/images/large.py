@@ -19,10 +19,10 @@ Region = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 class LargeImage:
-    """A picture whose windows are read when they are asked for. To be closed, or used in a `with` block.
+    """An image whose regions are read when they are asked for. To be closed, or used in a `with` block.
 
-    Values of more than 8 bits are stretched as `read_image` stretches them, with limits taken once, over the whole picture, so
-    that neighbouring windows agree. Of pictures above 4 million pixels every so-manieth square is looked at for them.
+    Values of more than 8 bits are stretched as `read_image` stretches them, with limits taken once, over the whole image, so
+    that neighbouring regions agree. Of images above 4 million pixels every so-manieth square is looked at for them.
 
     Attributes:
         size: (height, width).
@@ -80,31 +80,31 @@ class LargeImage:
         self._strip = None
         self._close()
 
-    def read(self, window: Region) -> np.ndarray:
-        """(h, w, channels) uint8, what lies in a window.
+    def read(self, region: Region) -> np.ndarray:
+        """(h, w, channels) uint8, what lies in a region.
 
         Raises:
             ValueError: for a file that is cut off or broken there.
         """
-        values = self.values(window)
+        values = self.values(region)
         if values.dtype != np.uint8:
             if self._limits is None:
                 self._limits = self._percentiles()
             values = between(values.astype(np.float32), *self._limits)
         return to_channels(values, self.channels)
 
-    def values(self, window: Region) -> np.ndarray:
+    def values(self, region: Region) -> np.ndarray:
         """(h, w, C) in the file's own depth and channels."""
-        left, top, right, bottom = window
+        left, top, right, bottom = region
         if not self._in_strips:
-            return self._cut(window)
-        if self._strip is None or self._strip[0] != (top, bottom):  # strips are as wide as the picture: decode each once
+            return self._cut(region)
+        if self._strip is None or self._strip[0] != (top, bottom):  # strips are as wide as the image: decode each once
             self._strip = None
             self._strip = (top, bottom), self._cut((0, top, self.size[1], bottom))
         return self._strip[1][:, left:right]
 
-    def _cut(self, window: Region) -> np.ndarray:
-        left, top, right, bottom = window
+    def _cut(self, region: Region) -> np.ndarray:
+        left, top, right, bottom = region
         places: dict[str, Any] = {"Y": slice(top, bottom), "X": slice(left, right), "S": slice(None), "C": slice(None)}
         with errors_in_one_line(self.path or "the array"):
             values = np.asarray(self._array[tuple(places.get(name, 0) for name in self._axes)])
@@ -115,13 +115,13 @@ class LargeImage:
 
     def _percentiles(self) -> tuple[np.ndarray, np.ndarray]:
         """What becomes 0 and what 255, each (1,) or (channels,)."""
-        values = np.concatenate([self.values(window).reshape(-1, self._own) for window in sampled_regions(self.size)])
+        values = np.concatenate([self.values(region).reshape(-1, self._own) for region in sampled_regions(self.size)])
         low, high = limits(values.astype(np.float32), each_channel=self._apart)
         return low.astype(np.float32), high.astype(np.float32)
 
 
 def sampled_regions(size: tuple[int, int]) -> list[Region]:
-    """Squares that stand for a picture of `size` (height, width), evenly spread, row by row; all of it where it is small."""
+    """Squares that stand for an image of `size` (height, width), evenly spread, row by row; all of it where it is small."""
     height, width = size
     if height * width <= _SAMPLED:
         return [(0, 0, width, height)]
@@ -135,19 +135,19 @@ def _spread(length: int, count: int) -> list[int]:
     return [max(0, int((k + 0.5) * length / count) - _SAMPLE_SIDE // 2) for k in range(count)]
 
 
-def reduced(picture: LargeImage, longest: int) -> tuple[np.ndarray, int]:
+def reduced(image: LargeImage, longest: int) -> tuple[np.ndarray, int]:
     """A small copy for the eye, no side above `longest`: (h, w, channels) uint8, and k, where each pixel is the mean of k × k.
 
-    Read window by window; a last row or column of fewer than k pixels is left out.
+    Read region by region; a last row or column of fewer than k pixels is left out.
     """
-    height, width = picture.size
+    height, width = image.size
     factor = max(1, math.ceil(max(height, width) / longest))
     side = max(1, 1024 // factor) * factor
-    small = np.zeros((max(1, height // factor), max(1, width // factor), picture.channels), np.uint8)
+    small = np.zeros((max(1, height // factor), max(1, width // factor), image.channels), np.uint8)
     for top in range(0, small.shape[0] * factor, side):
         for left in range(0, small.shape[1] * factor, side):
             place = small[top // factor : (top + side) // factor, left // factor : (left + side) // factor]
             end = left + place.shape[1] * factor, top + place.shape[0] * factor
-            values = picture.read((left, top, min(end[0], width), min(end[1], height)))
+            values = image.read((left, top, min(end[0], width), min(end[1], height)))
             place[:] = cv2.resize(values, place.shape[1::-1], interpolation=cv2.INTER_AREA).reshape(place.shape)
     return small, factor

@@ -27,10 +27,10 @@ def read_nifti(path: str | Path, *, window: tuple[float, float] | int | None = N
     """The slices of a NIfTI file, one by one, of all its volumes where it has several.
 
     A slice is turned as DICOM lays it and radiologists look at it: axial ones with the patient's front at the top, coronal and
-    sagittal ones with the head at the top, the patient's left at the right of the picture, the back at the right of a sagittal
+    sagittal ones with the head at the top, the patient's left at the right of the image, the back at the right of a sagittal
     one. Oblique volumes are turned to the nearest axes, and nothing is resampled. Slices are counted as they lie in the file.
 
-    Values are those after the file's slope and intercept. The picture is what lies in `window`, or between the file's cal_min
+    Values are those after the file's slope and intercept. The image is what lies in `window`, or between the file's cal_min
     and cal_max, or without both as `read_image` shows 8 bits and more.
 
     Args:
@@ -64,9 +64,9 @@ def read_nifti(path: str | Path, *, window: tuple[float, float] | int | None = N
             spacing=float(sizes[grid.axis]),
             grid=grid,
         )
-        for frame in range(1, source.num_planes + 1):
-            values = turned(_slice(image, grid, frame), grid.turn)
-            yield Plane(source, frame, values, _shown(values, image.header, window))
+        for number in range(1, source.num_planes + 1):
+            values = turned(_slice(image, grid, number), grid.turn)
+            yield Plane(source, number, values, _shown(values, image.header, window))
 
 
 def read_nifti_size(path: str | Path, *, axis: str = "axial") -> tuple[tuple[int, int], int]:
@@ -104,7 +104,7 @@ def _grid(nibabel: Any, image: Any, world_axis: int) -> VoxelGrid:
     first, second = (k for k in range(3) if k != axis)
     swap = orientation[first, 0] < orientation[second, 0]  # columns run along the world's lower axis
     rows, columns = (second, first) if swap else (first, second)
-    # The world's axes run to the right, the front and the head (RAS); pictures run to the left, the back and the feet.
+    # The world's axes run to the right, the front and the head (RAS); images run to the left, the back and the feet.
     turn = Turn(bool(swap), bool(orientation[rows, 1] > 0), bool(orientation[columns, 1] > 0))
     header = image.header
     about = {
@@ -118,9 +118,9 @@ def _grid(nibabel: Any, image: Any, world_axis: int) -> VoxelGrid:
     return VoxelGrid(shape, axis, turn, np.asarray(image.affine, np.float64), about)
 
 
-def _slice(image: Any, grid: VoxelGrid, frame: int) -> np.ndarray:
+def _slice(image: Any, grid: VoxelGrid, number: int) -> np.ndarray:
     """(A, B) or (A, B, 3) values of one slice, read from the file alone."""
-    values = np.asarray(image.dataobj[grid.place(frame)[: len(image.shape)]])
+    values = np.asarray(image.dataobj[grid.place(number)[: len(image.shape)]])
     channels = values.dtype.names[:3] if values.dtype.names else ()  # RGB24, RGBA32
     if channels:
         values = np.stack([values[name] for name in channels], axis=-1)

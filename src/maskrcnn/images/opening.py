@@ -1,6 +1,6 @@
-"""Windows of pictures of any size, read when they are asked for: TIFF, slides, zarr, arrays.
+"""Regions of images of any size, read when they are asked for: TIFF, slides, zarr, arrays.
 
-A window is (left, top, right, bottom) in whole pixels. Of a pyramid the largest level is read.
+A region is (left, top, right, bottom) in whole pixels. Of a pyramid the largest level is read.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from maskrcnn.images.files import MAX_PIXELS, errors_in_one_line, kind_of
 from maskrcnn.images.images import count_planes, read_size
 from maskrcnn.images.large import LargeImage
 from maskrcnn.images.plain import read_values
-from maskrcnn.images.stacks import picture_series
+from maskrcnn.images.stacks import image_series
 from maskrcnn.images.tiff import TIFFFILE_UNPACKS
 
-LARGE = 100_000_000  # pixels from which on a picture is meant for windows; cameras' photos have fewer
+LARGE = 100_000_000  # pixels from which on an image is meant for regions; cameras' photos have fewer
 SMALL = 1 << 24  # pixels up to which a file is read whole: 48 MB of colours
 SLIDE_SUFFIXES = (".svs", ".ndpi", ".scn", ".bif")  # Aperio, Hamamatsu, Leica, Ventana
 _ZARR_FILES = ("zarr.json", ".zarray", ".zattrs", ".zgroup")  # zarr 3, and 2
@@ -31,30 +31,30 @@ _ORIENTATION = 274  # TIFF 6.0: 1 is upright
 
 
 def is_large(source: Any) -> bool:
-    """Whether a picture is meant for windows: a slide, zarr, or one of at least `LARGE` pixels. Broken files are not."""
+    """Whether an image is meant for regions: a slide, zarr, or one of at least `LARGE` pixels. Broken files are not."""
     if isinstance(source, np.ndarray):
         return source.shape[0] * source.shape[1] >= LARGE
     path = Path(source)
     if is_slide(path):
         return True
     try:
-        return math.prod(image_size(path)) >= LARGE and kind_of(path) in ("picture", "tiff")
+        return math.prod(image_size(path)) >= LARGE and kind_of(path) in ("image", "tiff")
     except (ValueError, ImportError):
         return False
 
 
 def is_for_tiles(path: Path, tile: int | None) -> bool:
-    """Whether a picture is found in tiles: where it `is_large`, or larger than the `tile` that was asked for; with 0 never."""
+    """Whether an image is found in tiles: where it `is_large`, or larger than the `tile` that was asked for; with 0 never."""
     if tile is None or is_slide(path):
         return is_large(path)
     try:
-        return 0 < tile < max(image_size(path)) and kind_of(path) in ("picture", "tiff") and count_planes(path) == 1
+        return 0 < tile < max(image_size(path)) and kind_of(path) in ("image", "tiff") and count_planes(path) == 1
     except (ValueError, ImportError):
         return False
 
 
 def is_slide(path: Path) -> bool:
-    """Whether a file is a slide, or a folder zarr: what is read in windows alone."""
+    """Whether a file is a slide, or a folder zarr: what is read in regions alone."""
     return path.suffix.lower() in SLIDE_SUFFIXES or is_zarr(path)
 
 
@@ -67,8 +67,8 @@ def image_size(path: str | Path) -> tuple[int, int]:
     """(height, width) of what `open_large` opens, from the file's header; a TIFF may have any number of pixels."""
     path = Path(path)
     if is_zarr(path) or path.suffix.lower() in (*SLIDE_SUFFIXES, ".npy"):
-        with open_large(path, channels=0) as picture:
-            return picture.size
+        with open_large(path, channels=0) as image:
+            return image.size
     if kind_of(path) == "tiff":
         import tifffile
 
@@ -84,9 +84,9 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 
 def open_large(source: Any, *, channels: int = 3, scaling: Scaling = "all_channels") -> LargeImage:
-    """Opens a picture of any size.
+    """Opens an image of any size.
 
-    Read in windows are TIFF and OME-TIFF (in tiles, strips or uncompressed, any pyramid), slides that tiffslide knows, zarr
+    Read in regions are TIFF and OME-TIFF (in tiles, strips or uncompressed, any pyramid), slides that tiffslide knows, zarr
     arrays, OME-Zarr, `.npy`, and arrays. Everything else, PNG and JPEG say, can only be decoded whole, up to `MAX_PIXELS`.
 
     Args:
@@ -101,7 +101,7 @@ def open_large(source: Any, *, channels: int = 3, scaling: Scaling = "all_channe
     options: dict[str, Any] = {"channels": channels, "scaling": scaling}
     if not isinstance(source, (str, Path)):
         if len(getattr(source, "shape", ())) not in (2, 3):
-            raise ValueError(f"A picture is an (H, W) or (H, W, C) array; received shape {getattr(source, 'shape', None)}.")
+            raise ValueError(f"An image is an (H, W) or (H, W, C) array; received shape {getattr(source, 'shape', None)}.")
         return _checked(source, "YXC"[: len(source.shape)], None, options)
     path = Path(source)
     if is_zarr(path):
@@ -129,14 +129,14 @@ def open_large(source: Any, *, channels: int = 3, scaling: Scaling = "all_channe
 def _checked(
     array: Any, axes: str, path: Path | None, options: dict[str, Any], close: Callable[[], Any] | None = None
 ) -> LargeImage:
-    """The picture, whatever its channels where `channels` is 0; closed again where it is none."""
+    """The image, whatever its channels where `channels` is 0; closed again where it is none."""
     if not options["channels"]:
         own = [length for name, length in zip(axes, array.shape) if name in "SC"]
         options = options | {"channels": own[0] if own else 1}
     close = close or (lambda: None)
     try:
         if len(axes) != len(array.shape) or array.dtype.kind not in "uif":
-            raise ValueError(f"{path or 'The array'} holds no picture; received shape {array.shape} of {array.dtype}.")
+            raise ValueError(f"{path or 'The array'} holds no image; received shape {array.shape} of {array.dtype}.")
         return LargeImage(array, axes, path=None if path is None else str(path), close=close, **options)
     except BaseException:
         close()
@@ -144,15 +144,15 @@ def _checked(
 
 
 def _open_tiff(path: Path, options: dict[str, Any]) -> LargeImage | None:
-    """A TIFF in windows; None where its pixels alone are not the picture (palettes, white at 0, turned), or in one piece."""
+    """A TIFF in regions; None where its pixels alone are not the image (palettes, white at 0, turned), or in one piece."""
     import tifffile
 
     with ExitStack() as on_the_way:  # closes the file, unless it is handed on
         with errors_in_one_line(path):
             file = on_the_way.enter_context(tifffile.TiffFile(path))
-            page, (series, *others) = file.pages[0], picture_series(file)
+            page, (series, *others) = file.pages[0], image_series(file)
             if others:
-                raise ValueError("it holds several pictures; wanted is one: maskrcnn.read_planes gives them one by one")
+                raise ValueError("it holds several images; wanted is one: maskrcnn.read_planes gives them one by one")
             turned = page.tags.valueof(_ORIENTATION, default=1) != 1
             if page.photometric not in _PLAIN_TIFF or page.bitspersample not in (8, 16, 32, 64) or turned:
                 return None
@@ -160,7 +160,7 @@ def _open_tiff(path: Path, options: dict[str, Any]) -> LargeImage | None:
                 return _checked(tifffile.memmap(path, page=0, mode="r"), page.axes, path, options)
         if page.compression not in TIFFFILE_UNPACKS:
             extras.load("imagecodecs", extra="large", why=f"{path} is compressed in a way that needs imagecodecs")
-        zarr = extras.load("zarr", extra="large", why=f"Reading windows of {path} needs zarr")
+        zarr = extras.load("zarr", extra="large", why=f"Reading regions of {path} needs zarr")
         with errors_in_one_line(path):
             array = zarr.open(series.aszarr(level=0), mode="r")
         chunks = dict(zip(series.axes, array.chunks))
@@ -198,14 +198,14 @@ def _open_zarr(path: Path, options: dict[str, Any]) -> LargeImage:
         attributes = dict(opened.attrs)
         scales = attributes.get("ome", attributes).get("multiscales")  # OME-Zarr 0.5, and before
         if not scales:
-            raise ValueError("the group is no OME-Zarr picture; name one of its arrays")
+            raise ValueError("the group is no OME-Zarr image; name one of its arrays")
         array = opened[scales[0]["datasets"][0]["path"]]
         axes = [axis if isinstance(axis, str) else axis["name"] for axis in scales[0].get("axes", [])]
     return _checked(array, "".join(axes).upper() or "TCZYX", path, options)
 
 
 def _axes_of(shape: Sequence[int]) -> str:
-    """Of an array without names: channels are the few behind the picture, or before it."""
+    """Of an array without names: channels are the few behind the image, or before it."""
     if len(shape) == 3 and shape[0] < shape[2]:
         return "CYX"
     return "YXC"[: len(shape)]

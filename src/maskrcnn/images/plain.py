@@ -30,7 +30,7 @@ _OPENCV_UNPACKS = (1, 5, 8, 32773, 32946)  # nothing, LZW, deflate, PackBits, de
 
 
 def read_label_map(path: str | Path) -> np.ndarray:
-    """Reads a picture whose values are numbers of objects: palette indices and 16 or 32 bits stay as they are.
+    """Reads an image whose values are numbers of objects: palette indices and 16 or 32 bits stay as they are.
 
     Returns:
         (H, W) int64, 0 is background.
@@ -40,8 +40,8 @@ def read_label_map(path: str | Path) -> np.ndarray:
     """
     with errors_in_one_line(path):
         try:
-            with _opened(path) as picture:
-                values = in_own_depth(picture)
+            with _opened(path) as image:
+                values = in_own_depth(image)
         except UnidentifiedImageError:
             values = read_scientific_tiff(path)
         if values.ndim != 2:
@@ -62,34 +62,34 @@ def read_values(path: str | Path, channels: int | None = 3) -> np.ndarray:
     if is_array(path):
         return np.array(open_array(path))
     try:
-        with _opened(path) as picture:
-            if picture.format == "TIFF" and may_name_channels(picture) and names_channels(path, channels):
+        with _opened(path) as image:
+            if image.format == "TIFF" and may_name_channels(image) and names_channels(path, channels):
                 return _read_channels(path)
-            orientation, deep = orientation_of(picture), _is_deep(picture)
-            picture.load()  # raises where the file is cut off, which OpenCV passes over
+            orientation, deep = orientation_of(image), _is_deep(image)
+            image.load()  # raises where the file is cut off, which OpenCV passes over
             if not deep:
-                values = byte_values(picture, channels)
-            elif len(picture.getbands()) == 1:
-                values = own_values(picture)
+                values = byte_values(image, channels)
+            elif len(image.getbands()) == 1:
+                values = own_values(image)
             else:
-                values = _read_deep_colors(picture, path, channels)
+                values = _read_deep_colors(image, path, channels)
             return turn_upright(values, orientation)
     except UnidentifiedImageError:
         return _read_channels(path) if names_channels(path, channels) else read_scientific_tiff(path)
 
 
-def byte_values(picture: Image.Image, channels: int | None) -> np.ndarray:
-    """Pillow's picture of 8 bits as RGB; grey and transparency as they are where `channels` wants them."""
-    alpha_counts = picture.mode in ("LA", "RGBA") and len(picture.getbands()) == channels
-    as_it_is = alpha_counts or (picture.mode == "L" and channels != 3)
-    return np.asarray(picture if as_it_is else picture.convert("RGB"))
+def byte_values(image: Image.Image, channels: int | None) -> np.ndarray:
+    """Pillow's image of 8 bits as RGB; grey and transparency as they are where `channels` wants them."""
+    alpha_counts = image.mode in ("LA", "RGBA") and len(image.getbands()) == channels
+    as_it_is = alpha_counts or (image.mode == "L" and channels != 3)
+    return np.asarray(image if as_it_is else image.convert("RGB"))
 
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Image.Image]:
-    """Pillow's picture, of an open file: of a name it maps uncompressed grey as it lies, in the size it has when turned."""
-    with open(path, "rb") as file, Image.open(file) as picture:
-        yield picture
+    """Pillow's image, of an open file: of a name it maps uncompressed grey as it lies, in the size it has when turned."""
+    with open(path, "rb") as file, Image.open(file) as image:
+        yield image
 
 
 def is_array(path: str | Path) -> bool:
@@ -100,7 +100,7 @@ def open_array(path: str | Path) -> np.ndarray:
     """NumPy's file, its values left on the disk; one that holds Python objects is refused, as `allow_pickle=False` does."""
     values = np.lib.format.open_memmap(path, mode="r")
     if values.ndim not in (2, 3) or 0 in values.shape or values.dtype.kind not in "buif":
-        raise ValueError(f"a picture is an array (H, W) or (H, W, C) of numbers; received {values.dtype} {values.shape}")
+        raise ValueError(f"an image is an array (H, W) or (H, W, C) of numbers; received {values.dtype} {values.shape}")
     if values.shape[0] * values.shape[1] > MAX_PIXELS or values.size > 4 * MAX_PIXELS:
         raise Image.DecompressionBombError
     return values
@@ -116,18 +116,18 @@ def _read_channels(path: str | Path) -> np.ndarray:
         return stack.read(1)
 
 
-def _is_deep(picture: Image.Image) -> bool:
+def _is_deep(image: Image.Image) -> bool:
     """Whether a channel is more than a byte in the file, or has a sign; Pillow itself cuts colours of 16 bits to 8."""
-    if picture.format == "TIFF":
-        bits, kind = sample_format(picture)
+    if image.format == "TIFF":
+        bits, kind = sample_format(image)
         return bits > 8 or kind == SIGNED
-    return picture.mode in ("I", "F") or picture.mode.startswith("I;16") or ";16" in str(getattr(picture, "tile", ""))
+    return image.mode in ("I", "F") or image.mode.startswith("I;16") or ";16" in str(getattr(image, "tile", ""))
 
 
-def _read_deep_colors(picture: Image.Image, path: str | Path, channels: int | None) -> np.ndarray:
+def _read_deep_colors(image: Image.Image, path: str | Path, channels: int | None) -> np.ndarray:
     """(H, W, 3) RGB of 16 bits; (H, W, 4) where there are 4 and as many are wanted."""
-    if picture.format == "TIFF":
-        tags = picture.tag_v2  # type: ignore[attr-defined]
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
         # OpenCV mixes up channels that lie one behind the other, and knows no other colours and few kinds of compression.
         mixed_up = tags.get(PLANAR_CONFIGURATION) == 2 or tags.get(PHOTOMETRIC) in CMYK_AND_LAB
         if mixed_up or tags.get(ExifTags.Base.Compression, 1) not in _OPENCV_UNPACKS:
@@ -138,9 +138,9 @@ def _read_deep_colors(picture: Image.Image, path: str | Path, channels: int | No
     return values[:, :, (2, 1, 0, 3) if channels == values.shape[2] == 4 else (2, 1, 0)]  # from BGR or BGRA
 
 
-def orientation_of(picture: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """EXIF's orientation, 1 to 8, where it is still to be applied.
 
     Asked of the base class because PNG's own `getexif` decodes all pixels first, to look behind them. TIFF is turned by Pillow.
     """
-    return 1 if picture.format == "TIFF" else Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1)
+    return 1 if image.format == "TIFF" else Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)

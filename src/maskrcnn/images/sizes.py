@@ -12,9 +12,9 @@ from maskrcnn.images.opening import image_size, is_large
 
 
 def measure_images(paths: Sequence[Path], *, decode: bool) -> list[tuple[int, int] | ValueError]:
-    """For each picture its (height, width), or the error that reading it gives.
+    """For each image its (height, width), or the error that reading it gives.
 
-    With `decode` every picture is read to its last pixel, a few at a time: the one way to find those that are cut off. Large
+    With `decode` every image is read to its last pixel, a few at a time: the one way to find those that are cut off. Large
     ones, of which training reads parts, are taken at their header's word.
     """
 

@@ -21,7 +21,7 @@ _MICROMETRES = {
 }  # fmt: skip
 
 
-_PICTURES = ("ome", "shaped", "generic", "uniform")  # tifffile's kinds of series that may come several a file
+_IMAGES = ("ome", "shaped", "generic", "uniform")  # tifffile's kinds of series that may come several a file
 _BESIDES = (
     "label",
     "label image",
@@ -36,7 +36,7 @@ _BESIDES = (
 class TiffStack:
     """A TIFF file, open; its planes are read when asked for.
 
-    They are those of all its picture series, one after the other: the positions of OME-TIFF, pages that were written one by one
+    They are those of all its image series, one after the other: the positions of OME-TIFF, pages that were written one by one
     or differ in size. Of a pyramid only the largest level is one; thumbnails, masks and a slide's label are none.
 
     Attributes:
@@ -45,24 +45,24 @@ class TiffStack:
         axes: of the planes, Z, T or both; other axes that tell planes apart count as Z.
         counts: how many planes along each.
         pixel_size: from OME-XML, ImageJ's unit, or a resolution in pixels a centimetre. Pixels an inch are a printer's
-            business: most programs write 72 or 96 whatever the picture.
+            business: most programs write 72 or 96 whatever the image.
         spacing: between planes along Z.
     """
 
     def __init__(self, path: str | Path) -> None:
-        import tifffile  # slow to import, and few pictures are TIFF
+        import tifffile  # slow to import, and few images are TIFF
 
         with errors_in_one_line(path):
             self._file = tifffile.TiffFile(path)
-            pictures = picture_series(self._file)
-            series = [_Series(one) for one in pictures]
+            images = image_series(self._file)
+            series = [_Series(one) for one in images]
             self._planes = [(one, number) for one in series for number in range(math.prod(one.counts))]
-            if len(series) > 1 and pictures[0].kind == "generic":  # tifffile puts pages that are alike together
+            if len(series) > 1 and images[0].kind == "generic":  # tifffile puts pages that are alike together
                 self._planes.sort(key=lambda plane: plane[0].page(plane[1]))
             self.size = series[0].size
             self.largest = max(one.size[0] for one in series), max(one.size[1] for one in series)
             self.axes, self.counts = series[0].axes, series[0].counts
-            sizes = set(_pixel_sizes(self._file, pictures))
+            sizes = set(_pixel_sizes(self._file, images))
             self.pixel_size, self.spacing = sizes.pop() if len(sizes) == 1 else (None, None)
             if len(series) > 1:
                 self.axes, self.counts, self.spacing = "Z", (len(self._planes),), None
@@ -74,18 +74,18 @@ class TiffStack:
         self._planes = []
         self._file.close()
 
-    def read(self, frame: int) -> np.ndarray:
+    def read(self, place: int) -> np.ndarray:
         """(H, W) or (H, W, C) values of a plane, numbered from 1."""
-        series, number = self._planes[frame - 1]
+        series, number = self._planes[place - 1]
         return series.read(number)
 
 
-def picture_series(file: Any) -> list[Any]:
-    """The series of a `tifffile.TiffFile` that hold its planes: the first, and others that are pictures in their own right."""
+def image_series(file: Any) -> list[Any]:
+    """The series of a `tifffile.TiffFile` that hold its planes: the first, and others that are images in their own right."""
     # A file of an OME-TIFF set describes all of the set's series; those that begin in it are its own.
     first, *others = [one for one in file.series if one.keyframe.parent is file] or file.series[:1]
     found, kinds = [first], {_kind(first)}
-    for one in others if first.kind in _PICTURES else ():
+    for one in others if first.kind in _IMAGES else ():
         page = one.keyframe
         reduced_or_mask = page.subfiletype & 0b101  # NewSubfileType, TIFF 6.0
         besides = page.is_subifd or reduced_or_mask or one.name.lower() in _BESIDES
@@ -100,7 +100,7 @@ def _kind(series: Any) -> tuple[str, str, int, int]:
 
 
 def _is_level(kind: tuple[str, str, int, int], larger: tuple[str, str, int, int]) -> bool:
-    """Whether pictures look like larger ones reduced by a whole number: a pyramid that does not say that it is one."""
+    """Whether images look like larger ones reduced by a whole number: a pyramid that does not say that it is one."""
     step = round(larger[2] / kind[2])
     sides = zip(kind[2:], larger[2:])
     return step > 1 and kind[:2] == larger[:2] and all(short in (side // step, -(-side // step)) for short, side in sides)
@@ -160,22 +160,22 @@ class _Series:
         try:
             return as_brightness(page.asarray(), page)
         except ValueError:  # tifffile leaves LZW and JPEG to a library of codecs; Pillow brings its own
-            with Image.open(page.parent.filehandle.path) as picture:
-                picture.seek(page.index)
-                return own_values(picture)
+            with Image.open(page.parent.filehandle.path) as image:
+                image.seek(page.index)
+                return own_values(image)
 
 
-def _pixel_sizes(file: Any, pictures: list[Any]) -> Iterator[tuple[PixelSize | None, float | None]]:
+def _pixel_sizes(file: Any, chosen: list[Any]) -> Iterator[tuple[PixelSize | None, float | None]]:
     """Of each series the size of a pixel and the spacing of its planes."""
     if not file.is_ome:
-        yield from (_pixel_size(file, one.keyframe) for one in pictures)
+        yield from (_pixel_size(file, one.keyframe) for one in chosen)
         return
     import tifffile
 
     images = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]
     images = images if isinstance(images, list) else [images]
     for number, one in enumerate(file.series):
-        if one in pictures:
+        if one in chosen:
             yield _ome_size(images[number if len(images) == len(file.series) else 0]["Pixels"])
 
 

@@ -23,9 +23,9 @@ _WHITE_AT_ZERO = 0  # … its MINISWHITE …
 CMYK_AND_LAB = (5, 8, 9, 10)  # … and others
 
 
-def may_name_channels(picture: Any) -> bool:
+def may_name_channels(image: Any) -> bool:
     """Whether a TIFF is worth a second look: all but those of one page that is grey or RGB."""
-    return picture.n_frames > 1 or picture.tag_v2.get(_SAMPLES_PER_PIXEL, 1) not in (1, 3)
+    return image.n_frames > 1 or image.tag_v2.get(_SAMPLES_PER_PIXEL, 1) not in (1, 3)
 
 
 def names_channels(path: str | Path, channels: int | None) -> bool:
@@ -42,18 +42,18 @@ def sample_format(tiff: Any) -> tuple[int, int]:
     return max(tags.get(ExifTags.Base.BitsPerSample, (1,))), tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0]
 
 
-def in_own_depth(picture: Image.Image) -> np.ndarray:
+def in_own_depth(image: Image.Image) -> np.ndarray:
     """Pillow's values, but of a TIFF's int8 and uint32, which it reads as uint8 and int32."""
-    values = np.asarray(picture)
-    kind = _MISREAD.get((str(values.dtype), *sample_format(picture))) if picture.format == "TIFF" else None
+    values = np.asarray(image)
+    kind = _MISREAD.get((str(values.dtype), *sample_format(image))) if image.format == "TIFF" else None
     return values if kind is None else values.view(kind)
 
 
-def own_values(picture: Any) -> np.ndarray:
-    """Pillow's picture in the file's own depth, with black at 0."""
-    values = in_own_depth(picture)
-    if picture.format == "TIFF" and sample_format(picture)[0] > 8:  # up to 8 bits Pillow turns over by itself
-        return _black_at_zero(values, picture.tag_v2.get(PHOTOMETRIC), sample_format(picture)[0])
+def own_values(image: Any) -> np.ndarray:
+    """Pillow's image in the file's own depth, with black at 0."""
+    values = in_own_depth(image)
+    if image.format == "TIFF" and sample_format(image)[0] > 8:  # up to 8 bits Pillow turns over by itself
+        return _black_at_zero(values, image.tag_v2.get(PHOTOMETRIC), sample_format(image)[0])
     return values
 
 
@@ -70,7 +70,7 @@ def read_scientific_tiff(path: str | Path, *, pixels: bool = True) -> np.ndarray
         page = file.pages[0]
         orientation = page.tags.valueof(ExifTags.Base.Orientation, default=1)
         if page.axes not in ("YX", "YXS", "SYX"):
-            raise ValueError(f"a picture has rows, columns and channels; received an array of shape {page.shape} ({page.axes})")
+            raise ValueError(f"an image has rows, columns and channels; received an array of shape {page.shape} ({page.axes})")
         if page.samplesperpixel > 2 and page.photometric in CMYK_AND_LAB:
             raise ValueError(f"its colours are {page.photometric.name}, which is read of 8 bits only; save it as RGB")
         if np.prod(page.shape, dtype=np.int64) > 4 * MAX_PIXELS:

@@ -28,7 +28,7 @@ def to_channels(values: np.ndarray, channels: int = 3, scaling: Scaling = "all_c
     found = values.shape[2] if values.ndim == 3 else 1
     if values.ndim not in (2, 3) or 0 in values.shape or (found, channels) not in ((found, found), (1, 3), (3, 1)):
         more = {1: ", (H, W) or (H, W, 3)", 3: " or (H, W)"}.get(channels, "")
-        wanted = f"a picture for a model of {channels} channels is (H, W, {channels}){more}"
+        wanted = f"an image for a model of {channels} channels is (H, W, {channels}){more}"
         raise ValueError(f"{wanted}; received shape {values.shape}")
     check_real(values)
     if (found, channels) == (3, 1):
@@ -42,7 +42,7 @@ def to_channels(values: np.ndarray, channels: int = 3, scaling: Scaling = "all_c
 def check_real(values: np.ndarray) -> None:
     """Refuses complex values, of which NumPy would show the real part alone."""
     if np.iscomplexobj(values):
-        raise ValueError(f"a picture has real values; received {values.dtype}; save what shall be seen, as np.abs(values)")
+        raise ValueError(f"an image has real values; received {values.dtype}; save what shall be seen, as np.abs(values)")
 
 
 def stretch(values: np.ndarray, scaling: Scaling = "all_channels") -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Frames of a video, one after the other: of a file, of pictures in a folder, of a camera.
+"""Frames of a video, one after the other: of a file, of images in a folder, of a camera.
 
 Files are read with PyAV, FFmpeg's own libraries: it tells a broken frame from the end, and gives each frame its time and how
 the camera was held. Only the frames that are waiting are in memory.
@@ -32,11 +32,11 @@ def open_video(
     """Opens whatever gives frames. Those to come are decoded in a thread, `READ_AHEAD` at most.
 
     Args:
-        source: a file that FFmpeg reads; a folder or a glob of pictures, in natural order (2 before 10), or a list of them; a
+        source: a file that FFmpeg reads; a folder or a glob of images, in natural order (2 before 10), or a list of them; a
             file of planes (TIFF stack, DICOM, NIfTI); the number of a camera, as int or str.
         every: only each N-th frame is given, from the first on.
-        rate: frames a second of pictures and planes; `IMAGE_RATE` where None. Videos and cameras say their own.
-        channels, scaling: of the model, for pictures and planes, as in `read_image`; videos are always RGB.
+        rate: frames a second of images and planes; `IMAGE_RATE` where None. Videos and cameras say their own.
+        channels, scaling: of the model, for images and planes, as in `read_image`; videos are always RGB.
 
     Raises:
         ValueError: for a source that is not there, is no video, or that cannot be decoded.
@@ -51,22 +51,22 @@ def open_video(
     elif isinstance(source, (str, Path)) and _is_video(str(source)):
         video = open_file_decoder(Path(source), every)
     else:
-        video = _open_pictures(source, every, rate or IMAGE_RATE, channels, scaling)
+        video = _open_images(source, every, rate or IMAGE_RATE, channels, scaling)
     return Video(video.name, video.rate, video.num_frames, ahead(_of_one_size(video), READ_AHEAD))
 
 
 def _is_video(source: str) -> bool:
     path = Path(source)
     named = path.name.lower().endswith(ALL_SUFFIXES)
-    return path.is_file() and not named and kind_of(path) == "picture"  # DICOM needs no suffix
+    return path.is_file() and not named and kind_of(path) == "image"  # DICOM needs no suffix
 
 
-def _open_pictures(source: Any, every: int, rate: float, channels: int, scaling: Scaling) -> Video:
-    """Pictures of a folder, a glob or a list; or the planes of one file."""
+def _open_images(source: Any, every: int, rate: float, channels: int, scaling: Scaling) -> Video:
+    """Images of a folder, a glob or a list; or the planes of one file."""
     if not isinstance(source, (str, Path)):
         paths = [Path(item) for item in source]
         if not paths:
-            raise ValueError("A video of pictures needs at least one; received an empty list.")
+            raise ValueError("A video of images needs at least one; received an empty list.")
         name = paths[0].resolve().parent.name
     elif Path(source).is_dir() or glob.has_magic(str(source)):
         paths = sorted(find_images([source]), key=lambda path: _natural(str(path)))
@@ -78,11 +78,11 @@ def _open_pictures(source: Any, every: int, rate: float, channels: int, scaling:
         frames = (VideoFrame(number, number / rate, plane.image) for number, plane in planes if number % every == 0)
         return Video(name, rate / every, -(-count_planes(paths[0]) // every), frames)
     chosen = list(enumerate(paths))[::every]
-    pictures = (
+    images = (
         VideoFrame(number, number / rate, read_image(path, channels=channels, scaling=scaling), str(path))
         for number, path in chosen
     )
-    return Video(name, rate / every, len(chosen), pictures)
+    return Video(name, rate / every, len(chosen), images)
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

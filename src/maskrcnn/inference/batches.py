@@ -23,14 +23,14 @@ from maskrcnn.structures import Plane
 
 Pixels = np.ndarray  # (H, W, C), uint8
 READERS = min(4, os.cpu_count() or 1)  # threads that read and resize while the model works, each a batch
-WAITING = 2  # pictures whose results wait to be written or scored while the model works
+WAITING = 2  # images whose results wait to be written or scored while the model works
 
 
 class _Batch(NamedTuple):
-    """Pictures as the model takes them, and what they were."""
+    """Images as the model takes them, and what they were."""
 
     images: np.ndarray  # (B, H, W, C)
-    sizes: np.ndarray  # (B, 2) int32 height, width of the part of the frame that is picture
+    sizes: np.ndarray  # (B, 2) int32 height, width of the part of the frame that is image
     originals: list[tuple[tuple[int, int], str | None]]  # height, width and path of each; the last batch has fewer than B
 
 
@@ -53,9 +53,9 @@ def _prepare(items: list[Any], config: ModelConfig, batch_size: int) -> _Batch:
     fitted: list[np.ndarray] = []
     originals: list[tuple[tuple[int, int], str | None]] = []
     for item in items:
-        picture = as_pixels(item, config.image)
-        fitted.append(fit_to_frame(picture, config.image)[0])
-        originals.append(((picture.shape[0], picture.shape[1]), _path_of(item)))
+        pixels = as_pixels(item, config.image)
+        fitted.append(fit_to_frame(pixels, config.image)[0])
+        originals.append(((pixels.shape[0], pixels.shape[1]), _path_of(item)))
     frame = choose_frame([image.shape[:2] for image in fitted], config.image)
     shape = (batch_size, *frame, config.image.channels)  # the last batch is filled up: one shape, one compilation
     images = np.zeros(shape, fitted[0].dtype)
@@ -84,28 +84,28 @@ def as_pixels(item: Any, image_config: ImageConfig) -> Pixels:
     if isinstance(item, (str, Path)):
         return read_image(item, channels=image_config.channels, scaling=image_config.scaling)
     if isinstance(item, (list, tuple)):
-        raise ValueError("A picture is a path or an array; received a list. Pass np.asarray(picture, np.uint8).")
+        raise ValueError("An image is a path or an array; received a list. Pass np.asarray(image, np.uint8).")
     if isinstance(item, Image.Image):
         return _from_pillow(item, image_config)
-    picture = item.image if isinstance(item, Plane) else np.asarray(item)
-    if picture.size and picture.dtype != np.uint8:
-        if not (np.issubdtype(picture.dtype, np.number) and np.isfinite(picture).all()):
-            raise ValueError(f"A picture's values are finite numbers from 0 to 255; received {picture.dtype} with others.")
-        low, high = picture.min(), picture.max()
-        if low < 0 or high > 255 or (0 < high <= 1 and np.issubdtype(picture.dtype, np.floating)):
+    image = item.image if isinstance(item, Plane) else np.asarray(item)
+    if image.size and image.dtype != np.uint8:
+        if not (np.issubdtype(image.dtype, np.number) and np.isfinite(image).all()):
+            raise ValueError(f"An image's values are finite numbers from 0 to 255; received {image.dtype} with others.")
+        low, high = image.min(), image.max()
+        if low < 0 or high > 255 or (0 < high <= 1 and np.issubdtype(image.dtype, np.floating)):
             raise ValueError(
-                f"A picture's values go from 0 to 255; received {picture.dtype} from {low} to {high}. Scale it, and pass uint8."
+                f"An image's values go from 0 to 255; received {image.dtype} from {low} to {high}. Scale it, and pass uint8."
             )
-        picture = np.round(picture).astype(np.uint8)
-    return to_channels(picture, image_config.channels)
+        image = np.round(image).astype(np.uint8)
+    return to_channels(image, image_config.channels)
 
 
-def _from_pillow(picture: Image.Image, image_config: ImageConfig) -> Pixels:
+def _from_pillow(image: Image.Image, image_config: ImageConfig) -> Pixels:
     """What `read_image` gives of its file: upright, a palette as its colours, more than 8 bits stretched."""
-    picture = ImageOps.exif_transpose(picture)
+    image = ImageOps.exif_transpose(image)
     channels = image_config.channels
-    is_deep = picture.mode in ("I", "F") or picture.mode.startswith("I;16")
-    values = np.asarray(picture) if is_deep else byte_values(picture, channels)
+    is_deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
+    values = np.asarray(image) if is_deep else byte_values(image, channels)
     return to_channels(values, channels, image_config.scaling)
 
 

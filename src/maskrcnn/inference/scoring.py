@@ -35,11 +35,11 @@ def evaluate(
     biology: bool | float = False,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Runs the model over the data set and scores it. Few batches of pictures are in memory at a time.
+    """Runs the model over the data set and scores it. Few batches of images are in memory at a time.
 
     Everything the model lets through counts, from `model.config.detect.score` up; a higher score would cost recall. Where the
-    model finds more than COCO's 100 objects in a picture, AP is taken over as many as it finds (see `max_detections` in the
-    answer), because pictures that hold more could not be scored otherwise.
+    model finds more than COCO's 100 objects in an image, AP is taken over as many as it finds (see `max_detections` in the
+    answer), because images that hold more could not be scored otherwise.
 
     Example:
         threshold = best_score_threshold(model, train_data)
@@ -47,12 +47,12 @@ def evaluate(
         scores["biology"]["DSB"]
 
     Args:
-        model: a `MaskRCNN` or an engine, for which threads read the next pictures and score the last ones while it works; or
+        model: a `MaskRCNN` or an engine, for which threads read the next images and score the last ones while it works; or
             anything with a `config` and a `detect(images, batch_size=…, score=…)` of its own.
-        dataset: pictures and truth, or their path. Objects that nobody named belong to the class of a model that has just one.
-        batch_size: pictures that go through the model together.
+        dataset: images and truth, or their path. Objects that nobody named belong to the class of a model that has just one.
+        batch_size: images that go through the model together.
         biology: also score the detections as biology does, those of at least this score; True is 0.5.
-        progress: called after each batch with the number of its pictures.
+        progress: called after each batch with the number of its images.
 
     Returns:
         The scores of `metrics.coco.evaluate_coco`: "mask", "box", "per_class" and "max_detections". With `biology` also
@@ -89,13 +89,13 @@ def best_score_threshold(
     """The least score of what counts as found that gives the data set the best Data Science Bowl score.
 
     The model runs once; 0.1, 0.15, … 0.9 are tried on what it finds, and of equally good ones that nearest to 0.5 is taken.
-    On the data that is then evaluated, the choice flatters the score: choose on training data, or on pictures held back for it.
+    On the data that is then evaluated, the choice flatters the score: choose on training data, or on images held back for it.
 
     Args:
         model, dataset, batch_size, progress: as in `evaluate`.
 
     Raises:
-        ValueError: for a model and a data set that have no class in common, and for a data set without pictures.
+        ValueError: for a model and a data set that have no class in common, and for a data set without images.
     """
     data: Dataset = open_dataset(dataset)
     scores = BiologyScores(_shared_categories(model, data), scores=SCORES)
@@ -131,7 +131,7 @@ def _each_with(
     batch_size: int,
     progress: Callable[[int], None] | None,
 ) -> Iterator[T]:
-    """`finish` of every picture with all that the model finds in it; a thread does it while the model works on."""
+    """`finish` of every image with all that the model finds in it; a thread does it while the model works on."""
     with closing(_detect(model, dataset, batch_size, progress)) as pairs:  # type: ignore[type-var]
         yield from behind(finish, pairs, WAITING if len(dataset.samples) > batch_size else 0)
 

@@ -18,15 +18,15 @@ AGREE = 0.5  # of the smaller part, or of two whole masks' union: then they are 
 
 @dataclass(frozen=True)
 class Tile:
-    """A window of the picture, and its core: where no other tile sees farther around. Cores cover the picture once."""
+    """A region of the image, and its core: where no other tile sees farther around. Cores cover the image once."""
 
-    window: Region
+    region: Region
     core: Region
 
 
 @dataclass(eq=False)
 class Part:
-    """What one tile saw of an object. Places are pixels of the picture."""
+    """What one tile saw of an object. Places are pixels of the image."""
 
     mask: np.ndarray  # (h, w) bool without an empty rim
     corner: tuple[int, int]  # left, top
@@ -42,10 +42,10 @@ class Part:
         left, top = self.corner
         return left, top, left + self.mask.shape[1], top + self.mask.shape[0]
 
-    def inside(self, window: Region) -> np.ndarray:
-        """The mask cut to a window."""
-        left, top, right, bottom = _shared(self.bounds, window)
-        if not _is_window((left, top, right, bottom)):
+    def inside(self, region: Region) -> np.ndarray:
+        """The mask cut to a region."""
+        left, top, right, bottom = _shared(self.bounds, region)
+        if not _is_region((left, top, right, bottom)):
             return self.mask[:0, :0]
         return self.mask[top - self.corner[1] : bottom - self.corner[1], left - self.corner[0] : right - self.corner[0]]
 
@@ -54,8 +54,8 @@ class Part:
 
     def cut_by(self, other: Tile, edge: int) -> bool:
         """Whether it reaches a border of its tile that lies inside the other: there the other one sees more."""
-        left, top, right, bottom = self.tile.window
-        x1, y1, x2, y2 = other.window
+        left, top, right, bottom = self.tile.region
+        x1, y1, x2, y2 = other.region
         borders = []
         if x1 < left:
             borders.append((left, y1, left + edge, y2))
@@ -69,9 +69,9 @@ class Part:
 
 
 def parts_of(tile: Tile, found: Detections) -> list[Part]:
-    left, top = tile.window[:2]
+    left, top = tile.region[:2]
     parts = []
-    for (mask, (x, y)), box, score, label in zip(found.windows(), found.boxes, found.scores, found.labels):
+    for (mask, (x, y)), box, score, label in zip(found.cutouts(), found.boxes, found.scores, found.labels):
         x1, y1, x2, y2 = mask_to_box(mask).astype(int).tolist()
         if x2 > x1:
             corner = (left + x + x1, top + y + y1)
@@ -90,13 +90,13 @@ def link_parts(parts: list[Part], others: list[Part], edge: int) -> None:
 
 
 def _compare(part: Part, other: Part, edge: int) -> None:
-    window = _shared(part.bounds, other.bounds)  # what both have lies in both tiles
-    both = np.count_nonzero(part.inside(window) & other.inside(window))
+    region = _shared(part.bounds, other.bounds)  # what both have lies in both tiles
+    both = np.count_nonzero(part.inside(region) & other.inside(region))
     if not both:
         return
     cut, other_cut = part.cut_by(other.tile, edge), other.cut_by(part.tile, edge)
     if cut and other_cut:
-        region = _shared(part.tile.window, other.tile.window)
+        region = _shared(part.tile.region, other.tile.region)
         if both >= AGREE * min(np.count_nonzero(each.inside(region)) for each in (part, other)):
             part.goes_on_in.append(other)
             other.goes_on_in.append(part)
@@ -180,7 +180,7 @@ def put_together(group: list[Part]) -> Part:
         mask, (x, y) = part.mask.copy(), part.corner
         for tile in tiles.values():
             shared = _shared(part.bounds, tile.core)
-            if tile is not part.tile and _is_window(shared):
+            if tile is not part.tile and _is_region(shared):
                 mask[shared[1] - y : shared[3] - y, shared[0] - x : shared[2] - x] = False
         whole[y - top : y - top + mask.shape[0], x - left : x - left + mask.shape[1]] |= mask
     box = mask_to_box(whole)
@@ -189,16 +189,16 @@ def put_together(group: list[Part]) -> Part:
     return dataclasses.replace(best, mask=whole[y1:y2, x1:x2], corner=(left + x1, top + y1), box=box + np.tile((left, top), 2))
 
 
-def as_detections(parts: list[Part], picture: LargeImage, config: ModelConfig) -> Detections:
+def as_detections(parts: list[Part], image: LargeImage, config: ModelConfig) -> Detections:
     parts = sorted((part for part in parts if part.mask.size), key=lambda part: (-part.score, part.corner[::-1]))
     return Detections(
         boxes=np.array([part.box for part in parts], np.float32).reshape(-1, 4),
         scores=np.array([part.score for part in parts], np.float32),
         labels=np.array([part.label for part in parts], np.int32),
         small_masks=np.zeros((len(parts), 0, 0), np.float32),
-        size=picture.size,
+        size=image.size,
         class_names=config.class_names,
-        path=picture.path,
+        path=image.path,
         bitmaps=[part.mask for part in parts],
         corners=np.array([part.corner for part in parts], int).reshape(-1, 2),
     )
@@ -208,5 +208,5 @@ def _shared(one: Region, other: Region) -> Region:
     return max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])
 
 
-def _is_window(window: Region) -> bool:
-    return window[0] < window[2] and window[1] < window[3]
+def _is_region(region: Region) -> bool:
+    return region[0] < region[2] and region[1] < region[3]

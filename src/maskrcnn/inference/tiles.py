@@ -23,11 +23,11 @@ EDGE = 4  # pixels of the frame, a cell of the finest features (P2): a mask that
 
 
 def tiles_of(size: tuple[int, int], *, tile: int, overlap: int) -> list[list[Tile]]:
-    """Rows of tiles that cover a picture, all of one size, overlapping by at least `overlap`.
+    """Rows of tiles that cover an image, all of one size, overlapping by at least `overlap`.
 
     Args:
-        size: (height, width) of the picture.
-        tile: side of a tile, in pixels of the picture; the picture's own where that is shorter.
+        size: (height, width) of the image.
+        tile: side of a tile, in pixels of the image; the image's own where that is shorter.
         overlap: of neighbouring tiles, in pixels.
 
     Raises:
@@ -61,13 +61,13 @@ def detect_large(
     batch_size: int = 1,
     on_tile: Callable[[Tile], None] | None = None,
 ) -> Iterator[Detections]:
-    """Finds the objects of a picture of any size.
+    """Finds the objects of an image of any size.
 
     Args:
         model: a `MaskRCNN`.
         source: a path, an array, or a `LargeImage`; see `open_large`.
-        tile: side of the squares that the model sees as one picture each, in pixels. As every picture they are resized to the
-            model's short side, so this is also the scale at which objects are seen: choose it as large as the pictures of the
+        tile: side of the squares that the model sees as one image each, in pixels. As every image they are resized to the
+            model's short side, so this is also the scale at which objects are seen: choose it as large as the images of the
             training were. None: the model's short side, so that a pixel stays a pixel.
         overlap: pixels that neighbouring tiles share, at least; None: an eighth of a tile. Objects up to so large are seen
             whole by some tile; larger ones are put together.
@@ -77,10 +77,10 @@ def detect_large(
         on_tile: called after each tile.
 
     Yields:
-        After each row of tiles the objects that are done, in pixels of the whole picture, with bitmaps; best first.
+        After each row of tiles the objects that are done, in pixels of the whole image, with bitmaps; best first.
 
     Raises:
-        ValueError: for a source that is no picture; for an overlap that is no part of a tile.
+        ValueError: for a source that is no image; for an overlap that is no part of a tile.
     """
     image = model.config.image
     tile = _tile(model.config, tile, scale)
@@ -93,10 +93,10 @@ def detect_large(
         model = SimpleNamespace(config=seen, predict_on_batch=model.predict_on_batch)
     edge = math.ceil(EDGE * tile / model.config.image.short_side)
     given = isinstance(source, LargeImage)  # then it stays open
-    with nullcontext(source) if given else open_large(source, channels=image.channels, scaling=image.scaling) as picture:
-        rows = tiles_of(picture.size, tile=tile, overlap=tile // 8 if overlap is None else overlap)
-        pictures = (picture.read(each.window) for row in rows for each in row)
-        answers = detect(model, pictures, batch_size=batch_size, score=score)
+    with nullcontext(source) if given else open_large(source, channels=image.channels, scaling=image.scaling) as large:
+        rows = tiles_of(large.size, tile=tile, overlap=tile // 8 if overlap is None else overlap)
+        regions = (large.read(each.region) for row in rows for each in row)
+        answers = detect(model, regions, batch_size=batch_size, score=score)
         open_parts: list[Part] = []
         for number, row in enumerate(rows):
             for each in row:
@@ -105,9 +105,9 @@ def detect_large(
                 open_parts += parts
                 if on_tile is not None:
                     on_tile(each)
-            horizon = rows[number + 1][0].window[1] if number + 1 < len(rows) else picture.size[0]
+            horizon = rows[number + 1][0].region[1] if number + 1 < len(rows) else large.size[0]
             done, open_parts = finished_groups(open_parts, horizon)
-            yield as_detections([put_together(group) for group in done], picture, model.config)
+            yield as_detections([put_together(group) for group in done], large, model.config)
 
 
 def num_tiles(
@@ -118,7 +118,7 @@ def num_tiles(
     overlap: int | None = None,
     scale: float | None = None,
 ) -> tuple[int, int]:
-    """How many tiles `detect_large` looks at in a picture of `size` (height, width), and their side in pixels."""
+    """How many tiles `detect_large` looks at in an image of `size` (height, width), and their side in pixels."""
     tile = _tile(config, tile, scale)
     return sum(map(len, tiles_of(size, tile=tile, overlap=tile // 8 if overlap is None else overlap))), tile
 

@@ -15,21 +15,21 @@ from maskrcnn.structures import Detections, PaddedDetections
 
 
 def detect(model: Any, images: Any, *, batch_size: int = 1, score: float | None = None) -> Iterator[Detections]:
-    """Finds objects, picture by picture. Few batches of pictures are held in memory: those that threads get ready meanwhile.
+    """Finds objects, image by image. Few batches of images are held in memory: those that threads get ready meanwhile.
 
     Args:
         model: a `MaskRCNN`.
-        images: a path, an (H, W, C) or (H, W) uint8 array or tensor, a (B, H, W, C) one, a picture of Pillow, a `Plane`, or an
+        images: a path, an (H, W, C) or (H, W) uint8 array or tensor, a (B, H, W, C) one, an image of Pillow, a `Plane`, or an
             iterable of those, which a thread reads a little ahead; the planes of a volume are
             `maskrcnn.data.read_planes(path)`. C is the model's `config.image.channels`, see `to_channels`.
-        batch_size: pictures that go through the model together.
+        batch_size: images that go through the model together.
         score: least score; the model's own where None.
 
     Yields:
-        `Detections` in original pixels, in the order of the pictures.
+        `Detections` in original pixels, in the order of the images.
 
     Raises:
-        ValueError: for an array that is no picture, or a file that cannot be read.
+        ValueError: for an array that is no image, or a file that cannot be read.
         MemoryError: a batch would not fit in memory; one line that says what would. Told before the model begins with it.
     """
     if batch_size < 1:
@@ -57,15 +57,15 @@ def original(
     score: float | None = None,
     path: str | None = None,
 ) -> Detections:
-    """One picture's detections, from pixels of the frame to pixels of the original.
+    """One image's detections, from pixels of the frame to pixels of the original.
 
     Args:
         answer: NumPy arrays.
-        row: which picture of the batch.
-        size: (height, width) of the picture in the frame.
+        row: which image of the batch.
+        size: (height, width) of the image in the frame.
         frame: (height, width) of the frame.
-        original_size: (height, width) of the picture itself.
-        config: of the model: the names of the classes, where the picture lies in its frame, what a box's end means.
+        original_size: (height, width) of the image itself.
+        config: of the model: the names of the classes, where the image lies in its frame, what a box's end means.
         score: least score; None keeps all.
     """
     boxes = _original_boxes(answer.boxes[row], size, frame, original_size, config)

@@ -2,7 +2,7 @@
 
 A label image is (H, W) of whole numbers: 0 = background, k = the object k. The numbers are those of `stardist.matching` 0.9
 (criterion "iou") where it has them. So a pair matches from IoU ≥ threshold up, also in `panoptic_quality`, whose paper asks for
-more than 1/2; and a picture in which nothing is and nothing was found counts 0 in a mean over pictures.
+more than 1/2; and an image in which nothing is and nothing was found counts 0 in a mean over images.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def label_regions(rles: Sequence[dict[str, Any]], size: tuple[int, int], *, scor
 
     Args:
         rles: N COCO RLE dicts.
-        size: (height, width) of the picture.
+        size: (height, width) of the image.
         scores: (N,); equal ones in their order.
 
     Returns:
@@ -47,7 +47,7 @@ def label_regions(rles: Sequence[dict[str, Any]], size: tuple[int, int], *, scor
 
 @dataclass(frozen=True, eq=False)
 class Overlap:
-    """What the objects of two label images share, all that the scores of a picture rest on.
+    """What the objects of two label images share, all that the scores of an image rest on.
 
     Attributes:
         true_areas, found_areas: (N,) and (M,) int64 pixels of the objects 1 … N and 1 … M; 0 for numbers that are not there.
@@ -121,12 +121,12 @@ def measure_overlap(truth: np.ndarray, found: np.ndarray) -> Overlap:
 
 
 def data_science_bowl_score(truth: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float:
-    """TP / (TP + FP + FN), meaned over the IoU thresholds 0.50, 0.55, … 0.95 and over the pictures.
+    """TP / (TP + FP + FN), meaned over the IoU thresholds 0.50, 0.55, … 0.95 and over the images.
 
     The evaluation of the Data Science Bowl 2018 (Caicedo et al. 2019, Nature Methods 16).
 
     Args:
-        truth, found: label images, one pair a picture.
+        truth, found: label images, one pair an image.
     """
     return float(np.mean([_accuracies(overlap, IOUS) for overlap in _overlaps(truth, found)]))
 
@@ -136,14 +136,14 @@ def ap_at(
     found: Sequence[np.ndarray],
     iou: float = 0.5,
     *,
-    over: Literal["pictures", "dataset"] = "pictures",
+    over: Literal["images", "dataset"] = "images",
 ) -> float:
     """TP / (TP + FP + FN) at one IoU threshold, which biology calls average precision.
 
     Args:
-        truth, found: label images, one pair a picture.
+        truth, found: label images, one pair an image.
         iou: threshold of at least 0.5, below which a region may match several.
-        over: the mean over the pictures' own; or one ratio of the counts of all pictures (Schmidt et al. 2018, StarDist).
+        over: the mean over the images' own; or one ratio of the counts of all images (Schmidt et al. 2018, StarDist).
 
     Raises:
         ValueError: for a threshold outside of 0.5 to 1.
@@ -151,17 +151,17 @@ def ap_at(
     if not 0.5 <= iou <= 1:
         raise ValueError(f"Regions match uniquely from an IoU of 0.5 to 1; received {iou}.")
     overlaps = _overlaps(truth, found)
-    if over == "pictures":
+    if over == "images":
         return float(np.mean([_accuracies(overlap, (iou,)) for overlap in overlaps]))
     hits = sum(len(overlap.hits(iou)) for overlap in overlaps)
     return float(_ratio(hits, sum(overlap.num_true + overlap.num_found for overlap in overlaps) - hits))
 
 
 def panoptic_quality(truth: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> dict[str, float]:
-    """PQ = SQ × RQ of all objects of all pictures (Kirillov et al. 2019, section 4.2), matched from IoU ≥ 1/2.
+    """PQ = SQ × RQ of all objects of all images (Kirillov et al. 2019, section 4.2), matched from IoU ≥ 1/2.
 
     Args:
-        truth, found: label images, one pair a picture.
+        truth, found: label images, one pair an image.
 
     Returns:
         "PQ"; "SQ", the mean IoU of the matched; "RQ", TP / (TP + FP / 2 + FN / 2).
@@ -173,14 +173,14 @@ def panoptic_quality(truth: Sequence[np.ndarray], found: Sequence[np.ndarray]) -
 
 
 def aggregated_jaccard_index(truth: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float | None:
-    """AJI, the mean over the pictures (Kumar et al. 2017, algorithm 1).
+    """AJI, the mean over the images (Kumar et al. 2017, algorithm 1).
 
     Each true object takes the found one of the greatest IoU, which several may take; shared pixels of all pairs are divided by
-    the pixels of their unions and of all objects found that none took. Pictures that hold nothing in which nothing was found
+    the pixels of their unions and of all objects found that none took. Images that hold nothing in which nothing was found
     have no AJI; None where there are no others.
 
     Args:
-        truth, found: label images, one pair a picture.
+        truth, found: label images, one pair an image.
     """
     sums = (overlap.jaccard() for overlap in _overlaps(truth, found))
     values = [shared / union for shared, union in sums if union]
@@ -199,21 +199,21 @@ def evaluate_biology(
     Args:
         samples: the truth. Where its masks overlap, the first keeps the pixel.
         categories: what the samples' labels mean.
-        results: (image_id, Detections), one pair a picture; or rows as in COCO's result files.
+        results: (image_id, Detections), one pair an image; or rows as in COCO's result files.
         score: detections below it are left out.
 
     Returns:
         What `BiologyScores.scores` says.
 
     Raises:
-        ValueError: for a result of an unknown picture.
+        ValueError: for a result of an unknown image.
     """
     samples = list(samples)
     found: dict[int, Any] = {sample.image_id: [] for sample in samples}
     for result in results:
         image_id = result["image_id"] if isinstance(result, Mapping) else result[0]
         if image_id not in found:
-            raise ValueError(f"A result is of image_id {image_id}, which the data does not have; is it of other pictures?")
+            raise ValueError(f"A result is of image_id {image_id}, which the data does not have; is it of other images?")
         if isinstance(result, Mapping):
             found[image_id].append(result)
         else:
@@ -225,25 +225,25 @@ def evaluate_biology(
 
 
 class BiologyScores:
-    """Adds pictures up, one at a time, at one or several least scores of what counts as found.
+    """Adds images up, one at a time, at one or several least scores of what counts as found.
 
     Args:
         categories: what the labels of the truth mean. Only objects of one class match each other.
-        scores: (S,) thresholds; all of them cost one look at each picture.
+        scores: (S,) thresholds; all of them cost one look at each image.
     """
 
     def __init__(self, categories: Sequence[Category], *, scores: Sequence[float] = (0.5,)) -> None:
         self.categories = categories
         self.thresholds = tuple(scores)
         shape = (len(self.thresholds), len(categories))
-        self._hits = np.zeros((*shape, len(IOUS)), np.int64)  # (S, K, T) of all pictures
+        self._hits = np.zeros((*shape, len(IOUS)), np.int64)  # (S, K, T) of all images
         self._matched_iou = np.zeros(shape)  # (S, K), sum over the hits at IoU 0.5
         self._num_objects = np.zeros(shape, np.int64)  # (S, K), true and found
-        self._accuracies: list[np.ndarray] = []  # (S, T) a picture
-        self._jaccards: list[np.ndarray] = []  # (S, 2) a picture: intersection, union
+        self._accuracies: list[np.ndarray] = []  # (S, T) an image
+        self._jaccards: list[np.ndarray] = []  # (S, 2) an image: intersection, union
 
     def add(self, sample: Sample, found: Detections | Sequence[Mapping[str, Any]]) -> None:
-        """One picture: its truth, and what was found in it, as `Detections` or as rows of COCO's result format.
+        """One image: its truth, and what was found in it, as `Detections` or as rows of COCO's result format.
 
         Pixels of crowds, where they are not some true object's, count neither way, and regions that are more than half in
         them are left out (Kirillov et al. 2019, section 4.2, "void").
@@ -279,17 +279,17 @@ class BiologyScores:
         self._jaccards.append(np.array(jaccards))
 
     def data_science_bowl(self) -> np.ndarray:
-        """(S,) the Data Science Bowl's score at each of the thresholds; NaN before the first picture."""
+        """(S,) the Data Science Bowl's score at each of the thresholds; NaN before the first image."""
         return np.mean(self._accuracies, axis=(0, 2)) if self._accuracies else np.full(len(self.thresholds), np.nan)
 
     def best_threshold(self) -> float:
         """The threshold of the best Data Science Bowl score; of equally good ones that nearest to 0.5.
 
         Raises:
-            ValueError: before the first picture.
+            ValueError: before the first image.
         """
         if not self._accuracies:
-            raise ValueError("A threshold is chosen on pictures; received none.")
+            raise ValueError("A threshold is chosen on images; received none.")
         values = self.data_science_bowl().tolist()
         return max(zip(values, self.thresholds), key=lambda pair: (pair[0], -abs(pair[1] - 0.5)))[1]
 
@@ -298,8 +298,8 @@ class BiologyScores:
 
         Returns:
             "score_threshold"; "DSB", the Data Science Bowl's score; "AP50" and "AP75", TP / (TP + FP + FN) meaned over the
-            pictures; "dataset_AP", the same of all objects together for each IoU "0.50" … "0.95"; "PQ", "SQ" and "RQ", with
-            several classes their means over those that are there or were found; "AJI", the mean over the pictures; and
+            images; "dataset_AP", the same of all objects together for each IoU "0.50" … "0.95"; "PQ", "SQ" and "RQ", with
+            several classes their means over those that are there or were found; "AJI", the mean over the images; and
             "per_class": `{name: {"AP50", "AP75", "PQ", "SQ", "RQ"}}` of all of a class's objects together.
         """
         per_class: dict[str, dict[str, float | None]] = {}
@@ -358,12 +358,12 @@ class BiologyScores:
 
 def _overlaps(truth: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> list[Overlap]:
     if len(truth) != len(found) or not len(truth):
-        raise ValueError(f"A score needs a label image of each picture twice; received {len(truth)} true, {len(found)} found.")
+        raise ValueError(f"A score needs a label image of each image twice; received {len(truth)} true, {len(found)} found.")
     return [measure_overlap(*pair) for pair in zip(truth, found)]
 
 
 def _accuracies(overlap: Overlap, ious: Sequence[float]) -> np.ndarray:
-    """(T,) TP / (TP + FP + FN) of one picture; 0 where there is nothing."""
+    """(T,) TP / (TP + FP + FN) of one image; 0 where there is nothing."""
     hits = np.array([len(overlap.hits(iou)) for iou in ious])
     return _ratio(hits, overlap.num_true + overlap.num_found - hits)
 

@@ -31,19 +31,19 @@ def evaluate_coco(
 ) -> dict[str, Any]:
     """COCO scores of results against the truth: numbers in [0, 1], None where there is no truth to find.
 
-    Pairs are matched as they come and then let go, so a generator that runs the model keeps one picture in memory. Rows may
-    come in any order and are held, as RLE, until the last one. Crowd regions are neither found nor missed. A picture without
+    Pairs are matched as they come and then let go, so a generator that runs the model keeps one image in memory. Rows may
+    come in any order and are held, as RLE, until the last one. Crowd regions are neither found nor missed. An image without
     results counts with all its objects missed.
 
     Args:
         samples: the truth.
         categories: what the samples' labels mean.
-        results: (image_id, Detections), one pair a picture; or rows as in COCO's result files, with `image_id`, `category_id`,
+        results: (image_id, Detections), one pair an image; or rows as in COCO's result files, with `image_id`, `category_id`,
             `score`, `segmentation` (RLE) and perhaps `bbox` (xywh; else the box around the mask). Detections belong to the
             category of their class's name, or of their label where they name no classes; a name that the data does not have
             is left out, as COCO's evaluation does.
-        max_detections: at most so many of a picture and a class are looked at, ascending. AP and the rows for sizes use the
-            last; COCO's standard is 100, and pictures of more objects need more.
+        max_detections: at most so many of an image and a class are looked at, ascending. AP and the rows for sizes use the
+            last; COCO's standard is 100, and images of more objects need more.
 
     Returns:
         `{"mask": overall, "box": overall, "per_class": {name: …}, "max_detections": […]}`. Overall are AP (mean over IoU 0.50
@@ -52,8 +52,8 @@ def evaluate_coco(
         crowds not counted.
 
     Raises:
-        ValueError: for two samples or two pairs of one picture, a result of an unknown picture or category, a mask of another
-            size than its picture, and limits that don't ascend.
+        ValueError: for two samples or two pairs of one image, a result of an unknown image or category, a mask of another
+            size than its image, and limits that don't ascend.
     """
     limits = [int(limit) for limit in max_detections]
     if not limits or limits[0] < 1 or any(low >= high for low, high in pairwise(limits)):
@@ -61,7 +61,7 @@ def evaluate_coco(
     truth: dict[int, Sample] = {}
     for sample in samples:
         if sample.image_id in truth:
-            raise ValueError(f"A picture is evaluated once; received image_id {sample.image_id} twice.")
+            raise ValueError(f"An image is evaluated once; received image_id {sample.image_id} twice.")
         truth[sample.image_id] = sample
 
     matching = _Matching(truth, categories, limits)
@@ -80,9 +80,9 @@ def evaluate_coco(
 
 
 class _Matching:
-    """The library's two evaluators, fed picture by picture.
+    """The library's two evaluators, fed image by image.
 
-    They see pictures as 1, 2, … in the order of their ids and categories as 1, 2, …: pycocotools breaks ties of scores in that
+    They see images as 1, 2, … in the order of their ids and categories as 1, 2, …: pycocotools breaks ties of scores in that
     order, and the library takes no negative ids.
     """
 
@@ -91,7 +91,7 @@ class _Matching:
         self.categories = categories
         self.limits = limits
         self.seen: set[int] = set()
-        self._picture = {image_id: number for number, image_id in enumerate(sorted(truth), start=1)}
+        self._image = {image_id: number for number, image_id in enumerate(sorted(truth), start=1)}
         self._by_id = {category.id: number for number, category in enumerate(categories, start=1)}
         self._by_name = {category.name: number for number, category in enumerate(categories, start=1)}
         self._evaluators = {kind: self._evaluator(name) for kind, name in _LIBRARY_NAMES.items()}
@@ -118,7 +118,7 @@ class _Matching:
         size = tuple(self._sample(image_id).size)
         if tuple(detections.size) != size:
             raise ValueError(
-                f"Detections of image_id {image_id} are in a picture of {tuple(detections.size)}; the data's is {size}."
+                f"Detections of image_id {image_id} are in an image of {tuple(detections.size)}; the data's is {size}."
             )
         names = detections.class_names or [category.name for category in self.categories]
         return [
@@ -128,12 +128,12 @@ class _Matching:
         ]
 
     def add(self, image_id: int, found: list[dict[str, Any]]) -> None:
-        """Matches one picture's results with its truth."""
+        """Matches one image's results with its truth."""
         sample = self._sample(image_id)
         if image_id in self.seen:
-            raise ValueError(f"A picture's results come at once; received those of image_id {image_id} twice.")
+            raise ValueError(f"An image's results come at once; received those of image_id {image_id} twice.")
         self.seen.add(image_id)
-        number = self._picture[image_id]
+        number = self._image[image_id]
         height, width = sample.size
         image = {"id": number, "height": height, "width": width}
         objects = [
@@ -175,7 +175,7 @@ class _Matching:
 
     def _sample(self, image_id: int) -> Sample:
         if image_id not in self.truth:
-            raise ValueError(f"A result is of image_id {image_id}, which the data does not have; is it of other pictures?")
+            raise ValueError(f"A result is of image_id {image_id}, which the data does not have; is it of other images?")
         return self.truth[image_id]
 
 

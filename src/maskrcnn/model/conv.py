@@ -54,7 +54,7 @@ def interleave(values, side: int, num_doublings: int):
     """
     inner = 4**num_doublings  # numbers that come of one pixel
     for _ in range(num_doublings):
-        # Row by row: in each the pixels, of them an upper and a lower half. Rows of halves are the rows of the doubled picture.
+        # Row by row: in each the pixels, of them an upper and a lower half. Rows of halves are the rows of the doubled image.
         values = ops.transpose(ops.reshape(values, (-1, side, 2, inner // 2)), (0, 2, 1, 3))
         side, inner = 2 * side, inner // 4
     return ops.reshape(values, (-1, side, side))

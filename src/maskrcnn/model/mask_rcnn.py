@@ -1,4 +1,4 @@
-"""The whole network: pictures in, detections or losses out. He et al. 2017, figure 1.
+"""The whole network: images in, detections or losses out. He et al. 2017, figure 1.
 
 Shapes: `B` images, `H W` pixels of the frame, `K` classes, `M` mask side.
 """
@@ -35,7 +35,7 @@ VALIDATION_SEED = 0  # validation samples the same anchors and RoIs each time, s
 
 
 class Network(keras.Model):
-    """Mask R-CNN as tensors see it. `maskrcnn.MaskRCNN` adds the doors: presets, files and pictures of any size.
+    """Mask R-CNN as tensors see it. `maskrcnn.MaskRCNN` adds the doors: presets, files and images of any size.
 
     Args:
         config: every number of the model.
@@ -45,7 +45,7 @@ class Network(keras.Model):
     def __init__(self, config: ModelConfig, *, seed: int | None = None, **kwargs):
         if keras.config.image_data_format() != "channels_last":
             raise ValueError(
-                "A model takes pictures as (B, H, W, C), and Keras is set to channels_first; call "
+                "A model takes images as (B, H, W, C), and Keras is set to channels_first; call "
                 "keras.config.set_image_data_format('channels_last') before a model is made or opened."
             )
         super().__init__(**kwargs)
@@ -92,16 +92,16 @@ class Network(keras.Model):
 
         Args:
             images: (B, H, W, C) 0 to 255, RGB where C is 3; H and W multiples of 32.
-            sizes: (B, 2) height, width of the part of the frame that is picture.
+            sizes: (B, 2) height, width of the part of the frame that is image.
 
         Returns:
             `PaddedDetections`, boxes in pixels of the frame.
         """
-        windows, visible = self.windows(images, sizes)
+        regions, visible = self.regions(images, sizes)
         features = self.fpn(self.folded_backbone(self.normalise(images, sizes)))  # [P2 … P6]
         proposals = self.rpn.propose(self.rpn(features), visible, training=False)  # Proposals, 1000 rows
         logits, deltas = self.box_head(features, proposals.boxes)  # (B, 1000, K+1), (B, 1000, K, 4)
-        detections = self.detect_boxes(proposals, logits, deltas, windows)  # PaddedDetections, 100 rows
+        detections = self.detect_boxes(proposals, logits, deltas, regions)  # PaddedDetections, 100 rows
         return self.mask_head.add_masks(features, detections)  # … with masks (B, 100, 28, 28)
 
     def losses_of(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class Network(keras.Model):
             Five named losses, scalars.
         """
         seeds = (self.seed, self.seed) if training else (VALIDATION_SEED, VALIDATION_SEED + 1)
-        _, visible = self.windows(batch["images"], batch["sizes"])
+        _, visible = self.regions(batch["images"], batch["sizes"])
         if self.config.anchors.ends == "last_pixel":
             batch = {**batch, "boxes": batch["boxes"] - ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0])}
         images = self.normalise(batch["images"], batch["sizes"])
@@ -138,7 +138,7 @@ class Network(keras.Model):
 
         Args:
             images: (B, H, W, C) 0 to 255, RGB where C is 3; uint8 or float, the padding 0.
-            sizes: (B, 2) height, width of the part of the frame that is picture.
+            sizes: (B, 2) height, width of the part of the frame that is image.
 
         Returns:
             (B, H, W, C) float32.
@@ -159,25 +159,25 @@ class Network(keras.Model):
         inside = ops.logical_and(ops.expand_dims(inside[0], 2), ops.expand_dims(inside[1], 1))
         return ops.where(ops.expand_dims(inside, -1), pixels, 0.0)
 
-    def windows(self, images, sizes):
-        """Where boxes may lie: (B, 4) xyxy of the picture in its frame, and of what the RPN takes for picture.
+    def regions(self, images, sizes):
+        """Where boxes may lie: (B, 4) xyxy of the image in its frame, and of what the RPN takes for image.
 
-        The second is the whole frame where the padding is as black as a picture may be (matterport).
+        The second is the whole frame where the padding is as black as an image may be (matterport).
         """
         top, left = self._first_pixel(images, sizes)  # (B,)
         height, width = ops.unstack(ops.cast(sizes, "int32"), 2, axis=1)
-        windows = ops.cast(ops.stack([left, top, left + width, top + height], axis=1), "float32")
+        regions = ops.cast(ops.stack([left, top, left + width, top + height], axis=1), "float32")
         if self.config.anchors.ends == "last_pixel":
-            windows = windows - ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0])
+            regions = regions - ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0])
         if self.config.image.padding == "mean":
-            return windows, windows
+            return regions, regions
         last = 1.0 if self.config.anchors.ends == "last_pixel" else 0.0
         frame_height, frame_width = ops.unstack(ops.cast(_whole_frame(images), "float32") - last, 2, axis=1)
         zeros = ops.zeros_like(frame_height)
-        return windows, ops.stack([zeros, zeros, frame_width, frame_height], axis=1)
+        return regions, ops.stack([zeros, zeros, frame_width, frame_height], axis=1)
 
     def _first_pixel(self, images, sizes):
-        """Row and column of the frame where the picture begins, each (B,) int32."""
+        """Row and column of the frame where the image begins, each (B,) int32."""
         sizes = ops.cast(sizes, "int32")
         if self.config.image.place == "corner":
             zeros = ops.zeros_like(sizes[:, 0])
@@ -224,7 +224,7 @@ class Network(keras.Model):
             synchronize(self)
 
     def _get_jax_state(self, *, purge_model_variables=False, **groups):
-        """As Keras's on JAX, which keeps what it takes out nowhere until a first step is done: a picture may fail before."""
+        """As Keras's on JAX, which keeps what it takes out nowhere until a first step is done: an image may fail before."""
         state = super()._get_jax_state(purge_model_variables=purge_model_variables, **groups)
         if purge_model_variables:
             self._jax_state = dict(zip(groups, state, strict=True))
@@ -320,7 +320,7 @@ class Network(keras.Model):
 
 
 def _whole_frame(images):
-    """(B, 2) height, width of frames that are all picture."""
+    """(B, 2) height, width of frames that are all image."""
     batch, height, width = ops.shape(images)[:3]
     return ops.stack([ops.full((batch,), height, "int32"), ops.full((batch,), width, "int32")], axis=1)
 

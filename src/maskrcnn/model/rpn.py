@@ -72,12 +72,12 @@ class RPN(layers.Layer):
             output.deltas.append(ops.cast(ops.reshape(self.deltas(hidden), (batch, -1, 4)), "float32"))
         return output
 
-    def propose(self, output: RpnOutput, windows, *, training: bool) -> Proposals:
-        """The best boxes of each level, cut off at the picture's edge, without near-doubles. FPN, section 4.1.
+    def propose(self, output: RpnOutput, regions, *, training: bool) -> Proposals:
+        """The best boxes of each level, cut off at the image's edge, without near-doubles. FPN, section 4.1.
 
         Args:
             output: of `call`.
-            windows: (B, 4) xyxy, where the picture lies in the frame.
+            regions: (B, 4) xyxy, where the image lies in the frame.
             training: more boxes a level enter NMS, so that the heads see more kinds of box.
         """
         top_k, num_proposals = (
@@ -94,7 +94,7 @@ class RPN(layers.Layer):
             rows = min(top_k, count) if isinstance(count, int) else top_k  # small levels hold fewer
             logits, indices, valid = row_ops.top(ops.stop_gradient(logits), rows)  # (B, R)
             deltas = row_ops.gather(ops.stop_gradient(deltas), indices)  # (B, R, 4)
-            boxes = box_ops.clip(self.decode(deltas, ops.take(anchors, indices, axis=0)), windows)
+            boxes = box_ops.clip(self.decode(deltas, ops.take(anchors, indices, axis=0)), regions)
             x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
             large = ops.logical_and(x2 - x1 >= self.config.min_size, y2 - y1 >= self.config.min_size)
             keep = nms.nms(boxes, ops.logical_and(valid, large), self.config.nms_iou)

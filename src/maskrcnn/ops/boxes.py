@@ -92,17 +92,17 @@ def decode(deltas, reference, weights=(1.0, 1.0, 1.0, 1.0), *, max_scale: float 
     return ops.stack([x - half_width, y - half_height, x + half_width, y + half_height], axis=-1)
 
 
-def clip(boxes, windows):
-    """Boxes cut off at the edge of their picture.
+def clip(boxes, regions):
+    """Boxes cut off at the edge of their image.
 
     Args:
         boxes: (B, N, 4) xyxy.
-        windows: (B, 4) xyxy, where the picture lies.
+        regions: (B, 4) xyxy, where the image lies.
 
     Returns:
         (B, N, 4) xyxy.
     """
-    left, top, right, bottom = (ops.expand_dims(side, -1) for side in ops.unstack(ops.cast(windows, boxes.dtype), 4, axis=-1))
+    left, top, right, bottom = (ops.expand_dims(side, -1) for side in ops.unstack(ops.cast(regions, boxes.dtype), 4, axis=-1))
     x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
     bound = lambda value, low, high: ops.minimum(ops.maximum(value, low), high)  # noqa: E731
     return ops.stack([bound(x1, left, right), bound(y1, top, bottom), bound(x2, left, right), bound(y2, top, bottom)], axis=-1)

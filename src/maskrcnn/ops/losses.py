@@ -33,7 +33,7 @@ def objectness_loss(logits, positive, valid):
 def box_loss(deltas, target, positive, valid, beta: float):
     """Faster R-CNN, eq. 1, L_reg: summed over the positives, divided by the number of *all* samples.
 
-    So an object weighs the same in a picture with few and in one with many (Fast R-CNN's released code).
+    So an object weighs the same in an image with few and in one with many (Fast R-CNN's released code).
 
     Args:
         deltas: (B, S, 4) predicted.

@@ -9,7 +9,7 @@ from keras import ops
 from maskrcnn.ops import boxes as box_ops
 from maskrcnn.ops import rows as row_ops
 
-OBJECTS_AT_ONCE = 16  # most pictures have no more; the IoU of 260,000 anchors with so many takes 17 MB a picture
+OBJECTS_AT_ONCE = 16  # most images have no more; the IoU of 260,000 anchors with so many takes 17 MB an image
 
 
 class Match(NamedTuple):
@@ -30,7 +30,7 @@ def match(
     best_is_positive: bool,
     crowd_overlap: float = 0.5,
 ):
-    """Compares boxes with the objects of their picture. Faster R-CNN, section 3.1.2; Fast R-CNN, section 2.3.
+    """Compares boxes with the objects of their image. Faster R-CNN, section 3.1.2; Fast R-CNN, section 2.3.
 
     Crowd regions are never positives, and boxes that lie in one are never negatives: nobody knows what they show. Objects are
     looked at a few at a time, so that memory grows with the boxes and not with boxes times objects.

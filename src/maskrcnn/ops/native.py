@@ -128,7 +128,7 @@ if keras.backend.backend() == "torch":
     import torch
 
     def conv(x, kernel, *, strides: tuple[int, int], padding: str, dilation_rate: tuple[int, int] = (1, 1)):
-        """As `keras.ops.conv`, which on PyTorch copies every picture twice to turn its channels there and back.
+        """As `keras.ops.conv`, which on PyTorch copies every image twice to turn its channels there and back.
 
         Args:
             x: (B, H, W, C).

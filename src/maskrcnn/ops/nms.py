@@ -12,7 +12,7 @@ def nms(boxes, valid, iou_threshold: float, labels=None):
 
     Greedy NMS is the only fixed point of `keep[j] = valid[j] and no kept i < j overlaps j`: row 0 is settled at once, and
     each round settles at least the first row not settled yet. So rounds are repeated until nothing changes, which for real
-    pictures is after a handful, and each is one matrix product instead of N steps.
+    images is after a handful, and each is one matrix product instead of N steps.
 
     Args:
         boxes: (B, N, 4) xyxy, best first.

@@ -10,7 +10,7 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-_LONGEST_SIDE = 1000  # of a picture in the report, pixels; larger ones are scaled down
+_LONGEST_SIDE = 1000  # of an image in the report, pixels; larger ones are scaled down
 
 
 def section(heading: str, content: str, *, kind: str = "") -> str:
@@ -35,12 +35,12 @@ def image_pair(truth: np.ndarray, prediction: np.ndarray, caption: str, *, left:
 
 
 def _image(image: np.ndarray, description: str) -> str:
-    picture = Image.fromarray(image)
-    picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+    thumbnail = Image.fromarray(image)
+    thumbnail.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
     file = io.BytesIO()
-    picture.save(file, format="PNG", optimize=True)
+    thumbnail.save(file, format="PNG", optimize=True)
     data = base64.b64encode(file.getvalue()).decode("ascii")
-    width, height = picture.size
+    width, height = thumbnail.size
     return f'<img alt="{escape(description)}" width="{width}" height="{height}" src="data:image/png;base64,{data}">'
 
 

@@ -20,7 +20,7 @@ def write_report(
     title: str,
     text: str,
     curves: Mapping[str, Sequence[float]],
-    pictures: Iterable[tuple[np.ndarray, np.ndarray, str]],
+    images: Iterable[tuple[np.ndarray, np.ndarray, str]],
     scores: Mapping[str, Any],
     more: Mapping[str, Iterable[tuple[np.ndarray, np.ndarray, str]]] | None = None,
 ) -> None:
@@ -31,18 +31,16 @@ def write_report(
         title: its heading.
         text: what to say under the heading; an empty line parts paragraphs.
         curves: one value an epoch under each name. `val_x` is drawn into the chart of `x`. NaN leaves a gap.
-        pictures: (truth, prediction, caption): two (H, W, 3) uint8 RGB pictures and what they show.
+        images: (truth, prediction, caption): two (H, W, 3) uint8 RGB images and what they show.
         scores: as `evaluate` returns them; {} for none.
-        more: further pictures under a heading of their own: (picture, prediction, caption).
+        more: further images under a heading of their own: (image, prediction, caption).
     """
     sections = [
         section("Scores", _scores(scores) if scores else ""),
         section("Training", "".join(chart(name, lines) for name, lines in loss_charts(curves)), kind="charts"),
-        section(
-            "Truth on the left, prediction on the right", "".join(image_pair(*picture) for picture in pictures), kind="pairs"
-        ),
+        section("Truth on the left, prediction on the right", "".join(image_pair(*image) for image in images), kind="pairs"),
         *(
-            section(escape(heading), "".join(image_pair(*pair, left="picture") for pair in pairs), kind="pairs")
+            section(escape(heading), "".join(image_pair(*pair, left="image") for pair in pairs), kind="pairs")
             for heading, pairs in (more or {}).items()
         ),
     ]

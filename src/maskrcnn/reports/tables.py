@@ -44,7 +44,7 @@ def print_scores(scores: Mapping[str, Any], console: Console) -> None:
         classes.add_row(name, str(row["num_objects"]), *map(_number, numbers))
     console.print(overall)
     if scores["max_detections"][-1] != 100:
-        console.print(f"AP looks at {scores['max_detections'][-1]} detections of a picture and class; COCO's standard is 100.")
+        console.print(f"AP looks at {scores['max_detections'][-1]} detections of an image and class; COCO's standard is 100.")
     console.print(classes)
     if "biology" in scores:
         _print_biology(scores["biology"], console)
@@ -52,7 +52,7 @@ def print_scores(scores: Mapping[str, Any], console: Console) -> None:
 
 def _print_biology(scores: Mapping[str, Any], console: Console) -> None:
     title = f"Biology's scores of detections from {scores['score_threshold']:.2f} up"
-    overall = Table("", "mean of pictures", "all objects", title=title, title_justify="left")
+    overall = Table("", "mean of images", "all objects", title=title, title_justify="left")
     overall.add_row(
         "Data Science Bowl", _number(scores["DSB"]), _number(sum(scores["dataset_AP"].values()) / len(scores["dataset_AP"]))
     )
@@ -77,22 +77,22 @@ def _number(value: float | None) -> str:
 def print_stats(stats: DataStats, console: Console) -> None:
     """Prints a description as tables, and the suggestions as arguments to paste."""
     say = lambda text: console.print(text, markup=False, soft_wrap=True)  # noqa: E731
-    of_these = f"{stats.pictures} pictures ({stats.empty_pictures} without objects)"
+    of_these = f"{stats.images} images ({stats.empty_images} without objects)"
     say(f"{stats.name}: {of_these}, {stats.objects} objects, {stats.crowds} crowds")
     for name, (least, median, most) in (("height", stats.heights), ("width", stats.widths)):
-        say(f"Picture {name}: {least:.0f} to {most:.0f} pixels, median {median:.0f}")
-    per_picture = stats.objects_per_picture
+        say(f"Image {name}: {least:.0f} to {most:.0f} pixels, median {median:.0f}")
+    per_image = stats.objects_per_image
     say(
-        f"Objects a picture: median {per_picture['median']:.0f}, 95 % have at most {per_picture['p95']:.0f}, "
-        f"the fullest {per_picture['max']:.0f}"
+        f"Objects an image: median {per_image['median']:.0f}, 95 % have at most {per_image['p95']:.0f}, "
+        f"the fullest {per_image['max']:.0f}"
     )
     shares = ", ".join(f"{share:.0%} {name}" for name, share in stats.area_shares.items())
     say(f"Objects by COCO's areas: {shares}")
     classes = Table(Column("class", overflow="fold"))
-    for heading in ("objects", "pictures", "crowds"):
+    for heading in ("objects", "images", "crowds"):
         classes.add_column(heading, justify="right")
     for row in sorted(stats.classes, key=lambda row: -row.objects):
-        classes.add_row(row.name, str(row.objects), str(row.pictures), str(row.crowds))
+        classes.add_row(row.name, str(row.objects), str(row.images), str(row.crowds))
     console.print(classes, markup=False)
     if stats.coverage is None:
         say("There are no objects to measure.")

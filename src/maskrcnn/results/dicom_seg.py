@@ -17,7 +17,7 @@ def write_dicom_seg(path: Path, labels: np.ndarray, names: list[str], source: So
     """Each object as a binary segment, which every viewer of segmentations knows; the label maps' numbers are the segments'.
 
     Of the patient there is what `source.grid` holds: nothing, unless it was read with `keep_patient`. The UIDs of study, series
-    and picture are those of the source, for a segmentation is of something.
+    and image are those of the source, for a segmentation is of something.
 
     Args:
         path: the file, .dcm.

@@ -1,4 +1,4 @@
-"""Pictures of results: translucent masks with outlines, boxes, and captions where they can be read."""
+"""Images of results: translucent masks with outlines, boxes, and captions where they can be read."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from maskrcnn.structures import Detections, Sample
 
 _OPACITY = 0.4  # of a mask; its outline is opaque
 _MOST_CAPTIONS = 60  # with more objects captions hide what they name …
-_CAPTION_SHARE = 0.2  # … and likewise where their plates would take more than this part of the picture
+_CAPTION_SHARE = 0.2  # … and likewise where their plates would take more than this part of the image
 _MOST_HIDDEN = 0.5  # of small objects under one caption, in objects
 _DARKEST = 110  # luma of the darkest colour, to stand out from a microscope's black
 _WEIGHT = 500  # of the font, medium
 
 _Plate = tuple[int, int, int, int]  # left, top, right, bottom of a caption's ground
-_Window = tuple[np.ndarray, tuple[int, int]]  # (h, w) bool, cut out of a mask at (left, top)
+_Cutout = tuple[np.ndarray, tuple[int, int]]  # (h, w) bool, cut out of a mask at (left, top)
 
 
 def draw_detections(image: np.ndarray, detections: Detections, *, show_scores: bool = True) -> np.ndarray:
-    """A copy of the picture with its detections drawn in.
+    """A copy of the image with its detections drawn in.
 
     Colours tell classes apart, or objects where the model has one class only. Captions shrink, or go together with the
     boxes, where objects are too many for text; masks and outlines always stay.
 
     Args:
-        image: (H, W, C) uint8, the original picture; drawn on as `as_rgb` shows it.
+        image: (H, W, C) uint8, the original image; drawn on as `as_rgb` shows it.
         detections: what was found in it.
         show_scores: whether captions hold the scores.
 
@@ -39,7 +39,7 @@ def draw_detections(image: np.ndarray, detections: Detections, *, show_scores: b
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: for a picture that is no (H, W, C) uint8, or not of the detections' size.
+        ValueError: for an image that is no (H, W, C) uint8, or not of the detections' size.
     """
     _check(image, detections.size)
     one_class = len(detections.class_names) < 2
@@ -51,10 +51,10 @@ def draw_detections(image: np.ndarray, detections: Detections, *, show_scores: b
 
 
 def draw_truth(image: np.ndarray, sample: Sample, categories: Sequence[Category]) -> np.ndarray:
-    """A copy of the picture with its annotated objects drawn in, in the manner and colours of `draw_detections`.
+    """A copy of the image with its annotated objects drawn in, in the manner and colours of `draw_detections`.
 
     Args:
-        image: (H, W, C) uint8, the original picture; drawn on as `as_rgb` shows it.
+        image: (H, W, C) uint8, the original image; drawn on as `as_rgb` shows it.
         sample: its truth.
         categories: what the sample's labels mean.
 
@@ -62,7 +62,7 @@ def draw_truth(image: np.ndarray, sample: Sample, categories: Sequence[Category]
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: for a picture that is no (H, W, C) uint8, or not of the sample's size.
+        ValueError: for an image that is no (H, W, C) uint8, or not of the sample's size.
     """
     _check(image, sample.size)
     names = [categories[label].name + " (crowd)" * bool(crowd) for label, crowd in zip(sample.labels, sample.crowd)]
@@ -103,7 +103,7 @@ def draw_tracks(
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
-    """A picture of any channels as people see it, where need be in false colours.
+    """An image of any channels as people see it, where need be in false colours.
 
     One channel is grey. Two are magenta and green, which those see apart too who cannot tell red from green, and which are grey
     where both are equal. Of more than three the first three are red, green and blue.
@@ -118,33 +118,33 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
     return image if image.shape[2] == 3 else np.ascontiguousarray(image[:, :, shown])
 
 
-def _cut(rle: dict[str, Any]) -> _Window:
+def _cut(rle: dict[str, Any]) -> _Cutout:
     left, top, right, bottom = rle_to_box(rle).astype(int).tolist()
     return rle_to_mask(rle)[top:bottom, left:right], (left, top)
 
 
-def _of(detections: Detections) -> Iterator[tuple[int, _Window]]:
+def _of(detections: Detections) -> Iterator[tuple[int, _Cutout]]:
     """Each detection's number and its mask, the largest first; pasted one at a time."""
     order = sorted(range(len(detections)), key=lambda k: -rle_area(detections.rle()[k]))
-    return zip(order, detections[order].windows())
+    return zip(order, detections[order].cutouts())
 
 
 def _draw(
     image: np.ndarray,
     boxes: np.ndarray,
-    masks: Iterable[tuple[int, _Window]],
+    masks: Iterable[tuple[int, _Cutout]],
     colours: list[tuple[int, int, int]],
     captions: list[list[str]],
 ) -> np.ndarray:
-    """Masks, then boxes, then captions: the first of the lists of captions that the picture has room for.
+    """Masks, then boxes, then captions: the first of the lists of captions that the image has room for.
 
     Masks come the largest first, so that small objects lie on large ones.
     """
     canvas = image.copy()
     height, width = image.shape[:2]
     line = max(1, round(min(height, width) / 500))
-    for k, window in masks:
-        _draw_mask(canvas, window, colours[k], line)
+    for k, cutout in masks:
+        _draw_mask(canvas, cutout, colours[k], line)
     texts = next((texts for texts in captions if _room_for(texts, (height, width))), None)
     if texts is None:
         return canvas
@@ -156,9 +156,9 @@ def _draw(
     return canvas
 
 
-def _draw_mask(canvas: np.ndarray, window: _Window, colour: tuple[int, int, int], line: int) -> None:
+def _draw_mask(canvas: np.ndarray, cutout: _Cutout, colour: tuple[int, int, int], line: int) -> None:
     """Tints the mask's pixels and paints its rim, `line` pixels wide; nothing outside of it, where a neighbour may touch."""
-    mask, (left, top) = window
+    mask, (left, top) = cutout
     if not mask.size:
         return
     inner = cv2.erode(
@@ -176,7 +176,7 @@ def _room_for(texts: list[str], size: tuple[int, int]) -> bool:
 
 
 def _place(texts: list[str], boxes: np.ndarray, size: tuple[int, int]) -> dict[int, _Plate]:
-    """Where captions lie: at their box, inside the picture, on no other caption, and where they hide least of small objects.
+    """Where captions lie: at their box, inside the image, on no other caption, and where they hide least of small objects.
 
     A caption that finds no such place is left out.
     """
@@ -221,7 +221,7 @@ def _font() -> cv2.FontFace:
 
 
 def _font_size(size: tuple[int, ...]) -> int:
-    return round(8 + min(size[:2]) / 80)  # 11 for a picture of 256 pixels, 14 for 480, 21 for 1080
+    return round(8 + min(size[:2]) / 80)  # 11 for an image of 256 pixels, 14 for 480, 21 for 1080
 
 
 def _margin(font_size: int) -> int:
@@ -250,6 +250,6 @@ def _luma(colour: Sequence[float] | np.ndarray) -> float:
 
 def _check(image: np.ndarray, size: tuple[int, int]) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or not image.shape[2]:
-        raise ValueError(f"A picture to draw on is (H, W, C) uint8; received {image.shape} {image.dtype}.")
+        raise ValueError(f"An image to draw on is (H, W, C) uint8; received {image.shape} {image.dtype}.")
     if image.shape[:2] != tuple(size):
-        raise ValueError(f"The picture's size is {image.shape[:2]} and the results' {tuple(size)}; both are (height, width).")
+        raise ValueError(f"The image's size is {image.shape[:2]} and the results' {tuple(size)}; both are (height, width).")

@@ -35,11 +35,11 @@ _NEEDED = (
 
 
 class PredictionWriter:
-    """Writes a folder of predictions, picture by picture, and holds none of them.
+    """Writes a folder of predictions, image by image, and holds none of them.
 
-    For each picture `NAME_overlay.png` (masks, boxes, names, scores) and `NAME_labels.png` (16-bit label map), or what else is
-    asked for; NAME is the picture's own without its suffix, numbered where it has been used, and with the plane's number where
-    the file has several. And `predictions.json`, the rows of all pictures in COCO's result format. That one appears when the
+    For each image `NAME_overlay.png` (masks, boxes, names, scores) and `NAME_labels.png` (16-bit label map), or what else is
+    asked for; NAME is the image's own without its suffix, numbered where it has been used, and with the plane's number where
+    the file has several. And `predictions.json`, the rows of all images in COCO's result format. That one appears when the
     writer closes, and it closes the same way after an error or Ctrl-C: what was written until then is kept.
 
     A whole file has one `NAME_labels.ome.tif`, `NAME_labels.nii.gz`, `NAME_seg.dcm` or `NAME.geojson`, whatever its planes; it
@@ -49,7 +49,7 @@ class PredictionWriter:
     Args:
         folder: made where it is not there.
         save: some of `SAVE_FORMATS`.
-        measurements: whether each picture's objects are measured, see `measure`.
+        measurements: whether each image's objects are measured, see `measure`.
         names: those given in the folder so far, where others write into it too.
 
     Example:
@@ -73,17 +73,17 @@ class PredictionWriter:
                 raise ValueError(f"Results are saved as {', '.join(SAVE_FORMATS)}; received {name!r}.")
         for needed, module, why in _NEEDED:
             if needed in save or (needed == "measurements" and measurements):
-                extras.load(module, extra="medical", why=why)  # now, not after the first picture
+                extras.load(module, extra="medical", why=why)  # now, not after the first image
         self.folder = Path(folder)
         self.save = frozenset(save)
         self._measure = measurements
         self._table: MeasurementTable | None = None
         self._stack: _Stack | None = None
-        self._num_pictures = 0
+        self._num_images = 0
         self._names = names or Names()
         self._part = part_of(self.folder / "predictions.json")
         self._file: BinaryIO | None = None
-        self._end = 0  # of the last whole picture's rows
+        self._end = 0  # of the last whole image's rows
 
     def __enter__(self) -> PredictionWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -105,17 +105,17 @@ class PredictionWriter:
         ):
             if name in self.save and not fits:
                 raise ValueError(
-                    f"Cannot save {source.path} as {name}, which lies on the grid of a {kind} file; ome-tiff takes any picture."
+                    f"Cannot save {source.path} as {name}, which lies on the grid of a {kind} file; ome-tiff takes any image."
                 )
 
     def write(
         self, path: str | os.PathLike[str], image: np.ndarray, detections: Detections, categories: Sequence[Category]
     ) -> str:
-        """Writes one picture's files and rows. Pictures get the ids 1, 2, … in the order they come.
+        """Writes one image's files and rows. Images get the ids 1, 2, … in the order they come.
 
         Args:
-            path: the picture's file: what its rows call it, and what its files are named after.
-            image: (H, W, 3) uint8 RGB, the original picture.
+            path: the image's file: what its rows call it, and what its files are named after.
+            image: (H, W, 3) uint8 RGB, the original image.
             detections: what was found in it.
             categories: what the detections' labels mean.
 
@@ -137,17 +137,17 @@ class PredictionWriter:
             self._stack = _Stack(source, self._names.new(stem_of(Path(source.path))), self.folder, self.save)
         stack = self._stack
         several = source.num_planes > 1
-        name = self._names.new(f"{stack.name}_{plane.frame:04d}") if several else stack.name
-        self._num_pictures += 1
+        name = self._names.new(f"{stack.name}_{plane.number:04d}") if several else stack.name
+        self._num_images += 1
         if "overlay" in self.save:
             write_png(self.folder / f"{name}_overlay.png", draw_detections(plane.image, detections))
         labels = label_map(detections) if self.save & _LABELLED else None
         if "labels" in self.save and labels is not None:
             write_png(self.folder / f"{name}_labels.png", labels)
         file_name = Path(source.path).as_posix()
-        rows = coco_results(detections, image_id=self._num_pictures, file_name=file_name, categories=categories)
+        rows = coco_results(detections, image_id=self._num_images, file_name=file_name, categories=categories)
         if several:
-            rows = [{"file_name": row["file_name"], "frame": plane.frame} | row for row in rows]
+            rows = [{"file_name": row["file_name"], "frame": plane.number} | row for row in rows]
         if rows:
             separator = ",\n" if self._end > len("[") else "\n"
             self._append(separator + ",\n".join(json.dumps(row, allow_nan=False) for row in rows))
@@ -156,13 +156,18 @@ class PredictionWriter:
             before = len(stack.names)
             self._table.add(
                 [
-                    {"file": file_name, "frame": plane.frame, "object": row["object"], "object_in_file": before + row["object"]}
+                    {
+                        "file": file_name,
+                        "frame": plane.number,
+                        "object": row["object"],
+                        "object_in_file": before + row["object"],
+                    }
                     | row
                     for row in measured
                 ]
             )
-        stack.add(plane.frame, detections, labels, measured)
-        if plane.frame == source.num_planes:
+        stack.add(plane.number, detections, labels, measured)
+        if plane.number == source.num_planes:
             self._stack = None
             stack.write()
         return name
@@ -197,12 +202,14 @@ class _Stack:
         if "geojson" in save:
             self._features = tempfile.TemporaryFile("w+", encoding="utf-8", dir=folder)  # noqa: SIM115
 
-    def add(self, frame: int, detections: Detections, labels: np.ndarray | None, measured: list[dict[str, Any]] | None) -> None:
+    def add(
+        self, number: int, detections: Detections, labels: np.ndarray | None, measured: list[dict[str, Any]] | None
+    ) -> None:
         if self._labels is not None and labels is not None:
             height, width = labels.shape
-            self._labels[frame - 1, :height, :width] = labels + np.where(labels > 0, np.uint32(len(self.names)), np.uint32(0))
+            self._labels[number - 1, :height, :width] = labels + np.where(labels > 0, np.uint32(len(self.names)), np.uint32(0))
         if self._features is not None:
-            place = self.source.place(frame)
+            place = self.source.place(number)
             plane = (place.get("Z", 0), place.get("T", 0)) if self.source.num_planes > 1 else None
             for feature in geojson_features(detections, measurements=measured, plane=plane):
                 self._features.write(json.dumps(feature, allow_nan=False) + "\n")

@@ -21,14 +21,14 @@ def geojson_features(
     `measurements`, a number for each name. Detections whose mask is empty have no outline and are left out.
 
     Args:
-        detections: what was found; coordinates are pixels of that picture.
+        detections: what was found; coordinates are pixels of that image.
         measurements: the rows of `measure`; their numbers go along.
-        plane: (z, t) of the plane of a stack they lie in, from 0; None for a picture alone.
+        plane: (z, t) of the plane of a stack they lie in, from 0; None for an image alone.
     """
     names = detections.names if detections.class_names else ["object"] * len(detections)
     features = []
-    for k, (window, corner) in enumerate(detections.windows()):
-        polygons = [[_closed(ring + np.array(corner)) for ring in rings] for rings in mask_to_rings(window)]
+    for k, (cutout, corner) in enumerate(detections.cutouts()):
+        polygons = [[_closed(ring + np.array(corner)) for ring in rings] for rings in mask_to_rings(cutout)]
         if not polygons:
             continue
         geometry: dict[str, Any] = (

@@ -1,4 +1,4 @@
-"""Results of a picture of any size, written while its objects come in; memory is that of a strip of it."""
+"""Results of an image of any size, written while its objects come in; memory is that of a strip of it."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ _OPACITY = 0.4  # of a mask in the overlay; its outline is opaque
 
 
 class LargeWriter:
-    """Writes what was found in one large picture, part by part.
+    """Writes what was found in one large image, part by part.
 
     `NAME_predictions.json` (COCO rows), and as asked for `NAME.geojson`; `NAME_labels.tif`, a tiled BigTIFF of 32 bits, and
     `NAME_labels.zarr`, the same as a zarr array: 0 is background, k the k-th row; where masks overlap, the one that came first
-    keeps the pixel; `NAME_overlay.jpg`, the picture made small with masks drawn in. All of them appear when the writer closes,
+    keeps the pixel; `NAME_overlay.jpg`, the image made small with masks drawn in. All of them appear when the writer closes,
     and after an error none.
 
     Args:
         folder: made where it is not there.
         name: what the files are called.
-        size: (height, width) of the picture.
-        file_name: the picture's, as the rows call it.
+        size: (height, width) of the image.
+        file_name: the image's, as the rows call it.
         categories: what labels mean.
         save: some of `LARGE_FORMATS`.
-        small: for the overlay: the picture made small, (h, w, C) uint8, and by how much.
+        small: for the overlay: the image made small, (h, w, C) uint8, and by how much.
 
     Raises:
         ValueError: for another format.
@@ -63,9 +63,9 @@ class LargeWriter:
     ) -> None:
         for wanted in save:
             if wanted not in LARGE_FORMATS:
-                raise ValueError(f"Results of tiled pictures are saved as {', '.join(LARGE_FORMATS)}; received {wanted!r}.")
+                raise ValueError(f"Results of tiled images are saved as {', '.join(LARGE_FORMATS)}; received {wanted!r}.")
         if {"labels", "zarr"} & set(save):
-            self._zarr = extras.load("zarr", extra="large", why="Label maps of large pictures need zarr")
+            self._zarr = extras.load("zarr", extra="large", why="Label maps of large images need zarr")
         self._paths = {"rows": Path(folder) / f"{name}_predictions.json"}
         endings = {"overlay": "_overlay.jpg", "labels": "_labels.tif", "geojson": ".geojson", "zarr": "_labels.zarr"}
         self._paths |= {kind: Path(folder) / f"{name}{endings[kind]}" for kind in save}
@@ -91,7 +91,7 @@ class LargeWriter:
         return self
 
     def write(self, detections: Detections) -> None:
-        """Objects of the whole picture, in its pixels; each is given once."""
+        """Objects of the whole image, in its pixels; each is given once."""
         if not len(detections):
             return
         rows = coco_results(detections, image_id=1, file_name=self._file_name, categories=self._categories)
@@ -101,12 +101,12 @@ class LargeWriter:
             for feature in features:
                 feature["properties"]["measurements"]["object"] += self.count
             self._append("geojson", features)
-        windows = list(detections.windows())
+        cutouts = list(detections.cutouts())
         if {"labels", "zarr"} & self._paths.keys():
-            self._paint(windows)
+            self._paint(cutouts)
         if self._canvas is not None:
-            keys = range(self.count, self.count + len(windows)) if len(self._categories) < 2 else detections.labels.tolist()
-            for (mask, corner), key in zip(windows, keys):
+            keys = range(self.count, self.count + len(cutouts)) if len(self._categories) < 2 else detections.labels.tolist()
+            for (mask, corner), key in zip(cutouts, keys):
                 self._draw(self._canvas, mask, corner, colour_of(key))
         self.count += len(detections)
 
@@ -138,17 +138,17 @@ class LargeWriter:
         lines = ",\n".join(json.dumps(value, allow_nan=False) for value in values)
         self._open[kind].write(f"{',' if self.count else ''}\n{lines}".encode())
 
-    def _paint(self, windows: list[tuple[np.ndarray, tuple[int, int]]]) -> None:
+    def _paint(self, cutouts: list[tuple[np.ndarray, tuple[int, int]]]) -> None:
         """Numbers the masks' pixels that have no number yet, strip by strip."""
-        tops = np.array([top for _, (_, top) in windows])
-        bottoms = np.array([top + len(mask) for mask, (_, top) in windows])
+        tops = np.array([top for _, (_, top) in cutouts])
+        bottoms = np.array([top + len(mask) for mask, (_, top) in cutouts])
         for start in range(int(tops.min()) // _BLOCK * _BLOCK, int(bottoms.max()), _BLOCK):
             within = np.flatnonzero((tops < start + _BLOCK) & (bottoms > start)).tolist()
             if not within:
                 continue
             strip = self._labels[start : start + _BLOCK]
             for row in within:
-                mask, (left, top) = windows[row]
+                mask, (left, top) = cutouts[row]
                 mask = mask[max(0, start - top) : start + _BLOCK - top]
                 place = strip[max(0, top - start) : max(0, top - start) + len(mask), left : left + mask.shape[1]]
                 place[mask & (place == 0)] = self.count + row + 1
@@ -178,7 +178,7 @@ class LargeWriter:
                 yield np.ascontiguousarray(strip[:, left : left + _BLOCK])
 
     def _draw(self, canvas: np.ndarray, mask: np.ndarray, corner: tuple[int, int], colour: tuple[int, int, int]) -> None:
-        """Tints what a mask covers of the small picture, and its rim."""
+        """Tints what a mask covers of the small image, and its rim."""
         factor = self._factor
         left, top = corner[0] // factor, corner[1] // factor
         before = corner[1] - top * factor, corner[0] - left * factor

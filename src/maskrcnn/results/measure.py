@@ -43,7 +43,7 @@ def measure(
     Returns:
         For each detection `object` (its number in the label map, from 1), `class`, `score`, `area_px`, `perimeter_px`,
         `equivalent_diameter_px` (of the circle of that area), `eccentricity` (0 of a circle, near 1 of a line), `orientation`
-        (radians from the picture's downward axis to the object's longest, counter-clockwise), `centroid_x_px` and
+        (radians from the image's downward axis to the object's longest, counter-clockwise), `centroid_x_px` and
         `centroid_y_px` (the first pixel covers 0 to 1), the same in units, and the mean and sum of the values that
         are finite, one of each a channel. What an object without a pixel does not have is None.
 
@@ -60,7 +60,7 @@ def measure(
         values = values[:, :, :1]
     names = detections.names if detections.class_names else [""] * len(detections)
     rows = []
-    for k, (mask, (left, top)) in enumerate(detections.windows()):
+    for k, (mask, (left, top)) in enumerate(detections.cutouts()):
         row: dict[str, Any] = {"object": k + 1, "class": names[k], "score": float(detections.scores[k])}
         row |= _form(regionprops, mask, (left, top), None if pixel_size is None else PixelSize(*pixel_size))  # type: ignore[arg-type]
         row |= _brightness(values[top : top + mask.shape[0], left : left + mask.shape[1]], mask)
@@ -119,7 +119,7 @@ def _brightness(values: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
 class MeasurementTable:
     """Collects rows on disk and writes them as `measurements.csv` and, where pyarrow is installed, `measurements.parquet`.
 
-    Rows may differ in their columns: grey pictures have one brightness, colours three.
+    Rows may differ in their columns: grey images have one brightness, colours three.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:

@@ -1,4 +1,4 @@
-"""What the files of each picture's results are called."""
+"""What the files of each image's results are called."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Names:
     def new(self, stem: str) -> str:
         """The stem, or the stem with the first free number."""
         short = stem.encode(errors="ignore")[:200]  # file systems take names of 255 bytes
-        stem = short.decode(errors="ignore") or "picture"
+        stem = short.decode(errors="ignore") or "image"
         name, number = stem, 2
         while name.casefold() in self._given:
             name, number = f"{stem}_{number}", number + 1

@@ -13,7 +13,7 @@ from maskrcnn.structures import Detections
 
 
 def label_map(detections: Detections) -> np.ndarray:
-    """All masks in one picture: 0 = background, k = the k-th detection. Where masks overlap, the higher score wins.
+    """All masks in one image: 0 = background, k = the k-th detection. Where masks overlap, the higher score wins.
 
     Returns:
         (H, W) uint16, original pixels.
@@ -27,7 +27,7 @@ def label_map(detections: Detections) -> np.ndarray:
         )
     labels = np.zeros(detections.size, np.uint16)
     order = np.argsort(-detections.scores, kind="stable")
-    for k, (mask, (left, top)) in zip(order.tolist(), detections[order].windows()):  # the best first, one in memory at a time
+    for k, (mask, (left, top)) in zip(order.tolist(), detections[order].cutouts()):  # the best first, one in memory at a time
         region = labels[top : top + mask.shape[0], left : left + mask.shape[1]]
         region[mask & (region == 0)] = k + 1
     return labels
@@ -39,9 +39,9 @@ def coco_results(
     """The detections as rows of a COCO result file.
 
     Args:
-        detections: what was found in one picture.
-        image_id: the picture's id.
-        file_name: the picture's file.
+        detections: what was found in one image.
+        image_id: the image's id.
+        file_name: the image's file.
         categories: what the detections' labels mean.
 
     Returns:

@@ -28,8 +28,8 @@ YOUNG = 3  # seen in fewer frames than these, a track may be a mistake: an older
 @dataclass(eq=False)
 class _Track:
     number: int
-    window: np.ndarray  # (h, w) bool, the object as last seen whole
-    corner: np.ndarray  # (2,) float, left and top of the window where it is expected now
+    cutout: np.ndarray  # (h, w) bool, the object as last seen whole
+    corner: np.ndarray  # (2,) float, left and top of the cutout where it is expected now
     area: float  # pixels of the whole object; shrinks slowly while less of it is seen
     speed: np.ndarray  # (2,) float, pixels a frame
     colour: np.ndarray  # (C,) float
@@ -54,16 +54,16 @@ class MaskTracker:
     def update(self, detections: Detections, image: np.ndarray) -> np.ndarray:
         """(N,) int64: a number from 0 for each detection that is part of a track, else -1."""
         numbers = np.full(len(detections), -1, np.int64)
-        masks = [(window, np.array(corner, float)) for window, corner in detections.windows()]
-        areas = np.array([np.count_nonzero(window) for window, _ in masks], float)
+        masks = [(cutout, np.array(corner, float)) for cutout, corner in detections.cutouts()]
+        areas = np.array([np.count_nonzero(cutout) for cutout, _ in masks], float)
         colours = np.array([_colour(image, *mask) for mask in masks]).reshape(-1, image.shape[2])
         for track in self._tracks:
-            middle = np.array(track.window.shape[::-1]) / 2
+            middle = np.array(track.cutout.shape[::-1]) / 2
             track.corner = track.corner + track.speed * SLOWING**track.unseen
             track.corner = np.clip(track.corner, -middle, np.array(detections.size[::-1]) - middle)  # it may come back there
             track.unseen += 1
-        shared = shared_pixels([(track.window, track.corner) for track in self._tracks], masks)  # (T, N)
-        own = np.array([np.count_nonzero(track.window) for track in self._tracks], float)[:, None]  # (T, 1)
+        shared = shared_pixels([(track.cutout, track.corner) for track in self._tracks], masks)  # (T, N)
+        own = np.array([np.count_nonzero(track.cutout) for track in self._tracks], float)[:, None]  # (T, 1)
         iou = shared / np.maximum(own + areas - shared, 1)
         inside = shared / np.maximum(np.minimum(own, areas), 1)
         strong = detections.scores >= self._score
@@ -88,12 +88,12 @@ class MaskTracker:
                 if similarity[t, row] > 0:
                     free_tracks[t] = free[row] = False
                     numbers[row] = self._tracks[t].number
-                    window, corner = masks[row]
-                    _see(self._tracks[t], window, corner, areas[row], colours[row])
+                    cutout, corner = masks[row]
+                    _see(self._tracks[t], cutout, corner, areas[row], colours[row])
 
         for row in np.flatnonzero(free & strong):
-            window, corner = masks[row]
-            self._tracks.append(_Track(self._count, window, corner, areas[row], np.zeros(2), colours[row]))
+            cutout, corner = masks[row]
+            self._tracks.append(_Track(self._count, cutout, corner, areas[row], np.zeros(2), colours[row]))
             numbers[row] = self._count
             self._count += 1
         self._tracks = [track for track in self._tracks if track.unseen <= self._lost]
@@ -105,7 +105,7 @@ def _nearness(tracks: list[_Track], masks: list[tuple[np.ndarray, np.ndarray]]) 
 
     Within reach is an object's diameter, and as far besides as its speed took it, had it turned when it was seen last.
     """
-    expected = np.array([centre_of(track.window, track.corner)[0] for track in tracks]).reshape(-1, 1, 2)
+    expected = np.array([centre_of(track.cutout, track.corner)[0] for track in tracks]).reshape(-1, 1, 2)
     found = np.array([centre_of(*mask)[0] for mask in masks]).reshape(-1, 2)
     reach = [np.sqrt(4 / np.pi * track.area) + np.linalg.norm(track.speed) * (track.unseen - 1) for track in tracks]
     return np.nan_to_num(1 - np.linalg.norm(expected - found, axis=2) / np.maximum(np.array(reach).reshape(-1, 1), 1))
@@ -117,28 +117,28 @@ def _likeness(tracks: list[_Track], colours: np.ndarray) -> np.ndarray:
     return np.maximum(1 - np.sqrt(((known - colours) ** 2).mean(axis=2)) / OTHER, 0)
 
 
-def _colour(image: np.ndarray, window: np.ndarray, corner: np.ndarray) -> np.ndarray:
+def _colour(image: np.ndarray, cutout: np.ndarray, corner: np.ndarray) -> np.ndarray:
     """(C,) median of a mask's pixels: some of them may be another object's."""
     left, top = corner.astype(int)
-    bottom, right = top + window.shape[0], left + window.shape[1]
-    pixels = image[top:bottom:2, left:right:2][window[::2, ::2]]  # a quarter of them says as much
+    bottom, right = top + cutout.shape[0], left + cutout.shape[1]
+    pixels = image[top:bottom:2, left:right:2][cutout[::2, ::2]]  # a quarter of them says as much
     return np.median(pixels, axis=0) if len(pixels) else np.zeros(image.shape[2])
 
 
-def _see(track: _Track, window: np.ndarray, corner: np.ndarray, area: float, colour: np.ndarray) -> None:
+def _see(track: _Track, cutout: np.ndarray, corner: np.ndarray, area: float, colour: np.ndarray) -> None:
     """Corrects a track by a mask that is taken for its object.
 
     What is seen in part says neither shape nor speed, but it lies inside of the whole.
     """
     if area >= WHOLE * track.area:
-        missed = centre_of(window, corner)[0] - centre_of(track.window, track.corner)[0]  # by how much the expectation was off
+        missed = centre_of(cutout, corner)[0] - centre_of(track.cutout, track.corner)[0]  # by how much the expectation was off
         gain = 1.0 if track.frames == 1 else GAIN
         track.speed = track.speed + gain * missed / track.unseen
-        track.window, track.corner = window, corner
+        track.cutout, track.corner = cutout, corner
     else:
         before = np.minimum(corner - track.corner, 0)  # by how much it reaches out to the left and above …
         behind = np.maximum(
-            corner + window.shape[::-1] - track.corner - track.window.shape[::-1], 0
+            corner + cutout.shape[::-1] - track.corner - track.cutout.shape[::-1], 0
         )  # … to the right and below
         track.corner = track.corner + before + behind
     track.area = max(area, FORGET * track.area)

@@ -97,9 +97,9 @@ class Tracker:
 
 def _with_bitmaps(detections: Detections) -> Detections:
     """The same with the masks pasted: they are asked for more than once."""
-    windows = list(detections.windows())
-    corners = np.array([corner for _, corner in windows], int).reshape(-1, 2)
-    return replace(detections, bitmaps=[window for window, _ in windows], corners=corners)
+    cutouts = list(detections.cutouts())
+    corners = np.array([corner for _, corner in cutouts], int).reshape(-1, 2)
+    return replace(detections, bitmaps=[cutout for cutout, _ in cutouts], corners=corners)
 
 
 def _once(detections: Detections, beliefs: np.ndarray) -> np.ndarray:
@@ -118,7 +118,7 @@ def _once(detections: Detections, beliefs: np.ndarray) -> np.ndarray:
 
 def _iou(first: Detections, second: Detections) -> np.ndarray:
     """(N, M) of masks."""
-    windows = list(first.windows()), list(second.windows())
-    one, other = (np.array([np.count_nonzero(window) for window, _ in each], float) for each in windows)
-    shared = shared_pixels(*windows)
+    cutouts = list(first.cutouts()), list(second.cutouts())
+    one, other = (np.array([np.count_nonzero(cutout) for cutout, _ in each], float) for each in cutouts)
+    shared = shared_pixels(*cutouts)
     return shared / np.maximum(one[:, None] + other - shared, 1)

@@ -36,7 +36,7 @@ class CocoEvaluation(keras.callbacks.Callback):
 
     Args:
         dataset: what to evaluate on, or its path.
-        batch_size: pictures that go through the model together.
+        batch_size: images that go through the model together.
 
     Attributes:
         scores: the newest of `maskrcnn.inference.scoring`.
@@ -177,10 +177,10 @@ class StopOnNonFinite(keras.callbacks.Callback):
     stay non-finite from the first such value on. Comes first among the callbacks, so that nothing of it is saved.
 
     Args:
-        folder: where the batch goes: `batch.npz`, and each picture with its truth as PNG.
+        folder: where the batch goes: `batch.npz`, and each image with its truth as PNG.
         batch_of: the batch (dict of arrays, see `Batch`) that the given step of an epoch had.
         recover: puts the last good weights back into the model.
-        file_names: of the pictures, by image id.
+        file_names: of the images, by image id.
         categories: of the model.
     """
 
@@ -222,7 +222,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
         self.recover()
         raise ValueError(
             f"{reason} in epoch {self.epoch + 1}, step {self.step + 1}, with the "
-            f"pictures {', '.join(names)}: look at them and their annotations in {self.folder}; if they are right, lower the "
+            f"images {', '.join(names)}: look at them and their annotations in {self.folder}; if they are right, lower the "
             "learning rate."
         )
 
@@ -231,13 +231,13 @@ class StopOnNonFinite(keras.callbacks.Callback):
         np.savez_compressed(self.folder / "batch.npz", **arrays)
         class_names = [category.name for category in self.categories]
         for row, number in enumerate(arrays["image_ids"]):
-            picture, valid = np.rint(arrays["images"][row]).astype(np.uint8), arrays["valid"][row]
+            image, valid = np.rint(arrays["images"][row]).astype(np.uint8), arrays["valid"][row]
             truth = Detections(
                 boxes=arrays["boxes"][row][valid],
                 scores=np.ones(valid.sum(), np.float32),
                 labels=arrays["labels"][row][valid],
                 small_masks=arrays["masks"][row][valid].astype(np.float32),
-                size=picture.shape[:2],
+                size=image.shape[:2],
                 class_names=class_names,
             )
-            write_png(self.folder / f"{row + 1}_{int(number)}.png", draw_detections(picture, truth, show_scores=False))
+            write_png(self.folder / f"{row + 1}_{int(number)}.png", draw_detections(image, truth, show_scores=False))

@@ -21,7 +21,7 @@ Schedule = Literal["cosine", "step", "constant"]
 LEARNING_RATES = {
     "adam": 2e-4,  # at any batch size
     "adamw": 2e-4,  # MMDetection's "ResNet strikes back" recipe
-    "sgd": 0.02 / 16,  # a picture of the batch; Detectron's 0.02 for 16
+    "sgd": 0.02 / 16,  # an image of the batch; Detectron's 0.02 for 16
 }
 MOMENTUM = 0.9  # Mask R-CNN, section 3.1
 # MMDetection's recipe; Mask R-CNN, section 3.1: 1e-4 in the gradient, which a momentum of 0.9 applies ten times. Keras decays
@@ -30,7 +30,7 @@ WEIGHT_DECAY = {"adamw": 0.05, "sgd": 1e-4 / (1 - MOMENTUM)}
 WARM_UP_STEPS = 500  # Detectron; at most a tenth of the run
 LAST_RATE = 0.01  # of the peak, where the cosine ends
 MILESTONES = (2 / 3, 8 / 9)  # of the run; Detectron: after 60,000 and 80,000 of 90,000 steps
-CLIP_NORM = 10.0  # steps beyond it are accidents: a first step on a crowded picture
+CLIP_NORM = 10.0  # steps beyond it are accidents: a first step on a crowded image
 
 
 def make_optimizer(
@@ -52,9 +52,9 @@ def make_optimizer(
 
     Args:
         name: `"adam"`, `"adamw"` or `"sgd"` (with momentum).
-        learning_rate: peak rate; where None `LEARNING_RATES`, for SGD times the pictures of an update (Goyal et al. 2017,
+        learning_rate: peak rate; where None `LEARNING_RATES`, for SGD times the images of an update (Goyal et al. 2017,
             section 2.1), which are `batch_size * accumulate`.
-        batch_size: pictures a batch.
+        batch_size: images a batch.
         num_steps: batches of the whole run.
         schedule: `"cosine"` falls to a hundredth (Loshchilov & Hutter 2017); `"step"` falls to a tenth at each milestone;
             `"constant"` stays.

@@ -17,17 +17,17 @@ from maskrcnn.structures import Sample
 from maskrcnn.training.callbacks import CocoEvaluation
 from maskrcnn.training.optimizers import averaged
 
-NUM_PICTURES = 6
+NUM_IMAGES = 6
 WIDTH = 1600  # pixels of the sheet
 SHOWN_SCORE = 0.5  # the least of a detection that is drawn, as in `maskrcnn predict`
 
 
 class TensorBoard(keras.callbacks.Callback):
-    """Losses and the learning rate after each epoch; with an evaluation, AP by class and a sheet of validation pictures.
+    """Losses and the learning rate after each epoch; with an evaluation, AP by class and a sheet of validation images.
 
     Args:
         folder: for TensorBoard's files.
-        evaluation: whose scores and pictures are shown.
+        evaluation: whose scores and images are shown.
         first_epoch: where the training begins or goes on; what an earlier one wrote there of later epochs is hidden.
     """
 
@@ -58,9 +58,9 @@ class TensorBoard(keras.callbacks.Callback):
         self.writer.close()
 
     def _sheet(self, evaluation: CocoEvaluation) -> np.ndarray:
-        """Some pictures, evenly from the whole set: the truth on the left, what is found on the right."""
+        """Some images, evenly from the whole set: the truth on the left, what is found on the right."""
         samples = evaluation.dataset.samples
-        chosen = np.linspace(0, len(samples) - 1, min(NUM_PICTURES, len(samples))).round().astype(int)
+        chosen = np.linspace(0, len(samples) - 1, min(NUM_IMAGES, len(samples))).round().astype(int)
         with averaged(self.model):
             rows = [self._row(read_sample(samples[index], self.model.config.image), evaluation) for index in chosen]
         return np.concatenate(rows)
@@ -70,6 +70,4 @@ class TensorBoard(keras.callbacks.Callback):
         (found,) = self.model.detect(sample.image, score=SHOWN_SCORE)
         pair = [draw_truth(sample.image, sample, evaluation.dataset.categories), draw_detections(sample.image, found)]
         height = round(sample.size[0] * WIDTH / 2 / sample.size[1])
-        return np.concatenate(
-            [cv2.resize(picture, (WIDTH // 2, height), interpolation=cv2.INTER_AREA) for picture in pair], axis=1
-        )
+        return np.concatenate([cv2.resize(image, (WIDTH // 2, height), interpolation=cv2.INTER_AREA) for image in pair], axis=1)

@@ -1,6 +1,6 @@
 """Everything once, from nothing: shapes are drawn, the small model learns them, is scored, and a report shows it.
 
-Beside it the report shows what the model that comes with the package finds on a picture of cell nuclei.
+Beside it the report shows what the model that comes with the package finds on an image of cell nuclei.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ NARROW: dict[str, Any] = {  # a half of the preset's width after the backbone: s
     "roi_sampler__num_sampled": 64,
 }
 SEED = 0
-NUM_SHOWN = 8  # validation pictures in the report
+NUM_SHOWN = 8  # validation images in the report
 SCORE_SHOWN = 0.5  # the least score of a detection drawn there
 
 
@@ -63,10 +63,10 @@ def demo(
     """Draws a data set of shapes, trains on it, scores the model and writes `report.html`.
 
     Args:
-        out: folder for `shapes/` (pictures and annotations), `run/` (the model and its history) and `report.html`.
-        num_train: pictures to learn from.
-        num_val: pictures to score.
-        epochs: times to go through the training pictures.
+        out: folder for `shapes/` (images and annotations), `run/` (the model and its history) and `report.html`.
+        num_train: images to learn from.
+        num_val: images to score.
+        epochs: times to go through the training images.
         image_size: shorter side as the model sees it, pixels.
         console: where to tell what happens.
         verbose: Keras's progress bar, as in `keras.Model.fit`.
@@ -80,7 +80,7 @@ def demo(
     def tell(text: str) -> None:
         console.print(text, markup=False, soft_wrap=True)
 
-    tell(f"Drawing {num_train} pictures of shapes to learn from and {num_val} to be scored on, in {out / 'shapes'}")
+    tell(f"Drawing {num_train} images of shapes to learn from and {num_val} to be scored on, in {out / 'shapes'}")
     train_json, val_json = make_shapes(out / "shapes", num_train=num_train, num_val=num_val, seed=SEED)
     val = load_dataset(val_json)
 
@@ -112,11 +112,11 @@ def demo(
         report,
         title="Mask R-CNN learns shapes",
         text=(
-            f"{num_train} drawn pictures, {epochs} epochs, {minutes:.1f} minutes of training from random weights. "
-            f"Scores are those of {num_val} other pictures, which the model has not learned from."
+            f"{num_train} drawn images, {epochs} epochs, {minutes:.1f} minutes of training from random weights. "
+            f"Scores are those of {num_val} other images, which the model has not learned from."
         ),
         curves=_read_history(out / "run" / "history.csv"),
-        pictures=[_truth_and_prediction(model, val, row) for row in range(min(NUM_SHOWN, num_val))],
+        images=[_truth_and_prediction(model, val, row) for row in range(min(NUM_SHOWN, num_val))],
         scores=scores,
         more={"Cell nuclei, found by the model that comes with the package": [_nuclei()]},
     )
@@ -139,7 +139,7 @@ def _truth_and_prediction(model: MaskRCNN, dataset: Dataset, row: int) -> tuple[
 
 
 def _nuclei() -> tuple[np.ndarray, np.ndarray, str]:
-    """A validation picture of the Data Science Bowl 2018 (CC0) and what the shipped model finds on it."""
+    """A validation image of the Data Science Bowl 2018 (CC0) and what the shipped model finds on it."""
     image = read_image(SHIPPED["nuclei"].with_suffix(".png"))
     (detections,) = load_model(SHIPPED["nuclei"]).detect([image], score=SCORE_SHOWN)
     return image, draw_detections(image, detections), f"{len(detections)} nuclei"

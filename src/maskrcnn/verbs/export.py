@@ -1,6 +1,6 @@
-"""A finished model as one file or folder for other runtimes: pictures in, detections with masks out.
+"""A finished model as one file or folder for other runtimes: images in, detections with masks out.
 
-What is written is run at once on real pictures beside the Keras model, and only kept where both say the same.
+What is written is run at once on real images beside the Keras model, and only kept where both say the same.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def export(
     *,
     format: Format,
     precision: Precision = "float32",
-    pictures: Iterable[str | Path] = (),
+    images: Iterable[str | Path] = (),
     calibrate: Iterable[str | Path] = (),
     log: Callable[[str], None] = print,
 ) -> Difference:
@@ -82,12 +82,12 @@ def export(
             `"litert"`, a file `*.tflite`; `"onnx"`, a file `*.onnx`; `"torch"`, a file `*.pt2`.
         precision: float16 is that of the weights in the file, and what runs it computes in float32; in bfloat16 and int8 the
             layers compute too, where the processor can, while boxes and scores stay in float32.
-        pictures: to check with; those of the model that comes with the package where there are none.
-        calibrate: for int8: pictures such as the model will see, a hundred or so, to learn which values its layers take.
+        images: to check with; those of the model that comes with the package where there are none.
+        calibrate: for int8: images such as the model will see, a hundred or so, to learn which values its layers take.
         log: told the largest differences.
 
     Returns:
-        The largest differences, over all pictures.
+        The largest differences, over all images.
 
     Raises:
         ValueError: answers differ by more than `LIMITS`, or that format or precision cannot be had.
@@ -106,10 +106,10 @@ def export(
     if (precision == "int8" and writer.CALIBRATED) != bool(calibrate):
         calibrated = ", ".join(name for name, module in WRITERS.items() if module.CALIBRATED)
         raise ValueError(
-            f"int8 of {calibrated}, and nothing else, is calibrated, on a hundred or so pictures like those that the model "
-            f"sees (--calibrate DIR); received {format} in {precision} and {len(calibrate)} pictures."
+            f"int8 of {calibrated}, and nothing else, is calibrated, on a hundred or so images like those that the model "
+            f"sees (--calibrate DIR); received {format} in {precision} and {len(calibrate)} images."
         )
-    out, pictures = Path(out), list(pictures) or [SHIPPED["nuclei"].with_suffix(".png")]
+    out, images = Path(out), list(images) or [SHIPPED["nuclei"].with_suffix(".png")]
     if writer.SUFFIX and out.suffix != writer.SUFFIX:
         raise ValueError(f"{format} is one file, whose name ends in {writer.SUFFIX}; received {out}.")
     if out.exists():
@@ -119,9 +119,9 @@ def export(
         unfinished = Path(folder) / out.name
         options = {"calibrate": calibrate} if calibrate else {}
         writer.write(model, unfinished, precision, **options)
-        found = compare(model, engines.load(unfinished), pictures)
+        found = compare(model, engines.load(unfinished), images)
         log(
-            f"{format}, {precision}, beside Keras on {len(pictures)} pictures, {found.objects} objects: boxes differ by "
+            f"{format}, {precision}, beside Keras on {len(images)} images, {found.objects} objects: boxes differ by "
             f"at most {found.boxes:.4f} pixels, scores by {found.scores:.5f}, masks' least IoU {found.mask_iou:.4f}; "
             f"{found.unmatched} found by one alone"
         )
@@ -130,11 +130,11 @@ def export(
     return found
 
 
-def compare(model: Any, other: Any, pictures: Iterable[Any]) -> Difference:
-    """By how much the answers of two models differ on pictures, which either takes as `MaskRCNN.detect` does."""
+def compare(model: Any, other: Any, images: Iterable[Any]) -> Difference:
+    """By how much the answers of two models differ on images, which either takes as `MaskRCNN.detect` does."""
     found = Difference(0, 0, 0.0, 0.0, 1.0)
-    for picture in pictures:
-        first, second = (next(detect(each, [picture], score=model.config.detect.score)) for each in (model, other))
+    for image in images:
+        first, second = (next(detect(each, [image], score=model.config.detect.score)) for each in (model, other))
         one = _difference(first, second)
         found = Difference(
             objects=found.objects + one.objects,
@@ -171,7 +171,7 @@ def _difference(first: Detections, second: Detections) -> Difference:
 def _check(found: Difference, precision: str) -> None:
     limit = LIMITS[precision]
     if found.objects == 0:
-        raise ValueError("The model finds nothing in the pictures, so nothing is checked; name others that it knows.")
+        raise ValueError("The model finds nothing in the images, so nothing is checked; name others that it knows.")
     if (
         found.unmatched > limit.unmatched * math.ceil(found.objects / 30)
         or not found.boxes <= limit.boxes

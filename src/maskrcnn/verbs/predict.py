@@ -1,4 +1,4 @@
-"""From pictures to detections in their original pixels, and to files."""
+"""From images to detections in their original pixels, and to files."""
 
 from __future__ import annotations
 
@@ -36,31 +36,31 @@ def predict_files(
     axis: str = "axial",
     keep_patient: bool = False,
     names: Names | None = None,
-    on_picture: Callable[[Path, Detections | Exception], None] | None = None,
+    on_image: Callable[[Path, Detections | Exception], None] | None = None,
 ) -> list[tuple[Path, str]]:
-    """Writes `predictions.json` and, for each picture, an overlay and a label map into a folder; see `PredictionWriter`.
+    """Writes `predictions.json` and, for each image, an overlay and a label map into a folder; see `PredictionWriter`.
 
-    Frames of DICOM, slices of NIfTI and pages of TIFF are pictures of their own, and read one by one.
+    Frames of DICOM, slices of NIfTI and pages of TIFF are images of their own, and read one by one.
 
     Args:
         model: a `MaskRCNN`.
         inputs: files, folders and globs.
         out: folder, made where it is not there.
         score: least score of what is written.
-        batch_size: pictures that go through the model together.
-        save: what is written for each picture besides its rows: some of `results.files.SAVE_FORMATS`.
+        batch_size: images that go through the model together.
+        save: what is written for each image besides its rows: some of `results.files.SAVE_FORMATS`.
         measurements: whether `measurements.csv` and `measurements.parquet` are written.
         window: (centre, width) of what is shown to the model, or the number of a DICOM file's own window; see `read_planes`.
         axis: axial, coronal or sagittal: how NIfTI volumes are sliced.
         keep_patient: whether DICOM segmentations carry the patient's and the study's attributes of their source.
         names: those given in the folder so far, where others write into it too.
-        on_picture: called after each picture with its path and its detections, or what was wrong with it.
+        on_image: called after each image with its path and its detections, or what was wrong with it.
 
     Returns:
         The files that could not be read, or not be saved as asked, each with the reason. The others are done.
 
     Raises:
-        FileNotFoundError: a file named in `inputs` is not there, or nothing in them is a picture.
+        FileNotFoundError: a file named in `inputs` is not there, or nothing in them is an image.
         ImportError: what reads or writes a format is not installed.
     """
     failures: list[tuple[Path, str]] = []
@@ -77,9 +77,9 @@ def predict_files(
             try:
                 for plane in read_planes(path, **options):
                     writer.check(plane.source)
-                    picture = as_pixels(plane, image_config)
+                    image = as_pixels(plane, image_config)
                     seen.append((path, plane))
-                    yield picture
+                    yield image
             except (ValueError, OSError) as error:
                 seen.append((path, error))
 
@@ -109,8 +109,8 @@ def predict_files(
             for path, result in written:
                 if isinstance(result, Exception):
                     failures.append((path, str(result)))
-                if on_picture:
-                    on_picture(path, result)
+                if on_image:
+                    on_image(path, result)
     return failures
 
 
@@ -128,7 +128,7 @@ def predict_large(
     save: Sequence[str] = ("overlay", "labels"),
     on_tile: Callable[[Tile], None] | None = None,
 ) -> int:
-    """Writes what `detect_large` finds in a picture into a folder, all of it or nothing; see `LargeWriter`.
+    """Writes what `detect_large` finds in an image into a folder, all of it or nothing; see `LargeWriter`.
 
     Args:
         model, tile, overlap, scale, batch_size, on_tile: as for `detect_large`.
@@ -145,11 +145,11 @@ def predict_large(
         ValueError, ImportError: as `detect_large` and `LargeWriter`.
     """
     image = model.config.image
-    with open_large(source, channels=image.channels, scaling=image.scaling) as picture:
-        small = reduced(picture, LONGEST_OVERLAY) if "overlay" in save else None
+    with open_large(source, channels=image.channels, scaling=image.scaling) as large:
+        small = reduced(large, LONGEST_OVERLAY) if "overlay" in save else None
         file_name, categories = Path(source).as_posix(), model.config.categories
         options: dict[str, Any] = {
-            "size": picture.size,
+            "size": large.size,
             "file_name": file_name,
             "categories": categories,
             "save": save,
@@ -157,7 +157,7 @@ def predict_large(
         }
         with LargeWriter(out, name or stem_of(Path(source)), **options) as writer:
             for found in detect_large(
-                model, picture, tile=tile, overlap=overlap, scale=scale, score=score, batch_size=batch_size, on_tile=on_tile
+                model, large, tile=tile, overlap=overlap, scale=scale, score=score, batch_size=batch_size, on_tile=on_tile
             ):
                 writer.write(found)
     return writer.count

@@ -34,7 +34,7 @@ def track(
 
     Args:
         model: a `MaskRCNN`, or an exported model on its engine.
-        source: a video file, a folder or a glob of pictures, a list of them, or the number of a camera; see
+        source: a video file, a folder or a glob of images, a list of them, or the number of a camera; see
             `maskrcnn.images.video.open_video`.
         tracker: "mask" associates by masks; "bytetrack", "botsort", "ocsort" and "sort" by boxes, with the library trackers.
             Objects of different classes are never one track.
@@ -42,7 +42,7 @@ def track(
         score: the least score with which a track begins. Weaker detections carry it on.
         lost: frames, of those that are looked at, for which an object that is not seen is remembered.
         batch_size: frames that go through the model together.
-        rate: frames a second of pictures, which do not say theirs.
+        rate: frames a second of images, which do not say theirs.
 
     Yields:
         For each frame the `Detections` that are part of a track, with `track_ids`; ids are counted from 1.

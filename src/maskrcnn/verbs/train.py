@@ -93,19 +93,19 @@ def train(
         model: preset; where None, that of a whole model in `init`, else `"mobilenet_v2_fpn"`.
         init: first weights: a backbone, see `MaskRCNN.from_preset`; or a whole model, see `MaskRCNN.from_checkpoint`, which
             brings its own architecture and conventions. Where its classes differ from the data's, their layers start anew.
-        images, val_images: folders of the pictures, where they lie neither beside the JSON nor in `images/`.
+        images, val_images: folders of the images, where they lie neither beside the JSON nor in `images/`.
         epochs: rounds through the data.
-        batch_size: pictures a step.
+        batch_size: images a step.
         image_size: the shorter side of the model's input in pixels, the longer one at most 5/3 of it; the preset's where None.
-        input_channels: of the pictures; where None, 3 or what a whole model in `init` takes. Weights of others are inflated.
-        augment: how pictures vary, see `maskrcnn.data.augment.make_augment`: `"none"`, `"flip"`, `"photos"`, `"microscopy"`, an
+        input_channels: of the images; where None, 3 or what a whole model in `init` takes. Weights of others are inflated.
+        augment: how images vary, see `maskrcnn.data.augment.make_augment`: `"none"`, `"flip"`, `"photos"`, `"microscopy"`, an
             `AugmentConfig`, a pipeline of Albumentations, or a function of (sample, rng).
         class_weights: of the class loss: `"balanced"`, `"effective"`, or weights by class name; 1 for all where None.
-        repeat_threshold: classes that are in a smaller part of the pictures than this are shown more often (LVIS); 0: none.
+        repeat_threshold: classes that are in a smaller part of the images than this are shown more often (LVIS); 0: none.
         focal_gamma: of the focal loss instead of cross-entropy in the class loss; 0 is cross-entropy.
         label_smoothing: of the class loss.
         dropout: in the box head.
-        stochastic_depth: part of the pictures for which the backbone's last block is left out, earlier ones less often.
+        stochastic_depth: part of the images for which the backbone's last block is left out, earlier ones less often.
         optimizer: `"adam"`, `"adamw"` or `"sgd"`.
         learning_rate, schedule, warm_up_steps, weight_decay, clip_norm, accumulate, ema, backbone_rate: see
             `maskrcnn.training.optimizers.make_optimizer`.
@@ -117,7 +117,7 @@ def train(
             such a run stays, with an error; a finished one is replaced.
         save_minutes: how often, within an epoch, the state of the run is saved.
         seed: of weights, order, augmentation and samples.
-        workers: processes that read pictures; 0 reads in threads.
+        workers: processes that read images; 0 reads in threads.
         matterport_config: for `init` from matterport, the numbers it was trained with.
         strict: refuse data with faults, also those that could be repaired.
         callbacks: more Keras callbacks; they see `val_mask_ap` and `val_box_ap` besides the losses.
@@ -129,7 +129,7 @@ def train(
         The model of the last epoch.
 
     Raises:
-        ValueError: settings or data that cannot be used, in one line; a loss that became NaN or infinite, with the pictures
+        ValueError: settings or data that cannot be used, in one line; a loss that became NaN or infinite, with the images
             that did it, which are then in `nonfinite/` of the folder.
         MemoryError: there is too little memory for a step; told before the first, with a setting that would fit.
     """
@@ -189,7 +189,7 @@ def train(
             start=start,
         )
 
-    first = batches(0)  # a wrong augmentation is told before anything is written; and pictures of other channels
+    first = batches(0)  # a wrong augmentation is told before anything is written; and images of other channels
     for data_set in (train_data, val_data) if val_data is not None else (train_data,):
         read_sample(data_set.samples[0], network.config.image)
     slots = (1 if optimizer == "sgd" else 2) + (accumulate > 1) + (ema > 0)
@@ -247,7 +247,7 @@ def train(
 def _check_memory(network: MaskRCNN, data: Dataset, batch_size: int, augment: Any, **rest: Any) -> None:
     config, sizes = network.config, [sample.size for sample in data.samples]
     varied = AUGMENTATIONS.get(augment) if isinstance(augment, str) else augment
-    known = varied if isinstance(varied, AugmentConfig) else None  # what others do to a picture's size, nobody knows
+    known = varied if isinstance(varied, AugmentConfig) else None  # what others do to an image's size, nobody knows
     frame = memory.largest_frame(sizes, config.image, batch_size, known)
     num_weights = sum(math.prod(weight.shape) for weight in network.trainable_weights)
     memory.check_training(config, num_weights, frame, batch_size, max(len(sample.labels) for sample in data.samples), **rest)

@@ -108,7 +108,7 @@ def translate(tensors: Mapping[str, np.ndarray], rules: Iterable[Rule]) -> tuple
 def put(checkpoint: Checkpoint, model: keras.Model, *, remake_classes: bool = False) -> Report:
     """Gives a model the checkpoint's weights: all that it should, or none where something does not fit.
 
-    Where only the number of a picture's channels differs, the first convolution is inflated (`weights.stem`).
+    Where only the number of an image's channels differs, the first convolution is inflated (`weights.stem`).
 
     Args:
         model: a `Network`; a backbone's file touches `model.backbone` alone.

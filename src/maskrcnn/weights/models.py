@@ -100,7 +100,7 @@ def _zeros(shape: tuple[int, ...], dtype: str) -> np.ndarray:
 def transfer(source: keras.Model, target: keras.Model, *, remake_classes: bool = False) -> list[str]:
     """Copies weights from one network to another, wherever name and shape are the same.
 
-    Where only the number of a picture's channels differs, the first convolution is inflated (`weights.stem`).
+    Where only the number of an image's channels differs, the first convolution is inflated (`weights.stem`).
 
     Args:
         remake_classes: leave the layers that know the classes as they are in `target`, also where they would fit.

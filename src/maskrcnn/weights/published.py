@@ -183,7 +183,7 @@ _FILES = (
         "md5:e98aaff6f99e307b5e2a8a3ff741a518",  # noted by NVIDIA TensorRT (sampleUffMaskRCNN); the release has none
         "MIT (its repository)",
         "matterport/Mask_RCNN, ResNet-101-FPN",
-        34.7,  # on the 5,000 pictures of 2014 called minival
+        34.7,  # on the 5,000 images of 2014 called minival
     ),
     _torchvision(
         "torchvision-resnet50",

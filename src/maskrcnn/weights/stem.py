@@ -1,4 +1,4 @@
-"""The first convolution of a backbone, for pictures of other channels than its weights were learnt on."""
+"""The first convolution of a backbone, for images of other channels than its weights were learnt on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def stem_kernel(backbone: keras.Model) -> keras.Variable:
-    """The (h, w, C, filters) kernel that reads the C channels of a picture."""
+    """The (h, w, C, filters) kernel that reads the C channels of an image."""
     return next(layer for layer in backbone.layers if isinstance(layer, keras.layers.Conv2D)).kernel
 
 
@@ -39,6 +39,6 @@ def _filters(shape: Sequence[int]) -> tuple[int, ...]:
 def inflation(old: int, new: int) -> str:
     """A sentence for people on what `inflate` did."""
     return (
-        f"The weights read {old} channels and the model's pictures have {new}: its first convolution starts with the mean over "
+        f"The weights read {old} channels and the model's images have {new}: its first convolution starts with the mean over "
         f"the {old}, times {old}/{new}, for each."
     )

@@ -28,7 +28,7 @@ def backbone(name: str) -> keras.Model:
 @real_backbones
 @pytest.mark.parametrize("name", CHANNELS)
 @pytest.mark.parametrize("frame", [(64, 96), (160, 96)])
-def test_c2_to_c5_halve_the_picture_from_a_quarter_on(name, frame):
+def test_c2_to_c5_halve_the_image_from_a_quarter_on(name, frame):
     shapes = backbone(name).compute_output_shape((2, *frame, 3))
     assert [tuple(shape) for shape in shapes] == [
         (2, frame[0] // stride, frame[1] // stride, channels) for stride, channels in zip((4, 8, 16, 32), CHANNELS[name])
@@ -153,7 +153,7 @@ def test_later_blocks_are_left_out_more_often_and_those_of_frozen_stages_never(f
     np.testing.assert_allclose(list(rates.values()), [0.2, 0.4, 0.6, 0.8][first:])
 
 
-def test_in_training_blocks_are_left_out_of_whole_pictures_and_the_mean_is_kept():
+def test_in_training_blocks_are_left_out_of_whole_images_and_the_mean_is_kept():
     """A block multiplies by 101, or by 1 where it is left out, or by 1 + 100 / (1 - rate) where it is kept in training."""
     keras.utils.set_random_seed(0)
     config = BackboneConfig(name="mobilenet_v2", stochastic_depth=0.8, frozen_stages=4)  # the last block alone

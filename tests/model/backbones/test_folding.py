@@ -13,7 +13,7 @@ from maskrcnn.model.backbones.build import build_backbone
 from maskrcnn.model.backbones.folding import FoldedBackbone, fold
 from maskrcnn.ops import native
 
-PICTURES = np.random.default_rng(0).normal(size=(1, 64, 96, 3)).astype(np.float32)
+IMAGES = np.random.default_rng(0).normal(size=(1, 64, 96, 3)).astype(np.float32)
 KINDS = {
     "mobilenet_v2": {"name": "mobilenet_v2"},  # depthwise convolutions
     "resnet50": {"name": "resnet50"},
@@ -40,7 +40,7 @@ def test_the_features_are_those_of_the_backbone(kind):
     assert sum("folded" in layer.name for layer in folded.layers) == sum(
         isinstance(layer, keras.layers.BatchNormalization) for layer in backbone.layers
     )
-    plain, fast = (compute(graph, PICTURES) for graph in (backbone, folded))
+    plain, fast = (compute(graph, IMAGES) for graph in (backbone, folded))
     for one, other in zip(plain, fast, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=2e-5 * np.abs(one).max())
 
@@ -54,10 +54,10 @@ def test_the_backends_own_convolutions_are_those_of_keras(name, size, padding, s
     if getattr(native, name) is None:
         pytest.skip(f"{keras.backend.backend()} has no such kernel of its own")
     rng = np.random.default_rng(0)
-    pictures = rng.normal(size=(2, *size, 6)).astype(np.float32)
+    images = rng.normal(size=(2, *size, 6)).astype(np.float32)
     kernel = rng.normal(size=(kernel, kernel, 6, 1 if name == "depthwise_conv" else 4)).astype(np.float32)
-    ours = compute(getattr(native, name), pictures, kernel, strides=(strides, strides), padding=padding)
-    kerass = compute(getattr(keras.ops, name), pictures, kernel, strides=strides, padding=padding)
+    ours = compute(getattr(native, name), images, kernel, strides=(strides, strides), padding=padding)
+    kerass = compute(getattr(keras.ops, name), images, kernel, strides=strides, padding=padding)
     np.testing.assert_allclose(ours, kerass, rtol=0, atol=1e-4)
 
 
@@ -68,16 +68,16 @@ def test_they_take_the_place_of_kerass_where_norms_learn(kind, name):
     backbone = with_statistics(build_backbone(BackboneConfig(**KINDS[kind], norm="live")))
     swapped = fold(backbone, norms=False)
     assert not any(isinstance(layer, keras.layers.DepthwiseConv2D) for layer in swapped.layers)
-    for one, other in zip(*(compute(graph, PICTURES) for graph in (backbone, swapped)), strict=True):
+    for one, other in zip(*(compute(graph, IMAGES) for graph in (backbone, swapped)), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=2e-5 * np.abs(one).max())
 
 
 def test_the_second_graph_follows_the_weights_of_the_first():
     backbone = with_statistics(build_backbone(BackboneConfig(name="mobilenet_v2")))
     folded = FoldedBackbone(backbone)
-    before = keras.ops.convert_to_numpy(folded(PICTURES)[0])
+    before = keras.ops.convert_to_numpy(folded(IMAGES)[0])
     backbone.set_weights([weight * 1.1 for weight in backbone.get_weights()])
-    plain, after = (keras.ops.convert_to_numpy(graph(PICTURES)[0]) for graph in (backbone, folded))
+    plain, after = (keras.ops.convert_to_numpy(graph(IMAGES)[0]) for graph in (backbone, folded))
     assert np.abs(after - before).max() > 0.01 * np.abs(before).max()
     np.testing.assert_allclose(plain, after, rtol=0, atol=2e-5 * np.abs(plain).max())
 

@@ -40,7 +40,7 @@ def detector(config: DetectConfig) -> Detect:
 
 
 def slow_detections(config: DetectConfig, proposals, logits, deltas, image: int):
-    """(score, label, box) of one picture, best first."""
+    """(score, label, box) of one image, best first."""
     rows = []
     for roi in range(logits.shape[1]):
         exponential = np.exp(logits[image, roi].astype(float))
@@ -85,7 +85,7 @@ def test_classes_do_not_suppress_each_other_unless_nms_is_class_agnostic():
 
 
 @pytest.mark.parametrize("num_classes", [1, 80])
-def test_detections_are_inside_the_picture_sorted_and_at_most_so_many(num_classes):
+def test_detections_are_inside_the_image_sorted_and_at_most_so_many(num_classes):
     found = detect(DetectConfig(max_detections=15, score=0.001), *answers(num_classes, seed=1))
     assert found.boxes.shape == (2, 15, 4)
     assert (found.boxes >= 0).all()
@@ -126,7 +126,7 @@ def test_nothing_is_found_where_no_proposal_is():
     assert not detect(DetectConfig(), nothing, logits, deltas).valid.any()
 
 
-def test_boxes_that_lie_outside_of_the_picture_are_no_detections():
+def test_boxes_that_lie_outside_of_the_image_are_no_detections():
     """Cut off at the edge, nothing is left of them."""
     proposals, logits, deltas = answers()
     outside = np.array([[100, 10, 130, 40], [10, 70, 40, 90], [-40, -40, -10, -10], [95.995, 10, 130, 40]], np.float32)

@@ -102,7 +102,7 @@ def test_rows_that_are_not_valid_are_never_sampled_and_change_nothing():
 
 
 def test_crowds_are_never_positive_and_their_inside_is_never_background():
-    batch = make_batch((4, 2), num_rows=16, num_crowds=2)  # the second picture holds crowds alone
+    batch = make_batch((4, 2), num_rows=16, num_crowds=2)  # the second image holds crowds alone
     targets = sample(make_sampler(num_sampled=64), proposals_near(batch), batch)
     assert not targets.positive[1].any()
     for image in range(2):
@@ -112,7 +112,7 @@ def test_crowds_are_never_positive_and_their_inside_is_never_background():
         assert not np.isin(targets.matched[image][targets.positive[image]], (0, 1)).any()
 
 
-def test_an_empty_picture_gives_background_alone():
+def test_an_empty_image_gives_background_alone():
     batch = make_batch((0, 0), num_rows=16)
     targets = sample(make_sampler(num_sampled=64), proposals_near(batch), batch)
     assert targets.valid.all()

@@ -20,7 +20,7 @@ GIVEN = {name: value for name, value in reference.NUMBERS.items() if name in mat
 SHAPES = {"as large as the frame": (192, 192), "tall and smaller": (90, 60), "wide": (71, 263), "larger": (307, 239)}
 
 
-def picture(height: int, width: int) -> np.ndarray:
+def image(height: int, width: int) -> np.ndarray:
     """Coloured clouds with noise: no two places look alike.
 
     Of like pixels the mean is a whole number, or by the last bit one less, as which it would then count.
@@ -64,11 +64,11 @@ def network() -> MaskRCNN:
 @pytest.mark.backend
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_a_model_from_the_file_answers_as_matterport(network, tmp_path, shape):
-    model = reference.calibrated(picture(*shape))
+    model = reference.calibrated(image(*shape))
     path = write_h5(tmp_path / "mask_rcnn.h5", model.weights)
     report = put(matterport.read(read_tensors(path).tensors, config=GIVEN), network)
     assert not report.remade and not report.unused
-    expected, found = model.detect(picture(*shape)), network.detect(picture(*shape))[0]
+    expected, found = model.detect(image(*shape)), network.detect(image(*shape))[0]
     assert len(expected["scores"]) > 30
     assert len(np.unique(found.labels)) == 5
     theirs = {(*box, label): row for row, (box, label) in enumerate(zip(expected["rois"], expected["class_ids"]))}
@@ -141,7 +141,7 @@ def test_a_missing_tensor_is_named(tensors, name):
 def test_a_misshapen_tensor_is_named(tensors):
     with pytest.raises(ValueError, match="rpn_class_raw/kernel.*4 axes.*\\(40, 6\\)"):
         matterport.read({**tensors, "rpn_class_raw/kernel": np.zeros((40, 6))}, config=GIVEN)
-    with pytest.raises(ValueError, match="pictures of 4 channels"):
+    with pytest.raises(ValueError, match="images of 4 channels"):
         matterport.read({**tensors, "conv1/kernel": np.zeros((7, 7, 4, 64))}, config=GIVEN)
     with pytest.raises(ValueError, match="5 blocks in stage 4"):
         matterport.read({key: value for key, value in tensors.items() if "4f_" not in key}, config=GIVEN)
@@ -212,7 +212,7 @@ def test_class_names_may_begin_with_the_background(tensors):
         matterport.read(tensors, class_names=list("abcd"), config=GIVEN)
 
 
-def test_modes_without_a_square_keep_large_pictures_as_they_are(tensors):
+def test_modes_without_a_square_keep_large_images_as_they_are(tensors):
     for mode, short in (("pad64", 128), ("none", 1)):
         image = matterport.read(tensors, config={**GIVEN, "IMAGE_RESIZE_MODE": mode}).config.image
         assert (image.frame, image.stride, image.short_side) == ("tight", 64, short)

@@ -16,9 +16,9 @@ from maskrcnn.structures import Sample
 
 
 class Dataset:
-    """Pictures and their truth as users' subclasses give them.
+    """Images and their truth as users' subclasses give them.
 
-    `load_image` and `load_mask` are asked when a picture is needed, from several threads at a time.
+    `load_image` and `load_mask` are asked when an image is needed, from several threads at a time.
     """
 
     def __init__(self, class_map: Any = None) -> None:
@@ -38,12 +38,12 @@ class Dataset:
         self.image_info.append({"id": image_id, "source": source, "path": path, **kwargs})
 
     def image_reference(self, image_id: int) -> str:
-        """For a person to find the picture again; subclasses say how."""
+        """For a person to find the image again; subclasses say how."""
         del image_id
         return ""
 
     def prepare(self, class_map: Any = None) -> None:
-        """Numbers classes and pictures; called once all are added."""
+        """Numbers classes and images; called once all are added."""
         del class_map
         self.num_classes = len(self.class_info)
         self.class_ids = np.arange(self.num_classes)
@@ -81,7 +81,7 @@ class Dataset:
         return self.image_info[image_id]["path"]
 
     def load_image(self, image_id: int) -> np.ndarray:
-        """(H, W, 3) RGB; by default read from the picture's path."""
+        """(H, W, 3) RGB; by default read from the image's path."""
         return read_image(self.image_info[image_id]["path"])
 
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +91,7 @@ class Dataset:
 
 
 class LazySamples(Sequence[Sample]):
-    """A user's data set as samples, each made when it is asked for: no more pictures are held than are in use."""
+    """A user's data set as samples, each made when it is asked for: no more images are held than are in use."""
 
     def __init__(self, dataset: Dataset):
         self.dataset = dataset
@@ -104,7 +104,7 @@ class LazySamples(Sequence[Sample]):
         image = as_rgb(self.dataset.load_image(image_id))
         masks, class_ids = self.dataset.load_mask(image_id)
         masks, class_ids = np.asarray(masks), np.asarray(class_ids, np.int64)
-        name = f"Picture {image_id} ({self.dataset.image_info[image_id]['path']})"
+        name = f"Image {image_id} ({self.dataset.image_info[image_id]['path']})"
         if masks.ndim != 3 or masks.shape[2] != len(class_ids) or (len(class_ids) and masks.shape[:2] != image.shape[:2]):
             raise ValueError(
                 f"{name} has shape {image.shape}, masks of shape {masks.shape} and {len(class_ids)} classes; load_mask gives "
@@ -130,7 +130,7 @@ def as_rgb(image: Any) -> np.ndarray:
     if image.ndim == 2:
         image = image[:, :, None]
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
-        raise ValueError(f"A picture is an (H, W, 3), (H, W, 4) or (H, W) array; received shape {image.shape}.")
+        raise ValueError(f"An image is an (H, W, 3), (H, W, 4) or (H, W) array; received shape {image.shape}.")
     image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[:, :, :3]
     if image.dtype != np.uint8:
         image = np.clip(np.round(image), 0, 255).astype(np.uint8)

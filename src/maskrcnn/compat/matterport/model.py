@@ -53,7 +53,7 @@ class MaskRCNN:
         if config.NUM_CLASSES < 2:
             raise ValueError(f"NUM_CLASSES counts the background too and is at least 2; received {config.NUM_CLASSES}.")
         if config.IMAGE_CHANNEL_COUNT != 3:
-            raise ValueError(f"Pictures have 3 channels here; received IMAGE_CHANNEL_COUNT={config.IMAGE_CHANNEL_COUNT}.")
+            raise ValueError(f"Images have 3 channels here; received IMAGE_CHANNEL_COUNT={config.IMAGE_CHANNEL_COUNT}.")
         self.mode = mode
         self.config = config
         self.model_dir = str(model_dir)
@@ -211,21 +211,21 @@ class MaskRCNN:
     # ── inference ──
 
     def detect(self, images: Sequence[np.ndarray], verbose: int = 0) -> list[dict[str, np.ndarray]]:
-        """Finds objects in pictures of any size.
+        """Finds objects in images of any size.
 
         Args:
             images: each (H, W, 3) RGB; any number of them.
             verbose: 1 prints their shapes.
 
         Returns:
-            For each picture a dict: `rois` (N, 4) int32 y1 x1 y2 x2, `class_ids` (N,) int32 from 1, `scores` (N,) float32,
-            `masks` (H, W, N) bool; best first, in pixels of the picture.
+            For each image a dict: `rois` (N, 4) int32 y1 x1 y2 x2, `class_ids` (N,) int32 from 1, `scores` (N,) float32,
+            `masks` (H, W, N) bool; best first, in pixels of the image.
         """
         if self.mode != "inference":
             raise ValueError('Make the model with mode="inference" to detect.')
-        pictures = [as_rgb(image) for image in images]
+        colours = [as_rgb(image) for image in images]
         if verbose:
-            sys.stdout.write(f"Processing {len(pictures)} images\n" + "".join(f"{picture.shape}\n" for picture in pictures))
+            sys.stdout.write(f"Processing {len(colours)} images\n" + "".join(f"{image.shape}\n" for image in colours))
         return [
             {
                 "rois": found.boxes[:, [1, 0, 3, 2]].astype(np.int32),
@@ -233,7 +233,7 @@ class MaskRCNN:
                 "scores": found.scores,
                 "masks": found.masks.transpose(1, 2, 0),
             }
-            for found in self.keras_model.detect(pictures, batch_size=self.config.BATCH_SIZE)
+            for found in self.keras_model.detect(colours, batch_size=self.config.BATCH_SIZE)
         ]
 
     def _weights(self) -> list[Any]:

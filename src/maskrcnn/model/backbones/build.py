@@ -1,4 +1,4 @@
-"""Backbones: picture in, C2 … C5 out."""
+"""Backbones: image in, C2 … C5 out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from maskrcnn.model.norm import LIVE_MOMENTUM
 
 
 def build_backbone(config: BackboneConfig, *, channels: int = 3) -> keras.Model:
-    """A model from (B, H, W, channels) normalised pictures, H and W multiples of 32, to [C2, C3, C4, C5].
+    """A model from (B, H, W, channels) normalised images, H and W multiples of 32, to [C2, C3, C4, C5].
 
     Layers are named as in `keras.applications`, so that its weights fit by name. Frozen norms and stages are set
     `trainable = False`, which in Keras makes batch norm use its stored mean and variance in training as well.

@@ -28,7 +28,7 @@ def drop_rates(whole: keras.Model, config: BackboneConfig) -> dict[str, float]:
 
 
 def with_stochastic_depth(whole: keras.Model, config: BackboneConfig) -> keras.Model:
-    """The same layers anew, with one that drops whole pictures of a residual before the sum. Huang et al. 2016, section 3.
+    """The same layers anew, with one that drops whole images of a residual before the sum. Huang et al. 2016, section 3.
 
     Dropout divides by the part that is kept in training, where the paper multiplies by it in inference: the same mean, and
     inference needs to know nothing of it. Layers that drop have no weights, so those of others keep their names.

@@ -1,4 +1,4 @@
-"""From the box head's answers to at most so many detections a picture. Fast R-CNN, section 3.1; Mask R-CNN, section 3.1."""
+"""From the box head's answers to at most so many detections an image. Fast R-CNN, section 3.1; Mask R-CNN, section 3.1."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Detect:
         self.config = config
         self.box_head = box_head
 
-    def __call__(self, proposals: Proposals, logits, deltas, windows) -> PaddedDetections:
+    def __call__(self, proposals: Proposals, logits, deltas, regions) -> PaddedDetections:
         """Scores every class of every proposal, moves the boxes, removes doubles. Masks come later and are None.
 
         Args:
             proposals: (B, N).
             logits: (B, N, K + 1), background first.
             deltas: (B, N, K, 4).
-            windows: (B, 4) xyxy, where the picture lies in the frame.
+            regions: (B, 4) xyxy, where the image lies in the frame.
         """
         batch, _, num_logits = ops.shape(logits)
         num_classes = num_logits - 1
@@ -45,7 +45,7 @@ class Detect:
         deltas = row_ops.gather(ops.reshape(deltas, (batch, -1, 4)), pairs)
         limits = {"max_scale": self.box_head.max_scale, "min_scale": self.box_head.min_scale}
         boxes = box_ops.decode(deltas, reference, self.box_head.delta_weights, **limits)
-        boxes = box_ops.clip(boxes, windows)
+        boxes = box_ops.clip(boxes, regions)
         x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
         large = ops.logical_and(x2 - x1 >= self.config.min_side, y2 - y1 >= self.config.min_side)
         valid = ops.logical_and(valid, large)

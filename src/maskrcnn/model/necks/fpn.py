@@ -43,7 +43,7 @@ class FPN(layers.Layer):
         pyramid = [output(feature) for feature, output in zip(features, self.output_convs, strict=True)]
         if self.output_norms:
             pyramid = [norm(feature, training=training) for feature, norm in zip(pyramid, self.output_norms, strict=True)]
-        # Pooling with a window of one, as Detectron writes it: of [:, ::2, ::2] OpenVINO takes P6's height and width for P5's.
+        # Pooling with a region of one, as Detectron writes it: of [:, ::2, ::2] OpenVINO takes P6's height and width for P5's.
         return [*pyramid, ops.max_pool(pyramid[-1], 1, strides=2, data_format="channels_last")]
 
 

@@ -15,17 +15,17 @@ from maskrcnn.structures import Detections, VideoFrame
 
 
 def apart(detections: Detections) -> Iterator[tuple[int, np.ndarray, tuple[int, int]]]:
-    """Row, mask in its window, and the window's corner (left, top), best first: a pixel in several masks is the best one's.
+    """Row, mask in its cutout, and the cutout's corner (left, top), best first: a pixel in several masks is the best one's.
 
     Detections of which nothing is left are left out.
     """
     taken = np.zeros(detections.size, bool)
-    windows = list(detections.windows())
+    cutouts = list(detections.cutouts())
     for row in np.argsort(-detections.scores, kind="stable").tolist():
-        window, (left, top) = windows[row]
-        below = taken[top : top + window.shape[0], left : left + window.shape[1]]
-        mask = window & ~below
-        below |= window
+        cutout, (left, top) = cutouts[row]
+        below = taken[top : top + cutout.shape[0], left : left + cutout.shape[1]]
+        mask = cutout & ~below
+        below |= cutout
         if mask.any():
             yield row, mask, (left, top)
 
@@ -73,7 +73,7 @@ class Mots(Rows):
         lines, ids = [], shown_ids(detections)
         height, width = detections.size
         for row, mask, corner in apart(detections):
-            counts = rle.rle_to_json(rle.window_rle(mask, corner, detections.size))["counts"]
+            counts = rle.rle_to_json(rle.cutout_rle(mask, corner, detections.size))["counts"]
             category = self._categories[detections.labels[row]].id
             lines.append(f"{frame.number + 1} {ids[row]} {category} {height} {width} {counts}\n")
         self.append("".join(lines))

@@ -54,10 +54,10 @@ class OverlayWriter:
         if self._container is None:
             self._open(width + width % 2, height + height % 2)
         even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")  # H.264 halves the colours' resolution
-        picture = self._av.VideoFrame.from_ndarray(even, format="rgb24")
+        encoded = self._av.VideoFrame.from_ndarray(even, format="rgb24")
         self._last = max(self._last + 1, round(seconds * TICKS))  # times that stand still or go back would be refused
-        picture.pts, picture.time_base = self._last, Fraction(1, TICKS)
-        self._container.mux(self._stream.encode(picture))
+        encoded.pts, encoded.time_base = self._last, Fraction(1, TICKS)
+        self._container.mux(self._stream.encode(encoded))
 
     def _open(self, width: int, height: int) -> None:
         encoder = next((name for name in ENCODERS if name in self._av.codecs_available), None)

@@ -102,6 +102,6 @@ def _name(detections: Detections, row: int) -> str:
 
 def _measured(detections: Detections) -> Iterator[tuple[int, np.ndarray, int]]:
     """Id, middle (x, y) and area of each detection's mask; an empty mask is in the middle of its box."""
-    for number, box, (window, corner) in zip(shown_ids(detections), detections.boxes, detections.windows()):
-        middle, area = mask_geometry.centre_of(window, corner)
+    for number, box, (cutout, corner) in zip(shown_ids(detections), detections.boxes, detections.cutouts()):
+        middle, area = mask_geometry.centre_of(cutout, corner)
         yield number, middle if area else (box[:2] + box[2:]) / 2, area

@@ -354,7 +354,7 @@ def _shapes(tensors: Tensors) -> Shapes:
 
     colours = shape("conv1", 4)[2]
     if colours != 3:
-        raise ValueError(f"The file's model takes pictures of {colours} channels; files of matterport are read for RGB, 3.")
+        raise ValueError(f"The file's model takes images of {colours} channels; files of matterport are read for RGB, 3.")
     blocks = tuple(
         tuple(sorted(name[4:-16] for name in tensors if name.startswith(f"res{stage}") and name.endswith("_branch2a/kernel")))
         for stage in range(2, 6)

@@ -1,4 +1,4 @@
-"""The pictures and sizes that both sides answer to: real ones where `../shared/data` is, else drawn ones."""
+"""The images and sizes that both sides answer to: real ones where `../shared/data` is, else drawn ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from maskrcnn.images.images import read_image
 from maskrcnn.structures import Sample
 
 # File in the shared folder, and (height, width) of what is drawn where that is absent.
-PICTURES = {
+IMAGES = {
     "landscape": ("coco128/train/000000000149.jpg", (428, 640)),
     "portrait": ("coco128/train/000000000113.jpg", (640, 416)),
     "panorama": ("coco128/train/000000000357.jpg", (218, 640)),
@@ -27,11 +27,11 @@ PICTURES = {
 TRAINING = ("000000000061.jpg", "000000000049.jpg")  # of coco128: 488 × 640 and 500 × 381, five and nine objects
 
 
-def _case(model: str, picture: str, short_side: int, long_side: int) -> dict[str, Any]:
+def _case(model: str, image: str, short_side: int, long_side: int) -> dict[str, Any]:
     return {
-        "name": f"{model}_{picture}",
+        "name": f"{model}_{image}",
         "model": model,
-        "picture": picture,
+        "image": image,
         "short_side": short_side,
         "long_side": long_side,
     }
@@ -53,14 +53,14 @@ BACK = {"v1": "v1_large", "v2": "v2_portrait"}  # where weights that went there 
 
 def write(folder: Path, shared_data: Path | None) -> None:
     """Puts everything that `reference.py` reads into a folder."""
-    (folder / "pictures").mkdir(parents=True)
-    for number, (name, (file, size)) in enumerate(PICTURES.items()):
+    (folder / "images").mkdir(parents=True)
+    for number, (name, (file, size)) in enumerate(IMAGES.items()):
         real = shared_data and shared_data / file
         image = read_image(real) if real else draw_shapes(np.random.default_rng(number), size)[0]
-        np.save(folder / "pictures" / f"{name}.npy", image)
+        np.save(folder / "images" / f"{name}.npy", image)
     samples = training_samples(shared_data)
     for number, sample in enumerate(samples):
-        np.save(folder / "pictures" / f"training_{number}.npy", sample.image)
+        np.save(folder / "images" / f"training_{number}.npy", sample.image)
     truth = {}
     for number, sample in enumerate(samples):
         truth[f"boxes_{number}"] = sample.boxes
@@ -69,18 +69,18 @@ def write(folder: Path, shared_data: Path | None) -> None:
     np.savez(folder / "truth.npz", **truth)
     plan = {
         "cases": CASES,
-        "calibration": {"pictures": list(PICTURES), "short_side": 320, "long_side": 533},
-        "training": {"pictures": ["training_0", "training_1"], "short_side": 320, "long_side": 533},
+        "calibration": {"images": list(IMAGES), "short_side": 320, "long_side": 533},
+        "training": {"images": ["training_0", "training_1"], "short_side": 320, "long_side": 533},
         "back": BACK,
     }
     (folder / "cases.json").write_text(json.dumps(plan, indent=1))
 
 
 def training_samples(shared_data: Path | None) -> list[Sample]:
-    """Two pictures of different shapes with their truth, without crowds."""
+    """Two images of different shapes with their truth, without crowds."""
     if shared_data is None:
         return [_drawn_sample(number, size) for number, size in enumerate([(488, 640), (500, 381)])]
-    dataset = load_dataset(shared_data / "coco128" / "train.json", verify_pictures=False)
+    dataset = load_dataset(shared_data / "coco128" / "train.json", verify_images=False)
     by_name = {Path(sample.path).name: sample for sample in dataset.samples}
     samples = [by_name[name].replace(image=read_image(by_name[name].path)) for name in TRAINING]
     assert not any(sample.crowd.any() for sample in samples)

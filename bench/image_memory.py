@@ -1,9 +1,9 @@
-"""How much memory one large picture with many objects takes, from its file to overlay, label map and predictions.json.
+"""How much memory one large image with many objects takes, from its file to overlay, label map and predictions.json.
 
-python bench/picture_memory.py [--preset resnet50_fpn] [--megapixels 16] [--objects 1000]
+python bench/image_memory.py [--preset resnet50_fpn] [--megapixels 16] [--objects 1000]
 
 Random weights with a score threshold of 0 and no NMS, so that there are as many objects as are asked for, many of them large.
-Prints a line of JSON: the process's peak, what it held before, and how much the picture's files took beside the model's call.
+Prints a line of JSON: the process's peak, what it held before, and how much the image's files took beside the model's call.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from maskrcnn.verbs.predict import predict_files
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Memory of one large picture.")
+    parser = argparse.ArgumentParser(description="Memory of one large image.")
     parser.add_argument("--preset", default="resnet50_fpn")
     parser.add_argument("--megapixels", type=float, default=16)
     parser.add_argument("--objects", type=int, default=1000)
@@ -40,11 +40,11 @@ def main() -> None:
     side = round((arguments.megapixels * 1e6) ** 0.5)
     found = {"preset": arguments.preset, "side": side, "objects": arguments.objects, "before_mb": megabytes("VmRSS")}
     with tempfile.TemporaryDirectory() as folder:
-        picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
-        write_png(Path(folder) / "large.png", picture)
-        del picture
+        image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+        write_png(Path(folder) / "large.png", image)
+        del image
         small = np.random.default_rng(1).integers(0, 256, (640, 640, 3), np.uint8)
-        (first,) = detect(model, small)  # in the frame that a square picture has, whatever its size
+        (first,) = detect(model, small)  # in the frame that a square image has, whatever its size
         found["found_in_a_small_one"] = len(first)
         found["model_mb"] = megabytes("VmHWM")
         started = time.perf_counter()
