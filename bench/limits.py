@@ -133,9 +133,9 @@ def stages_of(model: Any, image: np.ndarray) -> list[Stage]:
     levels = [(-(-frame[0] // stride), -(-frame[1] // stride)) for stride in STRIDES]  # height and width of P2 … P6
 
     regions, visible = model.regions(images, sizes)
-    images = model.normalise(images, sizes)
+    normalised = model.normalise(images, sizes)
     stages.append(Stage("resize, pad", lambda: pad_to_frame(fit_to_frame(image, config.image)[0], frame, "corner")))
-    stem = add("backbone", model.folded_backbone, images, multiply_adds=_of_backbone(model, frame))
+    stem = add("backbone", model.folded_backbone, normalised, multiply_adds=_of_backbone(model, frame))
     fpn = [(layers, levels[:4]) for layers in (model.fpn.lateral, model.fpn.output_convs)]
     features = add(
         "feature pyramid",

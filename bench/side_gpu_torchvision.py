@@ -38,12 +38,12 @@ def load(weights: str, device: str, precision: str) -> dict[str, Any]:
 
 def infer(image: str, size: list[int]) -> dict[str, Any]:
     """From pixels to pasted masks, bool as ours are, which lie in the computer's own memory at the end."""
-    image, model = read_image(image), held["model"].eval()
+    pixels, model = read_image(image), held["model"].eval()
     _size(model, size)
 
     def run() -> dict[str, Any]:
         with torch.inference_mode(), _precision():
-            (found,) = model([image.to(held["kind"])])
+            (found,) = model([pixels.to(held["kind"])])
             found["masks"] = found["masks"][:, 0] > 0.5
             return {name: values.cpu() for name, values in found.items()}
 

@@ -12,6 +12,7 @@ from side import peak_mb, serve, timed
 
 import maskrcnn
 from maskrcnn import engines
+from maskrcnn.images.images import read_image
 
 held: dict[str, Any] = {}
 
@@ -27,9 +28,9 @@ def draw(image: str, data: str, size: list[int], batch: Sequence[int] = (2, 512,
     arrays: dict[str, np.ndarray] = {}
     images = []
     for row in range(batch[0]):
-        image, shapes = draw_shapes(rng, tuple(batch[1:]))
+        drawn, shapes = draw_shapes(rng, tuple(batch[1:]))
         masks = np.stack([mask for _, mask in shapes]).astype(np.uint8)
-        images.append(image)
+        images.append(drawn)
         arrays[f"masks{row}"] = masks
         arrays[f"labels{row}"] = np.array([label for label, _ in shapes], np.int64)
         edges = [(np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))) for mask in masks]
@@ -67,10 +68,10 @@ def load(model: str) -> dict[str, Any]:
 
 def infer(image: str) -> dict[str, Any]:
     """From pixels to pasted masks."""
-    image = maskrcnn.data.read_image(image)
+    pixels = read_image(image)
 
     def run() -> Any:
-        (found,) = held["model"].detect([image])
+        (found,) = held["model"].detect([pixels])
         return found, found.masks
 
     (found, masks), times = timed(run)

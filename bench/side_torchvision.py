@@ -34,11 +34,11 @@ def load(weights: str) -> dict[str, Any]:
 
 def infer(image: str) -> dict[str, Any]:
     """From pixels to pasted masks, bool as ours are."""
-    image = read_image(image)
+    pixels = read_image(image)
 
     def run() -> dict[str, Any]:
         with torch.inference_mode():
-            (found,) = held["model"].eval()([image])
+            (found,) = held["model"].eval()([pixels])
             return {**found, "masks": found["masks"][:, 0] > 0.5}
 
     found, times = timed(run)

@@ -144,8 +144,8 @@ def make_batches(entries: list[dict], batch_size: int, rng: random.Random) -> It
                 group.clear()
 
 
-def train(model: nn.Module, images: Images, arguments: argparse.Namespace) -> dict[str, float]:
-    entries = images.learnable()
+def train(model: nn.Module, data: Images, arguments: argparse.Namespace) -> dict[str, float]:
+    entries = data.learnable()
     augment = v2.Compose([v2.RandomHorizontalFlip(0.5), v2.ToDtype(torch.float32, scale=True)])
     peak = arguments.learning_rate or 0.02 * arguments.batch_size / 16
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -170,7 +170,7 @@ def train(model: nn.Module, images: Images, arguments: argparse.Namespace) -> di
         rate = peak * 0.1 ** bisect_right(DROPS, done) * min(1.0, 0.001 + 0.999 * step / warm_up)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        images, targets = zip(*(images.sample(entry, augment) for entry in batch), strict=True)
+        images, targets = zip(*(data.sample(entry, augment) for entry in batch), strict=True)
         parts = model(list(images), list(targets))
         loss = sum(parts.values())
         losses.append(loss.item())

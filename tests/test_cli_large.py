@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 import maskrcnn
 from maskrcnn.cli import app
-from maskrcnn.images import opening as tiles
+from maskrcnn.images import opening
+from maskrcnn.inference import tiles
 from maskrcnn.verbs import predict
-from maskrcnn.verbs import predict as large
 
 pytest.importorskip("zarr", reason="the extra `large` is not installed")
 
@@ -27,9 +27,9 @@ def run(tmp_path, monkeypatch):
     """The command on a stand-in for a model, in a folder of its own."""
     (tmp_path / "model.keras").write_bytes(b"")
     monkeypatch.setitem(vars(maskrcnn), "load_model", lambda path: model())
-    monkeypatch.setattr(large, "detect", find_blobs)
+    monkeypatch.setattr(tiles, "detect", find_blobs)
     monkeypatch.setattr(predict, "detect", find_blobs)
-    monkeypatch.setattr(tiles, "LARGE", 200 * 200)
+    monkeypatch.setattr(opening, "LARGE", 200 * 200)
     monkeypatch.chdir(tmp_path)
 
     def predict_files(*words):
@@ -79,7 +79,7 @@ def test_tile_overlap_and_scale_are_as_they_are_given(run, canvas, monkeypatch):
             seen.append((adapted.config.image.short_side, image.shape))
             yield blobs(image)
 
-    monkeypatch.setattr(large, "detect", look)
+    monkeypatch.setattr(tiles, "detect", look)
     done = run("middle.png", "small.png", "--tile", 96, "--overlap", 20, "--scale", 2)
     assert done.exit_code == 0, done.output
     assert "found in 6 tiles of 96\n" in done.output and "small.png" not in done.output
@@ -107,7 +107,7 @@ def test_images_of_one_name_get_results_of_their_own(run, canvas, tmp_path):
 
 
 def test_a_broken_large_image_is_skipped_in_one_line(run, monkeypatch):
-    monkeypatch.setattr(tiles, "SMALL", 100)
+    monkeypatch.setattr(opening, "SMALL", 100)
     for name in ("broken.tif", "whole.tif"):
         tifffile.imwrite(
             name, np.random.default_rng(0).integers(0, 3, (300, 300), np.uint8), rowsperstrip=10, compression="zlib"

@@ -40,7 +40,7 @@ def test_the_file_is_small_and_its_card_lies_beside_it():
 
 
 @pytest.mark.backend
-def test_it_finds_the_nuclei_of_a_image_it_has_not_learned_from(model):
+def test_it_finds_the_nuclei_of_an_image_it_has_not_learned_from(model):
     dataset = maskrcnn.load_dataset(GOLDEN, images=FOLDER)
     scores = maskrcnn.evaluate(model, dataset, biology=0.5)
     assert len(dataset.samples[0].boxes) == 30

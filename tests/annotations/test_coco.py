@@ -71,7 +71,7 @@ def test_sides_may_be_whole_numbers_with_a_point(write_coco):
     assert dataset.samples[0].size == (20, 30)
 
 
-def test_a_image_without_objects_is_a_sample(write_coco):
+def test_an_image_without_objects_is_a_sample(write_coco):
     dataset = load_dataset(write_coco([]), strict=True)
     sample = dataset.samples[0]
     assert sample.boxes.shape == (0, 4) and sample.labels.shape == (0,) and sample.rles == []
@@ -130,7 +130,7 @@ def test_a_file_that_is_no_image_is_found_without_decoding_too(write_coco, tmp_p
         only_fault(load_dataset(path, verify_images=verify_images), "unreadable image", repaired=False)
 
 
-def test_a_size_that_contradicts_the_json_leaves_out_a_image_with_annotations(write_coco):
+def test_a_size_that_contradicts_the_json_leaves_out_an_image_with_annotations(write_coco):
     images, sizes = two_images({"height": 30, "width": 20}), {"a.png": (20, 30), "b.png": (20, 30)}
     dataset = load_dataset(write_coco([annotation(1), annotation(2, 2)], images=images, sizes=sizes))
     assert [sample.image_id for sample in dataset.samples] == [1]
@@ -166,7 +166,7 @@ def test_two_files_of_one_id_are_both_left_out(write_coco):
     assert fault.image_id == 2 and "b.png and c.png" in fault.message
 
 
-def test_a_image_that_is_listed_twice_is_used_once(write_coco):
+def test_an_image_that_is_listed_twice_is_used_once(write_coco):
     dataset = load_dataset(write_coco([annotation(1)], images=[IMAGE, IMAGE]))
     assert len(dataset) == 1
     only_fault(dataset, "duplicate image", repaired=True)

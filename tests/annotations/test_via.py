@@ -224,7 +224,7 @@ def test_an_entry_that_is_no_image_is_left_out(tmp_path, entry):
     assert len(dataset) == 1
 
 
-def test_of_two_entries_of_a_image_the_one_with_its_bytes_counts(tmp_path):
+def test_of_two_entries_of_an_image_the_one_with_its_bytes_counts(tmp_path):
     write_image(tmp_path / "a.png")
     num_bytes = (tmp_path / "a.png").stat().st_size
     other = region({"name": "rect", "x": 20, "y": 5, "width": 6, "height": 4})

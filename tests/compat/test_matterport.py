@@ -226,7 +226,7 @@ def test_truth_becomes_boxes_around_masks():
     np.testing.assert_array_equal(sample.image, image[:, :, :3])
 
 
-def test_a_image_without_objects_is_no_error():
+def test_an_image_without_objects_is_no_error():
     for masks in (np.zeros((20, 30, 0)), np.empty((0, 0, 0))):
         (sample,) = LazySamples(GivenDataset(np.zeros((20, 30)), masks, np.array([], np.int32)))
         assert (sample.boxes.shape, sample.image.shape) == ((0, 4), (20, 30, 3))

@@ -46,7 +46,7 @@ def test_flipping_leaves_its_argument():
     assert before.rles == untouched.rles
 
 
-def test_a_image_without_objects_is_flipped():
+def test_an_image_without_objects_is_flipped():
     (empty,) = read_samples(np.random.default_rng(0), [(4, 6)], [0])
     assert flip_horizontal(empty).boxes.shape == (0, 4)
 
@@ -205,7 +205,7 @@ def test_images_of_any_channels_are_augmented_and_pasted(name, channels):
     assert all(after.image.dtype == np.uint8 and after.image.shape == (*after.size, channels) for after in found)
 
 
-def test_a_image_of_other_channels_than_the_models_is_not_pasted():
+def test_an_image_of_other_channels_than_the_models_is_not_pasted():
     one, other = (read_samples(np.random.default_rng(0), [(20, 31)], [5], channels=channels)[0] for channels in (3, 2))
     change = make_augment(AugmentConfig(copy_paste=1.0), IMAGE, [other])
     with pytest.raises(ValueError, match=r"1.png brings an image of shape \(20, 31, 2\); the model takes 3 channels"):

@@ -87,7 +87,7 @@ def test_crowds_and_labels_keep_their_rows():
     np.testing.assert_array_equal(batch.valid[0, :4], [True, True, True, False])
 
 
-def test_a_image_without_objects_is_a_normal_sample():
+def test_an_image_without_objects_is_a_normal_sample():
     batch = make_batch(samples([(40, 60)], [0]), CONFIG)
     assert batch.images.any() and not batch.valid.any()
     assert batch.boxes.shape == (1, 16, 4)
@@ -99,7 +99,7 @@ def test_rows_come_in_few_numbers():
     ]  # fmt: skip
 
 
-def test_a_image_that_changed_its_size_is_named():
+def test_an_image_that_changed_its_size_is_named():
     (sample,) = samples([(40, 60)], [1])
     with pytest.raises(ValueError, match=r"1\.png.*\(40, 60\).*\(39, 60\)"):
         make_batch([sample.replace(image=sample.image[1:])], CONFIG)

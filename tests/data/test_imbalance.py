@@ -79,7 +79,7 @@ def test_weights_that_cannot_be_are_refused_in_one_line(how, beta, words):
     assert "\n" not in str(error.value)
 
 
-def test_a_image_comes_as_often_as_its_rarest_class_asks_for():
+def test_an_image_comes_as_often_as_its_rarest_class_asks_for():
     """Classes in 4, 2 and 1 of 4 images, wanted in all: 1, √2 and √4 times."""
     dataset = dataset_of([[0, 0, 1, 2], [0, 1], [0], [0]], num_classes=4)
     np.testing.assert_allclose(repeat_factors(dataset, 1.0), [2, np.sqrt(2), 1, 1])
@@ -87,7 +87,7 @@ def test_a_image_comes_as_often_as_its_rarest_class_asks_for():
     np.testing.assert_array_equal(repeat_factors(dataset), 1)
 
 
-def test_a_image_without_objects_comes_once():
+def test_an_image_without_objects_comes_once():
     np.testing.assert_allclose(repeat_factors(dataset_of([[], [0], []], num_classes=1), 1.0), [1, np.sqrt(3), 1])
 
 

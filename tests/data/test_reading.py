@@ -76,7 +76,7 @@ def test_a_square_of_a_file_is_that_of_its_image(tmp_path):
         np.testing.assert_array_equal(one.boxes, other.boxes)
 
 
-def test_a_image_without_objects_gives_squares_too():
+def test_an_image_without_objects_gives_squares_too():
     empty = read_samples(np.random.default_rng(0), [(150, 220)], [0])[0]
     cut = read_near_object(empty, np.random.default_rng(1), side=64, image_config=IMAGE)
     assert cut.size == (64, 64) and cut.boxes.shape == (0, 4)

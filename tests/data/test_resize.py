@@ -127,7 +127,7 @@ def test_pixels_are_bilinear_samples_of_four(size):
         np.testing.assert_array_less(np.abs(exact - 0.5 - resized), 0.5 + 1e-6)
 
 
-def test_a_image_of_the_right_size_is_left_alone_but_for_torchvisions_floats():
+def test_an_image_of_the_right_size_is_left_alone_but_for_torchvisions_floats():
     image = noise(800, 1000)
     assert fit_to_frame(image, MATTERPORT)[0] is image
     floats, _ = fit_to_frame(image, TORCHVISION)
@@ -196,7 +196,7 @@ def test_a_square_frame_is_always_the_same():
 
 
 @pytest.mark.parametrize(("config", "size"), [(CONFIG, (900, 1400)), (MATTERPORT, (900, 1025))])
-def test_a_image_that_no_frame_holds_is_an_error(config, size):
+def test_an_image_that_no_frame_holds_is_an_error(config, size):
     with pytest.raises(ValueError, match=f"{size[0]}×{size[1]}"):
         choose_frame([size], config)
 

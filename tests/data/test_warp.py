@@ -102,7 +102,7 @@ def test_boxes_are_tight_areas_are_the_masks_and_all_lies_in_the_image(name):
 
 
 @pytest.mark.parametrize("name", GEOMETRIES)
-def test_a_image_without_objects_is_changed_too(name):
+def test_an_image_without_objects_is_changed_too(name):
     (empty,) = read_samples(np.random.default_rng(0), [(50, 70)], [0])
     after = changed(GEOMETRIES[name], 1, empty)
     assert after.boxes.shape == (0, 4) and after.rles == [] and after.image.shape == (*after.size, 3)

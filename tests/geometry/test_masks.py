@@ -271,7 +271,7 @@ def test_a_region_put_back_is_the_mask(region, full):
     assert cutout_rle(mask[top:bottom, left:right], (left, top), SIZE) == mask_to_rle(mask)
 
 
-def test_a_window_of_a_image_too_large_for_a_bitmap():
+def test_a_window_of_an_image_too_large_for_a_bitmap():
     rle = cutout_rle(np.ones((3, 2), bool), (29_998, 99_997), (100_000, 30_000))
     assert rle_area(rle) == 6
     np.testing.assert_array_equal(rle_to_box(rle), [29_998, 99_997, 30_000, 100_000])

@@ -168,7 +168,7 @@ def test_colours_of_16_bits_that_cannot_be_read_are_one_line(tmp_path, monkeypat
     assert not any(capfd.readouterr())
 
 
-def test_a_image_of_one_value_is_black(tmp_path):
+def test_an_image_of_one_value_is_black(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.full((20, 30), 33_000, np.uint16))
     assert not read_image(tmp_path / "a.tif").any()
 
@@ -197,7 +197,7 @@ def test_a_missing_file_is_named():
         read_image("nowhere.png")
 
 
-def test_a_image_that_is_too_large_is_refused_before_it_is_decoded(tmp_path):
+def test_an_image_that_is_too_large_is_refused_before_it_is_decoded(tmp_path):
     side = int(MAX_PIXELS**0.5) + 1
     Image.new("1", (side, side)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match="178 million pixels"):

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from maskrcnn.images import opening as tiles
+from maskrcnn.images import large, opening
 from maskrcnn.images.images import read_image
 from maskrcnn.images.large import reduced, sampled_regions
 from maskrcnn.images.opening import image_size, is_for_tiles, is_large, open_large
@@ -22,7 +22,7 @@ GREY = RGB[:, :, 0]
 
 @pytest.fixture(autouse=True)
 def _nothing_is_read_whole(monkeypatch):
-    monkeypatch.setattr(tiles, "SMALL", 100)
+    monkeypatch.setattr(opening, "SMALL", 100)
 
 
 def write(path: Path, kind: str, image: np.ndarray) -> Path:
@@ -100,8 +100,8 @@ def test_windows_with_holes_are_stretched_as_the_whole_image_is(tmp_path):
 
 
 def test_windows_of_a_large_deep_image_agree_where_they_overlap(monkeypatch):
-    monkeypatch.setattr(tiles, "_SAMPLED", 2000)
-    monkeypatch.setattr(tiles, "_SAMPLE_SIDE", 16)
+    monkeypatch.setattr(large, "_SAMPLED", 2000)
+    monkeypatch.setattr(large, "_SAMPLE_SIDE", 16)
     gradient = np.linspace(1000, 9000, 200 * 300).reshape(200, 300).astype(np.uint16)  # each region has another range
     image = open_large(gradient)
     upper, lower = image.read((0, 0, 300, 120)), image.read((0, 80, 300, 200))
@@ -189,7 +189,7 @@ def test_what_is_large(tmp_path, monkeypatch):
     path = write(tmp_path / "image.tif", "tiles", RGB)
     assert not is_large(path) and not is_large(tmp_path / "none.tif")
     assert is_for_tiles(path, 64) and not is_for_tiles(path, 0) and not is_for_tiles(path, 120)
-    monkeypatch.setattr(tiles, "LARGE", 97 * 120)
+    monkeypatch.setattr(opening, "LARGE", 97 * 120)
     assert is_large(path) and is_for_tiles(path, None) and not is_for_tiles(path, 0)
     assert is_large(write(tmp_path / "z", "zarr", RGB))
     tifffile.imwrite(tmp_path / "stack.tif", np.stack([GREY] * 4), photometric="minisblack")
@@ -224,7 +224,7 @@ def test_several_planes_are_refused(tmp_path):
 
 def test_what_can_only_be_decoded_whole_has_a_limit(tmp_path, monkeypatch):
     path = write(tmp_path / "image.tif", "png", RGB)
-    monkeypatch.setattr(tiles, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(opening, "MAX_PIXELS", 1000)
     with pytest.raises(ValueError, match="million pixels and can only be decoded whole; convert it to a tiled TIFF"):
         open_large(path)
 

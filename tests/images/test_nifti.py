@@ -103,7 +103,7 @@ def test_volumes_come_one_after_the_other(tmp_path):
     np.testing.assert_array_equal(planes[9].values, planes[2].values + 1)
 
 
-def test_a_image_alone_and_colours_are_read_too(tmp_path):
+def test_an_image_alone_and_colours_are_read_too(tmp_path):
     nibabel.save(nibabel.Nifti1Image(RAS[:, :, 0], np.eye(4)), tmp_path / "flat.nii")
     assert read_image(tmp_path / "flat.nii").shape == (6, 5, 3)
     assert read_size(tmp_path / "flat.nii") == (6, 5)

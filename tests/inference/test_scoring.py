@@ -27,7 +27,7 @@ from maskrcnn.training.callbacks import CocoEvaluation
 SIZE = (40, 50)
 
 
-def image(image_id: int, image: np.ndarray | None = None) -> Sample:
+def sample_of(image_id: int, image: np.ndarray | None = None) -> Sample:
     box = (10, 10, 20 + image_id, 30)
     mask = np.zeros(SIZE, bool)
     mask[box[1] : box[3], box[0] : box[2]] = True
@@ -81,7 +81,7 @@ class Unsure(Oracle):
 
 
 def test_every_image_goes_through_the_model_once_in_batches() -> None:
-    samples = [image(k) for k in range(5)]
+    samples = [sample_of(k) for k in range(5)]
     model, steps = Oracle(samples), []
     scores = evaluate(model, data(samples), batch_size=2, progress=steps.append)
     assert [len(images) for images, _, _ in model.calls] == steps == [2, 2, 1]
@@ -91,7 +91,7 @@ def test_every_image_goes_through_the_model_once_in_batches() -> None:
 
 
 def test_a_model_is_given_batch_after_batch_and_scored_meanwhile() -> None:
-    samples = [image(k, np.full((*SIZE, 3), k, np.uint8)) for k in range(1, 6)]
+    samples = [sample_of(k, np.full((*SIZE, 3), k, np.uint8)) for k in range(1, 6)]
     oracle = Oracle(samples)
     by_value = {sample.image_id: sample for sample in samples}
     threads: set[str] = set()
@@ -118,14 +118,14 @@ def oracle_of_values(oracle: Oracle, by_value: dict[int, Sample]) -> Oracle:
 
 def test_images_in_memory_are_not_read_again() -> None:
     image = np.zeros((*SIZE, 3), np.uint8)
-    sample = image(1, image)
+    sample = sample_of(1, image)
     model = Oracle([sample])
     model.detect = lambda images, **options: [model.answer(sample)] if images[0] is image else []  # type: ignore[method-assign]
     assert evaluate(model, data([sample]))["mask"]["AP"] == pytest.approx(1.0)
 
 
 def test_a_model_that_finds_more_than_100_is_scored_on_all_of_them() -> None:
-    samples = [image(1)]
+    samples = [sample_of(1)]
     assert evaluate(Oracle(samples), data(samples))["max_detections"] == [1, 10, 100]
     assert evaluate(Oracle(samples, max_detections=20), data(samples))["max_detections"] == [1, 10, 100]
     scores = evaluate(Oracle(samples, max_detections=400), data(samples))
@@ -150,19 +150,19 @@ def test_data_may_be_a_path_and_a_model_may_not(tmp_path: Path) -> None:
 
 
 def test_classes_of_other_data_are_refused() -> None:
-    samples = [image(1)]
+    samples = [sample_of(1)]
     with pytest.raises(ValueError, match=r"model knows cat, dog, .*data has date"):
         evaluate(Oracle(samples, names=["cat", "dog"]), data(samples))
 
 
 def test_classes_the_model_does_not_know_are_told() -> None:
-    samples = [image(1)]
+    samples = [sample_of(1)]
     with pytest.warns(UserWarning, match="doesn't know fig"):
         evaluate(Oracle(samples), data(samples, names=["date", "fig"]))
 
 
 def test_scores_are_printed_and_written(tmp_path: Path) -> None:
-    samples = [image(1)]
+    samples = [sample_of(1)]
     with pytest.warns(UserWarning, match="fig"):
         scores = evaluate(Oracle(samples, max_detections=300), data(samples, names=["date", "fig"]))
     text = io.StringIO()
@@ -178,7 +178,7 @@ def test_scores_are_printed_and_written(tmp_path: Path) -> None:
 
 
 def test_biology_is_scored_in_the_same_pass() -> None:
-    samples = [image(k) for k in range(3)]
+    samples = [sample_of(k) for k in range(3)]
     model = Oracle(samples)
     scores = evaluate(model, data(samples), biology=True)
     assert len(model.calls) == 3
@@ -188,7 +188,7 @@ def test_biology_is_scored_in_the_same_pass() -> None:
 
 
 def test_biology_counts_from_its_threshold_up() -> None:
-    samples = [image(1), image(2)]
+    samples = [sample_of(1), sample_of(2)]
     model = Unsure(samples)
     assert evaluate(model, data(samples), biology=0.55)["biology"]["AP50"] == pytest.approx(1.0)
     assert evaluate(model, data(samples), biology=True)["biology"]["AP50"] == pytest.approx(0.5)
@@ -198,7 +198,7 @@ def test_biology_counts_from_its_threshold_up() -> None:
 
 
 def test_a_model_of_one_class_finds_what_nobody_named() -> None:
-    samples = [image(1)]
+    samples = [sample_of(1)]
     unnamed = data(samples, names=["object"])
     scores = evaluate(Oracle(samples), unnamed, biology=True)
     assert [scores["mask"]["AP"], scores["biology"]["DSB"]] == pytest.approx([1.0, 1.0])
@@ -208,7 +208,7 @@ def test_a_model_of_one_class_finds_what_nobody_named() -> None:
 
 
 def test_biology_is_printed(tmp_path: Path) -> None:
-    samples = [image(1)]
+    samples = [sample_of(1)]
     with pytest.warns(UserWarning, match="fig"):
         scores = evaluate(Oracle(samples), data(samples, names=["date", "fig"]), biology=0.45)
     text = io.StringIO()

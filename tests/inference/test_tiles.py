@@ -14,16 +14,17 @@ from blobs import CONFIG, blobs, find_blobs, model, painted, things
 from PIL import Image
 
 from maskrcnn.geometry.rle import cutout_rle, rle_from_json, rle_region, rle_to_mask
+from maskrcnn.inference import tiles
 from maskrcnn.inference.stitching import Tile
 from maskrcnn.inference.tiles import detect_large, num_tiles, tiles_of
 from maskrcnn.structures import Detections
-from maskrcnn.verbs import predict as large
+from maskrcnn.verbs import predict
 from maskrcnn.verbs.predict import predict_large
 
 
 @pytest.fixture(autouse=True)
 def _exact_model(monkeypatch):
-    monkeypatch.setattr(large, "detect", find_blobs)
+    monkeypatch.setattr(tiles, "detect", find_blobs)
 
 
 def found_in_tiles(canvas: np.ndarray, **options) -> list:
@@ -107,7 +108,7 @@ def test_objects_of_different_classes_are_not_joined(monkeypatch):
             found = blobs(image)
             yield Detections(**{**vars(found), "labels": found.labels * 0 + number % 2})
 
-    monkeypatch.setattr(large, "detect", undecided)
+    monkeypatch.setattr(tiles, "detect", undecided)
     canvas = np.zeros((60, 100), np.uint8)
     canvas[20:40, 40:60] = 90
     assert len(found_in_tiles(canvas, tile=60, overlap=30)) == 2
@@ -124,7 +125,7 @@ def test_of_two_words_on_a_whole_object_the_surer_counts(monkeypatch, scores, ar
             mask[: 5 * number] = False
             yield Detections(**{**vars(found), "bitmaps": [mask], "scores": np.array(scores[number : number + 1], np.float32)})
 
-    monkeypatch.setattr(large, "detect", words)
+    monkeypatch.setattr(tiles, "detect", words)
     canvas = np.zeros((60, 100), np.uint8)
     canvas[20:40, 46:54] = 90
     (found,) = list(detect_large(model(), canvas, tile=60, overlap=20))
@@ -139,7 +140,7 @@ def test_what_one_tile_alone_sees_counts_in_its_core(monkeypatch, column, count)
         for number, image in enumerate(images):
             yield blobs(image)[: 10 * (number == 0)]
 
-    monkeypatch.setattr(large, "detect", first_alone)
+    monkeypatch.setattr(tiles, "detect", first_alone)
     canvas = np.zeros((60, 100), np.uint8)
     canvas[20:30, column : column + 10] = 90
     assert sum(map(len, detect_large(model(), canvas, tile=60, overlap=20))) == count
@@ -157,7 +158,7 @@ def test_a_border_is_decided_by_the_tile_that_sees_more_around_it(monkeypatch):
             mask[10:50, edge] = True
             yield Detections(**{**vars(found), "bitmaps": [mask], "corners": np.zeros((1, 2), int)})
 
-    monkeypatch.setattr(large, "detect", swollen)
+    monkeypatch.setattr(tiles, "detect", swollen)
     canvas = np.zeros((60, 100), np.uint8)
     canvas[20:40, 5:95] = 90
     (found,) = list(detect_large(model(), canvas, tile=64, overlap=28))
@@ -192,7 +193,7 @@ def test_a_tile_is_seen_at_the_scale_that_was_asked_for(monkeypatch):
         frames.append((seen.config.image.short_side, next(iter(images)).shape[:2]))
         yield from ()
 
-    monkeypatch.setattr(large, "detect", look)
+    monkeypatch.setattr(tiles, "detect", look)
     frames: list = []
     for options in ({}, {"tile": 50}, {"tile": 50, "scale": 2.0}, {"scale": 0.5}):
         with pytest.raises((StopIteration, RuntimeError)):
@@ -214,7 +215,7 @@ def test_what_makes_no_tiles_is_refused(options, message):
         list(detect_large(model(), np.zeros((300, 300), np.uint8), **options))
 
 
-def test_tiles_are_counted_without_a_image():
+def test_tiles_are_counted_without_an_image():
     assert num_tiles(CONFIG, (400, 60), tile=64, overlap=16) == (8, 64)
     assert num_tiles(CONFIG, (400, 60)) == (7, 64)
 
@@ -262,7 +263,7 @@ def test_all_results_say_the_same(canvas_file, tmp_path):
 
 def test_the_overlay_is_small_and_its_objects_are_in_their_places(canvas_file, tmp_path, monkeypatch):
     canvas, path = canvas_file
-    monkeypatch.setattr(large, "LONGEST_OVERLAY", 400)
+    monkeypatch.setattr(predict, "LONGEST_OVERLAY", 400)
     predict_large(model(), path, tmp_path / "found", tile=96, overlap=24, save=["overlay"])
     with Image.open(tmp_path / "found" / "canvas_overlay.jpg") as image:
         overlay = np.asarray(image).astype(int)
@@ -285,7 +286,7 @@ def test_an_error_leaves_nothing_behind_and_old_results_as_they_were(canvas_file
                 raise ValueError("broken off")
             yield blobs(image)
 
-    monkeypatch.setattr(large, "detect", broken)
+    monkeypatch.setattr(tiles, "detect", broken)
     with pytest.raises(ValueError, match="broken off"):
         predict_large(model(), path, out, tile=96, overlap=24, save=everything)
     assert {file: file.read_bytes() for file in sorted(out.rglob("*")) if file.is_file()} == before

@@ -80,7 +80,7 @@ def test_a_model_of_any_channels_gets_them_from_arrays_and_files(tmp_path, chann
 
 
 @pytest.mark.backend
-def test_a_tensor_is_a_image_as_an_array_is():
+def test_a_tensor_is_an_image_as_an_array_is():
     model = StandIn(replace(CORNER, image__short_side=64, image__long_side=100))
     image = np.random.default_rng(0).integers(1, 256, (64, 80, 3), np.uint8)
     for item in (image, image[None], [image]):
@@ -94,7 +94,7 @@ def test_a_tensor_is_a_image_as_an_array_is():
     ("mode", "channels"),
     [("RGB", 3), ("RGB", 1), ("RGBA", 3), ("RGBA", 4), ("P", 3), ("1", 3), ("L", 3), ("L", 1), ("CMYK", 3), ("I;16", 3)],
 )
-def test_a_image_of_pillow_is_what_its_file_is(tmp_path, mode, channels):
+def test_an_image_of_pillow_is_what_its_file_is(tmp_path, mode, channels):
     config = ImageConfig(channels=channels, mean=(9.0,) * channels, std=(9.0,) * channels)
     values = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
     image = Image.fromarray(values[:, :, 0].astype(np.uint16) * 99) if mode == "I;16" else Image.fromarray(values).convert(mode)
@@ -164,7 +164,7 @@ class StandIn:
 
 
 @pytest.mark.parametrize(
-    ("image", "frame", "kind"),
+    ("image_config", "frame", "kind"),
     [
         (ImageConfig(64, 100), (64, 96), np.uint8),
         (ImageConfig(64, 100, resize="torchvision", frame="tight"), (64, 96), np.float32),
@@ -172,8 +172,8 @@ class StandIn:
         (ImageConfig(64, 128, resize="matterport", frame="square", place="centre", stride=64), (128, 128), np.uint8),
     ],
 )
-def test_detect_gives_the_model_the_frames_of_its_configuration(image, frame, kind):
-    model = StandIn(replace(CORNER, image=image))
+def test_detect_gives_the_model_the_frames_of_its_configuration(image_config, frame, kind):
+    model = StandIn(replace(CORNER, image=image_config))
     images = [np.random.default_rng(0).integers(1, 256, (*size, 3), np.uint8) for size in ((30, 40), (40, 40))]
     for image, found in zip(images, detect(model, images, batch_size=2), strict=True):
         height, width = image.shape[:2]
@@ -181,7 +181,7 @@ def test_detect_gives_the_model_the_frames_of_its_configuration(image, frame, ki
     images, sizes = model.batch["images"], model.batch["sizes"]
     assert images.shape == (2, *frame, 3) and images.dtype == kind
     for image, size in zip(images, sizes, strict=True):
-        top, left = offset_in_frame(size, frame, image.place)
+        top, left = offset_in_frame(size, frame, image_config.place)
         assert image[top : top + size[0], left : left + size[1]].any(axis=2).all()
         assert np.count_nonzero(image.any(axis=2)) == size[0] * size[1]
 

@@ -137,7 +137,7 @@ def test_two_halves_of_one_object_are_one_hit():
     assert ap_at([whole], [halves], 0.5) == ap_at([halves], [whole], 0.5) == 1 / 2
 
 
-def test_a_image_without_anything_counts_0_but_has_no_jaccard_index():
+def test_an_image_without_anything_counts_0_but_has_no_jaccard_index():
     empty, full = np.zeros(SIZE, np.uint8), label_image([(0, 0, 10, 10)])
     assert ap_at([full, empty], [full, empty]) == 1 / 2
     assert ap_at([full, empty], [full, empty], over="dataset") == 1.0

@@ -135,7 +135,7 @@ def test_average_precision_is_the_area_under_the_envelope_of_precision() -> None
     assert scores["mask"]["AR_1"] == pytest.approx(0.5)
 
 
-def test_false_alarms_in_a_image_without_objects_count() -> None:
+def test_false_alarms_in_an_image_without_objects_count() -> None:
     images = [sample(1, SQUARES), sample(2, [])]
     quiet = evaluate_coco(images, CATEGORIES, [(1, found(SQUARES)), (2, found([]))])
     loud = evaluate_coco(images, CATEGORIES, [(1, found(SQUARES)), (2, found(SQUARES, [0.95] * 4))])
@@ -143,7 +143,7 @@ def test_false_alarms_in_a_image_without_objects_count() -> None:
     assert loud["mask"]["AP"] == pytest.approx(0.5)
 
 
-def test_a_image_without_an_answer_is_missed() -> None:
+def test_an_image_without_an_answer_is_missed() -> None:
     scores = evaluate_coco([sample(1, SQUARES), sample(2, SQUARES)], CATEGORIES, [(1, found(SQUARES))])
     assert scores["mask"]["AR_100"] == pytest.approx(0.5)
 
@@ -248,7 +248,7 @@ def test_detections_without_names_are_matched_by_label() -> None:
     assert scores["per_class"]["fig"]["box_AP50"] == pytest.approx(1.0)
 
 
-def test_a_image_is_let_go_before_the_next_but_one_comes() -> None:
+def test_an_image_is_let_go_before_the_next_but_one_comes() -> None:
     alive: list[weakref.ref[Detections]] = []
 
     def stream() -> Iterator[tuple[int, Detections]]:

@@ -70,7 +70,7 @@ def odd_batch(kind: str) -> dict[str, np.ndarray]:
         "masks that are empty",
     ],
 )
-def test_losses_and_gradients_are_finite_whatever_a_image_shows(network, kind):
+def test_losses_and_gradients_are_finite_whatever_an_image_shows(network, kind):
     """A weight after a step is the weight before less the gradient times the rate, so finite weights are finite gradients."""
     before = variables_of(network)
     losses = train(network, odd_batch(kind))
@@ -220,8 +220,8 @@ def test_images_alone_are_frames_that_are_all_image(network):
 @pytest.mark.parametrize("order", ["rgb", "bgr"])
 def test_normalising_takes_the_mean_off_divides_and_leaves_0_outside(order):
     network, batch = small_network(image__channel_order=order), make_batch()
-    image = network.config.image
-    expected = (batch["images"] - np.array(image.mean)) / np.array(image.std)
+    image_config = network.config.image
+    expected = (batch["images"] - np.array(image_config.mean)) / np.array(image_config.std)
     expected = expected if order == "rgb" else expected[..., ::-1]
     for image, (height, width) in zip(expected, batch["sizes"]):
         image[height:], image[:, width:] = 0, 0
@@ -443,8 +443,8 @@ def test_one_graph_takes_frames_of_any_size(network):
 
     any_size = [tf.TensorSpec((None, None, None, 3), tf.uint8), tf.TensorSpec((None, 2), tf.int32)]
     infer = tf.function(network.infer, input_signature=any_size)
-    for frame, images in (((160, 96), 1), ((32, 64), 3)):
-        batch = make_batch((0,) * images, frame=frame)
+    for frame, num_images in (((160, 96), 1), ((32, 64), 3)):
+        batch = make_batch((0,) * num_images, frame=frame)
         images = [tf.constant(batch[name]) for name in ("images", "sizes")]
         for one, other in zip(infer(*images), network.infer(*images)):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)

@@ -92,7 +92,7 @@ def test_crowds_are_never_positive_and_never_negative():
             np.testing.assert_array_equal(answer.negative[image], ~inside)
 
 
-def test_a_image_without_objects_has_negatives_only():
+def test_an_image_without_objects_has_negatives_only():
     boxes, truth, _, crowd = scene(8)
     answer = match(boxes, truth, np.zeros_like(crowd), crowd, **RPN)
     assert not answer.positive.any()

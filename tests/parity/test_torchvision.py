@@ -243,8 +243,8 @@ def test_the_five_losses_of_the_same_samples_agree(version, reference, models, s
 
 
 def normalised(model: MaskRCNN, batch: dict[str, np.ndarray]) -> np.ndarray:
-    image = model.config.image
-    pixels = (batch["images"].astype(np.float64) - image.mean) / image.std
+    image_config = model.config.image
+    pixels = (batch["images"].astype(np.float64) - image_config.mean) / image_config.std
     for image, (height, width) in zip(pixels, batch["sizes"], strict=True):
         image[height:], image[:, width:] = 0, 0
     return pixels

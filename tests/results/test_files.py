@@ -103,7 +103,7 @@ def rows_in(folder: Path) -> list[dict[str, object]]:
     return json.loads((folder / "predictions.json").read_text())
 
 
-def test_a_image_gets_an_overlay_a_label_map_and_its_rows(tmp_path: Path) -> None:
+def test_an_image_gets_an_overlay_a_label_map_and_its_rows(tmp_path: Path) -> None:
     with files.PredictionWriter(tmp_path / "out") as writer:
         writer.write("in/first.jpg", IMAGE, TWO, CATEGORIES)
         writer.write(Path("in/second.png"), IMAGE, detections([]), CATEGORIES)
@@ -230,5 +230,5 @@ def test_files_get_the_rights_of_ordinary_files(tmp_path: Path) -> None:
 def test_png_brings_every_value_back(tmp_path: Path, dtype: type[np.unsignedinteger]) -> None:
     image = np.arange(256 * 256).reshape(256, 256).astype(dtype)
     atomic.write_png(tmp_path / "a.png", image)
-    with Image.open(tmp_path / "a.png") as image:
-        np.testing.assert_array_equal(np.array(image), image)
+    with Image.open(tmp_path / "a.png") as written:
+        np.testing.assert_array_equal(np.array(written), image)

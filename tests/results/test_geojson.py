@@ -68,7 +68,7 @@ def test_properties_are_those_that_qupath_reads():
     assert one["properties"]["measurements"] == {"object": 1, "score": 0.75, "area": 4.5}
 
 
-def test_planes_of_a_stack_are_named_and_a_image_alone_has_none():
+def test_planes_of_a_stack_are_named_and_an_image_alone_has_none():
     assert geojson_features(BOTH, plane=(4, 2))[0]["geometry"]["plane"] == {"c": -1, "z": 4, "t": 2}
     assert "plane" not in geojson_features(BOTH)[0]["geometry"]
 

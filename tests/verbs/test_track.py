@@ -114,7 +114,7 @@ def test_a_change_of_size_keeps_the_frames_before_it(tmp_path):
     assert frames_in(tmp_path / "out") == set(range(5))
 
 
-def test_a_image_that_cannot_be_read_keeps_the_frames_before_it(tmp_path):
+def test_an_image_that_cannot_be_read_keeps_the_frames_before_it(tmp_path):
     (tmp_path / "in").mkdir()
     for number, image in enumerate(moving(5)):
         Image.fromarray(image).save(tmp_path / f"in/{number}.png")

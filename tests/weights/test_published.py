@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from maskrcnn.weights import finding, published
+from maskrcnn.weights import finding
 from maskrcnn.weights.finding import fetch, resolve
 from maskrcnn.weights.published import PUBLISHED, Published
 
@@ -74,7 +74,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server = Server()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    monkeypatch.setattr(published, "INSECURE", True)
+    monkeypatch.setattr(finding, "INSECURE", True)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setitem(PUBLISHED, "tiny", server.published())
     yield server
@@ -184,7 +184,7 @@ def test_a_wrong_length_is_refused_before_anything_is_written(server, cache, mon
 
 
 def test_a_file_beyond_the_bound_is_refused(server, cache, monkeypatch) -> None:
-    monkeypatch.setattr(published, "MAX_BYTES", 1000)
+    monkeypatch.setattr(finding, "MAX_BYTES", 1000)
     with pytest.raises(ValueError, match="has 1,024,000 bytes; tiny has at most 1,000"):
         fetch("tiny", progress=False)
     assert names(cache) == []
@@ -208,7 +208,7 @@ def test_without_a_connection_too(server, cache, monkeypatch) -> None:
 
 
 def test_an_address_without_https_is_refused(server, cache, monkeypatch) -> None:
-    monkeypatch.setattr(published, "INSECURE", False)
+    monkeypatch.setattr(finding, "INSECURE", False)
     with pytest.raises(ConnectionError, match="InvalidSchema"):
         fetch("tiny", progress=False)
     assert server.requests == []
