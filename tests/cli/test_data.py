@@ -11,7 +11,8 @@ from small_data import dataset_of
 from typer.testing import CliRunner
 
 import maskrcnn
-from maskrcnn.cli import _settings, app
+from maskrcnn.cli import app
+from maskrcnn.cli.options import parse_settings
 from maskrcnn.config import fields, presets
 from maskrcnn.data.shapes import make_shapes
 from maskrcnn.doctor.suggest import suggest
@@ -71,7 +72,7 @@ def test_every_suggestion_can_be_pasted(tmp_path):
     for suggestion in found:
         words = shlex.split(suggestion.arguments)
         pairs = list(zip(words[::2], words[1::2], strict=True))
-        changes = _settings(value for option, value in pairs if option == "--set")
+        changes = parse_settings(value for option, value in pairs if option == "--set")
         for option, value in pairs:
             if option == "--image-size":
                 changes |= {"image__short_side": int(value), "image__long_side": round(int(value) * 5 / 3)}
@@ -112,7 +113,7 @@ def test_an_error_is_one_line_and_exit_code_2(words, said, shapes, tmp_path, mon
 def test_settings_of_a_model_are_those_it_holds(shapes, tmp_path, monkeypatch):
     config = presets.preset("resnet50_fpn", presets.placeholder_categories(2))
     config = fields.replace(config, image=dataclasses.replace(config.image, short_side=128, long_side=192))
-    monkeypatch.setattr("maskrcnn.cli._load_keras", lambda: None)
+    monkeypatch.setattr("maskrcnn.cli.models.load_keras", lambda: None)
     monkeypatch.setitem(vars(maskrcnn), "load_model", lambda path: type("StandIn", (), {"config": config}))
     (tmp_path / "model.keras").write_bytes(b"")
     done = run("data", "stats", shapes, "--model", tmp_path / "model.keras")

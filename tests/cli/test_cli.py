@@ -15,7 +15,8 @@ from small_checkpoint import torchvision_tensors, with_shallow_resnet, write_tor
 from typer.testing import CliRunner
 
 import maskrcnn
-from maskrcnn.cli import _setting, _settings, app
+from maskrcnn.cli import app
+from maskrcnn.cli.options import parse_setting, parse_settings
 from maskrcnn.config.model import Category, ImageConfig, ModelConfig
 from maskrcnn.data.shapes import make_shapes
 from maskrcnn.structures import PaddedDetections
@@ -220,7 +221,7 @@ def test_an_interruption_keeps_what_is_done_and_ends_with_130(run_folder, tmp_pa
     ],
 )
 def test_a_setting_is_a_place_and_a_value(word, name, value):
-    assert _setting(word) == (name, value)
+    assert parse_setting(word) == (name, value)
 
 
 # ── Weights of other projects ──
@@ -298,7 +299,7 @@ def test_a_conversion_that_fails_is_one_line_exit_code_2_and_no_file(files, tmp_
 
 
 def test_a_setting_in_capitals_is_matterports():
-    assert _settings(["detect.score=0.3", "IMAGE_MAX_DIM=512", "RPN_ANCHOR_SCALES=[8, 16]"]) == {
+    assert parse_settings(["detect.score=0.3", "IMAGE_MAX_DIM=512", "RPN_ANCHOR_SCALES=[8, 16]"]) == {
         "detect__score": 0.3,
         "matterport_config": {"IMAGE_MAX_DIM": 512, "RPN_ANCHOR_SCALES": [8, 16]},
     }

@@ -1,0 +1,71 @@
+"""What the commands print, to whom, and how errors read."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+LONGEST_ERROR = 600  # characters; a backend's own errors run to pages
+
+
+console = Console(highlight=False)
+
+
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def tell(text: str) -> None:
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def verbosity() -> int:
+    """Of Keras: its progress bar on a terminal, a line an epoch in a file."""
+    return 1 if console.is_terminal else 2
+
+
+@contextmanager
+def progress(title: str, total: int | None) -> Iterator[Callable[..., None]]:
+    """A bar with the time left; yields what moves it on by one."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda steps=1: bar.advance(task, steps)
+
+
+def tell_error(error: Exception) -> None:
+    """What a person needs of an error: what this package says on purpose in full, anything else shortened to one line."""
+    context = getattr(error, "ctx", None)
+    if hasattr(error, "format_message"):  # of the command line itself: a missing option, an unknown command
+        text = error.format_message() + (f" See: {context.command_path} --help" if context else "")
+    elif isinstance(error, OSError) and error.strerror:
+        text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    elif _raised_here(error):
+        text = str(error)
+    else:
+        text = f"{type(error).__name__}: {' '.join(str(error).split())[:LONGEST_ERROR]} (--debug shows where)"
+    errors.print(f"[bold red]Error:[/] {escape(text)}")
+
+
+def _raised_here(error: Exception) -> bool:
+    """Whether the error was raised by a line of this package, as a ValueError, OSError, ImportError or MemoryError."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = bool(frames) and Path(frames[-1].filename).is_relative_to(Path(__file__).parents[1])
+    return own and isinstance(error, (ValueError, OSError, ImportError, MemoryError))
+
+
+def tell_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    errors.print(f"[yellow]Warning:[/] {escape(str(message))}")

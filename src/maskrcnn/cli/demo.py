@@ -1,0 +1,24 @@
+"""`maskrcnn demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maskrcnn.cli.console import console, verbosity
+from maskrcnn.cli.models import load_keras
+
+
+def demo(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for the images, the run and the report.")
+    ] = Path("maskrcnn-demo"),
+) -> None:
+    """Draw a small data set of shapes, train on it for a few minutes, evaluate, and write a report. Needs no data."""
+    load_keras()
+
+    from maskrcnn.verbs.demo import demo as run_demo
+
+    run_demo(out, console=console, verbose=verbosity())

@@ -1,0 +1,90 @@
+"""`maskrcnn evaluate`: a model on annotated images, or tracks beside the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import maskrcnn
+from maskrcnn.cli.console import console, progress, tell
+from maskrcnn.cli.models import load_to_run
+from maskrcnn.cli.options import (
+    DATA_HELP,
+    MODEL_OPTION,
+    BatchOption,
+    ImagesOption,
+    StrictOption,
+)
+
+
+def evaluate(
+    model: Annotated[Path | None, MODEL_OPTION] = None,
+    data: Annotated[Path | None, typer.Option("--data", metavar="DATA", exists=True, help=DATA_HELP)] = None,
+    tracks: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            "--tracks",
+            metavar="TRUTH RESULT",
+            help="Score tracks instead: MOT or MOTS texts, Cell Tracking Challenge folders, or what `track` wrote.",
+        ),
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the scores there as well.")] = None,
+    biology: Annotated[
+        float | None,
+        typer.Option(
+            "--biology",
+            metavar="SCORE",
+            min=0.0,
+            max=1.0,
+            help="Biology's scores too, of detections of at least this score: Data Science Bowl, TP/(TP+FP+FN), PQ, AJI.",
+        ),
+    ] = None,
+    batch_size: BatchOption = 1,
+    images: ImagesOption = None,
+    strict: StrictOption = False,
+) -> None:
+    """Score a model on annotated images: COCO's box and mask AP, and a table by class.
+
+    maskrcnn evaluate --model runs/first --data val.json
+
+    Or score tracks: HOTA, MOTA, IDF1, and sMOTSA of masks.
+
+    maskrcnn evaluate --tracks truth.txt tracked/
+    """
+    if tracks is not None:
+        if model is not None or data is not None:
+            raise typer.BadParameter(
+                "--tracks scores two files of tracks and needs neither --model nor --data; leave them out."
+            )
+        _evaluate_tracks(*tracks, json_file)
+        return
+    if model is None or data is None:
+        missing = "--model" if model is None else "--data"
+        raise typer.BadParameter(f"Missing option '{missing}': give --model and --data, or --tracks TRUTH RESULT alone.")
+    dataset = maskrcnn.load_dataset(data, images=images, strict=strict)
+    tell(dataset.summary())
+    loaded = load_to_run(model, None)
+
+    from maskrcnn.inference.scoring import write_scores
+    from maskrcnn.reports.tables import print_scores
+
+    with progress("Evaluating", len(dataset)) as advance:
+        options: dict[str, Any] = {} if biology is None else {"biology": biology}
+        scores = maskrcnn.evaluate(loaded, dataset, batch_size=batch_size, progress=advance, **options)
+    print_scores(scores, console)
+    if json_file is not None:
+        write_scores(json_file, scores)
+        tell(f"Scores written to {json_file}")
+
+
+def _evaluate_tracks(truth: Path, result: Path, json_file: Path | None) -> None:
+    from maskrcnn.inference.scoring import evaluate_tracks, write_scores
+    from maskrcnn.reports.tables import print_track_scores
+
+    scores = evaluate_tracks(truth, result)
+    print_track_scores(scores, console)
+    if json_file is not None:
+        write_scores(json_file, scores)
+        tell(f"Scores written to {json_file}")

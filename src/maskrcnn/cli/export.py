@@ -1,0 +1,75 @@
+"""`maskrcnn export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from maskrcnn.backend import prefer
+from maskrcnn.cli.console import tell
+from maskrcnn.cli.models import load_model
+
+
+def export(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder that `train` wrote, a .keras file, or nuclei.")],
+    format: Annotated[
+        Literal[
+            "saved-model",
+            "openvino",
+            "litert",
+            "onnx",
+            "torch",
+        ],
+        typer.Option("--format", help="For which runtime."),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="PATH", help="The folder or file to write; it appears whole or not at all.")
+    ],
+    precision: Annotated[
+        Literal[
+            "float32",
+            "float16",
+            "bfloat16",
+            "int8",
+        ],
+        typer.Option(
+            "--precision",
+            metavar="float32|float16|bfloat16|int8",
+            help="Of the weights in the file; in the last two layers compute too. Which format has which: docs/export.md.",
+        ),
+    ] = "float32",
+    calibrate: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--calibrate",
+            metavar="DIR|FILE",
+            exists=True,
+            help="For int8: a hundred or so images like those that the model will see. Repeat for more.",
+        ),
+    ] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--images", "--pictures", metavar="FILE", exists=True, help="Check with it instead of the nuclei. Repeatable."
+        ),
+    ] = None,
+) -> None:
+    """Write a model for another runtime, masks and preprocessing included, and check it beside the Keras model.
+
+    maskrcnn export runs/first --format onnx --out first.onnx
+
+    maskrcnn predict --model first.onnx photo.jpg
+    """
+    if prefer(wanted := "torch" if format == "torch" else "tensorflow"):
+        tell(f"Keras runs on {wanted}, from which {format} is written.")
+    loaded = load_model(model)
+
+    from maskrcnn.images.files import find_images
+    from maskrcnn.verbs.export import export as export_model
+
+    chosen = find_images(images) if images else ()
+    seen = find_images(calibrate) if calibrate else ()
+    export_model(loaded, out, format=format, precision=precision, images=chosen, calibrate=seen, log=tell)
+    tell(f"The model is in {out}. Next: maskrcnn predict --model {out} IMAGES --out DIR")

@@ -1,0 +1,46 @@
+"""Models that commands work with; Keras and its backend are loaded here, and late."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import maskrcnn
+
+
+def load_model(name_or_path: str | Path) -> maskrcnn.MaskRCNN:
+    """A model; where there is none, that is said before Keras is loaded, which takes seconds."""
+    from maskrcnn.weights.finding import model_file
+
+    path = model_file(name_or_path)
+    load_keras()
+    return maskrcnn.load_model(path)
+
+
+def load_to_run(name_or_path: str | Path, engine: str | None) -> Any:
+    """A model to predict with: an exported one on its engine, any other on Keras."""
+    from maskrcnn import engines
+
+    if engine in (None, "keras") and engines.recognise(name_or_path) is None:
+        return load_model(name_or_path)
+    return engines.load(name_or_path, engine)
+
+
+def load_keras() -> None:
+    """Imports Keras without TensorFlow's greeting, which goes straight to the process's stderr, whatever the log level.
+
+    Raises:
+        ImportError: where no backend is installed, saying what to install.
+    """
+    maskrcnn.backend.require()
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "3":  # with --debug, or by the user's wish
+        return
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        import keras  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -1,0 +1,112 @@
+"""Options that several commands share, and values that are more than a number or a word."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+MODEL_OPTION = typer.Option(
+    "--model",
+    metavar="RUN|FILE|NAME",
+    help="A folder that `train` wrote (its best.keras), a .keras file, or nuclei, which comes with the package.",
+)
+
+
+ImagesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Folder of the images that a COCO JSON names, where it isn't beside the JSON.",
+    ),
+]
+
+
+BatchOption = Annotated[
+    int, typer.Option("--batch-size", metavar="N", min=1, help="Images that go through the model together.")
+]
+
+
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Refuse data with any fault, instead of repairing or leaving out what is faulty.")
+]
+
+
+DATA_HELP = "A COCO or VIA JSON file, or a folder with images/ and masks/ (label maps: 0 = background, k = the k-th object)."
+
+
+IN_DETAIL: dict[str, Any] = {"rich_help_panel": "Training in detail"}
+
+
+MEDICAL: dict[str, Any] = {"rich_help_panel": "Medical and scientific images"}
+
+
+LARGE: dict[str, Any] = {"rich_help_panel": "Images of any size"}
+
+
+ABOUT_DATA: dict[str, Any] = {"rich_help_panel": "Augmentation and rare classes"}
+
+
+DataArgument = Annotated[Path, typer.Argument(metavar="DATA", exists=True, help=DATA_HELP)]
+
+
+LooksOption = Annotated[
+    str,
+    typer.Option("--model", metavar="PRESET|RUN|FILE", help="Whose settings count: a preset, a run folder or a .keras file."),
+]
+
+
+SizeOption = Annotated[
+    int | None,
+    typer.Option("--image-size", metavar="N", min=64, help="Pixels of an image's shorter side, instead of the model's own."),
+]
+
+
+def parse_settings(changes: Iterable[str] | None) -> dict[str, Any]:
+    """What `--set` said: fields of `ModelConfig`, and, gathered under one name, numbers in matterport's capitals."""
+    given = dict(parse_setting(change) for change in changes or [])
+    numbers = {name: value for name, value in given.items() if name.isupper()}
+    fields = {name: value for name, value in given.items() if not name.isupper()}
+    return fields | ({"matterport_config": numbers} if numbers else {})
+
+
+def parse_setting(change: str) -> tuple[str, Any]:
+    """`detect.max_detections=400` as a name and a value of `ModelConfig`."""
+    field, _, value = change.partition("=")
+    try:
+        return field.replace(".", "__"), json.loads(value)
+    except json.JSONDecodeError:
+        return field.replace(".", "__"), value  # a word, such as class_agnostic
+
+
+def parse_class_weights(text: str | None) -> str | dict[str, float] | None:
+    """`balanced`, or `car=1,bus=4` by name."""
+    if text is None or "=" not in text:
+        return text
+    pairs = [part.rpartition("=") for part in text.split(",")]
+    try:
+        return {name.strip(): float(value) for name, _, value in pairs}
+    except ValueError:
+        raise typer.BadParameter(f"--class-weights is balanced, effective or NAME=X,NAME=X; received {text}.") from None
+
+
+def parse_window(text: str | None) -> tuple[float, float] | int | None:
+    """`40,400` as (centre, width), `2` as a number."""
+    if text is None:
+        return None
+    try:
+        if "," not in text:
+            return int(text)
+        centre, width = map(float, text.split(","))
+        if not math.isfinite(centre + width):
+            raise ValueError
+        return centre, width
+    except ValueError:
+        raise typer.BadParameter(f"a window is CENTRE,WIDTH, such as 40,400, or a number; received {text}") from None

@@ -1,0 +1,89 @@
+"""`maskrcnn track`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from maskrcnn.cli.console import progress, tell
+from maskrcnn.cli.models import load_to_run
+from maskrcnn.cli.options import (
+    MODEL_OPTION,
+    BatchOption,
+)
+
+
+def track(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="VIDEO|FOLDER|GLOB|CAMERA", help="A video, images in a folder or glob, a camera's number."),
+    ],
+    model: Annotated[Path | None, MODEL_OPTION] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for the results.")] = Path(
+        "tracked"
+    ),
+    tracker: Annotated[
+        Literal["mask", "bytetrack", "botsort", "ocsort", "sort"],
+        typer.Option("--tracker", metavar="mask|bytetrack|botsort|ocsort|sort", help="By masks (default), or by boxes."),
+    ] = "mask",
+    every: Annotated[int, typer.Option("--every", metavar="N", min=1, help="Look at each N-th frame only.")] = 1,
+    score: Annotated[
+        float, typer.Option("--score", metavar="X", min=0.01, max=1.0, help="The least score with which a track begins.")
+    ] = 0.5,
+    lost: Annotated[
+        int, typer.Option("--lost", metavar="N", min=0, help="Frames for which an object that isn't seen is remembered.")
+    ] = 30,
+    rate: Annotated[
+        float | None, typer.Option("--rate", metavar="X", min=0.001, help="Frames a second of images. Default: 10.")
+    ] = None,
+    save: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--save",
+            metavar="FORMAT",
+            help="What to write: overlay, mot, mots, json, csv (all by default), ctc. Repeat for more.",
+        ),
+    ] = None,
+    batch_size: BatchOption = 1,
+) -> None:
+    """Follow the objects of a video: an overlay video, and their tracks as MOT, MOTS, COCO-video JSON and CSV.
+
+    maskrcnn track --model runs/first street.mp4 --out tracked
+
+    Without --model it looks for cell nuclei, with the model that comes with the package. Ctrl-C ends it and keeps what is
+    done.
+    """
+    from maskrcnn.weights.published import SHIPPED
+
+    loaded = load_to_run(model or SHIPPED["nuclei"], None)
+    if model is None:
+        tell("Without --model: cell nuclei, found by the model that comes with the package.")
+
+    from maskrcnn.verbs.track import track_files
+
+    done = 0
+    options: dict[str, Any] = {"tracker": tracker, "every": every, "score": score, "lost": lost, "rate": rate}
+    options |= {"batch_size": batch_size} | ({"save": save} if save else {})
+    with ExitStack() as bar:
+        advance: Callable[..., Any] = bool  # until the bar is there
+
+        def on_start(total: int | None) -> None:
+            nonlocal advance
+            advance = bar.enter_context(progress("Tracking", total))
+
+        def on_frame(*_: Any) -> None:
+            nonlocal done
+            done += 1
+            advance()
+
+        try:
+            track_files(loaded, source, out, on_start=on_start, on_frame=on_frame, **options)
+        except (KeyboardInterrupt, ValueError):
+            if done:
+                tell(f"Stopped after {done} frames; the results up to there are in {out}")
+            raise
+    tell(f"{done} frames done; the results are in {out}")
