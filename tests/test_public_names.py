@@ -15,7 +15,7 @@ HIDE_BACKENDS = "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'ja
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     inherited = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
-    return subprocess.run([sys.executable, "-c", code], env=inherited | environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-c", code], env=inherited | environment, capture_output=True, text=True, timeout=300)
 
 
 def test_the_public_names_are_these():
@@ -50,13 +50,11 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_reading_images_loads_no_keras():
-    code = "import sys, maskrcnn.data; print([m for m in ('keras', 'tensorflow', 'jax', 'torch') if m in sys.modules])"
+    code = "import sys, maskrcnn.images.images, maskrcnn.data.dataset; print([m for m in ('keras', 'tensorflow', 'jax', 'torch') if m in sys.modules])"
     assert python(code).stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(
-    "first", ["import maskrcnn.inference.scoring", "maskrcnn.inference.scoring", "from maskrcnn.evaluate import evaluate"]
-)
+@pytest.mark.parametrize("first", ["import maskrcnn.verbs.train", "maskrcnn.train", "from maskrcnn.verbs.train import train"])
 def test_a_verb_is_its_function_whoever_imports_its_module_first(first):
     code = f"import maskrcnn; {first}; import maskrcnn.verbs.train; print(type(maskrcnn.train).__name__)"
     assert python(code).stdout.strip() == "function"
