@@ -15,7 +15,9 @@ HIDE_BACKENDS = "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'ja
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     inherited = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
-    return subprocess.run([sys.executable, "-c", code], env=inherited | environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [sys.executable, "-c", code], env=inherited | environment, capture_output=True, text=True, timeout=300
+    )
 
 
 def test_the_public_names_are_these():

@@ -43,6 +43,7 @@ def test_polygons_and_both_kinds_of_run_lengths_give_one_mask(write_coco):
     counts = [2 * 20 + 3, *[8, 12] * 9, 8, 20 * 18 + 9]
     forms = [SQUARE, rle, {"size": [20, 30], "counts": counts}]
     dataset = load_dataset(write_coco([annotation(k, segmentation=form) for k, form in enumerate(forms)]), strict=True)
+    assert len(dataset.samples[0].rles) == len(forms) == 3
     for rle in dataset.samples[0].rles:
         np.testing.assert_array_equal(rle_to_mask(rle), mask)
 

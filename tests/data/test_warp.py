@@ -115,7 +115,9 @@ def test_every_channel_is_moved_as_if_it_were_alone(channels):
     bent = AugmentConfig(rotation=30.0, elastic=1.0, elastic_spacing=8, jitter=(0.8, 1.5), turns=1.0)
     warp = Augmentation(bent, config).warp((50, 70), np.random.default_rng(3))
     as_rgb = dataclasses.replace(warp, bend=dataclasses.replace(warp.bend, ground=(90.0,) * 3))
-    for channel, moved in enumerate(np.moveaxis(warp_image(image, warp), 2, 0)):
+    warped = warp_image(image, warp)
+    assert warped.shape[2] == channels
+    for channel, moved in enumerate(np.moveaxis(warped, 2, 0)):
         grey = warp_image(image[:, :, channel : channel + 1].repeat(3, axis=2), as_rgb)
         np.testing.assert_array_equal(moved, grey[:, :, 0])
 

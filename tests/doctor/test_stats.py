@@ -73,7 +73,7 @@ def test_an_anchor_of_the_object_s_own_sides_covers_it_all():
 def test_best_ious_are_those_of_concentric_boxes():
     rng = np.random.default_rng(0)
     sides, sizes, ratios = rng.uniform(5, 100, (20, 2)), (16, 40), (0.5, 1.0, 3.0)
-    for (width, height), answer in zip(sides, best_ious(sides, sizes, ratios)):
+    for (width, height), answer in zip(sides, best_ious(sides, sizes, ratios), strict=True):
         ious = []
         for size in sizes:
             for ratio in ratios:

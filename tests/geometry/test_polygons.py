@@ -43,7 +43,9 @@ def test_polygons_less_their_holes_are_the_mask():
 
 def test_no_ring_visits_a_point_twice_and_edges_turn_at_every_point():
     for mask in random_masks(200):
-        for ring in (ring for polygon in mask_to_rings(mask) for ring in polygon):
+        rings = [ring for polygon in mask_to_rings(mask) for ring in polygon]
+        assert len(rings) >= mask.any()
+        for ring in rings:
             assert len(np.unique(ring, axis=0)) == len(ring)
             steps = np.roll(ring, -1, axis=0) - ring
             assert (np.count_nonzero(steps, axis=1) == 1).all()

@@ -165,7 +165,8 @@ def test_images_of_a_batch_do_not_touch_each_other(network):
     batch = make_batch()
     swapped = {name: value[::-1].copy() for name, value in batch.items()}
     plain, answer = predict(network, batch), predict(network, swapped)
-    for one, other in zip(plain, answer):
+    assert len(plain[0]) == len(batch["images"]) > 1
+    for one, other in zip(plain, answer, strict=True):
         np.testing.assert_allclose(one, other[::-1], rtol=1e-4, atol=1e-4)
 
 
@@ -446,7 +447,7 @@ def test_one_graph_takes_frames_of_any_size(network):
     for frame, num_images in (((160, 96), 1), ((32, 64), 3)):
         batch = make_batch((0,) * num_images, frame=frame)
         images = [tf.constant(batch[name]) for name in ("images", "sizes")]
-        for one, other in zip(infer(*images), network.infer(*images)):
+        for one, other in zip(infer(*images), network.infer(*images), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
 
 

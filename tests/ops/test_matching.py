@@ -53,6 +53,7 @@ def test_no_box_is_positive_and_negative(options):
 def test_every_object_that_any_anchor_touches_has_a_positive_anchor():
     boxes, truth, valid, crowd = scene(5)
     answer = match(boxes, truth, valid, crowd, **RPN)
+    assert (valid & ~crowd).any()
     for image, row in np.argwhere(valid & ~crowd):
         iou = box_reference.iou(boxes[0], truth[image])[:, row]
         assert iou.max() == 0 or answer.positive[image, iou.argmax()]
@@ -110,7 +111,7 @@ def test_padding_rows_change_nothing_whatever_they_hold(filling, options):
     longer[0][:, -2:] = False
     padding = np.full((2, 2, 4), filling, np.float32)
     after = match(boxes, np.concatenate([filled, padding], axis=1), *longer, **options)
-    for one, other in zip(before, after):
+    for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one, other)
 
 

@@ -89,6 +89,7 @@ def test_json_brings_the_same_detections_back() -> None:
     corners = rng.uniform(0, 20, (6, 2))
     found = detections(np.concatenate([corners, corners + rng.uniform(1, 20, (6, 2))], axis=1).tolist(), rng.random(6))
     rows = json.loads(json.dumps(coco_results(found, image_id=1, file_name="a", categories=CATEGORIES)))
+    assert len(rows) == len(found) == 6
     for row, box, score, mask in zip(rows, found.boxes, found.scores, found.masks):
         left, top, width, height = row["bbox"]
         np.testing.assert_array_equal(np.float32([left, top, left + width, top + height]), box)

@@ -52,7 +52,9 @@ def test_polygons_with_their_holes_are_the_masks():
 
 
 def test_rings_are_closed():
-    for feature in geojson_features(BOTH[0]):
+    features = list(geojson_features(BOTH[0]))
+    assert len(features) == 1
+    for feature in features:
         for ring in feature["geometry"]["coordinates"]:
             assert ring[0] == ring[-1] and len(ring) >= 5
 

@@ -44,6 +44,7 @@ def test_what_is_frozen_is_all_up_to_the_stage_and_norms_where_the_config_says(n
     freeze(model, BackboneConfig(name=name, norm=norm, frozen_stages=frozen_stages))
     names = [layer.name for layer in model.layers]
     frozen_until = names.index(STAGE_ENDS[name][frozen_stages - 1]) if frozen_stages else -1
+    assert len(names) > 100
     for place, layer in enumerate(model.layers):
         is_norm = isinstance(layer, keras.layers.BatchNormalization)
         assert layer.trainable == (place > frozen_until and (norm == "live" or not is_norm)), layer.name
@@ -84,6 +85,7 @@ def test_frozen_stages_do_not_move_in_a_training_step_and_live_ones_do(network):
     weights = {weight.path: weight for weight in network.backbone.weights}
     before = {path: np.array(keras.ops.convert_to_numpy(weight)) for path, weight in weights.items()}
     train(network, make_batch())
+    assert any("stage1" in path for path in weights) and any("stage4" in path for path in weights)
     for path, weight in weights.items():
         moved = not np.array_equal(keras.ops.convert_to_numpy(weight), before[path])
         frozen = "stage1" in path or "stage2" in path  # norms' means and variances too

@@ -63,7 +63,7 @@ def test_what_is_said_of_a_roi_depends_on_that_roi_alone(kind):
     other[:, 3:] = rois_of(seed=9)[:, 3:]
     changed = compute(head, features, other)
     reversed_rows = compute(head, features, rois[:, ::-1].copy())
-    for one, two, three in zip(plain, changed, reversed_rows):
+    for one, two, three in zip(plain, changed, reversed_rows, strict=True):
         np.testing.assert_allclose(one[:, :3], two[:, :3], atol=1e-5)
         assert not np.allclose(one[:, 3:], two[:, 3:], atol=1e-3)
         np.testing.assert_allclose(one[:, ::-1], three, atol=1e-5)
@@ -73,7 +73,8 @@ def test_p6_is_for_the_rpn_alone():
     head, features = make_head(), features_of()
     plain = compute(head, features, rois_of())
     without = compute(head, [*features[:4], features[4] * np.nan], rois_of())
-    for one, other in zip(plain, without):
+    assert len(plain) == 2
+    for one, other in zip(plain, without, strict=True):
         np.testing.assert_array_equal(one, other)
 
 

@@ -108,7 +108,8 @@ def test_padding_proposals_are_never_detected_whatever_they_hold():
     padding = ~proposals.valid
     boxes, logits, deltas = proposals.boxes.copy(), logits.copy(), deltas.copy()
     boxes[padding], logits[padding], deltas[padding] = np.nan, [0, 50, 0, 0], np.inf
-    for one, other in zip(plain, detect(DetectConfig(), proposals._replace(boxes=boxes), logits, deltas)):
+    assert plain.valid.any()
+    for one, other in zip(plain, detect(DetectConfig(), proposals._replace(boxes=boxes), logits, deltas), strict=True):
         np.testing.assert_array_equal(one, other)
 
 

@@ -47,6 +47,7 @@ def test_mot_says_every_box_and_counts_frames_and_pixels_from_one(tmp_path):
 def test_mots_gives_each_pixel_to_the_best_mask_and_classes_their_own_numbers(tmp_path):
     write_all(tmp_path, ("mots",))
     (video,) = read_tracks(tmp_path / "mots.txt").values()
+    assert len(video) == sum(len(detections) > 0 for _, detections in VIDEO) > 0
     for (frame, detections), number in zip(VIDEO, range(len(VIDEO))):
         if not len(detections):
             assert number not in video
