@@ -29,8 +29,16 @@ def shared_weights() -> Path:
     return folder
 
 
+BACKEND_ROOMS = ("ops", "model")
+QUICK_ROOMS = ("annotations", "config", "data", "doctor", "geometry", "images", "metrics", "results", "tracking")
+NEED_GRAPHS = ("test_loader.py",)  # of the quick rooms: Keras fits and predicts in them
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What lies in tests/ops and tests/model depends on the backend; other tests say so with `@pytest.mark.backend`."""
+    """Marks by folder: what depends on the backend, and what needs no graph of Keras and so is quick."""
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).parts[0] in ("ops", "model"):
+        room = item.path.relative_to(Path(__file__).parent).parts[0]
+        if room in BACKEND_ROOMS:
             item.add_marker(pytest.mark.backend)
+        if room in QUICK_ROOMS and item.path.name not in NEED_GRAPHS:
+            item.add_marker(pytest.mark.quick)

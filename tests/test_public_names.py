@@ -52,7 +52,8 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_reading_images_loads_no_keras():
-    code = "import sys, maskrcnn.images.images, maskrcnn.data.dataset; print([m for m in ('keras', 'tensorflow', 'jax', 'torch') if m in sys.modules])"
+    imports = "import sys, maskrcnn.images.images, maskrcnn.data.dataset"
+    code = f"{imports}; print([m for m in ('keras', 'tensorflow', 'jax', 'torch') if m in sys.modules])"
     assert python(code).stdout.strip() == "[]"
 
 
