@@ -82,7 +82,7 @@ def _by_border(evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
 def _is_cut(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """(N,) int 0 or 1, of boxes (N, 4) in images of `sizes` (N, 2) height, width."""
     near = (boxes[:, :2] < _AT_BORDER).any(axis=1) | (boxes[:, 2:] > sizes[:, ::-1] - _AT_BORDER).any(axis=1)
-    return near.astype(np.int64)
+    return np.asarray(near, np.int64)
 
 
 def _by_crowding(evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
