@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -30,15 +31,26 @@ def shared_weights() -> Path:
 
 
 BACKEND_ROOMS = ("ops", "model")
-QUICK_ROOMS = ("annotations", "config", "data", "doctor", "geometry", "images", "metrics", "results", "tracking")
-NEED_GRAPHS = ("test_loader.py",)  # of the quick rooms: Keras fits and predicts in them
+QUICK_ROOMS = (
+    "annotations", "config", "data", "doctor", "geometry", "images", "inference", "metrics", "reports", "results", "tracking",
+)  # fmt: skip
+NEED_GRAPHS = ("data/test_loader.py", "inference/test_whole.py", "inference/test_inspection.py")  # of the quick rooms
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks by folder: what depends on the backend, and what needs no graph of Keras and so is quick."""
     for item in items:
-        room = item.path.relative_to(Path(__file__).parent).parts[0]
-        if room in BACKEND_ROOMS:
+        path = item.path.relative_to(Path(__file__).parent)
+        if path.parts[0] in BACKEND_ROOMS:
             item.add_marker(pytest.mark.backend)
-        if room in QUICK_ROOMS and item.path.name not in NEED_GRAPHS:
+        if path.parts[0] in QUICK_ROOMS and path.as_posix() not in NEED_GRAPHS:
             item.add_marker(pytest.mark.quick)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was skipped, by reason: so that a missing extra is seen, and not taken for a pass."""
+    reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []))
+    if reasons:
+        terminalreporter.section("skipped, by reason")
+        for reason, count in reasons.most_common():
+            terminalreporter.write_line(f"{count:5} {reason.removeprefix('Skipped: ')}")
