@@ -25,7 +25,6 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -119,6 +118,7 @@ def peak_gigabytes() -> float:
 def alone(arguments: argparse.Namespace) -> None:
     """Finds each image of the mosaic by itself, once for each of its mirrors; at the tiles' scale, and at its own."""
     import maskrcnn
+    from maskrcnn.inference.tiles import Reconfigured
     from maskrcnn.inference.whole import detect
 
     model = maskrcnn.load_model(arguments.model)
@@ -130,7 +130,7 @@ def alone(arguments: argparse.Namespace) -> None:
     def seen_at(size: tuple[int, int]) -> Any:
         short, long = (round(side * scale) for side in (min(size), max(size)))
         config = replace(model.config, image__short_side=short, image__long_side=long)
-        return SimpleNamespace(config=config, predict_on_batch=model.predict_on_batch)
+        return Reconfigured(model, config)
 
     def run(rows: list[tuple[int, int]], found: dict[Any, Any], *, name: str) -> None:
         rim = arguments.gap if name == "rim" else 0

@@ -13,12 +13,15 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from maskrcnn.geometry import paste, polygons, rle
 from maskrcnn.geometry.turns import Turn
+
+if TYPE_CHECKING:
+    from maskrcnn.config.model import ModelConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,6 +206,38 @@ class Detections:
     @cached_property
     def _rles(self) -> list[dict[str, Any]]:
         return [rle.cutout_rle(cutout, corner, self.size) for cutout, corner in self.cutouts()]
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Everything that detects: the Keras model, an exported model on its engine, either seen with another configuration.
+
+    It is all that inference asks of a model: files, tiles, tracks, scores and the server work with whatever has it. Several
+    threads may ask one detector.
+    """
+
+    @property
+    def config(self) -> ModelConfig:
+        """Classes, preprocessing, and every other number of the model."""
+
+    def predict_on_batch(self, batch: dict[str, np.ndarray], /) -> PaddedDetections:
+        """What is found in a batch of frames.
+
+        Args:
+            batch: `images` (B, H, W, C) uint8 or float32, 0 to 255, H and W multiples of 32; `sizes` (B, 2) int32 height and
+                width of the part of each frame that is image.
+
+        Returns:
+            The five fields of `PaddedDetections`, in their order; boxes in pixels of the frame.
+        """
+
+
+@runtime_checkable
+class ChecksMemory(Protocol):
+    """A detector that knows what a batch takes; one of the others is asked without."""
+
+    def check_memory(self, frame: tuple[int, int], batch_size: int) -> None:
+        """Raises a MemoryError where so many images in a frame (height, width) would not fit, with a setting that would."""
 
 
 class PixelSize(NamedTuple):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import maskrcnn
+
+if TYPE_CHECKING:
+    from maskrcnn.structures import Detector
 
 
 def load_model(name_or_path: str | Path) -> maskrcnn.MaskRCNN:
@@ -18,7 +21,7 @@ def load_model(name_or_path: str | Path) -> maskrcnn.MaskRCNN:
     return maskrcnn.load_model(path)
 
 
-def load_to_run(name_or_path: str | Path, engine: str | None) -> Any:
+def load_to_run(name_or_path: str | Path, engine: str | None) -> Detector:
     """A model to predict with: an exported one on its engine, any other on Keras."""
     from maskrcnn import engines
 

@@ -21,9 +21,8 @@ from maskrcnn.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from maskrcnn.api import MaskRCNN
     from maskrcnn.results.names import Names
-    from maskrcnn.structures import Detections
+    from maskrcnn.structures import Detections, Detector
 
 
 def predict(
@@ -160,7 +159,7 @@ def _advance_by_one(advance: Callable[..., None], _: Any) -> None:
 
 
 def _predict_large(
-    model: MaskRCNN, paths: Sequence[Path], out: Path, names: Names, *, save: Sequence[str] | None, **options: Any
+    model: Detector, paths: Sequence[Path], out: Path, names: Names, *, save: Sequence[str] | None, **options: Any
 ) -> tuple[int, list[tuple[Path, str]]]:
     """How many large images are done, and the others with what was wrong."""
     from maskrcnn.images.opening import image_size

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from maskrcnn.annotations.objects import are_unnamed
 from maskrcnn.atomic import write_json
@@ -18,17 +18,28 @@ from maskrcnn.inference.whole import detect
 from maskrcnn.metrics.biology import SCORES, BiologyScores
 from maskrcnn.metrics.coco import evaluate_coco
 from maskrcnn.pipeline import behind
-from maskrcnn.structures import Detections, Sample
+from maskrcnn.structures import Detections, Detector, Sample
 
 if TYPE_CHECKING:
+    from maskrcnn.config.model import ModelConfig
     from maskrcnn.data.dataset import Dataset
 
 
 T = TypeVar("T")
 
 
+@runtime_checkable
+class Finder(Protocol):
+    """What has its own way from images to detections, such as several models asked together."""
+
+    @property
+    def config(self) -> ModelConfig: ...
+
+    def detect(self, images: Sequence[Any], *, batch_size: int, score: float) -> Iterable[Detections]: ...
+
+
 def evaluate(
-    model: Any,
+    model: Detector | Finder,
     dataset: str | Path | Dataset,
     *,
     batch_size: int = 1,
@@ -80,7 +91,7 @@ def evaluate(
 
 
 def best_score_threshold(
-    model: Any,
+    model: Detector | Finder,
     dataset: str | Path | Dataset,
     *,
     batch_size: int = 1,
@@ -126,7 +137,7 @@ def evaluate_tracks(truth: str | os.PathLike[str], result: str | os.PathLike[str
 
 def _each_with(
     finish: Callable[[tuple[Sample, Detections]], T],
-    model: Any,
+    model: Detector | Finder,
     dataset: Dataset,
     batch_size: int,
     progress: Callable[[int], None] | None,
@@ -137,15 +148,16 @@ def _each_with(
 
 
 def _detect(
-    model: Any, dataset: Dataset, batch_size: int, progress: Callable[[int], None] | None
+    model: Detector | Finder, dataset: Dataset, batch_size: int, progress: Callable[[int], None] | None
 ) -> Iterator[tuple[Sample, Detections]]:
-    samples, options = dataset.samples, {"batch_size": batch_size, "score": model.config.detect.score}
+    samples, score = dataset.samples, model.config.detect.score
     images = [sample.path if sample.image is None else sample.image for sample in samples]
-    if hasattr(model, "predict_on_batch"):
-        found = detect(model, images, **options)
+    if isinstance(model, Detector):
+        found = detect(model, images, batch_size=batch_size, score=score)
     else:
         starts = range(0, len(samples), batch_size)
-        found = (each for start in starts for each in model.detect(images[start : start + batch_size], **options))
+        parts = (images[start : start + batch_size] for start in starts)
+        found = (each for part in parts for each in model.detect(part, batch_size=batch_size, score=score))
     with closing(found):  # type: ignore[type-var]
         for number, pair in enumerate(zip(samples, found, strict=True), start=1):
             yield pair
@@ -153,9 +165,9 @@ def _detect(
                 progress((number - 1) % batch_size + 1)
 
 
-def _shared_categories(model: Any, dataset: Dataset) -> tuple[Category, ...]:
+def _shared_categories(model: Detector | Finder, dataset: Dataset) -> tuple[Category, ...]:
     """What the data's labels mean to the model, compared by name."""
-    if not hasattr(model, "config"):
+    if not isinstance(model, (Detector, Finder)):
         raise ValueError(f"evaluate needs a model, not {model!r:.100}; open a file with maskrcnn.load_model(path).")
     known = model.config.class_names
     if len(known) == 1 and are_unnamed(dataset.categories):

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from types import SimpleNamespace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,20 @@ from maskrcnn.images.large import LargeImage
 from maskrcnn.images.opening import open_large
 from maskrcnn.inference.stitching import Part, Tile, as_detections, finished_groups, link_parts, parts_of, put_together
 from maskrcnn.inference.whole import detect
-from maskrcnn.structures import Detections
+from maskrcnn.structures import Detections, Detector, PaddedDetections
 
 EDGE = 4  # pixels of the frame, a cell of the finest features (P2): a mask that comes so near to a border is cut by it
+
+
+@dataclass(frozen=True, eq=False)
+class Reconfigured:
+    """A detector seen with another configuration: a model takes frames of any size, its configuration says which are made."""
+
+    model: Detector
+    config: ModelConfig
+
+    def predict_on_batch(self, batch: dict[str, np.ndarray], /) -> PaddedDetections:
+        return self.model.predict_on_batch(batch)
 
 
 def tiles_of(size: tuple[int, int], *, tile: int, overlap: int) -> list[list[Tile]]:
@@ -51,7 +62,7 @@ def _spans(length: int, tile: int, overlap: int) -> list[tuple[int, int, int, in
 
 
 def detect_large(
-    model: Any,
+    model: Detector,
     source: Any,
     *,
     tile: int | None = None,
@@ -86,11 +97,10 @@ def detect_large(
     tile = _tile(model.config, tile, scale)
     if scale is not None:
         side = round(tile * scale)
-        # The model takes frames of any size; its configuration says which ones `detect` makes.
         seen = replace(
             model.config, image__short_side=side, image__long_side=max(side, round(side * image.long_side / image.short_side))
         )
-        model = SimpleNamespace(config=seen, predict_on_batch=model.predict_on_batch)
+        model = Reconfigured(model, seen)
     edge = math.ceil(EDGE * tile / model.config.image.short_side)
     given = isinstance(source, LargeImage)  # then it stays open
     with nullcontext(source) if given else open_large(source, channels=image.channels, scaling=image.scaling) as large:

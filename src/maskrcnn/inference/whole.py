@@ -11,10 +11,10 @@ import numpy as np
 from maskrcnn.config.model import ModelConfig
 from maskrcnn.data.resize import offset_in_frame
 from maskrcnn.inference.batches import each_image, prepared_batches
-from maskrcnn.structures import Detections, PaddedDetections
+from maskrcnn.structures import ChecksMemory, Detections, Detector, PaddedDetections
 
 
-def detect(model: Any, images: Any, *, batch_size: int = 1, score: float | None = None) -> Iterator[Detections]:
+def detect(model: Detector, images: Any, *, batch_size: int = 1, score: float | None = None) -> Iterator[Detections]:
     """Finds objects, image by image. Few batches of images are held in memory: those that threads get ready meanwhile.
 
     Args:
@@ -38,7 +38,7 @@ def detect(model: Any, images: Any, *, batch_size: int = 1, score: float | None 
     with closing(prepared_batches(each_image(images), model.config, batch_size)) as batches:  # type: ignore[type-var]
         for batch in batches:
             frame = (batch.images.shape[1], batch.images.shape[2])
-            if frame not in frames and hasattr(model, "check_memory"):
+            if frame not in frames and isinstance(model, ChecksMemory):
                 model.check_memory(frame, batch_size)
             frames.add(frame)
             answer = PaddedDetections(*model.predict_on_batch({"images": batch.images, "sizes": batch.sizes}))

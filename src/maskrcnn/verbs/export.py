@@ -10,15 +10,18 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from maskrcnn import engines
 from maskrcnn.exporting import litert, onnx, openvino, saved_model, torch_export
 from maskrcnn.inference.whole import detect
-from maskrcnn.structures import Detections
+from maskrcnn.structures import Detections, Detector
 from maskrcnn.weights.published import SHIPPED
+
+if TYPE_CHECKING:
+    from maskrcnn.api import MaskRCNN
 
 Format = Literal[
     "saved-model",
@@ -64,7 +67,7 @@ LIMITS = {
 
 
 def export(
-    model: Any,
+    model: MaskRCNN,
     out: str | Path,
     *,
     format: Format,
@@ -130,7 +133,7 @@ def export(
     return found
 
 
-def compare(model: Any, other: Any, images: Iterable[Any]) -> Difference:
+def compare(model: Detector, other: Detector, images: Iterable[Any]) -> Difference:
     """By how much the answers of two models differ on images, which either takes as `MaskRCNN.detect` does."""
     found = Difference(0, 0, 0.0, 0.0, 1.0)
     for image in images:

@@ -20,11 +20,11 @@ from maskrcnn.pipeline import behind
 from maskrcnn.results.files import PredictionWriter
 from maskrcnn.results.large import LONGEST_OVERLAY, LargeWriter
 from maskrcnn.results.names import Names, stem_of
-from maskrcnn.structures import Detections, Plane
+from maskrcnn.structures import Detections, Detector, Plane
 
 
 def predict_files(
-    model: Any,
+    model: Detector,
     inputs: Iterable[str | Path],
     out: str | Path,
     *,
@@ -115,7 +115,7 @@ def predict_files(
 
 
 def predict_large(
-    model: Any,
+    model: Detector,
     source: str | Path,
     out: str | Path,
     *,

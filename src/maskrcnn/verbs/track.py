@@ -11,12 +11,12 @@ from maskrcnn.images.decoder import Video
 from maskrcnn.images.video import open_video
 from maskrcnn.inference.whole import detect
 from maskrcnn.results.tracks.writer import DEFAULT_FORMATS, TrackWriter
-from maskrcnn.structures import Detections, VideoFrame
+from maskrcnn.structures import Detections, Detector, VideoFrame
 from maskrcnn.tracking.tracker import Tracker
 
 
 def track(
-    model: Any,
+    model: Detector,
     source: Any,
     *,
     tracker: str = "mask",
@@ -58,7 +58,7 @@ def track(
 
 
 def track_frames(
-    model: Any,
+    model: Detector,
     source: Any,
     *,
     tracker: str = "mask",
@@ -76,13 +76,13 @@ def track_frames(
     return _track(model, video.frames, follow, batch_size)
 
 
-def _open(model: Any, source: Any, every: int, rate: float | None) -> Video:
+def _open(model: Detector, source: Any, every: int, rate: float | None) -> Video:
     image = model.config.image
     return open_video(source, every=every, rate=rate, channels=image.channels, scaling=image.scaling)
 
 
 def _track(
-    model: Any, frames: Iterator[VideoFrame], follow: Tracker, batch_size: int
+    model: Detector, frames: Iterator[VideoFrame], follow: Tracker, batch_size: int
 ) -> Iterator[tuple[VideoFrame, Detections]]:
     for batch in _batches(frames, batch_size):
         found = detect(model, [frame.image for frame in batch], batch_size=batch_size, score=follow.weakest)
@@ -110,7 +110,7 @@ def _batches(frames: Iterator[VideoFrame], size: int) -> Iterator[list[VideoFram
 
 
 def track_files(
-    model: Any,
+    model: Detector,
     source: Any,
     out: str | os.PathLike[str],
     *,
