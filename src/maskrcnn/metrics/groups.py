@@ -70,7 +70,7 @@ def _by_size(evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _size_of(areas: np.ndarray) -> np.ndarray:
-    return np.asarray(np.digitize(areas, _SIZE_BOUNDS))
+    return np.searchsorted(_SIZE_BOUNDS, areas, side="right")
 
 
 def _by_border(evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
@@ -81,8 +81,8 @@ def _by_border(evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
 
 def _is_cut(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """(N,) int 0 or 1, of boxes (N, 4) in images of `sizes` (N, 2) height, width."""
-    near = (boxes[:, :2] < _AT_BORDER).any(axis=1) | (boxes[:, 2:] > sizes[:, ::-1] - _AT_BORDER).any(axis=1)
-    return np.asarray(near, np.int64)
+    gaps = np.concatenate([boxes[:, :2], sizes[:, ::-1] - boxes[:, 2:]], axis=1)  # left, top, right, bottom
+    return (gaps.min(axis=1, initial=np.inf) < _AT_BORDER).astype(np.int64)
 
 
 def _by_crowding(evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:

@@ -14,8 +14,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from maskrcnn.config.model import ModelConfig, fields
-from maskrcnn.config.model import model as configs
+from maskrcnn.config import fields
+from maskrcnn.config import model as configs
+from maskrcnn.config.model import ModelConfig
 from maskrcnn.model.backbones.build import build_backbone
 from maskrcnn.model.backbones.folding import FoldedBackbone
 from maskrcnn.model.heads.box_head import BoxHead
