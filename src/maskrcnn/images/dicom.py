@@ -115,7 +115,8 @@ def _frames(pydicom: Any, path: str | Path, header: Any) -> Iterator[np.ndarray]
     try:
         # A deflated file has to be inflated as a whole.
         whole = syntax is not None and syntax.is_deflated
-        yield from pydicom.pixels.iter_pixels(pydicom.dcmread(path) if whole else path)
+        with open(path, "rb") as file:  # of a path pydicom asks where it leads, which of a file in memory is nowhere
+            yield from pydicom.pixels.iter_pixels(pydicom.dcmread(file) if whole else file)
     except RuntimeError as error:  # no decoder, or none that could
         if "missing dependencies" in str(error):
             raise ValueError(
