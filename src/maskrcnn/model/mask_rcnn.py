@@ -79,12 +79,16 @@ class Network(keras.Model):
     def call(self, inputs, training=None):
         """Keras's door: `{"images", "sizes"}` or images alone → `PaddedDetections`; a whole `Batch` as a dict → its losses.
 
+        `{"images", "sizes", "prompts"}` → `PaddedDetections` of the boxes that are given, see `infer_in`.
+
         What comes in decides what comes out, never `training`: so `fit`, `evaluate` and `predict` of Keras all work unchanged.
         """
         if not isinstance(inputs, dict):
             inputs = {"images": inputs, "sizes": _whole_frame(inputs)}
         if "boxes" in inputs:
             return self.losses_of(inputs, training=bool(training))
+        if "prompts" in inputs:
+            return self.infer_in(inputs["images"], inputs["sizes"], inputs["prompts"])
         return self.infer(inputs["images"], inputs["sizes"])
 
     def infer(self, images, sizes) -> PaddedDetections:
@@ -103,6 +107,28 @@ class Network(keras.Model):
         logits, deltas = self.box_head(features, proposals.boxes)  # (B, 1000, K+1), (B, 1000, K, 4)
         detections = self.detect_boxes(proposals, logits, deltas, regions)  # PaddedDetections, 100 rows
         return self.mask_head.add_masks(features, detections)  # … with masks (B, 100, 28, 28)
+
+    def infer_in(self, images, sizes, prompts) -> PaddedDetections:
+        """What the heads see in boxes that are given, where `infer` takes the RPN's.
+
+        Args:
+            images, sizes: as for `infer`.
+            prompts: (B, N, 4) xyxy, pixels of the frame.
+
+        Returns:
+            `PaddedDetections` with these boxes, row by row, each with its likeliest class, that one's score and its mask.
+        """
+        features = self.fpn(self.folded_backbone(self.normalise(images, sizes)))  # [P2 … P6]
+        logits, _ = self.box_head(features, prompts)  # (B, N, K+1)
+        scores = ops.softmax(logits, axis=-1)[:, :, 1:]  # (B, N, K)
+        labels = ops.cast(ops.argmax(scores, axis=-1), "int32")  # (B, N)
+        return PaddedDetections(
+            boxes=prompts,
+            scores=ops.max(scores, axis=-1),
+            labels=labels,
+            masks=ops.sigmoid(self.mask_head(features, prompts, labels)),  # (B, N, 28, 28)
+            valid=ops.ones_like(labels, dtype="bool"),
+        )
 
     def losses_of(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
         """The training path of the paper.
