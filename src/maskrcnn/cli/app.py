@@ -25,6 +25,7 @@ from maskrcnn.cli.evaluate import evaluate
 from maskrcnn.cli.export import export
 from maskrcnn.cli.info import info
 from maskrcnn.cli.predict import predict
+from maskrcnn.cli.serve import serve
 from maskrcnn.cli.track import track
 from maskrcnn.cli.train import train
 
@@ -82,6 +83,7 @@ app.command()(track)
 app.command()(predict)
 app.command(epilog=EPILOG)(convert)
 app.command()(export)
+app.command()(serve)
 app.command()(demo)
 app.command()(info)
 app.add_typer(data_app, name="data")

@@ -1,0 +1,112 @@
+"""`maskrcnn serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from maskrcnn.cli.console import tell
+
+LIMITS: dict[str, Any] = {"rich_help_panel": "Limits"}
+ACCESS: dict[str, Any] = {"rich_help_panel": "Who may ask, and what is kept"}
+
+
+def serve(
+    model: Annotated[
+        str, typer.Option("--model", metavar="RUN|FILE|NAME|EXPORT", envvar="MASKRCNN_MODEL", help="What `predict` takes.")
+    ] = "nuclei",
+    host: Annotated[str, typer.Option("--host", envvar="MASKRCNN_HOST", help="0.0.0.0: everybody.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", envvar="MASKRCNN_PORT", min=0, max=65535, help="0: any free one.")] = 8000,
+    project: Annotated[
+        Path | None,
+        typer.Option(
+            "--project",
+            metavar="DIR",
+            envvar="MASKRCNN_PROJECT",
+            file_okay=False,
+            help="Images that people correct on the page.",
+        ),
+    ] = None,
+    score: Annotated[
+        float, typer.Option("--score", envvar="MASKRCNN_SCORE", min=0.0, max=1.0, help="Least score of what is answered.")
+    ] = 0.5,
+    batch_size: Annotated[
+        int,
+        typer.Option("--batch-size", envvar="MASKRCNN_BATCH_SIZE", min=1, help="Images that go through the model together."),
+    ] = 4,
+    wait_ms: Annotated[
+        float, typer.Option("--wait-ms", envvar="MASKRCNN_WAIT_MS", min=0.0, help="How long an image waits for others.")
+    ] = 5.0,
+    workers: Annotated[
+        int, typer.Option("--workers", envvar="MASKRCNN_WORKERS", min=1, help="Processes, each with a model of its own.")
+    ] = 1,
+    queue: Annotated[
+        int, typer.Option("--queue", envvar="MASKRCNN_QUEUE", min=1, help="Images at a time; more are answered 503.", **LIMITS)
+    ] = 64,
+    max_megabytes: Annotated[
+        float, typer.Option("--max-megabytes", envvar="MASKRCNN_MAX_MEGABYTES", min=0.001, help="Of a request.", **LIMITS)
+    ] = 64,
+    max_megapixels: Annotated[
+        float, typer.Option("--max-megapixels", envvar="MASKRCNN_MAX_MEGAPIXELS", min=0.001, help="Of an image.", **LIMITS)
+    ] = 64,
+    max_images: Annotated[
+        int, typer.Option("--max-images", envvar="MASKRCNN_MAX_IMAGES", min=1, help="Of a request.", **LIMITS)
+    ] = 16,
+    timeout: Annotated[
+        float, typer.Option("--timeout", envvar="MASKRCNN_TIMEOUT", min=0.1, help="Seconds for an answer; then 504.", **LIMITS)
+    ] = 60,
+    grace: Annotated[
+        float, typer.Option("--grace", envvar="MASKRCNN_GRACE", min=0.1, help="Seconds to end in after SIGTERM.", **LIMITS)
+    ] = 25,
+    token: Annotated[
+        str | None, typer.Option("--token", envvar="MASKRCNN_TOKEN", help="Wanted as Authorization: Bearer TOKEN.", **ACCESS)
+    ] = None,
+    origins: Annotated[
+        list[str] | None, typer.Option("--origin", metavar="URL", help="Web pages that may ask too (CORS). Repeat.", **ACCESS)
+    ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            "--keep", metavar="DIR", envvar="MASKRCNN_KEEP", exists=True, file_okay=False, help="Keep uploads there.", **ACCESS
+        ),
+    ] = None,
+    label_studio: Annotated[
+        str | None,
+        typer.Option(
+            "--label-studio", metavar="URL", envvar="MASKRCNN_LABEL_STUDIO", help="May be asked for images.", **ACCESS
+        ),
+    ] = None,
+    label_studio_token: Annotated[
+        str | None, typer.Option("--label-studio-token", envvar="MASKRCNN_LABEL_STUDIO_TOKEN", help="What it wants.", **ACCESS)
+    ] = None,
+) -> None:
+    """Answer requests for detections over HTTP, with a page to try the model, to correct it and to train on.
+
+    maskrcnn serve --model runs/first
+
+    curl --data-binary @photo.jpg http://127.0.0.1:8000/v1/detect
+    """
+    from maskrcnn.serving.settings import ServerSettings
+    from maskrcnn.verbs.serve import serve as run_server
+
+    settings = ServerSettings(
+        model_name=Path(model).stem,
+        score=score,
+        batch_size=batch_size,
+        wait_ms=wait_ms,
+        queue=queue,
+        max_bytes=round(max_megabytes * 2**20),
+        max_pixels=round(max_megapixels * 1e6),
+        max_images=max_images,
+        timeout=timeout,
+        grace=grace,
+        token=token,
+        origins=tuple(origins or ()),
+        keep=keep,
+        project=project,
+        label_studio=label_studio,
+        label_studio_token=label_studio_token,
+    )
+    run_server(model, host=host, port=port, workers=workers, settings=settings, log=tell)

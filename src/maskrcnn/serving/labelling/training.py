@@ -1,0 +1,193 @@
+"""Training on what was corrected: a process of its own, watched while it runs, scored beside the model in use."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from maskrcnn.atomic import write_json
+from maskrcnn.serving.labelling.store import IMAGES, Store
+from maskrcnn.serving.meters import say
+
+RUNS = "runs"
+LEAST_IMAGES = 2  # to train on; and one to score
+_LAST_LINES = 4000  # characters of the log that explain a failure
+_END = 20  # seconds that a process has to end by itself
+
+Stage = Literal["idle", "training", "scoring", "done", "failed", "cancelled"]
+
+
+class Trainer:
+    """Trains on a project, one run at a time.
+
+    Args:
+        store: the project.
+        model: path or name of the model that the server began with.
+        on_change: called whenever `state` has changed, from another thread.
+    """
+
+    def __init__(self, store: Store, model: str, on_change: Callable[[], None] = lambda: None) -> None:
+        self._store, self._model, self._on_change = store, model, on_change
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._cancelled = False
+        self._stage: Stage = "idle"
+        self._run = 0
+        self._epochs = 0
+        self._error = ""
+
+    @property
+    def in_use(self) -> str:
+        """Path or name of the model that answers now."""
+        run = next((run["number"] for run in self._store.runs() if run["used"]), None)
+        return self._model if run is None else str(self.model_of(run))
+
+    def folder(self, run: int) -> Path:
+        return self._store.folder / RUNS / f"{run:04d}"
+
+    def model_of(self, run: int) -> Path:
+        """The last model of a run: not the best by the held-out images, whose score would then flatter it."""
+        return self.folder(run) / "model" / "last.keras"
+
+    def state(self) -> dict[str, Any]:
+        """What there is to see of the run: its stage, its epochs so far with their losses and scores, and what went wrong."""
+        return {
+            "stage": self._stage,
+            "run": self._run,
+            "epochs": self._epochs,
+            "history": _history(self.folder(self._run) / "model" / "history.csv") if self._run else [],
+            "error": self._error,
+        }
+
+    def start(self, *, epochs: int) -> int:
+        """Begins a run.
+
+        Returns:
+            Its number.
+
+        Raises:
+            ValueError: one is running, or too little was corrected.
+        """
+        with self._lock:
+            if self._thread is not None and self._thread.is_alive():
+                raise ValueError("A training is running; wait for it, or cancel it.")
+            train, held_out = self._store.as_coco(held_out=False), self._store.as_coco(held_out=True)
+            if len(train["images"]) < LEAST_IMAGES or not held_out["images"] or not train["annotations"]:
+                raise ValueError(
+                    f"Training needs {LEAST_IMAGES} corrected images with objects and one that is held out for the score; "
+                    f"there are {len(train['images'])} and {len(held_out['images'])}."
+                )
+            self._run, self._epochs = self._store.add_run(), epochs
+            self._cancelled, self._error, self._stage = False, "", "training"
+            folder = self.folder(self._run)
+            folder.mkdir(parents=True)
+            write_json(folder / "train.json", train)
+            write_json(folder / "held_out.json", held_out)
+            self._thread = threading.Thread(
+                target=self._work, args=(self._run, self.in_use, epochs), name="trainer", daemon=True
+            )
+            self._thread.start()
+        self._on_change()
+        return self._run
+
+    def cancel(self) -> None:
+        """Ends the run, if there is one; the model in use stays."""
+        self._cancelled = True
+        process = self._process
+        if process is not None and process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_END)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+        if self._thread is not None:
+            self._thread.join(_END)
+
+    def _work(self, run: int, before: str, epochs: int) -> None:
+        folder, images = self.folder(run), self._store.folder / IMAGES
+        data = ["--data", folder / "train.json", "--images", images, "--val", folder / "held_out.json", "--val-images", images]
+        try:
+            self._command(folder, "train", *data, "--out", folder / "model", "--init", before, "--epochs", epochs)
+            self._enter("scoring")
+            scores = {
+                name: self._score(folder, name, model) for name, model in (("before", before), ("after", self.model_of(run)))
+            }
+            self._store.set_run(run, scores=scores)
+            self._enter("done")
+        except _FailedError as error:
+            self._error = "" if self._cancelled else str(error)
+            self._enter("cancelled" if self._cancelled else "failed")
+
+    def _score(self, folder: Path, name: str, model: str | Path) -> dict[str, float]:
+        """Average precision on the held-out images."""
+        target = folder / f"scores_{name}.json"
+        data = ["--data", folder / "held_out.json", "--images", self._store.folder / IMAGES]
+        self._command(folder, "evaluate", "--model", model, *data, "--json", target)
+        scores = json.loads(target.read_text())
+        return {key: value for key, value in _flat(scores) if isinstance(value, (int, float))}
+
+    def _command(self, folder: Path, *words: Any) -> None:
+        """Runs `maskrcnn …` to its end; its output goes to the run's log.
+
+        Raises:
+            _FailedError: with the last line of its log.
+        """
+        log = folder / "log.txt"
+        if self._cancelled:
+            raise _FailedError("cancelled")
+        with open(log, "ab") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "maskrcnn", *map(str, words)],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C in the server's terminal is the server's
+            )
+            code = self._process.wait()
+        say("command ended", command=words[0], code=code)
+        if code:
+            text = log.read_text(errors="replace")[-_LAST_LINES:].strip()
+            raise _FailedError(text.splitlines()[-1] if text else f"maskrcnn {words[0]} ended with code {code}")
+
+    def _enter(self, stage: Stage) -> None:
+        self._stage = stage
+        self._on_change()
+
+
+class _FailedError(Exception):
+    """A command did not do its work."""
+
+
+def _history(path: Path) -> list[dict[str, float]]:
+    """The epochs that are written so far."""
+    try:
+        with open(path, newline="") as file:
+            return [{name: float(value) for name, value in row.items() if _is_number(value)} for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        return []
+
+
+def _is_number(text: Any) -> bool:
+    try:
+        return abs(float(text)) < float("inf")
+    except (TypeError, ValueError):
+        return False
+
+
+def _flat(scores: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """`{"mask": {"AP": 0.4}}` as `[("mask AP", 0.4)]`."""
+    found = []
+    for name, value in scores.items():
+        found += _flat(value, f"{prefix}{name} ") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
+    return found

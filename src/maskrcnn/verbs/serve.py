@@ -1,0 +1,86 @@
+"""Serve: a model over HTTP, for programs and for people."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from maskrcnn import engines, extras
+from maskrcnn.serving.settings import ServerSettings
+from maskrcnn.structures import Detections, Detector
+from maskrcnn.weights.finding import model_file
+
+
+def serve(
+    model: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    workers: int = 1,
+    settings: ServerSettings | None = None,
+    log: Callable[[str], None] = print,
+) -> None:
+    """Answers requests until SIGTERM or Ctrl-C; running requests then have `settings.grace` seconds to end.
+
+    Args:
+        model: the folder of a run, a `.keras` file, a published name, or an exported model.
+        host: address to listen on; the loopback, which only this machine reaches, where not given.
+        port: 0 takes any free one.
+        workers: processes, each with a model of its own.
+        settings: every other number of the server.
+        log: told where the server is.
+
+    Raises:
+        ImportError: the extra `serve` is not installed.
+        FileNotFoundError, ValueError: no such model.
+        OSError: the port is in use.
+    """
+    extras.load("fastapi", extra="serve", why="A server needs FastAPI and uvicorn")
+    from maskrcnn.serving import running
+
+    settings = settings or ServerSettings()
+    path = model_file(model) if engines.recognise(model) is None else model  # what is not there is told at once
+    with running.listen(host, port) as listener:
+        address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+        log(f"{path} answers on {address} as soon as it is loaded; {address}/page/docs.html says what it takes.")
+        if settings.token is None and not _is_loopback(host):
+            log("Whoever reaches this address may ask, for there is no --token.")
+        if workers > 1:
+            running.run_workers(partial(_work, path, settings), listener, workers, settings.grace)
+        else:
+            _work(path, settings, listener)
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or host.startswith("127.") or host == "::1"
+
+
+def open_detector(model: str | Path) -> Detector:
+    """A model that answers: an exported one on its engine, any other on Keras."""
+    if engines.recognise(model) is not None:
+        return engines.load(model)
+    from maskrcnn.api import load_model
+
+    return load_model(model, compile=False)
+
+
+def _work(model: str | Path, settings: ServerSettings, listener: socket.socket) -> None:
+    """One process's work, from loading the model to its end."""
+    from maskrcnn.inference.prompts import detect_in_boxes
+    from maskrcnn.model.mask_rcnn import Network
+    from maskrcnn.serving import app, running
+    from maskrcnn.verbs.track import track_frames
+
+    detector = open_detector(model)
+
+    def segment(detector: Detector, image: np.ndarray, boxes: np.ndarray) -> Detections:
+        assert isinstance(detector, Network)
+        return detect_in_boxes(detector, image, boxes)
+
+    prompted = segment if isinstance(detector, Network) else None  # exported models have no such door
+    abilities = app.Abilities(track_frames, prompted, open_detector, str(model))
+    running.run(app.create_app(detector, settings, abilities), listener)
