@@ -41,12 +41,6 @@ class Wishes(NamedTuple):
     tile: int | None = None
 
 
-class _Prepared(NamedTuple):
-    image: np.ndarray  # (H, W, C) uint8, the original
-    padded: np.ndarray  # (H, W, C) in its frame
-    size: tuple[int, int]  # height, width of the part of the frame that is image
-
-
 class Service:
     """One model and all that is needed to answer for it.
 
