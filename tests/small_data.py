@@ -25,6 +25,13 @@ def annotation(annotation_id: int, image_id: int = 1, **changes: Any) -> dict[st
     return {key: value for key, value in entry.items() if value is not None}
 
 
+def moved(right: int) -> dict[str, Any]:
+    """Polygon and box of the square so many pixels to the right, for annotations that are no twins."""
+    x, y, width, height = SQUARE_BOX
+    polygon = [value + right * (place % 2 == 0) for place, value in enumerate(SQUARE[0])]
+    return {"segmentation": [polygon], "bbox": [x + right, y, width, height]}
+
+
 def write_image(path: Path, size: tuple[int, int] = (20, 30)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(len(path.name)).integers(0, 256, (*size, 3), np.uint8)

@@ -92,7 +92,7 @@ def test_a_file_of_other_kind_is_not_via():
 def test_a_folder_with_several_files_is_asked_about(write_via):
     folder = write_via({"a.png": []})
     write_via({"a.png": []}, name="other.json")
-    with pytest.raises(ValueError, match="several JSON files, other.json, via_region_data.json"):
+    with pytest.raises(ValueError, match="several files of annotations, other.json, via_region_data.json"):
         load_dataset(folder)
     assert len(load_dataset(folder / "other.json", strict=True)) == 1
 
@@ -133,9 +133,10 @@ def test_the_attribute_of_most_regions_holds_the_class(write_via):
         load_dataset(folder, class_attribute="color")
 
 
-def test_an_attribute_that_could_as_well_be_the_class_is_told(write_via):
+def test_an_attribute_that_could_as_well_be_the_class_is_asked_about(write_via):
     folder = write_via({"a.png": [region(kind="bug", sex="male")]})
-    assert "attributes kind, sex" in only_fault(load_dataset(folder), "several attributes", repaired=True).message
+    with pytest.raises(ValueError, match="attributes kind, sex; name the class with --class-attribute"):
+        load_dataset(folder)
     assert load_dataset(folder, class_attribute="sex", strict=True).categories == (Category(1, "male"),)
     assert load_dataset(write_via({"a.png": [region(kind="bug", tipo="bug")]}), strict=True).categories[0].name == "bug"
 

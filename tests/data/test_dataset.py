@@ -15,7 +15,12 @@ from maskrcnn.data.dataset import load_dataset
 
 def faulty(write_coco):
     return write_coco(
-        [annotation(1), annotation(2, category_id=99), annotation(3, category_id=98), annotation(4, bbox=[-9, 3, 21, 8])]
+        [
+            annotation(1),
+            annotation(2, category_id=99),
+            annotation(3, category_id=98),
+            annotation(4, category_id=3, bbox=[-9, 3, 21, 8]),
+        ]
     )
 
 
@@ -28,7 +33,7 @@ def test_strict_refuses_all_faults_at_once(write_coco):
 
 def test_the_summary_counts_what_is_there_and_what_is_not(write_coco):
     assert load_dataset(faulty(write_coco)).summary().splitlines() == [
-        "data.json: images 1 (0 without objects), objects 2 (0 of them crowds), classes 2",
+        "data.json: images 1 (0 without objects), objects 4 (2 of them crowds), classes 2",
         "3 faults, 1 of them repaired:",
         "2 × unknown category (left out)",
         "    image 1, annotation 2: no category has the id 99",

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from small_data import annotation, write_discs, write_image
+from small_data import annotation, moved, write_discs, write_image
 
 from maskrcnn.config.fields import replace
 from maskrcnn.config.model import Category, ImageConfig, ModelConfig
@@ -34,8 +34,8 @@ def dataset(tmp_path_factory):
     for image_id, (height, width) in enumerate(SIZES, start=1):
         write_image(folder / f"data/{image_id}.png", (height, width))
         images.append({"id": image_id, "file_name": f"{image_id}.png", "height": height, "width": width})
-        for _ in range(20 if image_id == 10 else image_id % 3):
-            annotations.append(annotation(len(annotations) + 1, image_id))
+        for place in range(20 if image_id == 10 else image_id % 3):
+            annotations.append(annotation(len(annotations) + 1, image_id, **moved(place)))
     categories = [{"id": category.id, "name": category.name} for category in CONFIG.categories]
     (folder / "data.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
     return load_dataset(folder / "data.json", strict=True)

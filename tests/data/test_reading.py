@@ -116,5 +116,5 @@ def test_large_images_of_a_data_set_are_not_decoded(tmp_path, monkeypatch):
         "annotations": [],
         "categories": [{"id": 1, "name": "a"}],
     }
-    samples, _, faults = read_coco(content, tmp_path / "train.json", images=None, verify_images=True)
+    samples, _, faults = read_coco(content, tmp_path / "train.json")
     assert [sample.size for sample in samples] == [(200, 300)] and not faults

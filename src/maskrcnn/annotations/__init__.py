@@ -1,1 +1,1 @@
-"""Files of ground truth and the samples in them: one module a format, `formats` the table of them."""
+"""Files of ground truth become `Sample`s, and `Sample`s become files again: a table of formats, one file a format."""

@@ -1,101 +1,139 @@
-"""Reads folders of label maps: `images/` and `masks/`, one PNG or TIFF an image with 0 = background, k = the k-th object."""
+"""Label maps: an image of numbers for each image, 0 = background, k = the k-th object; or numbers of classes, if asked for.
+
+PNG or TIFF of 8 to 32 bits, palette images, and colours, one for each object. Black and white masks and maps of classes look
+the same to a program that expects numbers of objects: where the values look like those, the reader asks instead of guessing.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from maskrcnn.annotations.assembling import Drawn, Entry, Report, assemble
 from maskrcnn.annotations.faults import Fault
-from maskrcnn.annotations.objects import OBJECT, TrueObject, make_sample
-from maskrcnn.config.model import Category
-from maskrcnn.geometry.masks import mask_to_box
-from maskrcnn.geometry.rle import mask_to_rle
-from maskrcnn.images.files import PLAIN_SUFFIXES
-from maskrcnn.images.plain import read_label_map
-from maskrcnn.images.sizes import measure_images
-from maskrcnn.structures import Sample
+from maskrcnn.annotations.finding import Found
+from maskrcnn.annotations.objects import Annotations
+from maskrcnn.annotations.outlines import Size
+from maskrcnn.annotations.pairing import find_files_of_objects, find_pairs
+from maskrcnn.annotations.place import Place, ReadOptions
+from maskrcnn.annotations.values import Part, components, parts_of, question, read_mask_values
+from maskrcnn.annotations.writing import Annotated, ImagesTo, Losses, placed_images, rows_of
+from maskrcnn.atomic import write_png
 
-LABEL_MAP_SUFFIXES = (".png", ".tif", ".tiff")
+NAME = "label-maps"
+TITLE = "label maps (images/ and masks/: 0 = background, k = the k-th object)"
+CLASSES_FILE = "classes.txt"
 
 
-def read_label_maps(folder: Path, *, verify_images: bool = True) -> tuple[list[Sample], tuple[Category, ...], list[Fault]]:
-    """Every image of `images/` with the objects of the label map of the same stem in `masks/`, and all that was wrong.
+def recognise(place: Place) -> bool:
+    """A folder of images and one mask of the same name for each, in folders of their own or told apart by an ending."""
+    return find_pairs(place) is not None and not find_files_of_objects(place)
 
-    Images are numbered from 1 by their sorted names, and annotations through all of them, by image and value.
 
-    Args:
-        folder: holds `images/` and `masks/`.
-        verify_images: decode every image; otherwise only its header is read. Label maps are always read.
+def read(place: Place, options: ReadOptions) -> Annotations:
+    """Every image with the objects of its label map.
+
+    A class for all, "object", unless `masks="semantic"`: then values number the classes that `classes` or a `classes.txt` (one
+    name a line, the first for value 1) names, and objects are the pieces of a class that do not touch; as for `"binary"`.
 
     Raises:
-        ValueError: for a folder without the two.
+        ValueError: for values that do not look like numbers of objects, where `options.masks` does not say what they are.
     """
-    if not (folder / "images").is_dir() or not (folder / "masks").is_dir():
-        raise ValueError(f"A folder of label maps holds images/ and masks/; {folder} does not.")
-    images = _files_by_stem(folder / "images", PLAIN_SUFFIXES)
-    label_maps = _files_by_stem(folder / "masks", LABEL_MAP_SUFFIXES)
-    faults = [
-        Fault("missing image", f"{files[0]} has no image of that name in {folder / 'images'}")
-        for stem, files in label_maps.items()
-        if stem not in images
-    ]
-    sizes = measure_images([files[0] for files in images.values()], decode=verify_images)
-    samples = []
-    next_id = 1
-    for image_id, ((stem, files), size) in enumerate(zip(images.items(), sizes, strict=True), start=1):
-        maps = label_maps.get(stem, [])
-        if len(files) != 1 or len(maps) > 1:
-            listed = ", ".join(str(file) for file in files + maps)
-            faults.append(Fault("ambiguous name", f"one image and one label map have one name; received {listed}", image_id))
-        elif isinstance(size, ValueError):
-            faults.append(Fault("unreadable image", str(size), image_id))
-        elif not maps:
-            message = f"{files[0]} has no label map of that name in {folder / 'masks'}; one of zeros says: no objects"
-            faults.append(Fault("missing label map", message, image_id))
+    found = find_pairs(place, options)
+    if found is None:
+        raise ValueError(f"{place.path} has no folders images/ and masks/ with images of one name.")
+    paired = [pair.masks[0] for pair in found.pairs if pair.images and len(pair.masks) == 1]
+    if options.masks is None:
+        doubt = question(paired)
+        if doubt:
+            raise ValueError(
+                f"{place.path}: {doubt} Say what the values are: --masks binary (0 and the rest), --masks semantic (numbers of "
+                "classes) or --masks instances (numbers of objects); pieces that do not touch become objects of the first two."
+            )
+    names = _class_names(place, options) if options.masks == "semantic" else None
+    entries, faults = [], []
+    for pair in found.pairs:
+        if not pair.images:
+            faults.append(Fault("missing image", f"{pair.masks[0]} has no image of that name in {found.images}"))
+            continue
+        image, problem = pair.images[0], ""
+        if len(pair.images) != 1 or len(pair.masks) > 1:
+            problem = f"one image and one label map have one name; received {pair.listed}"
+            faults.append(Fault("ambiguous name", problem))
+        elif not pair.masks:
+            problem = f"{image} has no label map of that name in {found.masks}; one of zeros says: no objects"
+            faults.append(Fault("missing label map", problem))
         else:
-            try:
-                objects = _read_objects(maps[0], size, next_id)
-            except ValueError as error:
-                faults.append(Fault("broken label map", str(error), image_id))
-                continue
-            next_id += len(objects)
-            samples.append(make_sample(image_id, files[0].name, files[0], size, objects))
-    return samples, (OBJECT,), faults
+            draw = partial(_draw, path=pair.masks[0], kind=options.masks or "instances", names=names)
+            entries.append(Entry(image.name, Found(image), draw, trouble="broken label map"))
+    return assemble(entries, options, class_names=None if names is None else list(names.values()), faults=faults)
 
 
-def _files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, list[Path]]:
-    files: dict[str, list[Path]] = defaultdict(list)
-    for file in sorted(folder.iterdir()):
-        if file.suffix.lower() in suffixes:
-            files[file.stem].append(file)
-    return files
+def _draw(size: Size, report: Report, *, path: Path, kind: str, names: dict[int, str] | None) -> Iterator[Drawn]:
+    values = read_mask_values(path, size)
+    if kind == "binary":
+        values = (values != 0).astype(values.dtype)
+    for part in parts_of(values):
+        if kind == "instances":
+            yield Drawn("", part.rle(size))
+            continue
+        name = "" if kind == "binary" else _name(part, names)
+        for piece in components(part):
+            yield Drawn(name, piece.rle(size))
 
 
-def _read_objects(path: Path, size: tuple[int, int], first_id: int) -> list[TrueObject]:
-    values = read_label_map(path)
-    if values.shape != size:
-        told = "{}×{}".format(*values.shape)
-        raise ValueError(f"{path} has height × width {told}, its image {size[0]}×{size[1]}.")
-    return [
-        TrueObject(box, 0, False, rle, float(area), first_id + place) for place, (box, rle, area) in enumerate(_split(values))
-    ]
+def _name(part: Part, names: dict[int, str] | None) -> str:
+    return (names or {}).get(part.value, f"class {part.value}")
 
 
-def _split(values: np.ndarray) -> list[tuple[np.ndarray, dict[str, Any], int]]:
-    """Box, RLE and area of each value of a label map but 0, ascending.
+def _class_names(place: Place, options: ReadOptions) -> dict[int, str] | None:
+    """Names of values: the first of a list is that of value 1; a line may give its value, `3 tree` or `3: tree`."""
+    if options.classes is not None:
+        return dict(enumerate(options.classes, start=1))
+    file = place.path / CLASSES_FILE
+    if not file.is_file():
+        return None
+    names: dict[int, str] = {}
+    lines = [line.strip() for line in file.read_text("utf-8", errors="replace").splitlines()]
+    for number, line in enumerate((line for line in lines if line), start=1):
+        value, _, name = line.replace(":", " ").replace(",", " ").partition(" ")
+        if value.isdigit() and name.strip():
+            names[int(value)] = name.strip()
+        else:
+            names[number] = line
+    names.pop(0, None)
+    return names
 
-    Pixels are sorted by value once: comparing the whole map with each of 400 values would read it 400 times.
+
+def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Fault]:
+    """Writes `images/` and `masks/`, 16-bit PNG: 0 = background, k = the k-th object. Where objects overlap, the later one
+    wins.
+
+    Returns:
+        What the format cannot say: classes, crowd regions and what lies under other objects.
+
+    Raises:
+        ValueError: for more than 65535 objects in an image.
     """
-    places = np.flatnonzero(values)
-    order = np.argsort(values.ravel()[places], kind="stable")
-    places = places[order]
-    starts = np.flatnonzero(np.diff(values.ravel()[places])) + 1
-    objects = []
-    for pixels in np.split(places, starts) if len(places) else []:
-        mask = np.zeros(values.shape, bool)
-        mask.ravel()[pixels] = True
-        objects.append((mask_to_box(mask), mask_to_rle(mask), len(pixels)))
-    return objects
+    losses = Losses()
+    (out / "masks").mkdir(parents=True, exist_ok=True)
+    for sample, name in placed_images(data, out / "images", images):
+        rows = losses.without_crowds(rows_of(sample, data))
+        if len(rows) > 65535:
+            raise ValueError(f"A label map holds up to 65535 objects; {sample.file_name} has {len(rows)}.")
+        values = np.zeros(sample.size, np.uint16)
+        covered = 0
+        for number, row in enumerate(rows, start=1):
+            cutout, (left, top) = row.cutout()
+            region = values[top : top + cutout.shape[0], left : left + cutout.shape[1]]
+            covered += bool(region[cutout].any())
+            region[cutout] = number
+        if covered:
+            losses.add("overlap", "{} objects lie over others, which lose those pixels", covered)
+        write_png(out / "masks" / f"{Path(name).stem}.png", values)
+    if len(data.categories) > 1:
+        losses.add("classes", "{} classes are not written: all objects are of one", len(data.categories))
+    return losses.faults()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from maskrcnn.annotations.faults import Fault
 from maskrcnn.config.model import Category
 from maskrcnn.structures import Sample
 
@@ -50,27 +49,15 @@ def make_sample(image_id: int, file_name: str, path: Path, size: tuple[int, int]
     )
 
 
-def read_json(path: Path) -> Any:
-    """A JSON file's content.
+class Annotations(NamedTuple):
+    """What a file or folder of annotations holds.
 
-    Raises:
-        ValueError: for a file that cannot be read.
+    Attributes:
+        samples: one an image, pixels not read.
+        categories: `categories[k]` is what label k means.
+        faults: all that was repaired or left out.
     """
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise ValueError(f"Cannot read {path}: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"Cannot read {path} as JSON: {error}.") from None
 
-
-def find_folder(path: Path, file_names: Iterable[str]) -> Path:
-    """Where the images of an annotation file lie: in the folder with its stem, in `images/` beside it, or beside it."""
-    candidates = [folder for folder in (path.with_suffix(""), path.parent / "images", path.parent) if folder.is_dir()]
-    names = list(file_names)
-    return next((folder for folder in candidates if any(os.path.isfile(folder / name) for name in names)), candidates[0])
-
-
-def is_inside(path: Path, folder: Path) -> bool:
-    """Whether a path stays in its folder as it is written; links that a person made there are theirs."""
-    return Path(os.path.normpath(path)).is_relative_to(os.path.normpath(folder))
+    samples: list[Sample]
+    categories: tuple[Category, ...]
+    faults: list[Fault]

@@ -1,59 +1,152 @@
-"""Outlines as annotation tools draw them: polygons, rectangles, circles, ellipses."""
+"""Shapes of annotation tools drawn as masks: polygons with holes, boxes, bitmaps at a corner, and parts put together."""
 
 from __future__ import annotations
 
-import math
+import base64
+import binascii
+import io
 import reprlib
+import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from hotcoco import mask as coco_mask
+from PIL import Image
 
-CORNERS = 360  # of the polygon that stands for a circle or an ellipse: 0.2 pixels from one of radius 5000
+from maskrcnn.geometry.rle import cutout_rle, polygons_to_rle, rle_to_mask
+
+Size = tuple[int, int]  # height, width of an image in pixels
+Rle = dict[str, Any]  # COCO's {"size": [h, w], "counts": bytes}
+
 FARTHEST = 1e6  # pixels; a polygon's outline is walked, so a number without sense would take the memory
+MAX_PIXELS = 2**28  # of a bitmap that an annotation brings along
 
 
-def read_outline(shape: dict[str, Any]) -> np.ndarray:
-    """(P, 2) x, y of a shape's corners.
+def as_points(values: Any, what: str = "a polygon") -> np.ndarray:
+    """(P, 2) float64 x, y of a polygon as JSON has it: a list of pairs, or a flat list of numbers.
 
     Raises:
-        ValueError: for a shape without an area, an unknown one, and one that lacks its numbers.
+        ValueError: for fewer than three points, and for what is no finite number of a size that an image can have.
     """
-    kind = shape.get("name")
-    if kind == "polygon":
-        xs, ys = shape.get("all_points_x"), shape.get("all_points_y")
-        if not isinstance(xs, list) or not isinstance(ys, list) or len(xs) != len(ys) or not _are_numbers([*xs, *ys]):
-            raise ValueError(f"a polygon has as many numbers all_points_x as all_points_y; received {reprlib.repr(shape)}")
-        if len(xs) < 3:
-            raise ValueError(f"a polygon has at least 3 points; received {len(xs)}")
-        return np.array([xs, ys], np.float64).T
-    if kind == "rect":
-        x, y, width, height = _numbers(shape, "x", "y", "width", "height")
-        return np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]])
-    if kind == "circle":
-        x, y, radius = _numbers(shape, "cx", "cy", "r")
-        return _ellipse(x, y, radius, radius, 0.0)
-    if kind == "ellipse":
-        x, y, radius_x, radius_y = _numbers(shape, "cx", "cy", "rx", "ry")
-        (turn,) = _numbers({"theta": 0.0, **shape}, "theta")  # radians; versions before 2.0.6 cannot turn it
-        return _ellipse(x, y, radius_x, radius_y, turn)
-    raise ValueError(f"a region with an area is a polygon, rect, circle or ellipse; received {reprlib.repr(kind)}")
+    try:
+        points = np.asarray(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{what} is a list of x, y numbers; received {reprlib.repr(values)}") from None
+    if points.ndim > 2 or (points.ndim == 2 and points.shape[1] != 2) or points.size % 2:
+        raise ValueError(f"{what} is a list of x, y pairs; received {reprlib.repr(values)}")
+    points = points.reshape(-1, 2)
+    if len(points) < 3:
+        raise ValueError(f"{what} has at least 3 points; received {len(points)}")
+    if not (np.abs(points) < FARTHEST).all():
+        raise ValueError(f"{what} has finite numbers under {FARTHEST:.0f}; received {reprlib.repr(values)}")
+    return points
 
 
-def _ellipse(x: float, y: float, radius_x: float, radius_y: float, turn: float) -> np.ndarray:
-    """(CORNERS, 2) on an ellipse that is turned by so many radians from x to y."""
+def draw_polygon(rings: Sequence[np.ndarray], size: Size) -> Rle:
+    """A polygon as RLE: its outer ring without what lies in its holes.
+
+    Args:
+        rings: the outer one, then the holes, each (P, 2) x, y in pixels; they may reach out of the image.
+        size: (height, width) of the image.
+    """
+    outer = polygons_to_rle([rings[0]], size)
+    if len(rings) == 1:
+        return outer
+    return without(outer, polygons_to_rle(list(rings[1:]), size))
+
+
+def draw_even_odd(rings: Sequence[np.ndarray], size: Size) -> Rle:
+    """What lies in an odd number of rings, each (P, 2) x, y in pixels, as RLE: a ring in another is its hole."""
+    rle = polygons_to_rle([rings[0]], size)
+    for ring in rings[1:]:
+        rle = coco_mask.encode(rle_to_mask(rle) ^ rle_to_mask(polygons_to_rle([ring], size)))
+    return rle
+
+
+def draw_box(box: Sequence[float] | np.ndarray, size: Size) -> Rle:
+    """The pixels of a box (left, top, right, bottom) as RLE."""
+    left, top, right, bottom = (float(edge) for edge in box)
+    return polygons_to_rle([np.array([[left, top], [right, top], [right, bottom], [left, bottom]])], size)
+
+
+def draw_bitmap(bitmap: np.ndarray, corner: tuple[int, int], size: Size) -> Rle:
+    """A bitmap (h, w) whose corner (left, top) lies anywhere, cut to the image, as RLE."""
+    left, top = corner
+    rows = slice(max(-top, 0), max(min(bitmap.shape[0], size[0] - top), 0))
+    columns = slice(max(-left, 0), max(min(bitmap.shape[1], size[1] - left), 0))
+    inside = np.ascontiguousarray(bitmap[rows, columns] != 0)
+    if not inside.size:
+        return empty(size)
+    return cutout_rle(inside, (left + columns.start, top + rows.start), size)
+
+
+def without(rle: Rle, hole: Rle) -> Rle:
+    """What lies in one mask and not in the other."""
+    return coco_mask.encode(rle_to_mask(rle) & ~rle_to_mask(hole))
+
+
+def merged(parts: Sequence[Rle]) -> Rle:
+    """The union of masks of one image."""
+    return parts[0] if len(parts) == 1 else coco_mask.merge(list(parts))
+
+
+def empty(size: Size) -> Rle:
+    """The mask without a pixel."""
+    return coco_mask.encode(np.zeros(size, np.uint8))
+
+
+def bitmap_of(text: Any) -> np.ndarray:
+    """(h, w) bool of a mask that JSON carries as base64 of a PNG, which may be compressed once more (Supervisely).
+
+    An image with transparency shows the mask there, as Supervisely's do; any other wherever it is not 0.
+
+    Raises:
+        ValueError: for anything else, and for a bitmap of more than `MAX_PIXELS`.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"a mask is the base64 text of a PNG; received {reprlib.repr(text)}")
+    try:
+        content = base64.b64decode(text, validate=True)
+        if not content.startswith(b"\x89PNG"):
+            content = zlib.decompressobj().decompress(content, 4 * MAX_PIXELS)
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError("it is too large")
+            values: np.ndarray = np.asarray(image)
+    except (binascii.Error, zlib.error, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"a mask is the base64 text of a PNG; it cannot be read: {error}") from None
+    if values.ndim == 3:
+        values = values[..., -1] if values.shape[2] in (2, 4) else values.max(axis=2)
+    return values != 0
+
+
+def base64_of(bitmap: np.ndarray) -> str:
+    """A bitmap (h, w) as base64 of a PNG of 0 and 255."""
+    file = io.BytesIO()
+    Image.fromarray(np.asarray(bitmap, bool)).save(file, "PNG", optimize=False)
+    return base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def draw_ellipse(centre: tuple[float, float], radii: tuple[float, float], turn: float, size: Size) -> Rle:
+    """An ellipse as RLE.
+
+    Args:
+        centre: x, y in pixels.
+        radii: along and across the axis that is turned by `turn` radians from x to y.
+    """
+    return polygons_to_rle([ellipse_points(centre, radii, turn)], size)
+
+
+CORNERS = 360  # of the polygon that stands for a circle or an ellipse: 0.2 pixels from one of radius 5000
+
+
+def ellipse_points(centre: tuple[float, float], radii: tuple[float, float], turn: float) -> np.ndarray:
+    """(CORNERS, 2) x, y on an ellipse, see `draw_ellipse`."""
+    if not (np.abs([*centre, *radii]) < FARTHEST).all():
+        raise ValueError(f"an ellipse has numbers under {FARTHEST:.0f}; received centre {centre}, radii {radii}")
     angles = 2 * np.pi * np.arange(CORNERS) / CORNERS
-    along, across = radius_x * np.cos(angles), radius_y * np.sin(angles)
-    return np.stack(
-        [x + along * math.cos(turn) - across * math.sin(turn), y + along * math.sin(turn) + across * math.cos(turn)], axis=1
-    )
-
-
-def _numbers(shape: dict[str, Any], *names: str) -> list[float]:
-    values = [shape.get(name) for name in names]
-    if not _are_numbers(values):
-        raise ValueError(f"a {shape['name']} has the numbers {', '.join(names)}; received {reprlib.repr(shape)}")
-    return [float(value) for value in values]  # type: ignore[arg-type]  # they are numbers
-
-
-def _are_numbers(values: list[Any]) -> bool:
-    return all(isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < FARTHEST for value in values)
+    along, across = radii[0] * np.cos(angles), radii[1] * np.sin(angles)
+    x = centre[0] + along * np.cos(turn) - across * np.sin(turn)
+    y = centre[1] + along * np.sin(turn) + across * np.cos(turn)
+    return np.stack([x, y], axis=1)

@@ -1,8 +1,8 @@
-"""Reads the VGG Image Annotator's JSON, versions 1 and 2: https://www.robots.ox.ac.uk/~vgg/software/via."""
+"""The VGG Image Annotator's JSON and CSV, versions 1 and 2: https://www.robots.ox.ac.uk/~vgg/software/via."""
 
 from __future__ import annotations
 
-import os
+import json
 import reprlib
 from collections import Counter
 from dataclasses import dataclass
@@ -12,15 +12,31 @@ from typing import Any
 import numpy as np
 
 from maskrcnn.annotations.faults import Fault
-from maskrcnn.annotations.objects import OBJECT, TrueObject, find_folder, is_inside, make_sample
-from maskrcnn.annotations.outlines import read_outline
+from maskrcnn.annotations.finding import Found, ImageFinder, image_folders
+from maskrcnn.annotations.objects import OBJECT, Annotations, TrueObject, make_sample
+from maskrcnn.annotations.outlines import ellipse_points
+from maskrcnn.annotations.place import Place, ReadOptions, read_table
+from maskrcnn.annotations.repeats import without_repeats
 from maskrcnn.config.model import Category
 from maskrcnn.geometry.rle import polygons_to_rle, rle_area, rle_to_box
 from maskrcnn.images.sizes import measure_images
-from maskrcnn.structures import Sample
 
 IMAGES_OF_PROJECT = "_via_img_metadata"  # where a project keeps what an export consists of
 ROUNDING = 1.0  # pixels; a region that reaches out of its image by less was rounded
+FARTHEST = 1e6  # pixels; a polygon's outline is walked, so a number without sense would take the memory
+
+
+COLUMNS = {"filename", "region_shape_attributes", "region_attributes"}  # of a CSV
+
+NAME = "via"
+TITLE = "VGG Image Annotator (JSON, project or CSV)"
+
+
+def recognise(place: Place) -> bool:
+    """A project or an export of VIA: JSON of images with regions, or a CSV with the columns of VIA."""
+    if place.suffix == ".csv":
+        return set(place.columns) >= COLUMNS
+    return place.suffix == ".json" and place.head.lstrip().startswith("{") and is_via(place.json)
 
 
 def is_via(content: Any) -> bool:
@@ -34,54 +50,61 @@ def is_via(content: Any) -> bool:
     )
 
 
-def read_via(
-    content: dict[str, Any],
-    path: Path,
-    *,
-    images: Path | None = None,
-    class_attribute: str | None = None,
-    verify_images: bool = True,
-) -> tuple[list[Sample], tuple[Category, ...], list[Fault]]:
+def read(place: Place, options: ReadOptions) -> Annotations:
     """Every usable image of a VIA file with its usable regions, and all that was wrong with the rest.
 
     Regions are polygons, rectangles, circles and ellipses; boxes and areas are those of their masks. VIA gives neither images
     nor regions a number: images get 1, 2, … in the file's order, regions 1, 2, … through all of them.
 
-    Classes are the values of one region attribute, sorted by name. Without `class_attribute` it is the attribute that most
-    regions have a value of, of several the file's first. Where no region has any, all are of the class "object".
-
-    Args:
-        content: what the JSON holds, see `is_via`.
-        path: where the JSON lies.
-        images: folder of the images; without it the folder beside the JSON with the JSON's stem, then `images/` beside it,
-            then the JSON's own folder, the first that holds any of the images.
-        class_attribute: name of the region attribute that holds the class.
-        verify_images: decode every image; otherwise only its header is read.
+    Classes are the values of one region attribute, sorted by name. Without `options.class_attribute` it is the one that most
+    regions have a value of. Where no region has any, all are of the class "object".
 
     Raises:
-        ValueError: for a `class_attribute` of which no region has a value.
+        ValueError: for a class attribute of which no region has a value, and where several attributes could be meant.
     """
+    content = _from_table(place) if place.suffix == ".csv" else place.json
     entries, faults = _read_entries(content.get(IMAGES_OF_PROJECT, content))
-    folder = images or find_folder(path, entries)
-    listed_images, image_faults = _find_images(entries, folder, verify_images)
-    regions, region_faults = _number_regions(listed_images)
-    attribute, attribute_faults = _choose_attribute(regions, class_attribute, path)
-    faults += image_faults + attribute_faults + region_faults
+    images, image_faults = _find_images(entries, ImageFinder(image_folders(place.path, options.images)), options.verify_images)
+    regions, region_faults = _number_regions(images)
+    attribute = _choose_attribute(regions, options.class_attribute, place.path)
+    faults += image_faults + region_faults
     names = sorted({name for region in regions for name in region.values(attribute)}) if attribute else []
+    if options.classes is not None:
+        names = list(options.classes)
     categories = tuple(Category(number, name) for number, name in enumerate(names, start=1)) or (OBJECT,)
-    objects: dict[int, list[TrueObject]] = {image.image_id: [] for image in listed_images}
+    objects: dict[int, list[TrueObject]] = {image.image_id: [] for image in images}
     for region in regions:
         thing, object_faults = _read_object(region, attribute, names)
         objects[region.image.image_id] += [thing] if thing else []
         faults += object_faults
-    samples = [
-        make_sample(image.image_id, image.file_name, image.path, image.size, objects[image.image_id]) for image in listed_images
-    ]
-    return samples, categories, faults
+    samples = []
+    for image in images:
+
+        def twice(thing: TrueObject, message: str, image: _Image = image) -> None:
+            faults.append(Fault("object drawn twice", message, image.image_id, thing.annotation_id, repaired=True))
+
+        own = without_repeats(objects[image.image_id], twice)
+        samples.append(make_sample(image.image_id, image.file_name, image.path, image.size, own))
+    return Annotations(samples, categories, faults)
+
+
+def _from_table(place: Place) -> dict[str, Any]:
+    """A CSV as the JSON of the same export: a row for each region, and one without a shape for an image without any."""
+    content: dict[str, Any] = {}
+    for number, row in enumerate(read_table(place.path), start=2):
+        try:
+            shape, attributes = (json.loads(row[key] or "{}") for key in ("region_shape_attributes", "region_attributes"))
+            size = int(row.get("file_size") or -1)
+        except ValueError as error:
+            raise ValueError(f"{place.path}, line {number}: its attributes are no JSON: {error}.") from None
+        entry = content.setdefault(f"{row['filename']}{size}", {"filename": row["filename"], "size": size, "regions": []})
+        if shape:
+            entry["regions"].append({"shape_attributes": shape, "region_attributes": attributes})
+    return content
 
 
 @dataclass(frozen=True, eq=False)
-class _ListedImage:
+class _Image:
     image_id: int
     file_name: str
     path: Path
@@ -91,7 +114,7 @@ class _ListedImage:
 
 @dataclass(frozen=True, eq=False)
 class _Region:
-    image: _ListedImage
+    image: _Image
     annotation_id: int
     shape: dict[str, Any]
     attributes: dict[str, Any]
@@ -120,31 +143,34 @@ def _read_entries(content: dict[str, Any]) -> tuple[dict[str, list[dict[str, Any
 
 
 def _find_images(
-    entries: dict[str, list[dict[str, Any]]], folder: Path, verify_images: bool
-) -> tuple[list[_ListedImage], list[Fault]]:
+    entries: dict[str, list[dict[str, Any]]], finder: ImageFinder, verify_images: bool
+) -> tuple[list[_Image], list[Fault]]:
     faults = []
-    present: dict[int, tuple[str, list[Any]]] = {}
+    present: dict[int, tuple[str, Path, list[Any]]] = {}
     for image_id, (name, candidates) in enumerate(entries.items(), start=1):
         num_regions = sum(len(entry["regions"]) for entry in candidates)
-        if not is_inside(folder / name, folder):
-            faults.append(Fault("file name outside of its folder", f"{name!r} leads out of {folder}", image_id))
-        elif not os.path.isfile(folder / name):
-            faults.append(Fault("missing image", f"there is no file {folder / name} ({num_regions} annotations)", image_id))
-        else:
-            regions = _choose_regions(candidates, folder / name)
-            if len(candidates) > 1:
-                what = "nobody knows which regions are its own" if regions is None else "the regions that are its own are used"
-                message = f"{name} is listed {len(candidates)} times; {what}"
-                faults.append(Fault("duplicate image", message, image_id, repaired=regions is not None))
-            if regions is not None:
-                present[image_id] = name, regions
-    sizes = measure_images([folder / name for name, _ in present.values()], decode=verify_images)
+        found: Found = finder.find(name)
+        if found.path is None:
+            kind = "file name outside of its folder" if found.outside else "missing image"
+            faults.append(Fault(kind, f"{found.problem} ({num_regions} annotations)", image_id))
+            continue
+        if found.by_name:
+            message = f"{name!r} was found by its last part alone: {found.path}"
+            faults.append(Fault("image found by name", message, image_id, repaired=True))
+        regions = _choose_regions(candidates, found.path)
+        if len(candidates) > 1:
+            what = "nobody knows which regions are its own" if regions is None else "the regions that are its own are used"
+            message = f"{name} is listed {len(candidates)} times; {what}"
+            faults.append(Fault("duplicate image", message, image_id, repaired=regions is not None))
+        if regions is not None:
+            present[image_id] = name, found.path, regions
+    sizes = measure_images([path for _, path, _ in present.values()], decode=verify_images)
     images = []
-    for (image_id, (name, regions)), size in zip(present.items(), sizes, strict=True):
+    for (image_id, (name, path, regions)), size in zip(present.items(), sizes, strict=True):
         if isinstance(size, ValueError):
             faults.append(Fault("unreadable image", f"{size} ({len(regions)} annotations)", image_id))
         else:
-            images.append(_ListedImage(image_id, name, folder / name, size, regions))
+            images.append(_Image(image_id, name, path, size, regions))
     return images, faults
 
 
@@ -159,7 +185,7 @@ def _choose_regions(candidates: list[dict[str, Any]], path: Path) -> list[Any] |
     return None
 
 
-def _number_regions(images: list[_ListedImage]) -> tuple[list[_Region], list[Fault]]:
+def _number_regions(images: list[_Image]) -> tuple[list[_Region], list[Fault]]:
     """All regions that are what VIA writes, each once."""
     numbered: list[_Region] = []
     faults = []
@@ -180,26 +206,30 @@ def _number_regions(images: list[_ListedImage]) -> tuple[list[_Region], list[Fau
     return numbered, faults
 
 
-def _choose_attribute(regions: list[_Region], wanted: str | None, path: Path) -> tuple[str | None, list[Fault]]:
-    """The attribute that holds the class, or None; a fault where another one could as well have been meant."""
+def _choose_attribute(regions: list[_Region], wanted: str | None, path: Path) -> str | None:
+    """The attribute that holds the class, or None where no region has any.
+
+    Raises:
+        ValueError: where another one could as well have been meant, and for one without values.
+    """
     counts = Counter(name for region in regions for name in region.attributes if region.values(name))
     if wanted is not None:
         if not counts[wanted]:
             known = ", ".join(map(repr, counts)) or "none"
             raise ValueError(f"No region of {path} has a value of the attribute {wanted!r}; attributes with values: {known}.")
-        return wanted, []
+        return wanted
     if not counts:
-        return None, []
-    chosen, most = counts.most_common(1)[0]  # of equal ones the first met
+        return None
+    chosen, most = counts.most_common(1)[0]
     rivals = [
         name
         for name, count in counts.items()
         if count == most and any(region.values(name) != region.values(chosen) for region in regions)
     ]
-    if not rivals:
-        return chosen, []
-    message = f"regions have the attributes {chosen}, {', '.join(rivals)}; the classes are those of {chosen} (class_attribute)"
-    return chosen, [Fault("several attributes", message, repaired=True)]
+    if rivals:
+        listed = ", ".join([chosen, *rivals])
+        raise ValueError(f"The regions of {path} have the attributes {listed}; name the class with --class-attribute.")
+    return chosen
 
 
 def _read_object(region: _Region, attribute: str | None, names: list[str]) -> tuple[TrueObject | None, list[Fault]]:
@@ -216,8 +246,10 @@ def _read_object(region: _Region, attribute: str | None, names: list[str]) -> tu
             f"an object has one value of {attribute}; received {reprlib.repr(region.attributes.get(attribute))}",
         )
         return None, faults
+    if values and values[0] not in names:
+        return None, faults  # a class that was not asked for
     try:
-        outline = read_outline(region.shape)
+        outline = _outline(region.shape)
     except ValueError as error:
         report("broken mask", str(error))
         return None, faults
@@ -235,3 +267,41 @@ def _read_object(region: _Region, attribute: str | None, names: list[str]) -> tu
         area=float(rle_area(rle)),
         annotation_id=region.annotation_id,
     ), faults
+
+
+def _outline(shape: dict[str, Any]) -> np.ndarray:
+    """(P, 2) x, y of a shape's corners.
+
+    Raises:
+        ValueError: for a shape without an area, an unknown one, and one that lacks its numbers.
+    """
+    kind = shape.get("name")
+    if kind == "polygon":
+        xs, ys = shape.get("all_points_x"), shape.get("all_points_y")
+        if not isinstance(xs, list) or not isinstance(ys, list) or len(xs) != len(ys) or not _are_numbers([*xs, *ys]):
+            raise ValueError(f"a polygon has as many numbers all_points_x as all_points_y; received {reprlib.repr(shape)}")
+        if len(xs) < 3:
+            raise ValueError(f"a polygon has at least 3 points; received {len(xs)}")
+        return np.array([xs, ys], np.float64).T
+    if kind == "rect":
+        x, y, width, height = _numbers(shape, "x", "y", "width", "height")
+        return np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]])
+    if kind == "circle":
+        x, y, radius = _numbers(shape, "cx", "cy", "r")
+        return ellipse_points((x, y), (radius, radius), 0.0)
+    if kind == "ellipse":
+        x, y, radius_x, radius_y = _numbers(shape, "cx", "cy", "rx", "ry")
+        (turn,) = _numbers({"theta": 0.0, **shape}, "theta")  # radians; versions before 2.0.6 cannot turn it
+        return ellipse_points((x, y), (radius_x, radius_y), turn)
+    raise ValueError(f"a region with an area is a polygon, rect, circle or ellipse; received {reprlib.repr(kind)}")
+
+
+def _numbers(shape: dict[str, Any], *names: str) -> list[float]:
+    values = [shape.get(name) for name in names]
+    if not _are_numbers(values):
+        raise ValueError(f"a {shape['name']} has the numbers {', '.join(names)}; received {reprlib.repr(shape)}")
+    return [float(value) for value in values]  # type: ignore[arg-type]  # they are numbers
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    return all(isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < FARTHEST for value in values)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
-__all__ = [
-    "Dataset",
-    "Fault",
-    "Loader",
-    "find_images",
-    "load_dataset",
-    "make_batch",
-    "make_loader",
-    "make_shapes",
-    "num_batches",
-    "read_image",
-    "read_size",
-]
+# Each is imported when it is first asked for: the loader alone needs Keras, and the modules know each other, not this room.
+_HOMES = {
+    "Dataset": "maskrcnn.data.dataset",
+    "Fault": "maskrcnn.annotations.faults",
+    "Loader": "maskrcnn.data.loader",
+    "find_images": "maskrcnn.images.files",
+    "load_dataset": "maskrcnn.data.dataset",
+    "make_batch": "maskrcnn.data.batch",
+    "make_loader": "maskrcnn.data.loader",
+    "make_shapes": "maskrcnn.data.shapes",
+    "num_batches": "maskrcnn.data.loader",
+    "read_image": "maskrcnn.images.images",
+    "read_size": "maskrcnn.images.images",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Loader", "make_loader", "num_batches"):
-        from maskrcnn.data import loader
-
-        return getattr(loader, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

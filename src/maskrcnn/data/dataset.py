@@ -6,17 +6,19 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from maskrcnn.annotations.coco import read_coco
 from maskrcnn.annotations.faults import Fault, summarize
-from maskrcnn.annotations.label_maps import read_label_maps
-from maskrcnn.annotations.objects import are_unnamed, read_json
-from maskrcnn.annotations.via import is_via, read_via
+from maskrcnn.annotations.formats import SPLITS, read_annotations
+from maskrcnn.annotations.objects import are_unnamed
+from maskrcnn.annotations.place import MaskKind, ReadOptions
 from maskrcnn.config.model import Category
+from maskrcnn.data.arrays import samples_of_arrays
 from maskrcnn.structures import Sample
+
+CROWDS = "CVAT marks brush masks so; --crowds-are-objects (crowds_are_objects=True) reads them as objects"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,35 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.samples)
 
+    @classmethod
+    def from_arrays(
+        cls,
+        images: Sequence[np.ndarray],
+        masks: Sequence[np.ndarray],
+        labels: Sequence[Sequence[str | int]] | None = None,
+        *,
+        classes: Sequence[str] | None = None,
+        name: str = "arrays",
+    ) -> Dataset:
+        """A data set of arrays in memory.
+
+        Args:
+            images: each (H, W) or (H, W, C) uint8; RGB where C is 3.
+            masks: for each image (N, H, W), nonzero where an object is; or (H, W) whole numbers, 0 = background, k = an object.
+            labels: for each image the classes of its objects, by name or by place in `classes`, in the order of the masks or
+                of the numbers; None: all are of one class, "object".
+            classes: names of all classes; by default those that are met, sorted.
+
+        Raises:
+            ValueError: for shapes that do not belong together, masks without pixels, and labels that no class has.
+
+        Example:
+            data = Dataset.from_arrays(images, label_maps)
+            maskrcnn.train(data=data, val=data, out="run")
+        """
+        samples, categories = samples_of_arrays(images, masks, labels, classes)
+        return cls(samples, categories, name=name)
+
     def summary(self) -> str:
         """How much there is, and the faults by kind with the first few of each: a few lines to print."""
         num_objects = sum(len(sample.labels) for sample in self.samples)
@@ -48,6 +79,8 @@ class Dataset:
             f"({num_crowds} of them crowds), classes {len(self.categories)}"
         ]
         num_repaired = sum(fault.repaired for fault in self.faults)
+        if 2 * num_crowds > num_objects:
+            lines.append(f"{num_crowds} of {num_objects} objects are crowd regions, of which nothing is learnt: {CROWDS}")
         if self.faults:
             lines += [f"{len(self.faults)} faults, {num_repaired} of them repaired:", summarize(self.faults)]
         return "\n".join(lines)
@@ -56,8 +89,12 @@ class Dataset:
         """Refuses what nothing can be learnt from.
 
         Raises:
-            ValueError: no image, or no object in any of them; with the faults that may be the reason.
+            ValueError: no image, or no object in any of them, or crowd regions alone; with the faults that may be the reason.
         """
+        num_crowds = sum(int(sample.crowd.sum()) for sample in self.samples)
+        if num_crowds and num_crowds == sum(len(sample.labels) for sample in self.samples):
+            reasons = f":\n{summarize(self.faults)}" if self.faults else "."
+            raise ValueError(f"All {num_crowds} objects are crowd regions, of which nothing is learnt: {CROWDS}{reasons}")
         if not any(len(sample.labels) for sample in self.samples):
             reasons = f":\n{summarize(self.faults)}" if self.faults else "."
             raise ValueError(f"{self.name or 'The data set'} holds no object to train on in {len(self)} images{reasons}")
@@ -90,20 +127,32 @@ def load_dataset(
     path: str | Path,
     *,
     images: str | Path | None = None,
+    format: str | None = None,
+    masks: MaskKind | None = None,
+    classes: Sequence[str] | None = None,
     class_attribute: str | None = None,
+    split: str | None = None,
+    crowds_are_objects: bool = False,
     strict: bool = False,
     verify_images: bool = True,
 ) -> Dataset:
     """Reads a data set and finds its faults: `load_dataset("train.json").summary()` says what there is.
 
     What contradicts itself is repaired where that is safe and left out where it is not, and both are in `Dataset.faults`. The
-    image of an object that was left out stays: where it is trained on, that object counts as background.
+    place of an object that is left out becomes a crowd region where it is known, so that it does not count as background.
 
     Args:
-        path: a COCO JSON; a JSON of the VGG Image Annotator (VIA 1 or 2, an export or a project); a folder with `images/` and
-            `masks/` (label maps); or a folder with one of those JSONs. What a JSON is, its content says.
-        images: folder of a JSON's images; by default beside it, see `read_coco`.
-        class_attribute: the region attribute of a VIA file that holds the class, see `read_via`.
+        path: a file or folder of any format in docs/data.md: COCO, VIA, label maps, YOLO, LabelMe, Pascal VOC, CVAT and more.
+            What it is, its content says.
+        images: folder of the images, where they do not lie beside the annotations.
+        format: the format's name, where a path could be of several: "coco", "yolo", … (`maskrcnn.annotations.formats.FORMATS`).
+        masks: what values of label maps are: "instances" (numbers of objects), "semantic" (numbers of classes, of which each
+            separate piece is an object) or "binary" (0 and the rest, pieces again).
+        classes: names of the classes by their numbers, in formats that only number them; in others the classes that are wanted,
+            in the order of their labels.
+        class_attribute: the region attribute of a VIA file that holds the class.
+        split: "train", "val" or "test", of data that hold several.
+        crowds_are_objects: read crowd regions as single objects; CVAT marks brush masks as crowds.
         strict: any fault is an error.
         verify_images: decode every image to find those that are cut off (a few milliseconds each).
 
@@ -114,21 +163,21 @@ def load_dataset(
     if images is not None and not Path(images).is_dir():
         raise ValueError(f"There is no folder {images} for the images.")
     if not path.exists():
-        raise ValueError(f"There is no data set {path}; wanted is a COCO or VIA JSON, or a folder with images/ and masks/.")
-    file = _annotation_file(path)
-    content: Any = None if file is None else read_json(file)
-    if class_attribute is not None and not is_via(content):
-        raise ValueError(f"Only VIA files have region attributes; received class_attribute={class_attribute!r} for {path}.")
-    if file is None:
-        if images is not None:
-            raise ValueError(f"A folder of label maps has its images in images/; received the folder {images} as well.")
-        samples, categories, faults = read_label_maps(path, verify_images=verify_images)
-    else:
-        where: dict[str, Any] = {"images": None if images is None else Path(images), "verify_images": verify_images}
-        if is_via(content):
-            samples, categories, faults = read_via(content, file, class_attribute=class_attribute, **where)
-        else:
-            samples, categories, faults = read_coco(content, file, **where)
+        raise ValueError(f"There is no data set {path}; wanted is a file or folder of annotations, see docs/data.md.")
+    if masks not in (None, *get_args(MaskKind)):
+        raise ValueError(f"Masks hold {', '.join(get_args(MaskKind))}; received {masks!r}.")
+    if split not in (None, *SPLITS):
+        raise ValueError(f"Splits are {', '.join(SPLITS)}; received {split!r}.")
+    options = ReadOptions(
+        images=None if images is None else Path(images),
+        masks=masks,
+        classes=None if classes is None else tuple(classes),
+        class_attribute=class_attribute,
+        split=split,
+        crowds_are_objects=crowds_are_objects,
+        verify_images=verify_images,
+    )
+    samples, categories, faults = read_annotations(path, options, format_name=format)
     if strict and faults:
         raise ValueError(f"{path} has {len(faults)} faults and was to have none:\n{summarize(faults, examples=len(faults))}")
     if not samples:
@@ -145,17 +194,3 @@ def open_dataset(data: Any) -> Any:
     if dataset.faults:
         warnings.warn(dataset.summary(), stacklevel=3)
     return dataset
-
-
-def _annotation_file(path: Path) -> Path | None:
-    """The JSON that a path means: itself, or the folder's only one; None for folders of label maps and others without."""
-    if not path.is_dir():
-        return path
-    if (path / "images").is_dir() and (path / "masks").is_dir():
-        return None
-    files = sorted(path.glob("*.json"))
-    if len(files) > 1:
-        raise ValueError(
-            f"{path} holds several JSON files, {', '.join(file.name for file in files[:5])}; name the one to read."
-        )
-    return files[0] if files else None

@@ -1,0 +1,168 @@
+"""What the writers of all formats share: images at their places, objects with their outlines, and what was lost on the way."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from maskrcnn.annotations.faults import Fault
+from maskrcnn.annotations.outlines import Rle
+from maskrcnn.atomic import part_of, write_png
+from maskrcnn.config.model import Category
+from maskrcnn.geometry.polygons import mask_to_rings
+from maskrcnn.geometry.rle import rle_region, rle_to_box
+from maskrcnn.structures import Sample
+
+ImagesTo = Literal["copy", "link", "none"]
+
+
+class Annotated(Protocol):
+    """What is written: images with their objects, as a `Dataset` has them."""
+
+    @property
+    def samples(self) -> Sequence[Sample]: ...
+
+    @property
+    def categories(self) -> Sequence[Category]: ...
+
+
+class Row(NamedTuple):
+    """One object of a sample.
+
+    Attributes:
+        name: its class.
+        label: the class's place among the categories.
+        number: its place in the sample, from 0.
+        rle: its mask, of the whole image.
+        crowd: whether it is a crowd region.
+    """
+
+    name: str
+    label: int
+    number: int
+    rle: Rle
+    crowd: bool
+
+    def cutout(self) -> tuple[np.ndarray, tuple[int, int]]:
+        """The mask cut to its box, (h, w) bool, and its corner (left, top)."""
+        left, top, right, bottom = (int(edge) for edge in rle_to_box(self.rle))
+        return rle_region(self.rle, (left, top, right, bottom))[0], (left, top)
+
+    def polygons(self) -> list[list[np.ndarray]]:
+        """Its parts along the pixels' edges: of each the outer ring and the holes, (P, 2) x, y in pixels of the image."""
+        cutout, corner = self.cutout()
+        return [[ring + np.array(corner) for ring in rings] for rings in mask_to_rings(cutout)]
+
+
+def rows_of(sample: Sample, data: Annotated) -> list[Row]:
+    """The objects of a sample that have pixels."""
+    rows = [
+        Row(data.categories[label].name, int(label), number, rle, bool(crowd))
+        for number, (label, rle, crowd) in enumerate(zip(sample.labels, sample.rles, sample.crowd, strict=True))
+    ]
+    return [row for row in rows if rle_to_box(row.rle)[2] > 0]
+
+
+class Losses:
+    """Counts what a format cannot say, and tells it as faults."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def add(self, kind: str, message: str, count: int = 1) -> None:
+        """What was lost: the fault's kind, and a message with `{}` for how many in all."""
+        self._counts[kind, message] += count
+
+    def faults(self) -> list[Fault]:
+        return [Fault(kind, message.format(count)) for (kind, message), count in self._counts.items()]
+
+    def without_crowds(self, rows: Sequence[Row]) -> list[Row]:
+        """The single objects; crowd regions, which most formats do not have, are counted and left out."""
+        singles = [row for row in rows if not row.crowd]
+        if len(singles) < len(rows):
+            self.add("crowd regions", "{} crowd regions are left out: the format has none", len(rows) - len(singles))
+        return singles
+
+
+def placed_images(data: Annotated, folder: Path, images: ImagesTo) -> Iterator[tuple[Sample, str]]:
+    """Each sample with the name of its image in `folder`, where the image is copied or linked to.
+
+    Names are those of the files without their folders, numbered where one comes twice. Samples that bring an image but have no
+    file get a PNG.
+
+    Args:
+        images: "copy"; "link", which takes no room where the system can do that; or "none": names alone.
+    """
+    if images != "none":
+        folder.mkdir(parents=True, exist_ok=True)
+    taken: set[str] = set()
+    for sample in data.samples:
+        given = Path(sample.file_name.replace("\\", "/")).name or f"{sample.image_id}.png"
+        stem, ending = Path(given).stem, Path(given).suffix or ".png"
+        if not sample.path and sample.image is not None:
+            ending = ".png"
+        stem = next(name for name in _numbered(stem) if name.casefold() not in taken)
+        taken.add(stem.casefold())
+        name = stem + ending
+        if images != "none":
+            _place(sample, folder / name, images)
+        yield sample, name
+
+
+def _numbered(stem: str) -> Iterator[str]:
+    yield stem
+    number = 2
+    while True:
+        yield f"{stem}_{number}"
+        number += 1
+
+
+def _place(sample: Sample, path: Path, images: ImagesTo) -> None:
+    if not sample.path or not os.path.isfile(sample.path):
+        if sample.image is None:
+            raise ValueError(f"There is no file {sample.path!r} of image {sample.file_name}; write with images none.")
+        write_png(path, sample.image[..., 0] if sample.image.shape[2] == 1 else sample.image)
+        return
+    if path.exists() and os.path.samefile(path, sample.path):
+        raise ValueError(f"{path} is an image of the data set itself; name another folder to write to.")
+    part = part_of(path)
+    part.unlink(missing_ok=True)
+    if images == "link":
+        try:
+            os.link(sample.path, part)
+        except OSError:  # another disk, or a system without such links
+            shutil.copyfile(sample.path, part)
+    else:
+        shutil.copyfile(sample.path, part)
+    os.replace(part, path)
+
+
+def safe_name(name: str) -> str:
+    """A class name as part of a file's name."""
+    return re.sub(r"[^\w.\- ]+", "_", name).strip(". ") or "object"
+
+
+def one_ring(polygons: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+    """Parts and holes as one ring (P, 2), joined by cuts without width, for formats that have one ring an object.
+
+    Each further ring is entered from the nearest corner of what is there and left the same way. Rules that count crossings, and
+    COCO's too, see the same pixels, for both sides of a cut cancel.
+    """
+    rings = [ring for polygon in polygons for ring in polygon]
+    whole = rings[0]
+    rest = list(rings[1:])
+    while rest:
+        gaps = [np.abs(whole[:, None] - ring[None]).sum(axis=2) for ring in rest]  # (P, Q) each
+        k = int(np.argmin([gap.min() for gap in gaps]))
+        ring = rest.pop(k)
+        here, there = np.unravel_index(int(gaps[k].argmin()), gaps[k].shape)
+        turned = np.roll(ring, -int(there), axis=0)
+        whole = np.concatenate([whole[: here + 1], turned, turned[:1], whole[here:]])
+    return whole

@@ -1,0 +1,48 @@
+"""What can be done with a data set: written in another tool's format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from maskrcnn.annotations.faults import Fault
+from maskrcnn.annotations.formats import WRITERS, write_annotations
+from maskrcnn.annotations.writing import ImagesTo
+from maskrcnn.data.dataset import Dataset, load_dataset
+
+
+class Converted(NamedTuple):
+    """What `convert_data` did.
+
+    Attributes:
+        data: what was read, with all that was wrong with it in `data.faults`.
+        lost: what the new format cannot say.
+    """
+
+    data: Dataset
+    lost: list[Fault]
+
+    def summary(self) -> str:
+        """A few lines to print."""
+        return "\n".join([self.data.summary(), *(f"not written: {fault.message}" for fault in self.lost)])
+
+
+def convert_data(data: str | Path | Dataset, *, to: str, out: str | Path, images: ImagesTo = "copy") -> Converted:
+    """Writes a data set of any format in another one: `convert_data("export.json", to="yolo", out="yolo")`.
+
+    Args:
+        data: a path, or a `Dataset` that was read with more to say about it, see `load_dataset`.
+        to: the new format, see docs/data.md.
+        out: a folder that is not there or empty.
+        images: "copy" into the folder, "link" to them, which takes no room, or "none".
+
+    Raises:
+        ValueError: for an unknown format, a folder with something in it, and what the format cannot hold.
+    """
+    if to not in WRITERS:
+        raise ValueError(f"Data sets are written as {', '.join(WRITERS)}; received {to!r}.")
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} is not empty; name a new folder to write to.")
+    dataset = load_dataset(data) if isinstance(data, (str, Path)) else data
+    return Converted(dataset, write_annotations(dataset, to, out, images=images))
