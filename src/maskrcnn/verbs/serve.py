@@ -73,8 +73,11 @@ def _work(model: str | Path, settings: ServerSettings, listener: socket.socket) 
     from maskrcnn.inference.prompts import detect_in_boxes
     from maskrcnn.model.mask_rcnn import Network
     from maskrcnn.serving import app, running
+    from maskrcnn.serving.labelling.training import model_in_use
     from maskrcnn.verbs.track import track_frames
 
+    if settings.project is not None:
+        model = model_in_use(settings.project, model)
     detector = open_detector(model)
 
     def segment(detector: Detector, image: np.ndarray, boxes: np.ndarray) -> Detections:

@@ -15,6 +15,7 @@ pytest.importorskip("fastapi", reason='needs the extra "serve"')
 
 from maskrcnn.geometry.rle import mask_to_rle
 from maskrcnn.serving.labelling.store import DATABASE, ConflictError, Store, StoredObject
+from maskrcnn.serving.labelling.training import model_in_use
 
 SIZE = (40, 60)
 
@@ -162,6 +163,18 @@ def test_one_run_is_in_use(store) -> None:
     store.set_run(2, used=True)
     store.set_run(3, used=True)
     assert [(run["number"], run["used"]) for run in store.runs()] == [(3, True), (2, False), (1, False)]
+
+
+def test_the_chosen_model_answers_after_a_restart(tmp_path) -> None:
+    assert model_in_use(tmp_path, "nuclei") == "nuclei"
+    store = Store(tmp_path, ["cell"])
+    store.set_run(store.add_run(), used=True)
+    store.close()
+    assert model_in_use(tmp_path, "nuclei") == "nuclei"  # its file is not there
+    model = tmp_path / "runs" / "0001" / "model" / "last.keras"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"a model")
+    assert model_in_use(tmp_path, "nuclei") == model
 
 
 def test_a_project_of_a_newer_version_and_a_file_that_is_none(tmp_path) -> None:

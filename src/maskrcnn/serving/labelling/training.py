@@ -129,6 +129,13 @@ class Trainer:
             self._error = "" if self._cancelled else str(error)
             self._enter("cancelled" if self._cancelled else "failed")
 
+    def _score_before(self, folder: Path, model: str) -> dict[str, float]:
+        """Of the model that answers now; nothing where it knows other classes than the project."""
+        try:
+            return self._score(folder, "before", model)
+        except _FailedError:
+            return {}
+
     def _score(self, folder: Path, name: str, model: str | Path) -> dict[str, float]:
         """Average precision on the held-out images."""
         target = folder / f"scores_{name}.json"
@@ -163,6 +170,16 @@ class Trainer:
     def _enter(self, stage: Stage) -> None:
         self._stage = stage
         self._on_change()
+
+
+def model_in_use(folder: Path, model: str | Path) -> str | Path:
+    """The model that a person chose in a project to answer; `model` where none was chosen, or its file is gone."""
+    store = Store(folder, [])
+    try:
+        chosen = Path(Trainer(store, "").in_use)
+    finally:
+        store.close()
+    return chosen if chosen.is_file() else model
 
 
 class _FailedError(Exception):
