@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from maskrcnn import memory
+from maskrcnn import memory, resources
 from maskrcnn.config.augment import AUGMENTATIONS
 from maskrcnn.config.fields import replace
 from maskrcnn.config.model import Category, ImageConfig, ModelConfig
@@ -105,7 +105,7 @@ def test_a_containers_limit_counts(tmp_path, monkeypatch: pytest.MonkeyPatch) ->
     machine = memory.available()
     assert 0 < machine < 10**15
     limit, used = tmp_path / "memory.max", tmp_path / "memory.current"
-    monkeypatch.setattr(memory, "_CGROUPS", ((str(limit), str(used), "inactive_file"),))
+    monkeypatch.setattr(resources, "_CGROUPS", ((str(limit), str(used), "inactive_file"),))
     limit.write_text("1000000\n")
     used.write_text("800000\n")
     (tmp_path / "memory.stat").write_text("anon 700000\ninactive_file 50000\n")

@@ -9,9 +9,7 @@ other backends, whose peaks were not measured, and on accelerators, whose own me
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import keras
 import psutil
@@ -22,10 +20,8 @@ from maskrcnn.config.fields import replace as replace_config
 from maskrcnn.config.model import ImageConfig, ModelConfig
 from maskrcnn.data.batch import num_rows
 from maskrcnn.data.resize import choose_frame, fitted_size
+from maskrcnn.resources import SHARE, SWITCH, available, gigabytes, is_checked
 
-SWITCH = "MASKRCNN_MEMORY_CHECK"  # "off" in the environment: nothing is checked
-GIGABYTE = 1e9
-SHARE = 0.95  # of what is free that may be planned for
 BASE = 600_000_000  # bytes of a process with a backend and this package, before anything is computed
 
 # The factors of `inference_parts` and `training_parts`.
@@ -50,26 +46,6 @@ TRAINING = {
     "masks": 2.0,
     "matching": 2.0,
 }
-
-# cgroup 2 and 1: the limit, what counts against it, and the name of what can be dropped of that
-_CGROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "inactive_file"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes", "total_inactive_file"),
-)
-
-
-def available() -> int:
-    """Bytes that this process can still have: the machine's, or its container's where that has a limit of its own."""
-    free = psutil.virtual_memory().available
-    for limit, used, droppable in _CGROUPS:
-        try:
-            allowed, held = Path(limit).read_text().strip(), int(Path(used).read_text())
-            lines = dict(line.split() for line in Path(used).with_name("memory.stat").read_text().splitlines())
-        except (OSError, ValueError):
-            continue
-        if allowed.isdecimal():  # else it says "max"
-            free = min(free, int(allowed) - held + int(lines.get(droppable, 0)))
-    return max(free, 0)
 
 
 def inference_bytes(config: ModelConfig, num_weights: int, frame: tuple[int, int], batch_size: int) -> int:
@@ -229,7 +205,7 @@ def largest_frame(
 def _check(
     what: str, needed: int, num_weights: int, frame: tuple[int, int], batch_size: int, smaller: Iterator[tuple[str, int]]
 ) -> None:
-    if os.environ.get(SWITCH) == "off" or not _is_known():
+    if not is_checked() or not _is_known():
         return
     # What earlier calls took stays with the process, and the next ones take it from there.
     kept = max(psutil.Process().memory_info().rss - BASE - 4 * num_weights, 0)
@@ -239,8 +215,8 @@ def _check(
     fits = next((setting for setting, less in smaller if less - kept <= SHARE * free), None)
     images = "an image" if batch_size == 1 else f"{batch_size} images"
     raise MemoryError(
-        f"{what} {images} in a frame of {frame[0]}×{frame[1]} takes about {_gigabytes(needed - kept)} more memory, and "
-        f"{_gigabytes(free)} are free; {f'{fits} would fit' if fits else 'no smaller setting would fit'}. "
+        f"{what} {images} in a frame of {frame[0]}×{frame[1]} takes about {gigabytes(needed - kept)} more memory, and "
+        f"{gigabytes(free)} are free; {f'{fits} would fit' if fits else 'no smaller setting would fit'}. "
         f"{SWITCH}=off tries all the same."
     )
 
@@ -257,10 +233,6 @@ def _smaller_sides(config: ModelConfig, frame: tuple[int, int]) -> Iterator[tupl
 def _is_known() -> bool:
     """Whether the factors hold here: they were measured on TensorFlow, on processors."""
     return keras.backend.backend() == "tensorflow" and "cpu" in str(ops.zeros(()).device).lower()
-
-
-def _gigabytes(number: float) -> str:
-    return f"{number / GIGABYTE:.1f} GB"
 
 
 def _family(config: ModelConfig) -> str:

@@ -110,7 +110,9 @@ def bitmap_of(text: Any) -> np.ndarray:
         content = base64.b64decode(text, validate=True)
         if not content.startswith(b"\x89PNG"):
             content = zlib.decompressobj().decompress(content, 4 * MAX_PIXELS)
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+        if not content.startswith(b"\x89PNG"):
+            raise ValueError("it is no PNG")
+        with open_pillow(io.BytesIO(content)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError("it is too large")
             values: np.ndarray = np.asarray(image)

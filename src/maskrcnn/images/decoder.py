@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,10 +12,16 @@ from typing import Any
 import numpy as np
 
 from maskrcnn import extras
+from maskrcnn.images.files import MAX_PIXELS
 from maskrcnn.images.values import to_channels
 from maskrcnn.structures import VideoFrame
 
 IMAGE_RATE = 10.0  # frames a second of images, which do not say theirs
+# FFmpeg's names of what holds video itself: play lists (hls, concat, dash) name other files and addresses, and are not opened.
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,av1,obu,ivf,flv,ogg,asf,gif,apng,dv,mxf,nut,rm,"
+    "wtv,vc1,mjpeg,yuv4mpegpipe"
+)
 NO_INDEX = "it has no index: the recording was not ended, or the file was cut"
 
 
@@ -38,10 +45,11 @@ class Video:
 def open_file_decoder(path: Path, every: int) -> Video:
     av = extras.load("av", extra="video", why="Video files need av (PyAV)")
     try:
-        container = av.open(str(path))
+        container = av.open(str(path), options={"protocol_whitelist": "file", "format_whitelist": FORMATS})
     except av.FFmpegError as error:
         cut = isinstance(error, av.InvalidDataError) and _is_mp4(path)
-        raise ValueError(f"Cannot read {path}: {NO_INDEX if cut else _reason(error)}.") from None
+        reason = "there is no video in it" if error.errno == errno.EINVAL else _reason(error)  # a format that is not listed
+        raise ValueError(f"Cannot read {path}: {NO_INDEX if cut else reason}.") from None
     try:
         if not container.streams.video:
             cut = container.duration is None and _is_mp4(path)
@@ -49,6 +57,8 @@ def open_file_decoder(path: Path, every: int) -> Video:
         stream = container.streams.video[0]
         if stream.codec_context is None:
             raise ValueError(f"Cannot read {path}: this build of FFmpeg has no decoder for its codec.")
+        if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
+            raise ValueError(f"Cannot read {path}: a frame of it has more than {MAX_PIXELS // 10**6} million pixels.")
         stream.thread_type = "SLICE"  # threads by frame lose, at a packet that is broken, whole frames that they hold back
         rate = float(stream.average_rate or stream.guessed_rate or IMAGE_RATE)
         num_frames = -(-stream.frames // every) if stream.frames else None

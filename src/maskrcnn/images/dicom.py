@@ -5,6 +5,7 @@ What belongs to the patient is read by no one here: what leaves this module besi
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from maskrcnn import extras
+from maskrcnn.images.declared import DEFLATE, PACKBITS, check_memory, check_planes, check_stored
 from maskrcnn.images.files import check_size, errors_in_one_line
 from maskrcnn.images.values import looked_up, stretch, to_channels, windowed
 from maskrcnn.structures import PixelSize, Plane, Source
@@ -60,7 +62,6 @@ def read_dicom(
     with errors_in_one_line(path):
         header = _read_header(pydicom, path)
         num_frames = int(header.get("NumberOfFrames") or 1)
-        check_size(int(header.Rows), int(header.Columns))
         pixel_size, spacing = _pixel_size(_of_frame(pydicom, header, 0))
         source = Source(
             path=str(path),
@@ -106,7 +107,28 @@ def _read_header(pydicom: Any, path: str | Path) -> Any:
     if "Rows" not in header or "Columns" not in header:
         what = header.get("Modality") or "DICOM"
         raise ValueError(f"this {what} file holds no image")
+    _check_declared(header, Path(path).stat().st_size)
     return header
+
+
+def _check_declared(header: Any, length: int) -> None:
+    """Refuses frames that cannot be in the file."""
+    size, num_frames = (int(header.Rows), int(header.Columns)), int(header.get("NumberOfFrames") or 1)
+    check_size(*size)
+    check_planes(num_frames)
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    frame = math.prod(size) * int(header.get("SamplesPerPixel") or 1) * int(header.get("BitsAllocated") or 8) // 8
+    if "42" in str(header.get("PhotometricInterpretation")):  # YBR_FULL_422 and its kin store colours once for several pixels
+        frame //= 2
+    if syntax is None or not syntax.is_compressed:
+        check_stored(frame * num_frames, length, 1)
+    elif syntax.is_deflated:
+        check_stored(frame * num_frames, length, DEFLATE)
+    elif syntax.name == "RLE Lossless":
+        check_stored(frame * num_frames, length, PACKBITS)
+    else:
+        check_stored(num_frames, length, 1)  # whatever it is compressed with, a frame has bytes of its own
+    check_memory(size, int(header.get("SamplesPerPixel") or 1), int(header.get("BitsAllocated") or 8) // 8)
 
 
 def _frames(pydicom: Any, path: str | Path, header: Any) -> Iterator[np.ndarray]:

@@ -10,7 +10,10 @@ from typing import Literal
 
 from PIL import Image, UnidentifiedImageError
 
-PLAIN_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".npy")
+PLAIN_SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".tif", ".tiff", ".bmp", ".dib", ".webp", ".gif", ".avif", ".heic",
+    ".heif", ".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".qoi", ".npy",
+)  # fmt: skip
 DICOM_SUFFIXES = (".dcm", ".dicom")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 ALL_SUFFIXES = (*PLAIN_SUFFIXES, *DICOM_SUFFIXES, *NIFTI_SUFFIXES)

@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from maskrcnn.config.model import Scaling
 from maskrcnn.images.dicom import read_dicom, read_dicom_size
 from maskrcnn.images.files import errors_in_one_line, kind_of
 from maskrcnn.images.nifti import read_nifti, read_nifti_size
+from maskrcnn.images.pillow import open_pillow
 from maskrcnn.images.plain import is_array, open_array, orientation_of, read_values
 from maskrcnn.images.stacks import TiffStack
 from maskrcnn.images.tiff import read_scientific_tiff
@@ -83,7 +84,7 @@ def read_size(path: str | Path) -> tuple[int, int]:
         if is_array(path):
             return open_array(path).shape[:2]
         try:
-            with Image.open(path) as image:
+            with open(path, "rb") as file, open_pillow(file) as image:
                 if image.format == "TIFF" and image.n_frames > 1:  # type: ignore[attr-defined]
                     from maskrcnn.images.stacks import TiffStack  # it reads single pages through this module
 

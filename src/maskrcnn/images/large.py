@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from maskrcnn.config.model import Scaling
+from maskrcnn.images.declared import check_region_size
 from maskrcnn.images.files import errors_in_one_line
 from maskrcnn.images.values import between, limits, to_channels
 
@@ -60,6 +61,7 @@ class LargeImage:
                 "its channels: choose one, as array[0], and pass that."
             )
         self.size: tuple[int, int] = (lengths["Y"], lengths["X"])
+        check_region_size(*self.size)
         own = next((lengths[name] for name in "SC" if name in lengths), 1)
         own = 3 if "S" in axes and own == 4 and channels == 3 else own  # transparency is dropped
         if (own, channels) not in ((own, own), (1, 3), (3, 1)):

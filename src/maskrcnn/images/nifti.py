@@ -13,6 +13,7 @@ import numpy as np
 
 from maskrcnn import extras
 from maskrcnn.geometry.turns import Turn, turned
+from maskrcnn.images.declared import DEFLATE, check_planes, check_stored
 from maskrcnn.images.files import check_size, errors_in_one_line
 from maskrcnn.images.values import to_channels, windowed
 from maskrcnn.structures import PixelSize, Plane, Source, VoxelGrid
@@ -83,7 +84,13 @@ def _open(nibabel: Any, path: str | Path) -> Any:
     """NIfTI-1 or NIfTI-2, the values left on the disk. A broken header is an error, and not in nibabel's log besides."""
     with nibabel.imageglobals.LoggingOutputSuppressor():
         kind = nibabel.Nifti2Image if nibabel.Nifti2Image.path_maybe_image(path)[0] else nibabel.Nifti1Image
-        return kind.from_filename(path)
+        image = kind.from_filename(path)
+    stored = image.dataobj
+    packed = Path(path).suffix.lower() == ".gz"
+    declared = stored.offset + math.prod(stored.shape) * stored.dtype.itemsize
+    check_stored(declared, Path(path).stat().st_size, DEFLATE if packed else 1)
+    check_planes(math.prod(stored.shape[2:]))
+    return image
 
 
 def _unpacked(path: str | Path, folder: Path, stored: Any) -> Path:

@@ -15,6 +15,7 @@ import numpy as np
 
 from maskrcnn import extras
 from maskrcnn.config.model import Scaling
+from maskrcnn.images.declared import check_sparse, check_tiff
 from maskrcnn.images.files import MAX_PIXELS, errors_in_one_line, kind_of
 from maskrcnn.images.images import count_planes, read_size
 from maskrcnn.images.large import LargeImage
@@ -76,6 +77,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
             try:
                 with tifffile.TiffFile(path) as file:
                     page = file.pages[0]
+                    check_tiff(file)
                     if page.tags.valueof(_ORIENTATION, default=1) == 1:
                         return int(page.imagelength), int(page.imagewidth)
             except tifffile.TiffFileError:
@@ -150,7 +152,9 @@ def _open_tiff(path: Path, options: dict[str, Any]) -> LargeImage | None:
     with ExitStack() as on_the_way:  # closes the file, unless it is handed on
         with errors_in_one_line(path):
             file = on_the_way.enter_context(tifffile.TiffFile(path))
-            page, (series, *others) = file.pages[0], image_series(file)
+            page = file.pages[0]
+            check_tiff(file)
+            series, *others = image_series(file)
             if others:
                 raise ValueError("it holds several images; wanted is one: maskrcnn.read_planes gives them one by one")
             turned = page.tags.valueof(_ORIENTATION, default=1) != 1
@@ -193,13 +197,16 @@ def _open_zarr(path: Path, options: dict[str, Any]) -> LargeImage:
     zarr = extras.load("zarr", extra="large", why="zarr files need zarr")
     with errors_in_one_line(path):
         opened = zarr.open(path, mode="r")
+        stored = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
         if hasattr(opened, "shape"):
+            check_sparse(math.prod(opened.shape), stored)
             return _checked(opened, _axes_of(opened.shape), path, options)
         attributes = dict(opened.attrs)
         scales = attributes.get("ome", attributes).get("multiscales")  # OME-Zarr 0.5, and before
         if not scales:
             raise ValueError("the group is no OME-Zarr image; name one of its arrays")
         array = opened[scales[0]["datasets"][0]["path"]]
+        check_sparse(math.prod(array.shape), stored)
         axes = [axis if isinstance(axis, str) else axis["name"] for axis in scales[0].get("axes", [])]
     return _checked(array, "".join(axes).upper() or "TCZYX", path, options)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -12,6 +9,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from maskrcnn.images.files import MAX_PIXELS, errors_in_one_line
+from maskrcnn.images.pillow import load, open_pillow
 from maskrcnn.images.tiff import (
     CMYK_AND_LAB,
     PHOTOMETRIC,
@@ -40,8 +38,8 @@ def read_label_map(path: str | Path) -> np.ndarray:
     """
     with errors_in_one_line(path):
         try:
-            with _opened(path) as image:
-                values = in_own_depth(image)
+            with open(path, "rb") as file, open_pillow(file) as image:
+                values = in_own_depth(load(image, file))
         except UnidentifiedImageError:
             values = read_scientific_tiff(path)
         if values.ndim != 2:
@@ -62,15 +60,15 @@ def read_values(path: str | Path, channels: int | None = 3) -> np.ndarray:
     if is_array(path):
         return np.array(open_array(path))
     try:
-        with _opened(path) as image:
+        with open(path, "rb") as file, open_pillow(file) as image:
             if image.format == "TIFF" and may_name_channels(image) and names_channels(path, channels):
                 return _read_channels(path)
             orientation, deep = orientation_of(image), _is_deep(image)
-            image.load()  # raises where the file is cut off, which OpenCV passes over
+            decoded = load(image, file)  # raises where the file is cut off, which OpenCV passes over
             if not deep:
-                values = byte_values(image, channels)
+                values = byte_values(decoded, channels)
             elif len(image.getbands()) == 1:
-                values = own_values(image)
+                values = own_values(decoded)
             else:
                 values = _read_deep_colors(image, path, channels)
             return turn_upright(values, orientation)
@@ -83,13 +81,6 @@ def byte_values(image: Image.Image, channels: int | None) -> np.ndarray:
     alpha_counts = image.mode in ("LA", "RGBA") and len(image.getbands()) == channels
     as_it_is = alpha_counts or (image.mode == "L" and channels != 3)
     return np.asarray(image if as_it_is else image.convert("RGB"))
-
-
-@contextmanager
-def _opened(path: str | Path) -> Iterator[Image.Image]:
-    """Pillow's image, of an open file: of a name it maps uncompressed grey as it lies, in the size it has when turned."""
-    with open(path, "rb") as file, Image.open(file) as image:
-        yield image
 
 
 def is_array(path: str | Path) -> bool:
@@ -111,8 +102,6 @@ def _read_channels(path: str | Path) -> np.ndarray:
     from maskrcnn.images.stacks import TiffStack  # it reads single pages through this module
 
     with TiffStack(path) as stack:
-        if math.prod(stack.size) > MAX_PIXELS:
-            raise Image.DecompressionBombError
         return stack.read(1)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from maskrcnn.images.files import check_size, errors_in_one_line
+from maskrcnn.images.declared import check_memory, check_planes, check_stored, check_tiff, check_tiff_page
+from maskrcnn.images.files import errors_in_one_line
+from maskrcnn.images.pillow import open_pillow
 from maskrcnn.images.tiff import as_brightness, own_values
 from maskrcnn.structures import PixelSize
 
@@ -52,10 +54,12 @@ class TiffStack:
     def __init__(self, path: str | Path) -> None:
         import tifffile  # slow to import, and few images are TIFF
 
-        with errors_in_one_line(path):
-            self._file = tifffile.TiffFile(path)
+        with errors_in_one_line(path), ExitStack() as on_the_way:  # closes the file, unless all went well
+            self._file = on_the_way.enter_context(tifffile.TiffFile(path))
+            check_tiff(self._file)
             images = image_series(self._file)
             series = [_Series(one) for one in images]
+            check_planes(sum(math.prod(one.counts) for one in series))
             self._planes = [(one, number) for one in series for number in range(math.prod(one.counts))]
             if len(series) > 1 and images[0].kind == "generic":  # tifffile puts pages that are alike together
                 self._planes.sort(key=lambda plane: plane[0].page(plane[1]))
@@ -66,6 +70,7 @@ class TiffStack:
             self.pixel_size, self.spacing = sizes.pop() if len(sizes) == 1 else (None, None)
             if len(series) > 1:
                 self.axes, self.counts, self.spacing = "Z", (len(self._planes),), None
+            on_the_way.pop_all()
 
     def __enter__(self) -> TiffStack:
         return self
@@ -127,7 +132,7 @@ class _Series:
 
     def read(self, number: int) -> np.ndarray:
         """(H, W) or (H, W, C) values of a plane, numbered from 0."""
-        check_size(*self.size)
+        check_memory(self.size, 1, self._series.dtype.itemsize)
         series, axes = self._series, self._series.axes
         outer = self._outer
         place = dict(zip(outer, np.unravel_index(number, [series.shape[k] for k in outer]))) if outer else {}
@@ -136,6 +141,8 @@ class _Series:
             values = self._read_pages(place, paged)
         else:  # one page that holds all, as ImageJ writes large stacks
             if self._whole is None:
+                if series.dataoffset is not None:
+                    check_stored(series.nbytes, series.parent.filehandle.size, 1)
                 self._whole = series.asarray(out="memmap")
             values = self._whole[tuple(place.get(k, slice(None)) for k in range(len(axes)))]
             values = as_brightness(values, series.pages[0])
@@ -157,10 +164,11 @@ class _Series:
         return np.stack(planes).reshape(*kept, *empty.shape)
 
     def _decoded(self, page: Any) -> np.ndarray:
+        check_tiff_page(page, page.parent.filehandle.size)
         try:
             return as_brightness(page.asarray(), page)
         except ValueError:  # tifffile leaves LZW and JPEG to a library of codecs; Pillow brings its own
-            with Image.open(page.parent.filehandle.path) as image:
+            with open(page.parent.filehandle.path, "rb") as file, open_pillow(file) as image:
                 image.seek(page.index)
                 return own_values(image)
 

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from maskrcnn import extras
+from maskrcnn.images.declared import check_memory, check_tiff
 from maskrcnn.images.files import MAX_PIXELS
 
 _SAMPLES_PER_PIXEL = 277  # TIFF 6.0
@@ -73,8 +74,10 @@ def read_scientific_tiff(path: str | Path, *, pixels: bool = True) -> np.ndarray
             raise ValueError(f"an image has rows, columns and channels; received an array of shape {page.shape} ({page.axes})")
         if page.samplesperpixel > 2 and page.photometric in CMYK_AND_LAB:
             raise ValueError(f"its colours are {page.photometric.name}, which is read of 8 bits only; save it as RGB")
-        if np.prod(page.shape, dtype=np.int64) > 4 * MAX_PIXELS:
+        if math.prod(page.shape) > 4 * MAX_PIXELS:
             raise Image.DecompressionBombError
+        if pixels:
+            check_memory((page.imagelength, page.imagewidth), page.samplesperpixel, page.dtype.itemsize)
         if pixels and page.compression not in TIFFFILE_UNPACKS:
             name = getattr(page.compression, "name", page.compression)
             extras.load("imagecodecs", extra="large", why=f"its compression, {name}, needs imagecodecs")
@@ -92,9 +95,15 @@ def _open_tiff(path: str | Path) -> Any:
     import tifffile  # rarely needed
 
     try:
-        return tifffile.TiffFile(path)
+        file = tifffile.TiffFile(path)
     except tifffile.TiffFileError:
         raise UnidentifiedImageError from None
+    try:
+        check_tiff(file)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def turn_upright(values: np.ndarray, orientation: int) -> np.ndarray:

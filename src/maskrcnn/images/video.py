@@ -57,7 +57,7 @@ def open_video(
 
 def _is_video(source: str) -> bool:
     path = Path(source)
-    named = path.name.lower().endswith(ALL_SUFFIXES)
+    named = path.name.lower().endswith(ALL_SUFFIXES) and not path.name.lower().endswith((".gif", ".apng"))
     return path.is_file() and not named and kind_of(path) == "image"  # DICOM needs no suffix
 
 
