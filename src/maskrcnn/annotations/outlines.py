@@ -15,6 +15,7 @@ from hotcoco import mask as coco_mask
 from PIL import Image
 
 from maskrcnn.geometry.rle import cutout_rle, polygons_to_rle, rle_to_mask
+from maskrcnn.images.pillow import open_pillow
 
 Size = tuple[int, int]  # height, width of an image in pixels
 Rle = dict[str, Any]  # COCO's {"size": [h, w], "counts": bytes}
