@@ -2,8 +2,8 @@
 
 What a network holds at its peak is a sum of parts that its numbers give: maps of the backbone and the pyramid, rows of the
 heads, weights and what the optimizer keeps beside them. Each part's factor was fitted to peaks that were measured
-(bench/memory_estimate.py; docs/notes.md shows both side by side). They hold for TensorFlow on processors: nothing is checked on
-other backends, whose peaks were not measured, and on accelerators, whose own memory is what runs out.
+(bench/memory_estimate.py; docs/measurements.md shows both side by side). They hold for TensorFlow on processors: nothing is
+checked on other backends, whose peaks were not measured, and on accelerators, whose own memory is what runs out.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ class RoiAlignConfig:
     mode: Literal["roi_align", "crop_and_resize"] = "roi_align"  # matterport: one sample a bin, the outer ones on the corners
     aligned: bool = True  # detectron2: pixel centres at half a pixel; torchvision's models: False
     sampling_ratio: int = 2  # samples a bin, along each axis; Mask R-CNN, section 3: 4 a bin; 0: as many as it has pixels
-    max_samples: int = 4  # the most along each axis where sampling_ratio is 0 (detectron2: no limit; docs/notes.md)
+    max_samples: int = 4  # the most along each axis where sampling_ratio is 0 (detectron2: no limit; docs/measurements.md)
     canonical_size: float = 224.0  # FPN paper, eq. 1: a RoI of this side …
     canonical_level: int = 4  # … is pooled from P4
     level_epsilon: float = 1e-6  # added to side / canonical_size; MMDetection 1e-6, detectron2 1e-8, torchvision 0

@@ -21,8 +21,8 @@ class Conv2DTranspose(layers.Conv2DTranspose):
     """As `keras.layers.Conv2DTranspose` of 2×2 pixels with stride 2, but the four that come of a pixel lie side by side.
 
     No two pixels meet in it, so it is one product of matrices. XLA's own deconvolution is slow on the CPU, its gradient by far
-    (docs/notes.md). What is computed of each pixel alone may follow at once, and `interleave` then has less to move. The name
-    is Keras's, which finds a layer's weights in a file by the name of its class.
+    (docs/measurements.md). What is computed of each pixel alone may follow at once, and `interleave` then has less to move. The
+    name is Keras's, which finds a layer's weights in a file by the name of its class.
     """
 
     def __init__(self, filters: int, **kwargs):

@@ -264,7 +264,7 @@ class Network(keras.Model):
                 function of (target, probabilities), each (RoIs, M·M), that gives one number a RoI.
             loss_weights: factor of each loss by its name, one of `rpn_objectness_loss`, `rpn_box_loss`, `class_loss`,
                 `box_loss`, `mask_loss`; 1 where not given.
-            jit_compile: `"auto"` chooses what is measured to be faster on the backend (docs/notes.md).
+            jit_compile: `"auto"` chooses what is measured to be faster on the backend (docs/measurements.md).
 
         Raises:
             ValueError: for loss weights that are no dict or of an unknown name, or for `metrics`, which have no single target
