@@ -11,6 +11,7 @@ import pytest
 from small_server import image_bytes
 from starlette.testclient import TestClient
 
+from maskrcnn.annotations.brush_rle import decode_brush
 from maskrcnn.serving.app import create_app
 from maskrcnn.serving.settings import ServerSettings
 
@@ -52,6 +53,16 @@ def test_boxes_where_the_interface_has_those(client) -> None:
     value = shape["value"]
     assert value.pop("rectanglelabels") == ["square"]
     assert value == {"x": 15.625, "y": 31.25, "width": 31.25, "height": 46.875, "rotation": 0}
+
+
+def test_masks_where_the_interface_has_a_brush(client) -> None:
+    asked = {"tasks": [task(data_address())], "label_config": POLYGONS.replace("PolygonLabels", "BrushLabels")}
+    (shape,) = client.post("/predict", json=asked).json()["results"][0]["result"]
+    assert shape["type"] == "brushlabels"
+    assert shape["value"]["brushlabels"] == ["square"]
+    wanted = np.zeros((64, 64), bool)
+    wanted[20:50, 10:30] = True
+    np.testing.assert_array_equal(decode_brush(shape["value"]["rle"], 64, 64), wanted)
 
 
 def test_classes_that_the_interface_lacks_are_left_out(client) -> None:

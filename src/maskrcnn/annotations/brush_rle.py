@@ -45,7 +45,7 @@ def decode_brush(values: Sequence[int], height: int, width: int) -> np.ndarray:
         else:
             words[place:end] = [stream.read(word_bits) & 255 for _ in range(end - place)]
         place = end
-    return words[3::4] > 0
+    return words[3::4].reshape(height, width) > 0
 
 
 def encode_brush(mask: np.ndarray) -> list[int]:

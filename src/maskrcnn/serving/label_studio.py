@@ -1,8 +1,8 @@
 """Label Studio's protocol for models that annotate beforehand: `/setup`, `/predict`, `/health` and `/webhook`.
 
 What its `label-studio-ml-backend` answers, with the same names. Objects come in the form that the project's labelling interface
-has a control for: polygons, else boxes. Images are taken from the request itself (data: addresses), or fetched from the one
-Label Studio that the server was told of; never from anywhere else, and never from the server's own files.
+has a control for: polygons, brush masks, or boxes. Images are taken from the request itself (data: addresses), or fetched from
+the one Label Studio that the server was told of; never from anywhere else, and never from the server's own files.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import numpy as np
 import requests
 from fastapi import APIRouter, Body, Request
 
+from maskrcnn.annotations.brush_rle import encode_brush
+from maskrcnn.geometry.rle import rle_to_mask
 from maskrcnn.serving import problems
 from maskrcnn.serving.answers import Answer
 from maskrcnn.serving.problems import ProblemError
@@ -29,7 +31,7 @@ from maskrcnn.serving.settings import ServerSettings
 from maskrcnn.serving.uploads import file_name
 from maskrcnn.structures import Detections
 
-_CONTROLS = ("PolygonLabels", "RectangleLabels")  # the better one first
+_CONTROLS = ("PolygonLabels", "BrushLabels", "RectangleLabels")  # the better one first
 _LONGEST_CONFIG = 1 << 20  # characters
 _CHUNK = 1 << 16
 _EXAMPLE: dict[str, Any] = {
@@ -164,7 +166,8 @@ def _fetch(address: str, settings: ServerSettings) -> Upload:
 def _prediction(answer: Answer, control: _Control, model_version: str) -> dict[str, Any]:
     found = answer.detections
     known = [k for k, name in enumerate(found.names) if not control.labels or name in control.labels]
-    shapes = _polygons(found, known) if control.kind == "PolygonLabels" else _rectangles(found, known)
+    shapes_of = {"PolygonLabels": _polygons, "BrushLabels": _brushes, "RectangleLabels": _rectangles}[control.kind]
+    shapes = shapes_of(found, known)
     height, width = found.size
     result = [
         {
@@ -192,6 +195,12 @@ def _polygons(found: Detections, rows: Sequence[int]) -> list[tuple[int, int, di
         for k, outlines in zip(rows, found[list(rows)].polygons(), strict=True)
         for part, outline in enumerate(outlines)
     ]
+
+
+def _brushes(found: Detections, rows: Sequence[int]) -> list[tuple[int, int, dict[str, Any]]]:
+    """Each mask as it is, in the run lengths of Label Studio's own."""
+    masks = zip(rows, found[list(rows)].rle(), strict=True)
+    return [(k, 0, {"format": "rle", "rle": encode_brush(rle_to_mask(rle))}) for k, rle in masks]
 
 
 def _rectangles(found: Detections, rows: Sequence[int]) -> list[tuple[int, int, dict[str, Any]]]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 from small_server import BrightDetector, image_bytes, whole_boxes
 from starlette.testclient import TestClient
 
+from maskrcnn.data.dataset import load_dataset
 from maskrcnn.geometry.rle import mask_to_rle, rle_from_json, rle_to_mask
 from maskrcnn.serving.app import Abilities, create_app
 from maskrcnn.serving.settings import ServerSettings
@@ -102,6 +105,27 @@ def test_classes_and_export(project) -> None:
     assert [category["name"] for category in data["categories"]] == ["square", "round", "debris"]
     assert data["annotations"][0]["bbox"] == [1, 2, 8, 7]
     assert data["annotations"][0]["category_id"] == 3
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo", "labelme", "label-maps", "cvat"])
+def test_every_format_is_read_again(project, tmp_path, form) -> None:
+    for left in (4, 20, 40):
+        number = add(project, (left, 5, left + 8, 20))
+        objects = [drawn((1, 2, 9, 9)), drawn((20, 30, 40, 50))]
+        project.put(f"/v1/project/images/{number}", json={"version": 1, "state": "corrected", "objects": objects})
+    answer = project.get("/v1/project/export", params={"format": form, "images": True})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/zip"
+    zipfile.ZipFile(io.BytesIO(answer.content)).extractall(tmp_path / form)
+    dataset = load_dataset(tmp_path / form)
+    assert [len(sample.labels) for sample in dataset.samples] == [2, 2, 2]
+    assert [sorted(sample.areas.tolist()) for sample in dataset.samples] == [[56, 400]] * 3
+
+
+def test_nothing_to_export_is_told(project) -> None:
+    answer = project.get("/v1/project/export?format=yolo")
+    assert answer.status_code == 409
+    assert "nothing to export" in answer.json()["detail"]
 
 
 def test_unknown_images_and_runs(project) -> None:

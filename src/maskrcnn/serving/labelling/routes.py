@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
+from enum import Enum
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Body, Request
+from fastapi import APIRouter, Body, Query, Request
 from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response, StreamingResponse
 
+from maskrcnn.annotations.formats import WRITERS
 from maskrcnn.geometry.rle import rle_to_json
 from maskrcnn.serving import problems
 from maskrcnn.serving.answers import Answer
 from maskrcnn.serving.detecting import IMAGE_BODY
-from maskrcnn.serving.labelling import ordering
+from maskrcnn.serving.labelling import exports, ordering
 from maskrcnn.serving.labelling.store import ConflictError, Store, StoredImage, StoredObject
 from maskrcnn.serving.labelling.training import Trainer
 from maskrcnn.serving.problems import ProblemError
@@ -28,6 +30,8 @@ from maskrcnn.structures import Detector
 
 _LISTENING = 1.0  # seconds between two looks at a training
 _ERRORS = (401, 404, 413, 422, 503, 504)
+ExportFormat = Enum("ExportFormat", {name: name for name in WRITERS}, type=str)  # type: ignore[misc]  # made of the table
+COCO = ExportFormat("coco")
 OpenDetector = Callable[[str], Detector]  # from a path
 Number = Annotated[int, InPath(ge=1, le=2**53)]
 
@@ -102,12 +106,22 @@ def make_router(
         await asyncio.to_thread(store.add_class, name)
         return {"classes": store.class_names()}
 
-    @router.get("/export", summary="All corrected images as a COCO data set")
-    async def export() -> Response:
-        data = json.dumps(await asyncio.to_thread(store.as_coco)).encode()
-        return Response(
-            data, media_type="application/json", headers={"Content-Disposition": 'attachment; filename="annotations.json"'}
-        )
+    @router.get(
+        "/export",
+        summary="All corrected images as a data set",
+        response_class=Response,
+        responses=problems.success("A file.", "application/json", "application/zip") | problems.responses(401, 409, 422),
+    )
+    async def export_data(
+        form: Annotated[ExportFormat, Query(alias="format")] = COCO,
+        images: Annotated[bool, Query(description="Whether the images go along.")] = False,
+    ) -> Response:
+        try:
+            file = await asyncio.to_thread(exports.export, store, form.value, images=images)
+        except ValueError as error:
+            raise ProblemError(409, " ".join(str(error).split())) from None
+        headers = {"Content-Disposition": f'attachment; filename="{file.name}"'}
+        return Response(file.content, media_type=file.media_type, headers=headers)
 
     return router
 
@@ -279,6 +293,7 @@ def _overview(store: Store, can_segment: bool) -> dict[str, Any]:
         "images": [_shown(image) for image in images],
         "next": [{"id": suggestion.id, "why": suggestion.why} for suggestion in next_ones],
         "runs": store.runs(),
+        "formats": list(WRITERS),
         "can_segment": can_segment,
     }
 

@@ -351,7 +351,9 @@ export class Correct {
     const done = make("button", {type: "button", id: "done", textContent: "Image is right"});
     done.addEventListener("click", () => this.done());
     const exports = make("button", {type: "button", id: "export", textContent: "Export"});
-    exports.addEventListener("click", () => this.download());
+    exports.addEventListener("click", () => this.download().catch((error) => this.page.tell(error.message)));
+    this.format = make("select", {id: "format", ariaLabel: "Format of the export"});
+    this.format.append(...this.project.formats.map((name) => make("option", {value: name, textContent: name})));
     const author = make("input", {type: "text", id: "author", value: this.author, autocomplete: "name", size: 12});
     author.addEventListener("change", () => {
       this.author = author.value;
@@ -368,14 +370,16 @@ export class Correct {
       this.page.refresh();
     });
     section.append(
-      make("h2", {textContent: "Correct"}), this.progress, make("div", {className: "row"}, done, this.nextButton, exports), this.reason, this.status,
+      make("h2", {textContent: "Correct"}), this.progress, make("div", {className: "row"}, done, this.nextButton), make("div", {className: "row"}, this.format, exports), this.reason, this.status,
       make("label", {}, "Your name ", author), make("label", {}, "New class ", fresh),
     );
     addEventListener("beforeunload", (event) => { if (this.page.state.items.some((item) => item.dirty)) event.preventDefault(); });
   }
 
   async download() {
-    const link = make("a", {href: URL.createObjectURL(await (await ask("/v1/project/export")).blob()), download: "annotations.json"});
+    const answer = await ask(`/v1/project/export?format=${this.format.value}`);
+    const name = /filename="(.+)"/.exec(answer.headers.get("Content-Disposition"))[1];
+    const link = make("a", {href: URL.createObjectURL(await answer.blob()), download: name});
     link.click();
     URL.revokeObjectURL(link.href);
   }
