@@ -26,6 +26,7 @@ def test_the_public_names_are_these():
         "load_model",
         "train",
         "evaluate",
+        "compare",
         "track",
         "convert",
         "CocoEvaluation",

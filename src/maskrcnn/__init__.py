@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from maskrcnn.config.model import ModelConfig
     from maskrcnn.data.dataset import Dataset, load_dataset
     from maskrcnn.images.images import read_planes
-    from maskrcnn.inference.scoring import evaluate
     from maskrcnn.results.measure import measure
     from maskrcnn.structures import Detections, Sample
     from maskrcnn.verbs.convert import convert
+    from maskrcnn.verbs.evaluate import compare, evaluate
     from maskrcnn.verbs.track import track
     from maskrcnn.verbs.train import CocoEvaluation, train
 
@@ -32,6 +32,7 @@ __all__ = [
     "load_model",
     "train",
     "evaluate",
+    "compare",
     "track",
     "convert",
     "CocoEvaluation",
@@ -49,7 +50,8 @@ _HOMES = {
     "MaskRCNN": "maskrcnn.api",
     "load_model": "maskrcnn.api",
     "train": "maskrcnn.verbs.train",
-    "evaluate": "maskrcnn.inference.scoring",
+    "evaluate": "maskrcnn.verbs.evaluate",
+    "compare": "maskrcnn.verbs.evaluate",
     "track": "maskrcnn.verbs.track",
     "convert": "maskrcnn.verbs.convert",
     "CocoEvaluation": "maskrcnn.verbs.train",

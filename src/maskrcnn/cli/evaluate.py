@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,9 @@ from maskrcnn.cli.options import (
     StrictOption,
 )
 
+if TYPE_CHECKING:
+    from maskrcnn.data.dataset import Dataset
+
 
 def evaluate(
     model: Annotated[Path | None, MODEL_OPTION] = None,
@@ -28,6 +31,24 @@ def evaluate(
             "--tracks",
             metavar="TRUTH RESULT",
             help="Score tracks instead: MOT or MOTS texts, Cell Tracking Challenge folders, or what `track` wrote.",
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="DIR",
+            file_okay=False,
+            help="Write report.html there: curves, kinds of error, best score thresholds, the worst images; and report.json.",
+        ),
+    ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            "--compare",
+            metavar="A B",
+            help="Compare two models or result files (predictions.json) on --data: is B better, or is it chance? "
+            "With --report DIR also as a page.",
         ),
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the scores there as well.")] = None,
@@ -60,6 +81,13 @@ def evaluate(
             )
         _evaluate_tracks(*tracks, json_file)
         return
+    if compare is not None:
+        if model is not None or data is None:
+            raise typer.BadParameter("--compare A B takes models or result files: give --data too, and no --model.")
+        dataset = maskrcnn.load_dataset(data, images=images, strict=strict)
+        tell(dataset.summary())
+        _compare(*compare, dataset, batch_size, report, json_file)
+        return
     if model is None or data is None:
         missing = "--model" if model is None else "--data"
         raise typer.BadParameter(f"Missing option '{missing}': give --model and --data, or --tracks TRUTH RESULT alone.")
@@ -77,6 +105,31 @@ def evaluate(
     if json_file is not None:
         write_scores(json_file, scores)
         tell(f"Scores written to {json_file}")
+    if report is not None:
+        scores.title = f"{model} on {data}"
+        tell(f"The report is {scores.report(report)}")
+
+
+def _compare(first: Path, second: Path, dataset: Dataset, batch_size: int, report: Path | None, json_file: Path | None) -> None:
+    from maskrcnn.inference.scoring import write_scores
+    from maskrcnn.reports.tables import print_comparison
+
+    results: list[Any] = []
+    for path in (first, second):
+        if path.suffix == ".json":
+            results.append(path)
+            continue
+        loaded = load_to_run(path, None)
+        with progress(f"Evaluating {path.name}", len(dataset)) as advance:
+            results.append(maskrcnn.evaluate(loaded, dataset, batch_size=batch_size, progress=advance))
+    names = (str(first), str(second))
+    comparison = maskrcnn.compare(results[0], results[1], dataset, folder=report, names=names)
+    print_comparison(comparison, names, console)
+    if json_file is not None:
+        write_scores(json_file, comparison)
+        tell(f"The comparison is in {json_file}")
+    if report is not None:
+        tell(f"The page is {report / 'comparison.html'}")
 
 
 def _evaluate_tracks(truth: Path, result: Path, json_file: Path | None) -> None:

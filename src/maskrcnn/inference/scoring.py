@@ -45,6 +45,7 @@ def evaluate(
     batch_size: int = 1,
     biology: bool | float = False,
     progress: Callable[[int], None] | None = None,
+    on_found: Callable[[int, Detections], None] | None = None,
 ) -> dict[str, Any]:
     """Runs the model over the data set and scores it. Few batches of images are in memory at a time.
 
@@ -64,6 +65,7 @@ def evaluate(
         batch_size: images that go through the model together.
         biology: also score the detections as biology does, those of at least this score; True is 0.5.
         progress: called after each batch with the number of its images.
+        on_found: called with each image's id and all that the model finds in it.
 
     Returns:
         The scores of `metrics.coco.evaluate_coco`: "mask", "box", "per_class" and "max_detections". With `biology` also
@@ -73,7 +75,7 @@ def evaluate(
         ValueError: for a model and a data set that have no class in common.
     """
     data: Dataset = open_dataset(dataset)
-    categories = _shared_categories(model, data)
+    categories = shared_categories(model, data)
     of_biology = None if biology is False else BiologyScores(categories, scores=(0.5 if biology is True else biology,))
 
     def finish(pair: tuple[Sample, Detections]) -> tuple[int, Detections]:
@@ -81,6 +83,8 @@ def evaluate(
         detections.rle()  # which they keep: pasting is most of the work
         if of_biology is not None:
             of_biology.add(sample, detections)
+        if on_found is not None:
+            on_found(sample.image_id, detections)
         return sample.image_id, detections
 
     most = model.config.detect.max_detections
@@ -109,7 +113,7 @@ def best_score_threshold(
         ValueError: for a model and a data set that have no class in common, and for a data set without images.
     """
     data: Dataset = open_dataset(dataset)
-    scores = BiologyScores(_shared_categories(model, data), scores=SCORES)
+    scores = BiologyScores(shared_categories(model, data), scores=SCORES)
     for _ in _each_with(lambda pair: scores.add(*pair), model, data, batch_size, progress):
         pass
     return scores.best_threshold()
@@ -165,7 +169,7 @@ def _detect(
                 progress((number - 1) % batch_size + 1)
 
 
-def _shared_categories(model: Detector | Finder, dataset: Dataset) -> tuple[Category, ...]:
+def shared_categories(model: Detector | Finder, dataset: Dataset) -> tuple[Category, ...]:
     """What the data's labels mean to the model, compared by name."""
     if not isinstance(model, (Detector, Finder)):
         raise ValueError(f"evaluate needs a model, not {model!r:.100}; open a file with maskrcnn.load_model(path).")

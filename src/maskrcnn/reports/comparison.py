@@ -18,6 +18,7 @@ from maskrcnn.reports.crops import GREEN, ORANGE, WHITE, Outline, crop
 from maskrcnn.reports.document import Section, document, image_tag, number, paragraph, table, tiles
 from maskrcnn.reports.error_images import Reader, image_link, legend, read_or_black
 from maskrcnn.reports.plots import bar_table
+from maskrcnn.reports.tables import signed, verdict
 
 PAGE, NUMBERS = "comparison.html", "comparison.json"
 _SIDE = 640  # pixels of an image in the page
@@ -55,14 +56,6 @@ def write_comparison(
     lead = f"{names[1]} against {names[0]} on {len(first.samples)} images. Masks are compared; numbers are in {NUMBERS}."
     write_text(folder / PAGE, document(f"{names[0]} and {names[1]} compared", [lead], sections))
     return folder / PAGE
-
-
-def verdict(interval: Mapping[str, float | None]) -> str:
-    """What an interval of a difference says."""
-    low, high = interval["low"], interval["high"]
-    if low is None or high is None:
-        return "nothing to compare"
-    return "better" if low > 0 else "worse" if high < 0 else "not clearly different"
 
 
 def _scores(comparison: Mapping[str, Any], names: tuple[str, str]) -> str:
@@ -136,7 +129,3 @@ def _drawn(evaluation: Evaluation, status: Status, place: int, image: np.ndarray
     ]
     height, width = image.shape[:2]
     return crop(image, (0.0, 0.0, float(width), float(height)), outlines, side=_SIDE)
-
-
-def signed(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:+.{digits}f}"

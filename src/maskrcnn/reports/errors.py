@@ -83,6 +83,7 @@ def error_page(
     )
     sections = [
         Section("scores", "Scores", _scores(analysis, scores)),
+        Section("biology", "Biology's scores", _biology(scores["biology"]) if "biology" in scores else ""),
         Section("errors", "Where AP is lost", _errors(analysis["errors"])),
         Section("thresholds", "Score thresholds", _thresholds(analysis)),
         Section("curves", "Curves", _curves(analysis)),
@@ -138,6 +139,17 @@ def _scores(analysis: Mapping[str, Any], scores: Mapping[str, Any]) -> str:
 
 def _interval(interval: Mapping[str, float | None]) -> str:
     return "no interval" if interval["low"] is None else f"{number(interval['low'])} to {number(interval['high'])}"
+
+
+def _biology(scores: Mapping[str, Any]) -> str:
+    names = [name for name in ("DSB", "AP50", "AP75", "AJI", "PQ", "SQ", "RQ") if name in scores]
+    rows = [["all classes", *(number(scores[name]) for name in names)]]
+    rows += [[name, *(number(row.get(column)) for column in names)] for name, row in scores["per_class"].items()]
+    text = (
+        f"Of detections from score {scores['score_threshold']:.2f} up. DSB: Data Science Bowl, the mean over images; AP50 and "
+        f"AP75 are TP / (TP + FP + FN); AJI: aggregated Jaccard index; PQ: panoptic quality."
+    )
+    return paragraph(text) + table(["", *names], rows, name="Biology's scores")
 
 
 def _errors(errors: Mapping[str, Any]) -> str:

@@ -50,6 +50,36 @@ def print_scores(scores: Mapping[str, Any], console: Console) -> None:
         _print_biology(scores["biology"], console)
 
 
+def print_comparison(comparison: Mapping[str, Any], names: tuple[str, str], console: Console) -> None:
+    """Prints what `maskrcnn.compare` says: the difference, how sure it is, and the classes that changed most."""
+    difference = comparison["difference"]
+    table = Table("", *names, "difference", f"{difference['confidence']:.0%} interval", "", title="Masks", title_justify="left")
+    for name in ("AP", "AP50", "AP75"):
+        row = difference[name]
+        interval = f"{signed(row['low'])} to {signed(row['high'])}"
+        numbers = (_number(comparison[side][name]) for side in ("first", "second"))
+        table.add_row(name, *numbers, signed(row["value"]), interval, verdict(row))
+    console.print(table)
+    changed = [(name, row) for name, row in comparison["per_class"].items() if row["difference"]]
+    if changed:
+        classes = Table("class", *names, "difference", title="Mask AP of the classes that changed most", title_justify="left")
+        for name, row in sorted(changed, key=lambda item: -abs(item[1]["difference"]))[:10]:
+            classes.add_row(name, _number(row["first"]), _number(row["second"]), signed(row["difference"]))
+        console.print(classes)
+
+
+def verdict(interval: Mapping[str, float | None]) -> str:
+    """What an interval of a difference says."""
+    low, high = interval["low"], interval["high"]
+    if low is None or high is None:
+        return "nothing to compare"
+    return "better" if low > 0 else "worse" if high < 0 else "not clearly different"
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:+.{digits}f}"
+
+
 def _print_biology(scores: Mapping[str, Any], console: Console) -> None:
     title = f"Biology's scores of detections from {scores['score_threshold']:.2f} up"
     overall = Table("", "mean of images", "all objects", title=title, title_justify="left")

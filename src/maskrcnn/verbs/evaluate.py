@@ -1,0 +1,178 @@
+"""Evaluate: scores that can be looked into, and two results compared."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskrcnn.annotations.objects import read_json
+from maskrcnn.config.model import Category
+from maskrcnn.data.dataset import Dataset, open_dataset
+from maskrcnn.images.images import read_image
+from maskrcnn.inference import scoring
+from maskrcnn.metrics.analysis import analyse
+from maskrcnn.metrics.bootstrap import compare as compare_evaluations
+from maskrcnn.metrics.curves import best_scores
+from maskrcnn.metrics.rows import Evaluation, RowCollector, collect_rows
+from maskrcnn.reports.comparison import write_comparison
+from maskrcnn.reports.errors import write_error_report
+from maskrcnn.results.draw import as_rgb
+from maskrcnn.structures import Detector, Sample
+
+
+class Scores(dict[str, Any]):
+    """The scores of `evaluate`, a dict, with the results that they rest on.
+
+    Attributes:
+        evaluation: results and ground truth.
+        title: what was evaluated on what.
+    """
+
+    def __init__(self, scores: Mapping[str, Any], evaluation: Evaluation, title: str) -> None:
+        super().__init__(scores)
+        self.evaluation = evaluation
+        self.title = title
+
+    @cached_property
+    def analysis(self) -> dict[str, Any]:
+        """Every number of the error report, see `metrics.analysis.analyse`."""
+        return analyse(self.evaluation)
+
+    def best_scores(self) -> dict[str, float]:
+        """The least score of each class that gives the best F1 on this data, at mask IoU 0.5."""
+        names = [category.name for category in self.evaluation.categories]
+        return dict(zip(names, best_scores(self.evaluation).tolist()))
+
+    def report(self, folder: str | os.PathLike[str]) -> Path:
+        """Writes the error report: `report.html`, which opens without a network, and `report.json` with its numbers.
+
+        Args:
+            folder: made where it is not there.
+
+        Returns:
+            The page's path.
+        """
+        return write_error_report(folder, self.evaluation, self.analysis, self, title=self.title, read=read_rgb)
+
+
+def evaluate(
+    model: Detector | scoring.Finder,
+    dataset: str | Path | Dataset,
+    *,
+    batch_size: int = 1,
+    biology: bool | float = False,
+    progress: Callable[[int], None] | None = None,
+) -> Scores:
+    """Runs the model over the data set and scores it. Few batches of images are in memory at a time.
+
+    Example:
+        scores = maskrcnn.evaluate(model, "val.json")
+        print(scores["mask"]["AP"])
+        scores.report("report")
+
+    Args:
+        model, dataset, batch_size, biology, progress: as in `inference.scoring.evaluate`.
+
+    Returns:
+        A dict of the scores, see there, which also holds what was found: masks as RLE, about 200 bytes an object.
+
+    Raises:
+        ValueError: for a model and a data set that have no class in common.
+    """
+    data: Dataset = open_dataset(dataset)
+    categories = scoring.shared_categories(model, data)
+    collector = RowCollector(data.samples, categories)
+    scores = scoring.evaluate(model, data, batch_size=batch_size, biology=biology, progress=progress, on_found=collector.add)
+    evaluation = Evaluation(data.samples, categories, collector.rows(), scores["max_detections"][-1])
+    return Scores(scores, evaluation, f"Evaluation on {data.name or 'a data set'}")
+
+
+def compare(
+    first: Scores | str | Path,
+    second: Scores | str | Path,
+    dataset: str | Path | Dataset | None = None,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    names: tuple[str, str] = ("first", "second"),
+) -> dict[str, Any]:
+    """Whether a second result is better than a first one on the same images, or differs by chance.
+
+    Args:
+        first, second: what `evaluate` returned; or the path of a COCO result file, such as `predict`'s predictions.json.
+        dataset: images and ground truth of result files; needed where both are files.
+        folder: where `comparison.html` and `comparison.json` are written; None: nowhere.
+        names: what the two are called there.
+
+    Returns:
+        See `metrics.bootstrap.compare`.
+
+    Raises:
+        ValueError: results of different data, a file that cannot be read, or files without `dataset`.
+    """
+    known = next((scores.evaluation for scores in (first, second) if isinstance(scores, Scores)), None)
+    if known is None and dataset is None:
+        raise ValueError("Result files are compared on ground truth: give the data set as the third argument.")
+    samples, categories = _truth(known, dataset)
+    ones, others = (
+        scores.evaluation if isinstance(scores, Scores) else read_results(Path(scores), samples, categories)
+        for scores in (first, second)
+    )
+    comparison = compare_evaluations(ones, others)
+    if folder is not None:
+        write_comparison(folder, ones, others, comparison, names=names, read=read_rgb)
+    return comparison
+
+
+def _truth(known: Evaluation | None, dataset: Any) -> tuple[Sequence[Sample], Sequence[Category]]:
+    if known is not None:
+        return known.samples, known.categories
+    data: Dataset = open_dataset(dataset)
+    return data.samples, data.categories
+
+
+def read_results(path: Path, samples: Sequence[Sample], categories: Sequence[Category]) -> Evaluation:
+    """A COCO result file beside its ground truth. Rows that name their file, as `predict` writes them, belong to that image.
+
+    Raises:
+        ValueError: no such file, no list of results, or results of other images or classes.
+    """
+    rows = read_json(path)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{path} is no COCO result file: wanted is a list of results.")
+    fields = {"image_id", "category_id", "segmentation", "score"}
+    faulty = next((number for number, row in enumerate(rows) if not fields <= row.keys()), None)
+    if faulty is not None:
+        raise ValueError(f"Result {faulty} of {path} lacks {', '.join(sorted(fields - rows[faulty].keys()))}.")
+    places = _by_file_name(samples)
+    by_name = {category.name: category.id for category in categories}
+    named = []
+    for row in rows:
+        name = Path(str(row["file_name"])).name if "file_name" in row else None
+        if name is not None and name not in places:
+            raise ValueError(f"{path} has results of {name}, which is not one image of the data; is it of other images?")
+        image_id = row["image_id"] if name is None else places[name]
+        category_id = by_name.get(row.get("category_name", ""), row["category_id"])
+        named.append({**row, "image_id": image_id, "category_id": category_id})
+    return Evaluation(samples, categories, collect_rows(samples, categories, named))
+
+
+def _by_file_name(samples: Sequence[Sample]) -> dict[str, int]:
+    """The image of each file name that only one has."""
+    names = [Path(sample.file_name).name for sample in samples]
+    counts = Counter(names)
+    return {name: sample.image_id for name, sample in zip(names, samples) if counts[name] == 1}
+
+
+def read_rgb(sample: Sample) -> np.ndarray:
+    """(H, W, 3) uint8 of a sample, as people see it.
+
+    Raises:
+        ValueError, OSError: its file cannot be read.
+    """
+    return as_rgb(sample.image) if sample.image is not None else read_image(sample.path)
