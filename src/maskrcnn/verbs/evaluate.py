@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from maskrcnn.annotations.objects import read_json
+from maskrcnn.annotations.place import read_json
 from maskrcnn.config.model import Category
 from maskrcnn.data.dataset import Dataset, open_dataset
 from maskrcnn.images.images import read_image

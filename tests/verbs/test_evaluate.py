@@ -1,0 +1,147 @@
+"""Laws of evaluate and compare, as people call them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from random_results import CATEGORIES, RandomSet, random_set
+from typer.testing import CliRunner
+
+import maskrcnn
+from maskrcnn.cli.app import app
+from maskrcnn.config.model import ModelConfig
+from maskrcnn.data.dataset import Dataset
+from maskrcnn.inference import scoring
+from maskrcnn.metrics.analysis import analyse
+from maskrcnn.structures import Detections
+from maskrcnn.verbs.evaluate import Scores, compare, evaluate
+
+
+class Recalled:
+    """A model that finds what a set of results says of each path."""
+
+    def __init__(self, data: RandomSet) -> None:
+        self.config = ModelConfig(categories=CATEGORIES)
+        by_id = dict(data.results)
+        self.answers = {sample.path: by_id[sample.image_id] for sample in data.samples}
+
+    def detect(self, images: Any, *, batch_size: int, score: float) -> list[Detections]:
+        return [self.answers[image] for image in images]
+
+
+def dataset(data: RandomSet) -> Dataset:
+    return Dataset(data.samples, CATEGORIES, name="val.json")
+
+
+def rows_of(data: RandomSet) -> list[dict[str, Any]]:
+    """As `predict` writes them: ids of its own, but the images' names."""
+    names = {sample.image_id: sample.file_name for sample in data.samples}
+    return [
+        {
+            "file_name": f"folder/{names[image_id]}",
+            "image_id": number,
+            "category_id": label + 1,
+            "category_name": CATEGORIES[label].name,
+            "bbox": [*box[:2], box[2] - box[0], box[3] - box[1]],
+            "score": score,
+            "segmentation": {**rle, "counts": rle["counts"].decode()},
+        }
+        for number, (image_id, found) in enumerate(data.results, start=1)
+        for box, score, label, rle in zip(found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), found.rle())
+    ]
+
+
+def test_the_scores_are_a_dict_as_ever_and_know_their_results() -> None:
+    data = random_set(2)
+    scores = evaluate(Recalled(data), dataset(data), biology=True)
+    assert isinstance(scores, dict)
+    assert scores == scoring.evaluate(Recalled(data), dataset(data), biology=True)
+    assert json.loads(json.dumps(scores)) == json.loads(json.dumps(dict(scores)))
+    expected = data.evaluation()
+    np.testing.assert_array_equal(scores.evaluation.rows.scores, expected.rows.scores)
+    assert scores.evaluation.rows.counts == expected.rows.counts
+    assert scores.best_scores() == analyse(expected, resamples=2)["best_scores"]
+
+
+def test_the_report_of_scores_has_their_table_and_biologys(tmp_path: Path) -> None:
+    data = random_set(2)
+    scores = maskrcnn.evaluate(Recalled(data), dataset(data), biology=0.4)
+    page = scores.report(tmp_path / "report")
+    assert page == tmp_path / "report" / "report.html"
+    numbers = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert numbers["scores"] == json.loads(json.dumps(dict(scores)))
+    text = page.read_text()
+    assert f"{scores['mask']['AP']:.3f}" in text
+    assert "val.json" in text
+    assert "from score 0.40 up" in text
+
+
+def test_result_files_are_matched_by_their_images_names(tmp_path: Path) -> None:
+    data, other = random_set(2), random_set(2)._replace(results=random_set(2).results[:3])
+    for name, one in (("a.json", data), ("b.json", other)):
+        (tmp_path / name).write_text(json.dumps(rows_of(one)))
+    first, second = (evaluate(Recalled(data), dataset(data)) for _ in range(2))
+    assert isinstance(first, Scores)
+    by_files = compare(tmp_path / "a.json", tmp_path / "b.json", dataset(data), folder=tmp_path / "page", names=("A", "<B>"))
+    assert by_files["first"]["AP"] == pytest.approx(first["mask"]["AP"], abs=1e-6)
+    assert by_files["difference"]["AP"]["value"] < 0
+    mixed = compare(second, tmp_path / "b.json")
+    assert mixed["difference"]["AP"]["value"] == pytest.approx(by_files["difference"]["AP"]["value"], abs=1e-6)
+    page = (tmp_path / "page" / "comparison.html").read_text()
+    assert "&lt;B&gt;" in page
+    assert "<B>" not in page
+    assert page.count("<img ") == 2 * len(by_files["images"]) > 0
+    assert not re.search(r"https?:", re.sub(r'src="[^"]*"', "", page))
+    assert json.loads((tmp_path / "page" / "comparison.json").read_text())["per_class"] == by_files["per_class"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"images": []}, "no COCO result file"),
+        ([{"image_id": 1}], "Result 0 .* lacks category_id, score, segmentation"),
+        ([{"file_name": "x.png", "image_id": 1, "category_id": 1, "score": 1.0, "segmentation": {}}], r"x\.png"),
+        ([{"image_id": -5, "category_id": 3, "score": 1.0, "segmentation": {}}], "image_id -5"),
+    ],
+)
+def test_what_is_no_result_of_the_data_is_refused(tmp_path: Path, content: Any, message: str) -> None:
+    data = random_set(0)
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=message):
+        compare(tmp_path / "a.json", tmp_path / "a.json", dataset(data))
+
+
+def test_files_alone_ask_for_the_ground_truth(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="third argument"):
+        compare(tmp_path / "a.json", tmp_path / "b.json")
+
+
+def test_the_command_compares_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = random_set(2)
+    (tmp_path / "a.json").write_text(json.dumps(rows_of(data)))
+    (tmp_path / "b.json").write_text(json.dumps(rows_of(data)[::2]))
+    (tmp_path / "val.json").write_text("{}")
+    monkeypatch.setattr(maskrcnn, "load_dataset", lambda path, **_: dataset(data))
+    monkeypatch.setattr("maskrcnn.cli.evaluate.load_to_run", lambda path, engine: Recalled(data))
+    files = [str(tmp_path / name) for name in ("a.json", "b.json", "val.json")]
+    out = tmp_path / "page"
+    result = CliRunner().invoke(app, ["evaluate", "--compare", *files[:2], "--data", files[2], "--report", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "difference" in result.output
+    assert (out / "comparison.html").is_file()
+    result = CliRunner().invoke(app, ["evaluate", "--model", "any", "--data", files[2], "--report", str(out)])
+    assert result.exit_code == 0, result.output
+    assert (out / "report.html").is_file()
+    result = CliRunner().invoke(app, ["evaluate", "--compare", *files[:2]])
+    assert result.exit_code != 0
+
+
+def test_a_finder_needs_no_more_than_its_protocol() -> None:
+    assert isinstance(Recalled(random_set(0)), scoring.Finder)
+    assert not isinstance(SimpleNamespace(config=None), scoring.Finder)
