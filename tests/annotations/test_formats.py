@@ -93,6 +93,12 @@ def test_a_split_decides_between_files(write_coco, tmp_path):
     with pytest.raises(ValueError, match=r"several files of annotations, train/_ann.*, valid/_ann.*, or the split"):
         load_dataset(tmp_path)
     assert "valid" in load_dataset(tmp_path, split="val", strict=True).samples[0].path
+    for split in ("train", "val"):
+        write_images(tmp_path / f"maps/{split}/images", f"{split}.png")
+        save(tmp_path / f"maps/{split}/masks/{split}.png", np.ones((40, 60), np.uint8))
+    assert load_dataset(tmp_path / "maps", split="val", strict=True).samples[0].file_name == "val.png"
+    with pytest.raises(ValueError, match="label maps .*, and no part of it is called val"):
+        load_dataset(tmp_path / "maps/train", split="val")
     with pytest.raises(ValueError, match="Splits are train, val, test; received 'odd'"):
         load_dataset(tmp_path, split="odd")
 

@@ -32,7 +32,7 @@ from maskrcnn.annotations import (
 )
 from maskrcnn.annotations.faults import Fault
 from maskrcnn.annotations.objects import Annotations
-from maskrcnn.annotations.place import Place, ReadOptions
+from maskrcnn.annotations.place import SPLITS, Place, ReadOptions
 from maskrcnn.annotations.unread import describe
 from maskrcnn.annotations.writing import Annotated, ImagesTo
 
@@ -50,7 +50,6 @@ WRITERS: dict[str, Write] = {
     "imagej": imagej_rois.write,
     "qupath": qupath.write,
 }
-SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 
 
 class Format(Protocol):
@@ -79,6 +78,7 @@ ASKS = {  # options that mean something to some formats alone
     "class_attribute": (("via",), "Only VIA files have region attributes"),
     "masks": (("label-maps", "rle-csv"), "Only label maps and tables of run lengths leave open what their values are"),
 }
+WITH_SPLITS = ("yolo", "voc", "cityscapes", "cvat")  # formats that say which image is of which split
 BARE_MASKS = ("label-maps", "mask-files")  # a folder of those may hold a file of annotations too
 FORMATS = {module.NAME: module for module in MODULES}
 
@@ -90,7 +90,9 @@ def read_annotations(path: Path, options: ReadOptions, *, format_name: str | Non
         ValueError: for what is of no known format, or may be of several, with one sentence that says what it is and what to do;
             and all that the format's reader raises.
     """
-    module, place = recognise(path, format_name=format_name, split=options.split)
+    module, place = recognise(path, format_name=format_name, split=options.split, images=options.images)
+    if options.split is not None and place.path == path and module.NAME not in WITH_SPLITS:
+        raise ValueError(f"{path} is {module.TITLE}, and no part of it is called {options.split}.")
     for name, (formats, why) in ASKS.items():
         given = getattr(options, name)
         if given is not None and module.NAME not in formats:
@@ -98,23 +100,30 @@ def read_annotations(path: Path, options: ReadOptions, *, format_name: str | Non
     return module.read(place, options)
 
 
-def recognise(path: Path, *, format_name: str | None = None, split: str | None = None) -> tuple[Format, Place]:
+def recognise(
+    path: Path, *, format_name: str | None = None, split: str | None = None, images: Path | None = None
+) -> tuple[Format, Place]:
     """The format of a file or folder, and the very file or folder that its reader takes.
 
     A folder is looked at as a whole first, then the files in it that may hold the annotations of many images.
 
     Args:
         format_name: the one format that comes into question, see `FORMATS`.
-        split: "train", "val" or "test", which decides between several files.
+        split: "train", "val" or "test", which decides between several files or folders.
+        images: folder of the images, where somebody named it.
     """
     if format_name is not None and format_name not in FORMATS:
         raise ValueError(f"Unknown format {format_name!r}; possible: {', '.join(FORMATS)}.")
     modules = tuple(FORMATS.values()) if format_name is None else (FORMATS[format_name],)
-    place = Place(path)
+    place = Place(path, images)
     fits = [(module, place) for module in modules if module.recognise(place)]
     if place.is_folder and all(module.NAME in BARE_MASKS for module, _ in fits):
         in_files = _in_files(place, modules, split)
         fits = in_files if any(module is open_images for module, _ in in_files) else fits + in_files
+    if not fits and place.is_folder and split is not None:
+        inner = place.subfolder(*SPLITS[split])
+        if inner is not None:
+            return recognise(inner, format_name=format_name, images=images)
     if not fits:
         told = describe(place)
         if format_name is not None:

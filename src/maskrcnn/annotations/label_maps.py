@@ -42,7 +42,7 @@ def read(place: Place, options: ReadOptions) -> Annotations:
     Raises:
         ValueError: for values that do not look like numbers of objects, where `options.masks` does not say what they are.
     """
-    found = find_pairs(place, options)
+    found = find_pairs(place)
     if found is None:
         raise ValueError(f"{place.path} has no folders images/ and masks/ with images of one name.")
     paired = [pair.masks[0] for pair in found.pairs if pair.images and len(pair.masks) == 1]

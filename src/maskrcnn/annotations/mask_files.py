@@ -33,9 +33,7 @@ def recognise(place: Place) -> bool:
 
 def read(place: Place, options: ReadOptions) -> Annotations:
     """Every image with an object for each of its mask files: whatever is not 0 in it."""
-    entries = [
-        Entry(files.file_name, files.image, partial(_draw, files=files)) for files in find_files_of_objects(place, options)
-    ]
+    entries = [Entry(files.file_name, files.image, partial(_draw, files=files)) for files in find_files_of_objects(place)]
     return assemble(entries, options)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from maskrcnn.annotations.finding import Found
-from maskrcnn.annotations.place import Place, ReadOptions, is_image
+from maskrcnn.annotations.place import SPLITS, Place, is_image
 
 IMAGE_FOLDERS = (
     "images", "image", "imgs", "img", "train_images", "train_image", "jpegimages", "inputs", "input", "raw", "data", "x",
@@ -23,6 +23,7 @@ _ENDS = re.compile(
     r"[_\-. ](cp_masks?|masks?|labels?|gts?|ground_?truth|seg|segmentation|instances?|instance_?ids)$", re.IGNORECASE
 )
 
+_PARTS = {name for names in SPLITS.values() for name in names}
 _NAMED = re.compile(r"^(?P<name>[^\W\d_].*?)([_\- ]\d+)+$")
 NO_NAMES = {"mask", "object", "instance", "obj", "m", "label", "seg", "roi", "cell_mask", "nucleus_mask"}
 
@@ -49,7 +50,7 @@ class Pairs:
     masks: Path
 
 
-def find_pairs(place: Place, options: ReadOptions | None = None) -> Pairs | None:
+def find_pairs(place: Place) -> Pairs | None:
     """The images of a folder with the masks of their names; None where there are no masks.
 
     `images/` and `masks/` or folders that are called so in other words, masks with the image's name or that with `_mask`,
@@ -57,9 +58,7 @@ def find_pairs(place: Place, options: ReadOptions | None = None) -> Pairs | None
     """
     if not place.is_folder:
         return None
-    images, masks = place.subfolder(*IMAGE_FOLDERS), place.subfolder(*MASK_FOLDERS)
-    if options is not None and options.images is not None:
-        images = options.images
+    images, masks = place.images or place.subfolder(*IMAGE_FOLDERS), place.subfolder(*MASK_FOLDERS)
     if images is not None and masks is not None:
         found = [file for file in masks.iterdir() if file.suffix.lower() in MASK_SUFFIXES]
         return Pairs(_pair(_images_in(images), found), images, masks) if found else None
@@ -94,7 +93,7 @@ class MaskFiles:
     masks: list[Path]
 
 
-def find_files_of_objects(place: Place, options: ReadOptions | None = None) -> list[MaskFiles]:
+def find_files_of_objects(place: Place) -> list[MaskFiles]:
     """Images with one mask file for each object; empty where the folder is not laid out so.
 
     Kaggle's Data Science Bowl (`ID/images/ID.png`, `ID/masks/*.png`, perhaps in `stage1_train/`), `images/` with
@@ -106,9 +105,7 @@ def find_files_of_objects(place: Place, options: ReadOptions | None = None) -> l
         found = _as_data_science_bowl(folder)
         if found:
             return found
-    images, masks = place.subfolder(*IMAGE_FOLDERS), place.subfolder(*MASK_FOLDERS)
-    if options is not None and options.images is not None:
-        images = options.images
+    images, masks = place.images or place.subfolder(*IMAGE_FOLDERS), place.subfolder(*MASK_FOLDERS)
     if images is None or masks is None:
         return []
     return _in_folders(_images_in(images), masks) or _with_prefix(_images_in(images), masks)
@@ -118,6 +115,8 @@ def _as_data_science_bowl(place: Place) -> list[MaskFiles]:
     found = []
     for folder in place.subfolders:
         inner = folder / "images"
+        if folder.name.lower() in _PARTS:
+            continue  # of a data set of label maps, say
         if inner.is_dir() and (folder / "masks").is_dir():
             images = sorted(_images_in(inner))
             if len(images) == 1:

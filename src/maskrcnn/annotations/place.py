@@ -19,6 +19,12 @@ MAX_XML_BYTES = 2**30
 MAX_CSV_FIELD = 2**27  # characters: the run lengths of one object
 ANNOTATION_SUFFIXES = (".json", ".xml", ".csv", ".yaml", ".yml", ".geojson")
 
+SPLITS = {  # what the folders of the parts of a data set are called
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+
 MaskKind = Literal["instances", "semantic", "binary"]
 
 
@@ -48,10 +54,16 @@ class ReadOptions:
 
 
 class Place:
-    """A file or folder with annotations. What is read of it is kept, so that a table of formats asks for it once."""
+    """A file or folder with annotations. What is read of it is kept, so that a table of formats asks for it once.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file or folder.
+        images: folder of the images, where somebody named it.
+    """
+
+    def __init__(self, path: Path, images: Path | None = None) -> None:
         self.path = path
+        self.images = images
 
     @cached_property
     def is_folder(self) -> bool:

@@ -21,13 +21,12 @@ from maskrcnn.annotations.faults import Fault
 from maskrcnn.annotations.finding import Found
 from maskrcnn.annotations.objects import Annotations
 from maskrcnn.annotations.outlines import Size, draw_box, draw_polygon
-from maskrcnn.annotations.place import Place, ReadOptions, is_image
+from maskrcnn.annotations.place import SPLITS, Place, ReadOptions, is_image
 from maskrcnn.annotations.writing import Annotated, ImagesTo, Losses, one_ring, placed_images, rows_of
 from maskrcnn.atomic import write_text
 
 NAME = "yolo"
 TITLE = "YOLO labels (data.yaml, or images/ and labels/ with one .txt an image)"
-SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 MAX_YAML_BYTES = 2**20
 
 

@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 import maskrcnn
 from maskrcnn.cli.console import console, tell_error, tell_warning
 from maskrcnn.cli.convert import EPILOG, convert
-from maskrcnn.cli.data import preview, stats
+from maskrcnn.cli.data import convert_data, preview, stats
 from maskrcnn.cli.demo import demo
 from maskrcnn.cli.evaluate import evaluate
 from maskrcnn.cli.export import export
@@ -58,7 +58,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Look at data before anything is trained: what it holds, and how it varies in training.")
+data_app = typer.Typer(
+    help="Data before anything is trained: what they hold, how they vary in training, and in another format."
+)
 
 
 @app.callback(invoke_without_command=True)
@@ -89,3 +91,4 @@ app.command()(info)
 app.add_typer(data_app, name="data")
 data_app.command()(stats)
 data_app.command()(preview)
+data_app.command("convert")(convert_data)

@@ -24,7 +24,7 @@ ImagesOption = Annotated[
         metavar="DIR",
         exists=True,
         file_okay=False,
-        help="Folder of the images that a COCO JSON names, where it isn't beside the JSON.",
+        help="Folder of the images, where they are not beside the annotations.",
     ),
 ]
 
@@ -39,7 +39,7 @@ StrictOption = Annotated[
 ]
 
 
-DATA_HELP = "A COCO or VIA JSON file, or a folder with images/ and masks/ (label maps: 0 = background, k = the k-th object)."
+DATA_HELP = "A file or folder of annotations: COCO, VIA, YOLO, LabelMe, VOC, CVAT, label maps … (docs/data.md lists all)."
 
 
 IN_DETAIL: dict[str, Any] = {"rich_help_panel": "Training in detail"}

@@ -11,9 +11,9 @@ from typing import Any, get_args
 import numpy as np
 
 from maskrcnn.annotations.faults import Fault, summarize
-from maskrcnn.annotations.formats import SPLITS, read_annotations
+from maskrcnn.annotations.formats import read_annotations
 from maskrcnn.annotations.objects import are_unnamed
-from maskrcnn.annotations.place import MaskKind, ReadOptions
+from maskrcnn.annotations.place import SPLITS, MaskKind, ReadOptions
 from maskrcnn.config.model import Category
 from maskrcnn.data.arrays import samples_of_arrays
 from maskrcnn.structures import Sample
