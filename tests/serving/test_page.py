@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -155,6 +156,49 @@ def test_what_is_no_image_is_told(viewing: Person) -> None:
     viewing.wait_for("#message", "none of PNG, JPEG")
     assert any("415" in complaint for complaint in viewing.complaints)
     viewing.complaints.clear()  # the browser tells of every answer that is an error
+
+
+def video_bytes(tmp_path: Path) -> bytes:
+    """Half a second of a white square that goes to the right."""
+    av = pytest.importorskip("av", reason='needs the extra "video"')
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for left in range(5, 25, 4):
+            pixels = np.zeros((64, 64, 3), np.uint8)
+            pixels[20:40, left : left + 20] = 255
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels)))
+        container.mux(stream.encode())
+    return path.read_bytes()
+
+
+def test_a_video_is_watched_and_an_identity_corrected(browser: Any, tmp_path: Path) -> None:
+    pytest.importorskip("scipy", reason='needs the extra "video"')
+    from maskrcnn.verbs.track import track_frames
+
+    with live(create_app(BrightDetector(), ServerSettings(), Abilities(track=track_frames))) as address:
+        person = Person(browser, address)
+        person.open(clip_mp4=video_bytes(tmp_path))
+        playwright.expect(person.page.locator("#seek")).to_have_attribute("max", "4")
+        person.wait_for("#objects", "square 1")
+        person.page.locator("#seek").fill("3")
+        person.wait_for("#place", "Frame 3")
+        person.click(30, 30)
+        person.page.locator("#identity").fill("7")
+        person.page.locator("#identity").press("Enter")
+        person.wait_for("#objects", "square 7")
+        keep_screenshot(person, "video")
+        person.page.locator("#seek").fill("2")
+        person.wait_for("#objects", "square 1")
+        with person.page.expect_download() as download:
+            person.page.locator("#save-tracks").click()
+        lines = [json.loads(line) for line in Path(download.value.path()).read_text().splitlines()]
+        assert [line["objects"][0]["id"] for line in lines] == [1, 1, 1, 7, 7]
+        person.page.locator("#play").click()
+        person.wait_for("#place", "Frame 4")
+        person.leave()
 
 
 def test_it_is_readable_on_a_phone_in_the_dark(viewing: Person) -> None:

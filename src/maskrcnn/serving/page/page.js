@@ -4,6 +4,7 @@ import {ask, get} from "./api.js";
 import {Correct} from "./correct.js";
 import {open, windowed} from "./images.js";
 import {toCutout} from "./rle.js";
+import {isVideo, Player} from "./video.js";
 import {colourOf, Viewer} from "./viewer.js";
 
 const element = (id) => document.getElementById(id);
@@ -11,7 +12,7 @@ const viewer = new Viewer(element("canvas"));
 const state = {model: null, items: [], current: null, score: 0.5, hidden: new Set()};
 const KEYS = {
   "O": "open images", "+ −": "larger, smaller", "0": "whole image", "1": "a pixel a pixel", "arrows": "move the image",
-  "N P": "next, previous object", "] [": "next, previous image", "H": "masks off while held", "Esc": "nothing selected",
+  "N P": "next, previous object", "] [": "next, previous image", "H": "masks off while held", "space < >": "play a video, previous and next frame", "Esc": "nothing selected",
 };
 
 export function tell(text) {
@@ -25,9 +26,12 @@ export function tell(text) {
 // ── images ──
 
 function addFiles(files) {
-  const fresh = [...files].filter((file) => file.size).map((file) => ({name: file.name, file, objects: null, status: "waits"}));
+  const fresh = [...files].filter((file) => file.size).map((file) => ({
+    name: file.name, file, objects: null, status: isVideo(file) ? "" : "waits", load: isVideo(file) ? () => player.open(item(file)) : null,
+  }));
+  const item = (file) => fresh.find((one) => one.file === file);
   if (!fresh.length) return;
-  if (correct.project) {
+  if (correct.project && !fresh.some((one) => isVideo(one.file))) {
     correct.add(fresh.map((item) => item.file));
     return;
   }
@@ -81,8 +85,9 @@ async function choose(item) {
   element("empty").hidden = true;
   viewer.show(item.shown?.image ?? null, []);
   showWindow(item.shown?.values);
+  player.chosen(item);
   correct.chosen(item);
-  refresh();
+  if (!player.item) refresh();
   work();
 }
 
@@ -140,6 +145,10 @@ export function isShown(object) {
 
 /** Shows the objects of the current image by score and class; asks nobody. */
 function refresh() {
+  if (player.item) {
+    showTracks();
+    return;
+  }
   const item = state.current, objects = item?.objects ?? [], names = state.model.classes.map((one) => one.name);
   if (item?.error) tell(item.error);
   objects.forEach((object, number) => {
@@ -153,11 +162,20 @@ function refresh() {
   listClasses(objects);
 }
 
+function showTracks() {
+  const objects = player.item.objects ?? [];
+  objects.forEach((object) => { object.visible = isShown(object); });
+  viewer.draw();
+  listImages();
+  listObjects(objects.filter((object) => object.visible));
+  listClasses(objects);
+}
+
 function listObjects(objects) {
   element("count").textContent = state.current?.objects ? objects.length : "";
   element("objects").replaceChildren(...objects.map((object) => {
     const value = object.source === "person" || object.score === null ? "✓" : object.score.toFixed(2);
-    const button = row(object.class, value, () => {
+    const button = row(player.item ? object.caption : object.class, value, () => {
       viewer.select(object);
       viewer.reveal(object);
     }, object.colour);
@@ -252,7 +270,7 @@ function wire() {
 
 function key(event) {
   if (event.target.matches("input:not([type=range]):not([type=checkbox]), select, dialog *")) return;
-  if (correct.key(event)) {
+  if (player.key(event) || correct.key(event)) {
     event.preventDefault();
     return;
   }
@@ -297,6 +315,7 @@ async function dropped(transfer) {
   return files;
 }
 
+const player = new Player({viewer, tell, changed: () => (player.item ? showTracks() : listImages())});
 const correct = new Correct({viewer, state, tell, refresh, listImages, choose, toObject});
 
 async function start() {
