@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from maskrcnn.config.model import ModelConfig
     from maskrcnn.data.dataset import Dataset, load_dataset
     from maskrcnn.images.images import read_planes
+    from maskrcnn.inference.detections import Detections
     from maskrcnn.results.measure import measure
-    from maskrcnn.structures import Detections, Sample
+    from maskrcnn.structures import Sample
     from maskrcnn.verbs.convert import convert
     from maskrcnn.verbs.evaluate import compare, evaluate
     from maskrcnn.verbs.track import track
@@ -60,7 +61,7 @@ _HOMES = {
     "load_dataset": "maskrcnn.data.dataset",
     "Dataset": "maskrcnn.data.dataset",
     "Sample": "maskrcnn.structures",
-    "Detections": "maskrcnn.structures",
+    "Detections": "maskrcnn.inference.detections",
     "ModelConfig": "maskrcnn.config.model",
 }
 _NEED_KERAS = {"MaskRCNN", "load_model", "train", "evaluate", "convert", "CocoEvaluation"}

@@ -10,10 +10,11 @@ Tensor structures are NamedTuples with fixed rows and a `valid` mask; what peopl
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from maskrcnn.geometry.turns import Turn
 
 if TYPE_CHECKING:
     from maskrcnn.config.model import ModelConfig
+
+
+_LISTED = 5  # classes in a `repr`
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +120,7 @@ class PaddedDetections(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Detections:
+class Detections:  # `inference.detections` adds what people do with them: look, save, convert
     """What was found in one image, in original pixels, best first.
 
     Masks are held small (`small_masks`, one M×M grid a box) and pasted when asked: `masks`, `cutouts()`, `rle()`, `polygons()`,
@@ -134,6 +138,7 @@ class Detections:
         bitmaps: N masks in the place of `small_masks`, each (h, w) bool and cut to some rectangle of the image.
         corners: (N, 2) int, left and top of each bitmap in the image.
         track_ids: (N,) int64, the same for an object from frame to frame of a video; None for single images.
+        image: (H, W) or (H, W, C) uint8, the image that was searched, where whoever asked holds it in memory.
     """
 
     boxes: np.ndarray
@@ -147,11 +152,22 @@ class Detections:
     bitmaps: Sequence[np.ndarray] | None = None
     corners: np.ndarray | None = None
     track_ids: np.ndarray | None = None
+    image: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
 
-    def __getitem__(self, rows: Any) -> Detections:
+    def __repr__(self) -> str:
+        where = f"in an image of {self.size[0]} × {self.size[1]}"
+        if not len(self):
+            return f"{type(self).__name__}(none {where})"
+        names = Counter(self.names if self.class_names else ["object"] * len(self)).most_common()
+        listed = ", ".join(f"{count} {name}" for name, count in names[:_LISTED])
+        more = f" and {len(names) - _LISTED} classes more" if len(names) > _LISTED else ""
+        scores = f"scores {self.scores.min():.2f} to {self.scores.max():.2f}"
+        return f"{type(self).__name__}({len(self)} {where}: {listed}{more}; {scores})"
+
+    def __getitem__(self, rows: Any) -> Self:
         """The detections at `rows`: an index, a slice, an index array or a boolean array. Always a `Detections`."""
         chosen: Any = [rows] if isinstance(rows, (int, np.integer)) else rows
         rows = np.arange(len(self))[chosen]

@@ -31,13 +31,14 @@ class _Batch(NamedTuple):
 
     images: np.ndarray  # (B, H, W, C)
     sizes: np.ndarray  # (B, 2) int32 height, width of the part of the frame that is image
-    originals: list[tuple[tuple[int, int], str | None]]  # height, width and path of each; the last batch has fewer than B
+    originals: list[tuple[tuple[int, int], str | None, np.ndarray | None]]  # size, path and image, see `_kept`
 
 
 def prepared_batches(images: Iterable[Any], config: ModelConfig, batch_size: int) -> Iterator[_Batch]:
     """Batches ready for the model. Where there are several, threads read and resize the next ones while the model works."""
     batches = _batches(iter(images), batch_size)
-    prepare = partial(_prepare, config=config, batch_size=batch_size)
+    keep = isinstance(images, Sized)  # then the caller holds them all; of a stream each is let go
+    prepare = partial(_prepare, config=config, batch_size=batch_size, keep=keep)
     if isinstance(images, Sized) and len(images) <= batch_size:
         yield from map(prepare, batches)
         return
@@ -49,13 +50,13 @@ def prepared_batches(images: Iterable[Any], config: ModelConfig, batch_size: int
             yield task.result()
 
 
-def _prepare(items: list[Any], config: ModelConfig, batch_size: int) -> _Batch:
+def _prepare(items: list[Any], config: ModelConfig, batch_size: int, keep: bool) -> _Batch:
     fitted: list[np.ndarray] = []
-    originals: list[tuple[tuple[int, int], str | None]] = []
+    originals: list[tuple[tuple[int, int], str | None, np.ndarray | None]] = []
     for item in items:
         pixels = as_pixels(item, config.image)
         fitted.append(fit_to_frame(pixels, config.image)[0])
-        originals.append(((pixels.shape[0], pixels.shape[1]), _path_of(item)))
+        originals.append(((pixels.shape[0], pixels.shape[1]), _path_of(item), _kept(item, pixels) if keep else None))
     frame = choose_frame([image.shape[:2] for image in fitted], config.image)
     shape = (batch_size, *frame, config.image.channels)  # the last batch is filled up: one shape, one compilation
     images = np.zeros(shape, fitted[0].dtype)
@@ -72,6 +73,13 @@ def each_image(images: Any) -> Iterable[Any]:
         images = np.asarray(images)
         return images if images.ndim == 4 else [images]
     return images
+
+
+def _kept(item: Any, pixels: Pixels) -> np.ndarray | None:
+    """The image that detections hold: the caller's own array where it can be shown; None of a file."""
+    if isinstance(item, (str, Path)):
+        return None
+    return item if isinstance(item, np.ndarray) and item.dtype == np.uint8 else pixels
 
 
 def _path_of(item: Any) -> str | None:

@@ -6,8 +6,9 @@ import numpy as np
 
 from maskrcnn.config.model import ModelConfig
 from maskrcnn.data.resize import choose_frame, fit_to_frame, offset_in_frame, pad_to_frame
+from maskrcnn.inference.detections import Detections
 from maskrcnn.model.mask_rcnn import Network
-from maskrcnn.structures import Detections, PaddedDetections
+from maskrcnn.structures import PaddedDetections
 
 _LEAST_ROWS = 8  # boxes are filled up to powers of two from here on: few shapes, few compilations
 
@@ -40,6 +41,7 @@ def detect_in_boxes(model: Network, image: np.ndarray, boxes: np.ndarray) -> Det
         size=(image.shape[0], image.shape[1]),
         class_names=config.class_names,
         paste=config.mask_head.paste,
+        image=image,
     )
 
 

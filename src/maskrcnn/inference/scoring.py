@@ -156,6 +156,7 @@ def _detect(
 ) -> Iterator[tuple[Sample, Detections]]:
     samples, score = dataset.samples, model.config.detect.score
     images = [sample.path if sample.image is None else sample.image for sample in samples]
+    found: Iterator[Detections]
     if isinstance(model, Detector):
         found = detect(model, images, batch_size=batch_size, score=score)
     else:

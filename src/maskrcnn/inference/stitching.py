@@ -11,7 +11,7 @@ import numpy as np
 from maskrcnn.config.model import ModelConfig
 from maskrcnn.geometry.masks import mask_to_box
 from maskrcnn.images.large import LargeImage, Region
-from maskrcnn.structures import Detections
+from maskrcnn.inference.detections import Detections
 
 AGREE = 0.5  # of the smaller part, or of two whole masks' union: then they are the same object
 

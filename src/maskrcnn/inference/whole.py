@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import numpy as np
 from maskrcnn.config.model import ModelConfig
 from maskrcnn.data.resize import offset_in_frame
 from maskrcnn.inference.batches import each_image, prepared_batches
-from maskrcnn.structures import ChecksMemory, Detections, Detector, PaddedDetections
+from maskrcnn.inference.detections import Detections
+from maskrcnn.structures import ChecksMemory, Detector, PaddedDetections
 
 
 def detect(model: Detector, images: Any, *, batch_size: int = 1, score: float | None = None) -> Iterator[Detections]:
@@ -26,7 +28,8 @@ def detect(model: Detector, images: Any, *, batch_size: int = 1, score: float | 
         score: least score; the model's own where None.
 
     Yields:
-        `Detections` in original pixels, in the order of the images.
+        `Detections` in original pixels, in the order of the images. They hold the image where `images` is a list of arrays, or
+        one, which the caller has in memory anyway.
 
     Raises:
         ValueError: for an array that is no image, or a file that cannot be read.
@@ -42,8 +45,9 @@ def detect(model: Detector, images: Any, *, batch_size: int = 1, score: float | 
                 model.check_memory(frame, batch_size)
             frames.add(frame)
             answer = PaddedDetections(*model.predict_on_batch({"images": batch.images, "sizes": batch.sizes}))
-            for row, (size, path) in enumerate(batch.originals):
-                yield original(answer, row, batch.sizes[row], frame, size, model.config, score=score, path=path)
+            for row, (size, path, image) in enumerate(batch.originals):
+                found = original(answer, row, batch.sizes[row], frame, size, model.config, score=score, path=path)
+                yield found if image is None else replace(found, image=image)
 
 
 def original(
