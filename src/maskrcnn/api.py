@@ -43,10 +43,12 @@ class MaskRCNN(Network):
     """Mask R-CNN with a feature pyramid (He et al. 2017; Lin et al. 2017).
 
     Example:
+        ```python
         model = maskrcnn.MaskRCNN.from_preset("resnet50_fpn", num_classes=2)
         model.compile(optimizer="adam", loss="binary_crossentropy")
         model.fit(train_data, validation_data=val_data, epochs=10)
         detections = model.detect("image.jpg")
+        ```
     """
 
     @classmethod

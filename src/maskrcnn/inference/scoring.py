@@ -54,9 +54,11 @@ def evaluate(
     answer), because images that hold more could not be scored otherwise.
 
     Example:
+        ```python
         threshold = best_score_threshold(model, train_data)
         scores = evaluate(model, val_data, biology=threshold)
         scores["biology"]["DSB"]
+        ```
 
     Args:
         model: a `MaskRCNN` or an engine, for which threads read the next images and score the last ones while it works; or

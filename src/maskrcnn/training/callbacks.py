@@ -31,8 +31,10 @@ class CocoEvaluation(keras.callbacks.Callback):
     Of the averaged weights, where the optimizer averages them.
 
     Example:
+        ```python
         stop = keras.callbacks.EarlyStopping("val_mask_ap", mode="max", patience=5)
         model.fit(train_data, epochs=50, callbacks=[CocoEvaluation(val_data), stop])
+        ```
 
     Args:
         dataset: what to evaluate on, or its path.

@@ -72,9 +72,11 @@ def evaluate(
     """Runs the model over the data set and scores it. Few batches of images are in memory at a time.
 
     Example:
+        ```python
         scores = maskrcnn.evaluate(model, "val.json")
         print(scores["mask"]["AP"])
         scores.report("report")
+        ```
 
     Args:
         model, dataset, batch_size, biology, progress: as in `inference.scoring.evaluate`.

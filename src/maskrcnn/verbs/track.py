@@ -29,8 +29,10 @@ def track(
     """Follows the objects of a video. Frames are read while the model works, and none is kept.
 
     Example:
+        ```python
         for detections in maskrcnn.track(model, "street.mp4"):
             print(detections.track_ids, detections.names)
+        ```
 
     Args:
         model: a `MaskRCNN`, or an exported model on its engine.

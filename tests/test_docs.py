@@ -1,0 +1,139 @@
+"""The documentation: links lead somewhere, quoted code is the code, marked blocks run, the site builds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from docs_blocks import PAGES, ROOT, anchors, blocks, commands, links
+from PIL import Image
+from typer.testing import CliRunner
+
+from maskrcnn.cli import app
+from maskrcnn.data.shapes import make_shapes
+from maskrcnn.weights.published import SHIPPED
+
+NUCLEI = SHIPPED["nuclei"].with_suffix(".png")
+SMALLER = {  # later options win: what makes a command of the docs small enough for a test, and keeps it from downloading
+    "train": ["--epochs", "1", "--image-size", "64", "--init", "nuclei"],
+    "data preview": ["--num-images", "2"],
+    "predict": [],
+    "evaluate": [],
+    "data stats": [],
+}
+SMALLER_PYTHON = {
+    'from_preset("resnet50_fpn", num_classes=2)': (
+        'from_preset("nuclei", num_classes=2, image__short_side=64, image__long_side=107, log=lambda _: None)'
+    ),
+    "epochs=10": "epochs=1, verbose=0",
+}
+
+
+def test_relative_links_lead_to_a_file_and_a_heading():
+    checked = 0
+    for page in PAGES:
+        for link in links(page):
+            name, _, anchor = link.partition("#")
+            target = (page.parent / name).resolve() if name else page
+            where = f"{page.relative_to(ROOT)} links {link}"
+            assert target.exists(), f"{where}, which does not exist"
+            if ROOT / "docs" in page.parents:
+                assert ROOT / "docs" in target.parents, f"{where}, which the site does not have"
+            if anchor and target.suffix == ".md":
+                assert anchor in anchors(target), f"{where}, a heading that {name or 'the page'} does not have"
+            checked += 1
+    assert checked > 60
+
+
+def test_quoted_code_is_the_code():
+    quoted = [block for page in PAGES for block in blocks(page) if block.mark.startswith("from ")]
+    assert len(quoted) >= 5
+    for block in quoted:
+        path = block.mark.removeprefix("from ")
+        source = [line.strip() for line in (ROOT / path).read_text("utf-8").splitlines()]
+        lines = [line.strip() for line in block.text.splitlines()]
+        starts = range(len(source) - len(lines) + 1)
+        assert any(source[start : start + len(lines)] == lines for start in starts), f"{path} no longer has:\n{block.text}"
+
+
+def test_the_site_has_every_page():
+    navigation = (ROOT / "mkdocs.yml").read_text("utf-8")
+    pages = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES if ROOT / "docs" in page.parents]
+    assert len(pages) > 15
+    assert [page for page in pages if page not in navigation] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("builder", ["zensical", "mkdocs"])
+def test_the_site_builds_without_a_warning(builder, tmp_path):
+    pytest.importorskip(builder, reason="needs the extra docs")
+    pytest.importorskip("mkdocstrings_handlers.python", reason="needs the extra docs")
+    for name in ("docs", "src"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.keras"))
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    options = {"zensical": ["--strict"], "mkdocs": ["--strict", "--theme", "mkdocs"]}[builder]  # material is not installed
+    done = subprocess.run([sys.executable, "-m", builder, "build", *options], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    page = (tmp_path / "site/reference/api/index.html").read_text("utf-8")
+    assert "from_checkpoint" in page  # the docstrings are there
+    assert "fonts.googleapis.com" not in page
+
+
+@pytest.fixture
+def small_project(tmp_path, monkeypatch):
+    """A folder with all that the tested blocks name: data of two classes, photos, a stack; the tests' working directory."""
+    for name, made in zip(("train", "val"), make_shapes(tmp_path, num_train=4, num_val=2, size=(64, 96), seed=0)):
+        data = json.loads(Path(made).read_text("utf-8"))
+        data["categories"] = data["categories"][:2]
+        kept = {category["id"] for category in data["categories"]}
+        data["annotations"] = [entry for entry in data["annotations"] if entry["category_id"] in kept]
+        assert data["annotations"]
+        (Path(made).parent / f"{name}.json").write_text(json.dumps(data))
+    pixels = np.asarray(Image.open(NUCLEI).convert("RGB"))[:128, :160]
+    for name in ("image.png", "photo.jpg", "one.jpg", "cells.png", "folder/a.jpg", "photos/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / name)
+    for name in ("two.tif", "more/c.tif", "mosaic.tif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / name, pixels)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# How many blocks of each page are marked: one that loses its mark by accident is missed.
+TESTED = {"README.md": 2, "docs/first-model.md": 4, "docs/large.md": 1, "docs/medical.md": 2}
+
+
+def test_every_marked_block_is_known():
+    marked = {page.relative_to(ROOT).as_posix(): sum(block.mark == "tested" for block in blocks(page)) for page in PAGES}
+    assert {page: count for page, count in marked.items() if count} == TESTED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TESTED)
+def test_marked_blocks_run(name, small_project):
+    if name == "docs/medical.md":
+        pytest.importorskip("skimage", reason="needs the extra medical")
+    names: dict[str, object] = {}
+    for block in blocks(ROOT / name):
+        if block.mark != "tested":
+            continue
+        if block.language == "python":
+            exec(_smaller(block.text), names)
+            continue
+        for words in commands(block):
+            verb = " ".join(words[:2]) if words[0] == "data" else words[0]
+            done = CliRunner().invoke(app, [*words, *SMALLER[verb]], env={"COLUMNS": "200"})
+            assert done.exit_code == 0, f"maskrcnn {' '.join(words)}\n{done.output}"
+
+
+def _smaller(text: str) -> str:
+    for long, short in SMALLER_PYTHON.items():
+        text = text.replace(long, short)
+    return text
