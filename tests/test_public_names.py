@@ -36,6 +36,7 @@ def test_the_public_names_are_these():
         "Dataset",
         "Sample",
         "Detections",
+        "Category",
         "ModelConfig",
         "__version__",
     }

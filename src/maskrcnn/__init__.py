@@ -15,7 +15,7 @@ from maskrcnn import backend as _backend
 
 if TYPE_CHECKING:
     from maskrcnn.api import MaskRCNN, load_model
-    from maskrcnn.config.model import ModelConfig
+    from maskrcnn.config.model import Category, ModelConfig
     from maskrcnn.data.dataset import Dataset, load_dataset
     from maskrcnn.images.images import read_planes
     from maskrcnn.inference.detections import Detections
@@ -43,6 +43,7 @@ __all__ = [
     "Dataset",
     "Sample",
     "Detections",
+    "Category",
     "ModelConfig",
     "__version__",
 ]
@@ -62,6 +63,7 @@ _HOMES = {
     "Dataset": "maskrcnn.data.dataset",
     "Sample": "maskrcnn.structures",
     "Detections": "maskrcnn.inference.detections",
+    "Category": "maskrcnn.config.model",
     "ModelConfig": "maskrcnn.config.model",
 }
 _NEED_KERAS = {"MaskRCNN", "load_model", "train", "evaluate", "convert", "CocoEvaluation"}

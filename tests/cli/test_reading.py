@@ -24,9 +24,9 @@ def scene(tmp_path):
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize("command", ["stats", "preview", "convert"])
-def test_every_command_of_data_takes_them(command):
-    done = run("data", command, "--help")
+@pytest.mark.parametrize("command", ["data stats", "data preview", "data convert", "evaluate"])
+def test_every_command_that_takes_data_has_them(command):
+    done = run(*command.split(), "--help")
     assert done.exit_code == 0
     for name in READING:
         assert f"--{name.replace('_', '-')}" in done.stdout

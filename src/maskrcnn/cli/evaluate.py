@@ -17,12 +17,16 @@ from maskrcnn.cli.options import (
     ImagesOption,
     StrictOption,
 )
+from maskrcnn.cli.reading import with_reading_options
 
 if TYPE_CHECKING:
     from maskrcnn.data.dataset import Dataset
 
 
+@with_reading_options
 def evaluate(
+    *,
+    reading: dict[str, Any],
     model: Annotated[Path | None, MODEL_OPTION] = None,
     data: Annotated[Path | None, typer.Option("--data", metavar="DATA", exists=True, help=DATA_HELP)] = None,
     tracks: Annotated[
@@ -84,14 +88,14 @@ def evaluate(
     if compare is not None:
         if model is not None or data is None:
             raise typer.BadParameter("--compare A B takes models or result files: give --data too, and no --model.")
-        dataset = maskrcnn.load_dataset(data, images=images, strict=strict)
+        dataset = maskrcnn.load_dataset(data, images=images, strict=strict, **reading)
         tell(dataset.summary())
         _compare(*compare, dataset, batch_size, report, json_file)
         return
     if model is None or data is None:
         missing = "--model" if model is None else "--data"
         raise typer.BadParameter(f"Missing option '{missing}': give --model and --data, or --tracks TRUTH RESULT alone.")
-    dataset = maskrcnn.load_dataset(data, images=images, strict=strict)
+    dataset = maskrcnn.load_dataset(data, images=images, strict=strict, **reading)
     tell(dataset.summary())
     loaded = load_to_run(model, None)
 

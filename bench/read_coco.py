@@ -1,0 +1,92 @@
+"""Reading a COCO JSON as large as COCO's own: time and memory beside pycocotools and supervision, each in a process of its own.
+
+    python bench/read_coco.py --images 118000 --objects 860000
+
+Annotations are drawn (polygons of 10 to 60 corners, one crowd in a hundred); images are one file with as many names (links), for
+this package looks whether images are there and how large they are, which the others do not. pycocotools is measured twice: loading
+alone, which leaves polygons as they are, and with `annToRLE` of every object, which is what `load_dataset` gives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+SIZE = (480, 640)  # height, width
+RUNS = {
+    "maskrcnn.load_dataset": "from maskrcnn.data.dataset import load_dataset; d = load_dataset({path!r}, verify_images=False); n = sum(len(s.rles) for s in d.samples)",
+    "pycocotools, loading alone": "from pycocotools.coco import COCO; d = COCO({path!r}); n = len(d.anns)",
+    "pycocotools and annToRLE": "from pycocotools.coco import COCO; d = COCO({path!r}); r = [d.annToRLE(a) for a in d.anns.values()]; n = len(r)",
+}
+
+
+def write(folder: Path, num_images: int, num_objects: int) -> Path:
+    """A JSON with so many images and objects, and the images beside it."""
+    rng = np.random.default_rng(0)
+    (folder / "data").mkdir()
+    first = folder / "data/000000.jpg"
+    Image.fromarray(rng.integers(0, 256, (*SIZE, 3), np.uint8)).save(first)
+    for number in range(1, num_images):
+        os.link(first, folder / f"data/{number:06d}.jpg")
+    images = [{"id": k + 1, "file_name": f"{k:06d}.jpg", "height": SIZE[0], "width": SIZE[1]} for k in range(num_images)]
+    annotations = []
+    for number in range(num_objects):
+        corners = int(rng.integers(10, 61))
+        angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
+        radius = rng.uniform(10, 80) * rng.uniform(0.7, 1.0, corners)
+        points = np.stack([rng.uniform(80, 560) + radius * np.cos(angles), rng.uniform(80, 400) + radius * np.sin(angles)], 1)
+        low, high = points.min(axis=0), points.max(axis=0)
+        annotations.append(
+            {
+                "id": number + 1,
+                "image_id": int(rng.integers(num_images)) + 1,
+                "category_id": int(rng.integers(80)) + 1,
+                "segmentation": [points.round(2).ravel().tolist()],
+                "bbox": [*low.round(2).tolist(), *(high - low).round(2).tolist()],
+                "area": float(
+                    abs(np.dot(points[:, 0], np.roll(points[:, 1], 1)) - np.dot(points[:, 1], np.roll(points[:, 0], 1))) / 2
+                ),
+                "iscrowd": int(number % 100 == 0),
+            }
+        )
+    categories = [{"id": k + 1, "name": f"class {k + 1}"} for k in range(80)]
+    path = folder / "data.json"
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=118_000)
+    parser.add_argument("--objects", type=int, default=860_000)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder), arguments.images, arguments.objects)
+        print(f"{arguments.images} images, {arguments.objects} objects, {path.stat().st_size / 1e6:.0f} MB of JSON")
+        for name, code in RUNS.items():
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            start = time.perf_counter()
+            told = "; print(n, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+            words = [sys.executable, "-c", "import resource; " + code.format(path=str(path)) + told]
+            done = subprocess.run(words, capture_output=True, text=True, check=True)
+            seconds = time.perf_counter() - start
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            count, memory = done.stdout.splitlines()[-1].split()
+            processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            print(
+                f"{name}: {count} objects, {seconds:.1f} s ({processor:.1f} s of processor), {int(memory) / 1024:.0f} MB at most"
+            )
+
+
+if __name__ == "__main__":
+    main()
