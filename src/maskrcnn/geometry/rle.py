@@ -110,7 +110,7 @@ def polygons_to_rle(polygons: Sequence[Any], size: tuple[int, int]) -> dict[str,
         if not np.isfinite(points).all():
             raise ValueError(f"A polygon's numbers are finite; received {reprlib.repr(polygon)}.")
         parts.append(coco_mask.fr_poly(points.tolist(), height, width))
-    return coco_mask.merge(parts)
+    return parts[0] if len(parts) == 1 else coco_mask.merge(parts)
 
 
 def cutout_rle(cutout: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> dict[str, Any]:

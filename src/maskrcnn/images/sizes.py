@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from maskrcnn.images.images import decoded_size, read_size
+from maskrcnn.images.images import decoded_size
 from maskrcnn.images.opening import image_size, is_large
 
 
@@ -20,9 +20,9 @@ def measure_images(paths: Sequence[Path], *, decode: bool) -> list[tuple[int, in
 
     def measure(path: Path) -> tuple[int, int] | ValueError:
         try:
-            if is_large(path):
+            if not decode or is_large(path):
                 return image_size(path)
-            return decoded_size(path) if decode else read_size(path)
+            return decoded_size(path)
         except ValueError as error:
             return error
 
