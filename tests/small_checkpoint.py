@@ -14,7 +14,7 @@ import pytest
 from weights import layout_files
 from weights.layout_files import Sizes, fill
 
-from maskrcnn.model.backbones import stages
+from maskrcnn.config.backbones import RESNETS, ResNet
 from maskrcnn.weights.files.pth import write_pth
 
 SIZES = Sizes(blocks=(1, 1, 1, 1), width_per_group=2, channels=8, hidden=12, pool=3, num_classes=3)
@@ -36,8 +36,7 @@ SMALL = {  # images and counts, over a file's conventions
 def with_shallow_resnet() -> Iterator[None]:
     """While it is open, a ResNet-50 has one block a stage, when it is built and when a file's is recognised."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(stages.BLOCKS, "resnet50", SIZES.blocks)
-        patch.setitem(stages.STAGE_ENDS, "resnet50", ("conv1_relu", *(f"conv{stage}_block1_out" for stage in (2, 3, 4, 5))))
+        patch.setitem(RESNETS, "resnet50", ResNet(SIZES.blocks))
         yield
 
 

@@ -14,8 +14,8 @@ from keras import layers
 from maskrcnn.config import fields
 from maskrcnn.config.model import BackboneConfig, Category, ModelConfig
 from maskrcnn.model import mask_rcnn
-from maskrcnn.model.backbones.build import freeze
-from maskrcnn.model.backbones.stages import STAGE_ENDS
+from maskrcnn.model.backbones.mobilenet_v2 import ENDS
+from maskrcnn.model.backbones.stages import freeze
 from maskrcnn.structures import PaddedDetections
 
 FRAME = (64, 96)
@@ -49,17 +49,17 @@ def small_config(*, num_classes: int = 3, **changes: Any) -> ModelConfig:
     return fields.replace(config, **{**small, **changes})
 
 
-def small_backbone(config: BackboneConfig, *, channels: int = 3) -> keras.Model:
+def small_backbone(config: BackboneConfig, *, channels: int = 3, model: keras.Model | None = None) -> keras.Model:
     """Five convolutions in the place of a backbone, with norms, whose stages are named as MobileNetV2's."""
     images = x = keras.Input((None, None, channels))
     outputs = []
-    for stage, end in enumerate(STAGE_ENDS["mobilenet_v2"], start=1):
+    for stage, end in enumerate(ENDS, start=1):
         x = layers.Conv2D(8, 3, strides=2, padding="same", name=f"stage{stage}_conv")(x)
         x = layers.BatchNormalization(name=f"stage{stage}_norm")(x)
         x = layers.ReLU(name=end)(x)
         outputs.append(x)
     backbone = keras.Model(images, outputs[1:], name="backbone")
-    freeze(backbone, config)
+    freeze(backbone, ENDS, config)
     return backbone
 
 

@@ -20,6 +20,7 @@ from maskrcnn.inference import whole
 from maskrcnn.initialization import (
     HEADS_ANEW,
     backbone_arrays,
+    backbone_copy,
     config_with_channels,
     names_of,
     numbered_or_named,
@@ -28,7 +29,9 @@ from maskrcnn.initialization import (
     remade_layers,
     report_inflation,
     report_weights,
+    with_backbone,
 )
+from maskrcnn.model.backbones import keras_model
 from maskrcnn.model.mask_rcnn import Network
 from maskrcnn.structures import Detections
 from maskrcnn.weights import backbones, finding, published
@@ -59,6 +62,7 @@ class MaskRCNN(Network):
         num_classes: int | None = None,
         class_names: Sequence[str | Category] | None = None,
         input_channels: int | None = None,
+        backbone: keras.Model | None = None,
         weights: str | Path | None = "auto",
         seed: int | None = None,
         log: Callable[[str], None] = print,
@@ -67,12 +71,18 @@ class MaskRCNN(Network):
         """A model for your classes.
 
         Args:
-            preset: `"resnet50_fpn"`, `"resnet101_fpn"` or `"mobilenet_v2_fpn"`; or `"nuclei"`, a trained model that comes with
-                the package, which has a class of its own where neither of the next two is given.
+            preset: one of `maskrcnn.config.presets.PRESETS`, such as `"resnet50_fpn"`, `"efficientnet_lite2_fpn"` or
+                `"swin_tiny_fpn"`; or `"nuclei"`, a trained model that comes with the package, which has a class of its own
+                where neither of the next two is given.
             num_classes: number of classes, background not counted; a data set names them when `fit` first sees it.
             class_names: their names, instead of a number.
             input_channels: of the images; 3 where None, or the trained model's own. Weights that were learnt on others are
                 inflated, see `maskrcnn.weights.stem`, and `log` is told.
+            backbone: instead of the preset's, any Keras model with maps of strides 4 to 32: one of `keras.applications` or
+                KerasHub, or your own. It is copied with its weights, and saved inside the `.keras` file. Which of its tensors
+                are C2 … C5 is found, or said with `backbone__levels=(names of four layers)`; its colours are its own
+                preprocessing layers' or those of its kind in `keras.applications`, unless `image__mean` and `image__std` say
+                otherwise; stages that it has frozen stay frozen, unless `backbone__frozen_stages` says otherwise.
             weights: `"auto"` starts from an ImageNet backbone out of Keras's cache or a download, and if neither can be had
                 warns and starts from random weights; `"imagenet"` insists; a file, or a published name, holds a backbone (of
                 Keras, torchvision or timm) or a whole maskrcnn model of this preset; None is random. With random weights batch
@@ -93,6 +103,14 @@ class MaskRCNN(Network):
             options: dict[str, Any] = {"new_classes": new, "input_channels": input_channels, "seed": seed, "log": log}
             return cls.from_checkpoint(published.SHIPPED[preset], **options, **changes)
         rgb = presets.preset(preset, numbered_or_named(num_classes, class_names))
+        if backbone is not None:
+            config = with_backbone(rgb, backbone, input_channels, changes)
+            copy = keras_model.copied(backbone, levels=config.backbone.levels)
+            if weights in (None, "auto"):
+                return cls._seeded(config, seed, copy)
+            if not model_files.is_model(path := finding.resolve(weights)):
+                raise ValueError(f"A backbone brings its own weights; beside it, weights is a .keras model, not {weights!r}.")
+            return cls._from_model_file(path, config, seed, log, copy)
         config = config_with_channels(rgb, input_channels)
         if weights not in (None, "auto", "imagenet"):
             weights = finding.resolve(weights)
@@ -200,7 +218,7 @@ class MaskRCNN(Network):
         if remake:
             changes = {"box_head__class_weights": ()} | changes  # the old ones are of other classes
         config = fields.replace(config, **changes)
-        model = cls._seeded(config, seed)
+        model = cls._seeded(config, seed, backbone_copy(source))
         remade = model_files.transfer(source, model, remake_classes=remake)
         if remade:
             log(remade_layers(remade))
@@ -234,15 +252,22 @@ class MaskRCNN(Network):
         return model
 
     @classmethod
-    def _seeded(cls, config: ModelConfig, seed: int | None) -> MaskRCNN:
+    def _seeded(cls, config: ModelConfig, seed: int | None, backbone: keras.Model | None = None) -> MaskRCNN:
         if seed is not None:
             keras.utils.set_random_seed(seed)  # Keras's initial weights come from there
-        return cls(config, seed=seed)
+        return cls(config, backbone=backbone, seed=seed)
 
     @classmethod
-    def _from_model_file(cls, path: str | Path, config: ModelConfig, seed: int | None, log: Callable[[str], None]) -> MaskRCNN:
+    def _from_model_file(
+        cls,
+        path: str | Path,
+        config: ModelConfig,
+        seed: int | None,
+        log: Callable[[str], None],
+        backbone: keras.Model | None = None,
+    ) -> MaskRCNN:
         source = load_model(path, compile=False)
-        model = cls._seeded(config, seed)
+        model = cls._seeded(config, seed, backbone)
         remade = model_files.transfer(source, model)
         if remade:
             warnings.warn(

@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from maskrcnn.config import presets
+import keras
+
+from maskrcnn.config import fields, presets
 from maskrcnn.config.model import Category, ModelConfig
+from maskrcnn.model.backbones import keras_model
 from maskrcnn.model.mask_rcnn import Network
 from maskrcnn.weights import backbones, published
 from maskrcnn.weights import checkpoint as checkpoints
@@ -31,6 +34,30 @@ def numbered_or_named(num_classes: int | None, class_names: Sequence[str | Categ
 
 def config_with_channels(config: ModelConfig, input_channels: int | None) -> ModelConfig:
     return config if input_channels is None else presets.with_channels(config, input_channels)
+
+
+def with_backbone(config: ModelConfig, model: keras.Model, input_channels: int | None, changes: dict[str, Any]) -> ModelConfig:
+    """The configuration of a preset whose backbone is the user's own model.
+
+    Args:
+        changes: the user's own, which overrule what the model says of itself (`keras_model.conventions`).
+
+    Raises:
+        ValueError: a model that is no backbone, or that takes other channels.
+    """
+    said = keras_model.conventions(model, levels=tuple(changes.get("backbone__levels", ())))
+    channels = model.inputs[0].shape[-1]
+    if input_channels not in (None, channels):
+        raise ValueError(
+            f"The backbone {model.name!r} takes images of {channels} channels; received input_channels={input_channels}. "
+            "Build it for as many, or leave input_channels out."
+        )
+    return fields.replace(presets.with_channels(config, channels), **(said | changes))
+
+
+def backbone_copy(source: Network) -> keras.Model | None:
+    """Of a network whose backbone was handed in, that backbone anew; None where the configuration alone says what it is."""
+    return keras_model.copied(source.backbone) if source.config.backbone.name == "keras" else None
 
 
 def report_inflation(log: Callable[[str], None], source: ModelConfig, model: Network) -> None:

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_type_hints
 
+from maskrcnn.config import backbones
 from maskrcnn.config.fields import checked
 
 Norm = Literal["none", "frozen", "live", "group"]  # batch norm with stored or running statistics; Wu & He 2018
@@ -80,7 +81,7 @@ class ImageConfig:
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    name: Literal["resnet50", "resnet101", "mobilenet_v2"] = "resnet50"
+    name: str = "resnet50"  # one of `backbones.NAMES`, which stand for numbers of their own; "keras": a model that is handed in
     stride_in: Literal["1x1", "3x3"] = "1x1"  # He et al. 2015, keras.applications, detectron2: 1x1; torchvision: 3x3
     groups: int = 1  # of each 3×3 convolution; ResNeXt (Xie et al. 2017): 32 or 64
     width_per_group: int = 64  # channels a group in C2, doubled at each stage; ResNeXt 32x8d: 8
@@ -92,8 +93,20 @@ class BackboneConfig:
     # In training the last residual block is left out of so many images, those before it of fewer (Huang et al. 2016, who
     # choose 0.5 for networks trained from random weights); 0 leaves out none.
     stochastic_depth: float = 0.0
+    output_norm: bool = False  # layer norms behind C2 … C5, as the detectors of ConvNeXt and Swin have them
+    levels: tuple[str, ...] = ()  # of a model that is handed in: the layers whose outputs are C2 … C5; () finds them
 
     def __post_init__(self) -> None:
+        if self.name not in backbones.NAMES:
+            names = ", ".join(map(repr, backbones.NAMES))
+            raise ValueError(f"BackboneConfig.name is one of {names}; received {self.name!r}.")
+        if len(self.levels) not in (0, 4) or not all(isinstance(name, str) for name in self.levels):
+            raise ValueError(f"backbone.levels are the names of four layers, C2 … C5, or (); received {self.levels}.")
+        if self.name == "keras" and (self.stochastic_depth or self.output_norm):
+            raise ValueError(
+                "backbone.stochastic_depth and backbone.output_norm are for backbones that are built here; "
+                "a model that is handed in has its own."
+            )
         if not 0 <= self.stochastic_depth < 1:
             raise ValueError(f"backbone.stochastic_depth is at least 0 and less than 1; received {self.stochastic_depth}.")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
+from maskrcnn.config.backbones import CONVNEXTS, SWINS
 from maskrcnn.config.fields import replace
 from maskrcnn.config.model import (
     BackboneConfig,
@@ -28,12 +29,25 @@ def _resnet_fpn(name: Literal["resnet50", "resnet101"], categories: tuple[Catego
     return ModelConfig(categories, image=ImageConfig(**CAFFE_COLOURS), backbone=BackboneConfig(name=name))  # type: ignore[arg-type]
 
 
-def _mobilenet_v2_fpn(categories: tuple[Category, ...]) -> ModelConfig:
+def _torch_resnet_fpn(backbone: BackboneConfig, categories: tuple[Category, ...]) -> ModelConfig:
+    """Mask R-CNN as published, on a ResNet that torchvision or timm trained: RGB with ImageNet's mean and deviation."""
+    return ModelConfig(categories, backbone=replace(backbone, stride_in="3x3", conv_bias=False, epsilon=1e-5))
+
+
+def _modern_fpn(name: str, categories: tuple[Category, ...]) -> ModelConfig:
+    """ConvNeXt or Swin in Mask R-CNN: nothing frozen, and layer norms behind C2 … C5.
+
+    Sources: `object_detection` of facebookresearch/ConvNeXt, SwinTransformer/Swin-Transformer-Object-Detection.
+    """
+    return ModelConfig(categories, backbone=BackboneConfig(name=name, frozen_stages=0, output_norm=True))
+
+
+def _small_fpn(name: str, mean: float, std: float, categories: tuple[Category, ...]) -> ModelConfig:
     """A small model for machines without a GPU: half the width after the backbone, a quarter of the RoIs."""
     return ModelConfig(
         categories,
-        image=ImageConfig(short_side=512, long_side=853, mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5)),
-        backbone=BackboneConfig(name="mobilenet_v2", frozen_stages=1),
+        image=ImageConfig(short_side=512, long_side=853, mean=(mean,) * 3, std=(std,) * 3),
+        backbone=BackboneConfig(name=name, frozen_stages=1),
         fpn=FpnConfig(channels=128),
         rpn=RpnConfig(train_top_k=1000, train_proposals=500, top_k=500, proposals=500),
         roi_sampler=RoiSamplerConfig(num_sampled=128),
@@ -42,10 +56,28 @@ def _mobilenet_v2_fpn(categories: tuple[Category, ...]) -> ModelConfig:
     )
 
 
+def _mobilenet_v3_large_fpn(categories: tuple[Category, ...]) -> ModelConfig:
+    """As `_small_fpn`, in the colours of torchvision, which trained it."""
+    config = _small_fpn("mobilenet_v3_large", 0.0, 1.0, categories)
+    return replace(config, image__mean=ImageConfig.mean, image__std=ImageConfig.std)
+
+
 PRESETS: dict[str, Callable[[tuple[Category, ...]], ModelConfig]] = {
     "resnet50_fpn": partial(_resnet_fpn, "resnet50"),
     "resnet101_fpn": partial(_resnet_fpn, "resnet101"),
-    "mobilenet_v2_fpn": _mobilenet_v2_fpn,
+    "mobilenet_v2_fpn": partial(_small_fpn, "mobilenet_v2", 127.5, 127.5),
+    # tensorflow/tpu's `efficientnet_lite_builder.py`: MEAN_RGB and STDDEV_RGB
+    "efficientnet_lite0_fpn": partial(_small_fpn, "efficientnet_lite0", 127.0, 128.0),
+    "efficientnet_lite2_fpn": partial(_small_fpn, "efficientnet_lite2", 127.0, 128.0),
+    "mobilenet_v3_large_fpn": _mobilenet_v3_large_fpn,
+    "resnet18_fpn": partial(_torch_resnet_fpn, BackboneConfig(name="resnet18")),
+    "resnet34_fpn": partial(_torch_resnet_fpn, BackboneConfig(name="resnet34")),
+    "resnet50d_fpn": partial(_torch_resnet_fpn, BackboneConfig(name="resnet50d")),
+    "resnet101d_fpn": partial(_torch_resnet_fpn, BackboneConfig(name="resnet101d")),
+    "resnext101_32x8d_fpn": partial(_torch_resnet_fpn, BackboneConfig(name="resnet101", groups=32, width_per_group=8)),
+    "resnext101_64x4d_fpn": partial(_torch_resnet_fpn, BackboneConfig(name="resnet101", groups=64, width_per_group=4)),
+    "regnetx_4gf_fpn": partial(_torch_resnet_fpn, BackboneConfig(name="regnetx_4gf")),
+    **{f"{name}_fpn": partial(_modern_fpn, name) for name in (*CONVNEXTS, *SWINS)},
 }
 
 

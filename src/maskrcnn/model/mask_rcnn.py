@@ -39,10 +39,11 @@ class Network(keras.Model):
 
     Args:
         config: every number of the model.
+        backbone: a model whose layers and weights become the network's, where `config.backbone.name` is "keras".
         seed: of the sampling of anchors and RoIs in training; None draws one.
     """
 
-    def __init__(self, config: ModelConfig, *, seed: int | None = None, **kwargs):
+    def __init__(self, config: ModelConfig, *, backbone: keras.Model | None = None, seed: int | None = None, **kwargs):
         if keras.config.image_data_format() != "channels_last":
             raise ValueError(
                 "A model takes images as (B, H, W, C), and Keras is set to channels_first; call "
@@ -51,7 +52,7 @@ class Network(keras.Model):
         super().__init__(**kwargs)
         self.autocast = False  # under a mixed precision policy boxes stay float32; the layers cast what they compute
         self.config = config
-        self.backbone = build_backbone(config.backbone, channels=config.image.channels)
+        self.backbone = build_backbone(config.backbone, channels=config.image.channels, model=backbone)
         self.folded_backbone = FoldedBackbone(self.backbone)
         self.fpn = FPN(config.fpn, name="fpn")
         self.rpn = RPN(config.rpn, config.anchors, config.fpn.channels, name="rpn")
@@ -316,11 +317,16 @@ class Network(keras.Model):
         return ops.sum(ops.stack(losses))
 
     def get_config(self):
-        return {"config": fields.to_dict(self.config)}
+        config = {"config": fields.to_dict(self.config)}
+        if self.config.backbone.name == "keras":
+            config["backbone"] = keras.saving.serialize_keras_object(self.backbone)
+        return config
 
     @classmethod
     def from_config(cls, config):
-        return cls(configs.from_dict(config["config"]))
+        # Layers by name, in Keras's safe mode: a file runs nothing.
+        backbone = keras.saving.deserialize_keras_object(config["backbone"]) if "backbone" in config else None
+        return cls(configs.from_dict(config["config"]), backbone=backbone)
 
     def get_compile_config(self):
         config = super().get_compile_config()

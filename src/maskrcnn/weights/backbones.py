@@ -75,8 +75,8 @@ def put(arrays: NamedArrays, backbone: keras.Model) -> None:
     """
     layers = [layer for layer in backbone.layers if layer.weights]
     stem = stem_kernel(backbone)
-    name = stem.path.partition("/")[0]
-    if arrays.get(name):
+    name = "" if stem is None else stem.path.partition("/")[0]
+    if stem is not None and arrays.get(name):
         arrays = arrays | {name: [inflate(arrays[name][0], stem.shape), *arrays[name][1:]]}
     for layer in layers:
         wanted = [tuple(weight.shape) for weight in layer.weights]

@@ -126,7 +126,7 @@ def put(checkpoint: Checkpoint, model: keras.Model, *, remake_classes: bool = Fa
     if remake_classes:
         wanted = [weight for weight in wanted if not belongs_to_classes(weight.path)]
     arrays, stem = dict(checkpoint.arrays), stem_kernel(model.backbone)
-    if stem.path in arrays:
+    if stem is not None and stem.path in arrays:
         arrays[stem.path] = inflate(arrays[stem.path], stem.shape)
     for weight in wanted:
         path, shape = weight.path, tuple(weight.shape)

@@ -29,6 +29,15 @@ VECTOR = _layout(1, lambda vector: vector, lambda vector: vector)
 # (O, I, h, w) ↔ (h, w, I, O), grouped or not. A transposed convolution is (I, O, h, w) ↔ (h, w, O, I): the same permutation.
 CONV = _layout(4, lambda kernel: kernel.transpose(2, 3, 1, 0), lambda kernel: kernel.transpose(3, 2, 0, 1))
 
+# (C, 1, h, w) ↔ (h, w, C, 1).
+DEPTHWISE = _layout(4, lambda kernel: kernel.transpose(2, 3, 0, 1), lambda kernel: kernel.transpose(2, 3, 0, 1))
+
+# (C, 1, 1) ↔ (C,): a factor for each channel.
+CHANNEL_FACTORS = _layout(3, lambda factors: factors[:, 0, 0], lambda factors: factors[:, None, None], our_rank=1)
+
+# A table, the same on both sides.
+MATRIX = _layout(2, lambda table: table, lambda table: table)
+
 # (out, in) ↔ (in, out).
 DENSE = _layout(2, np.transpose, np.transpose)
 

@@ -114,7 +114,10 @@ def transfer(source: keras.Model, target: keras.Model, *, remake_classes: bool =
     """
     found = {weight.path: np.asarray(keras.ops.convert_to_numpy(weight)) for weight in source.weights}
     fits, remade, stem = [], [], stem_kernel(target.backbone)
-    if stem.path in found:
+    if source.config.backbone.name == target.config.backbone.name == "keras":  # Keras numbers layers anew in each process
+        both = zip(source.backbone.weights, target.backbone.weights, strict=False)
+        found |= {ours.path: found[theirs.path] for theirs, ours in both}
+    elif stem is not None and stem.path in found:
         found[stem.path] = inflate(found[stem.path], stem.shape)
     for weight in target.weights:
         name = weight.path

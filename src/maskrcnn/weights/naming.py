@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from maskrcnn.config import fields
+from maskrcnn.config.backbones import RESNETS, ResNet
 from maskrcnn.config.model import BackboneConfig, Category, ModelConfig
-from maskrcnn.model.backbones.stages import BLOCKS
 from maskrcnn.weights import layouts
 from maskrcnn.weights.categories import categories_of
 from maskrcnn.weights.checkpoint import Checkpoint, Layout, Rule, translate
@@ -34,8 +34,10 @@ class ResNetNames:
 
     prefix: str  # of every tensor of the backbone
     stem: Unit
-    bottleneck: Unit
+    bottleneck: Unit  # or of a basic block, which has two
     shortcut: Unit
+    deep_stem: tuple[Unit, ...] = ()  # of a ResNet-D, where the source has any
+    averaged_shortcut: Unit | None = None  # of a ResNet-D, behind its pooling
 
 
 @dataclass(frozen=True)
@@ -126,26 +128,31 @@ def backbone_changes(names: ResNetNames, file: File) -> dict[str, Any]:
     """Which ResNet it is.
 
     Raises:
-        ValueError: for any but ResNet-50 and 101 and their ResNeXt; naming a tensor that those do not have.
+        ValueError: for any but those of `RESNETS` and their ResNeXt; naming a tensor that those do not have.
     """
     blocks = tuple(file.count(names.bottleneck.conv, layer=stage - 1, stage=stage, number=1) for stage in (2, 3, 4, 5))
-    name = next((name for name, known in BLOCKS.items() if known == blocks), None)
+    first = file.shape(f"{_at(names.bottleneck.conv, 0, layer=1, stage=2, block=0)}.weight", 4)
+    block: Literal["basic", "bottleneck"] = "bottleneck" if first[2:] == (1, 1) else "basic"  # which begins with a 3×3
+    is_deep = any(f"{unit.conv}.weight" in file for unit in names.deep_stem) and f"{names.stem.conv}.weight" not in file
+    found = ResNet(blocks, block, deep_stem=is_deep, average_shortcut=is_deep)  # type: ignore[arg-type]
+    name = next((name for name, known in RESNETS.items() if known == found), None)
     if name is None:
-        known = " or ".join(f"{name} with {blocks}" for name, blocks in BLOCKS.items())
-        raise ValueError(f"The file's ResNet has {blocks} blocks in its four stages; possible: {known}.")
+        known = ", ".join(f"{name} with {numbers.blocks}" for name, numbers in RESNETS.items() if numbers.block == block)
+        raise ValueError(f"The file's ResNet has {blocks} blocks in its four stages, {block} ones; possible: {known}.")
     ours = {rule.theirs for rule in backbone_rules(names, fields.replace(BackboneConfig(), name=name))}
     for tensor in file.names:
-        # A ResNet-D, deformable convolutions, attention: arithmetic that this model does not have.
+        # Deformable convolutions, attention: arithmetic that this model does not have.
         if tensor.startswith(names.prefix) and tensor not in ours and _is_resnet(tensor.removeprefix(names.prefix)):
             raise ValueError(
-                f"Tensor {file.names[tensor]!r} has no place in a plain ResNet; others are not read. Is the stem one 7×7 "
-                "convolution, and each block three?"
+                f"Tensor {file.names[tensor]!r} has no place in a plain ResNet, as which {name} was recognised; "
+                "ResNets with attention, deformable convolutions or another stem are not read."
             )
     channels, width, *_ = file.shape(f"{_at(names.bottleneck.conv, 1, layer=1, stage=2, block=0)}.weight", 4)
     return {
         "backbone__name": name,
-        "backbone__groups": max(channels // width, 1),
-        "backbone__width_per_group": width,
+        **(
+            {"backbone__groups": max(channels // width, 1), "backbone__width_per_group": width} if block == "bottleneck" else {}
+        ),
         "backbone__conv_bias": False,
         "backbone__epsilon": 1e-5,  # torch.nn.BatchNorm2d and every FrozenBatchNorm2d
     }
@@ -195,13 +202,16 @@ def model_changes(names: Names, file: File) -> dict[str, Any]:
 
 
 def backbone_rules(names: ResNetNames, config: BackboneConfig) -> list[Rule]:
-    rules = _conv_bn(names.stem, "conv1")
-    for stage, num_blocks in enumerate(BLOCKS[config.name], start=2):
+    numbers = RESNETS[config.name]
+    shortcut = names.averaged_shortcut if numbers.average_shortcut and names.averaged_shortcut else names.shortcut
+    stem = zip(names.deep_stem, ("conv1_1", "conv1_2", "conv1_3")) if numbers.deep_stem else [(names.stem, "conv1")]
+    rules = [rule for unit, ours in stem for rule in _conv_bn(unit, ours)]
+    for stage, num_blocks in enumerate(numbers.blocks, start=2):
         for block in range(num_blocks):
             at, ours = {"layer": stage - 1, "stage": stage, "block": block}, f"conv{stage}_block{block + 1}"
-            if block == 0:
-                rules += _conv_bn(Unit(*(name.format(**at) for name in names.shortcut)), f"{ours}_0")
-            for number in (1, 2, 3):
+            if block == 0 and (stage > 2 or numbers.block == "bottleneck"):
+                rules += _conv_bn(Unit(*(name.format(**at) for name in shortcut)), f"{ours}_0")
+            for number in (1, 2, 3) if numbers.block == "bottleneck" else (1, 2):
                 unit = Unit(*(name.format(number=number, **at) for name in names.bottleneck))
                 rules += _conv_bn(unit, f"{ours}_{number}")
     return rules
@@ -310,7 +320,7 @@ def read_model(
             f"The file has {num_anchors} anchors at a place and does not say which: give anchors__sizes and anchors__ratios.",
         )
     rules = model_rules(names, fields.replace(ModelConfig(categories), **changes))
-    return _checkpoint(source, file, rules, categories, dict(changes), ignored, assumed)
+    return checkpoint_of(source, file, rules, categories, dict(changes), ignored, assumed)
 
 
 def read_backbone(
@@ -318,10 +328,10 @@ def read_backbone(
 ) -> Checkpoint:
     """A backbone alone. Raises as `read_model`."""
     config = BackboneConfig(name=changes["backbone__name"])
-    return _checkpoint(source, file, backbone_rules(names, config), None, dict(changes), (), assumed)
+    return checkpoint_of(source, file, backbone_rules(names, config), None, dict(changes), (), assumed)
 
 
-def _checkpoint(
+def checkpoint_of(
     source: str,
     file: File,
     rules: Sequence[Rule],
@@ -330,6 +340,7 @@ def _checkpoint(
     ignored: Sequence[str],
     assumed: Sequence[str],
 ) -> Checkpoint:
+    """The file's tensors by these rules, with what is said of them; see `Checkpoint` and `read_model`."""
     rules = [rule._replace(theirs=file.names.get(rule.theirs, rule.theirs)) for rule in rules]
     arrays, names = translate(file.tensors, rules)
     accounted = set(names.values()) | {theirs for today, theirs in file.names.items() if today.startswith(tuple(ignored))}

@@ -11,7 +11,18 @@ from maskrcnn.config.model import Category
 from maskrcnn.weights import models
 from maskrcnn.weights.checkpoint import Checkpoint
 from maskrcnn.weights.files.read import read_tensors
-from maskrcnn.weights.projects import detectron2, matterport, mmdet, resnets, torchvision
+from maskrcnn.weights.projects import (
+    convnexts,
+    detectron2,
+    efficientnets,
+    matterport,
+    mmdet,
+    mobilenets,
+    regnets,
+    resnets,
+    swins,
+    torchvision,
+)
 
 Source = Literal["auto", "torchvision", "detectron2", "mmdet", "matterport"]
 SOURCES: dict[str, ModuleType] = {
@@ -19,7 +30,14 @@ SOURCES: dict[str, ModuleType] = {
     "detectron2": detectron2,
     "mmdet": mmdet,
     "matterport": matterport,
-    "backbone": resnets,  # last: whole models hold one too
+}
+BACKBONES: dict[str, ModuleType] = {
+    "resnet": resnets,
+    "efficientnet": efficientnets,
+    "convnext": convnexts,
+    "swin": swins,
+    "regnet": regnets,
+    "mobilenet": mobilenets,
 }
 
 CLASS_NAMES = ("meta/CLASSES", "meta/dataset_meta/classes")  # where MMDetection 2 and 3 write what its classes are called
@@ -49,19 +67,20 @@ def read_checkpoint(
     path = Path(path)
     file = read_tensors(path)
     tensors = file.tensors
-    recognised = _recognise(tensors)
-    if recognised is None:
+    recognised, module = _recognise(tensors)
+    if module is None:
         some = ", ".join(map(repr, list(tensors)[:3]))
         raise ValueError(
             f"{path} holds {len(tensors)} tensors ({some}, …) of no project that is known: they are named neither as "
-            "torchvision, detectron2, MMDetection or matterport name a Mask R-CNN's, nor as torchvision or timm a ResNet's."
+            "torchvision, detectron2, MMDetection or matterport name a Mask R-CNN's, nor as torchvision or timm name one of "
+            f"these backbones: {', '.join(BACKBONES)}."
         )
     if source not in ("auto", recognised):
         raise ValueError(
             f"{path} holds tensors named as {recognised} names them, not {source}; use --from auto or {recognised}."
         )
     told = next((file.meta[key] for key in CLASS_NAMES if isinstance(file.meta.get(key), tuple) and file.meta[key]), None)
-    options: dict[str, Any] = {} if recognised == "backbone" else {"class_names": told if class_names is None else class_names}
+    options: dict[str, Any] = {} if recognised in BACKBONES else {"class_names": told if class_names is None else class_names}
     if recognised == "matterport":
         options["config"] = matterport_config
     elif matterport_config:
@@ -69,7 +88,7 @@ def read_checkpoint(
             f"{path} is of {recognised}; settings in matterport's names ({_names(matterport_config)}) say nothing."
         )
     try:
-        return SOURCES[recognised].read(tensors, **options)
+        return module.read(tensors, **options)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -82,13 +101,15 @@ def holds_whole_model(path: str | Path) -> bool:
     if models.is_model(path):
         return True
     try:
-        return _recognise(read_tensors(path).tensors) not in (None, "backbone")
+        return _recognise(read_tensors(path).tensors)[0] in SOURCES
     except ValueError:
         return False  # of Keras, say; whoever reads it in earnest says what is wrong with it
 
 
-def _recognise(tensors: Mapping[str, Any]) -> str | None:
-    return next((name for name, module in SOURCES.items() if module.recognise(tensors)), None)
+def _recognise(tensors: Mapping[str, Any]) -> tuple[str, ModuleType | None]:
+    """The source and its reader. Whole models hold a backbone too, so they are asked first."""
+    known = (*SOURCES.items(), *BACKBONES.items())
+    return next(((name, module) for name, module in known if module.recognise(tensors)), ("", None))
 
 
 def _names(config: Any) -> str:

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 
-def stem_kernel(backbone: keras.Model) -> keras.Variable:
-    """The (h, w, C, filters) kernel that reads the C channels of an image."""
-    return next(layer for layer in backbone.layers if isinstance(layer, keras.layers.Conv2D)).kernel
+def stem_kernel(backbone: keras.Model) -> keras.Variable | None:
+    """The (h, w, C, filters) kernel that reads the C channels of an image; None in a model of another kind."""
+    return next((layer.kernel for layer in backbone.layers if isinstance(layer, keras.layers.Conv2D)), None)
 
 
 def inflate(kernel: np.ndarray, shape: Sequence[int]) -> np.ndarray:

@@ -11,8 +11,9 @@ from small_network import FRAME, make_batch, small_network, train
 
 from maskrcnn.config.model import BackboneConfig
 from maskrcnn.model.backbones import stochastic_depth
-from maskrcnn.model.backbones.build import build_backbone, freeze
-from maskrcnn.model.backbones.stages import BLOCKS, STAGE_ENDS
+from maskrcnn.model.backbones.build import BUILDERS, build_backbone
+from maskrcnn.model.backbones.mobilenet_v2 import ENDS
+from maskrcnn.model.backbones.stages import Staged, freeze
 from maskrcnn.model.backbones.stochastic_depth import drop_rates
 
 CHANNELS = {"resnet50": (256, 512, 1024, 2048), "resnet101": (256, 512, 1024, 2048), "mobilenet_v2": (144, 192, 576, 1280)}
@@ -40,10 +41,10 @@ def test_c2_to_c5_halve_the_image_from_a_quarter_on(name, frame):
 @pytest.mark.parametrize("norm", ["frozen", "live"])
 @pytest.mark.parametrize("frozen_stages", range(6))
 def test_what_is_frozen_is_all_up_to_the_stage_and_norms_where_the_config_says(name, norm, frozen_stages):
-    model = backbone(name)
-    freeze(model, BackboneConfig(name=name, norm=norm, frozen_stages=frozen_stages))
+    model, ends = backbone(name), BUILDERS[name](BackboneConfig(name=name), 3).ends
+    freeze(model, ends, BackboneConfig(name=name, norm=norm, frozen_stages=frozen_stages))
     names = [layer.name for layer in model.layers]
-    frozen_until = names.index(STAGE_ENDS[name][frozen_stages - 1]) if frozen_stages else -1
+    frozen_until = names.index(ends[frozen_stages - 1]) if frozen_stages else -1
     assert len(names) > 100
     for place, layer in enumerate(model.layers):
         is_norm = isinstance(layer, keras.layers.BatchNormalization)
@@ -51,7 +52,7 @@ def test_what_is_frozen_is_all_up_to_the_stage_and_norms_where_the_config_says(n
 
 
 @real_backbones
-@pytest.mark.parametrize("name", list(BLOCKS))
+@pytest.mark.parametrize("name", ["resnet50", "resnet101"])
 def test_resnet_with_the_stride_in_the_1x1_is_that_of_keras_applications(name):
     """The same weights by the layers' names give the same C5, so published weights fit."""
     theirs = {"resnet50": keras.applications.ResNet50, "resnet101": keras.applications.ResNet101}[name](
@@ -135,7 +136,7 @@ def test_the_stem_pools_as_the_source_pads():
             np.testing.assert_allclose(pooled[stem_pool][row, column], before[*window].max(axis=(0, 1)))
 
 
-def residual_model() -> keras.Model:
+def residual_model() -> Staged:
     """Four residual blocks whose stages are named as MobileNetV2's, each adding a hundred times what came before."""
     images = keras.Input((4, 4, 1))
     x = keras.layers.ReLU(name="Conv1_relu")(images)
@@ -143,8 +144,8 @@ def residual_model() -> keras.Model:
         residual = keras.layers.Rescaling(100.0, name=f"block_{block}_conv")(x)
         x = keras.layers.Add(name=f"block_{block}_add")([x, residual])
         if block < 4:
-            x = keras.layers.ReLU(name=STAGE_ENDS["mobilenet_v2"][block])(x)
-    return keras.Model(images, x)
+            x = keras.layers.ReLU(name=ENDS[block])(x)
+    return Staged(keras.Model(images, x), ENDS)
 
 
 @pytest.mark.parametrize(("frozen_stages", "first"), [(0, 0), (1, 0), (2, 1), (4, 3)])
@@ -159,7 +160,7 @@ def test_in_training_blocks_are_left_out_of_whole_images_and_the_mean_is_kept():
     """A block multiplies by 101, or by 1 where it is left out, or by 1 + 100 / (1 - rate) where it is kept in training."""
     keras.utils.set_random_seed(0)
     config = BackboneConfig(name="mobilenet_v2", stochastic_depth=0.8, frozen_stages=4)  # the last block alone
-    model = stochastic_depth.with_stochastic_depth(residual_model(), config)
+    model = stochastic_depth.with_stochastic_depth(residual_model(), config).model
     images = np.ones((400, 4, 4, 1), np.float32)
     ends = {training: keras.ops.convert_to_numpy(model(images, training=training)) for training in (False, True)}
     np.testing.assert_allclose(ends[False], 101.0**4, rtol=1e-5)
@@ -174,7 +175,8 @@ def test_in_training_blocks_are_left_out_of_whole_images_and_the_mean_is_kept():
 
 def test_what_is_left_out_follows_from_the_models_variables():
     """So a run that restores them goes on with the same draws."""
-    model = stochastic_depth.with_stochastic_depth(residual_model(), BackboneConfig(name="mobilenet_v2", stochastic_depth=0.8))
+    config = BackboneConfig(name="mobilenet_v2", stochastic_depth=0.8)
+    model = stochastic_depth.with_stochastic_depth(residual_model(), config).model
     before = [np.array(keras.ops.convert_to_numpy(variable)) for variable in model.variables]
     assert before
     images = np.ones((40, 4, 4, 1), np.float32)

@@ -281,6 +281,9 @@ def test_files_of_torch_give_the_arrays_of_torch(tmp_path, zipped):
         "double": base.double(),
         "bfloat": base.bfloat16(),
         "flags": base > 3,
+        # As training with `memory_format=torch.channels_last` leaves it: the strides' product is far beyond the storage.
+        "channels_last": torch.arange(2 * 512 * 3 * 3.0).reshape(2, 512, 3, 3).to(memory_format=torch.channels_last),
+        "wide_strides": torch.arange(64 * 960.0).reshape(64, 960, 1, 1).to(memory_format=torch.channels_last),
     }
     state |= {
         str(kind): torch.arange(-3, 3).to(kind) for kind in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)

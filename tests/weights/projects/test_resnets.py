@@ -9,6 +9,7 @@ from weights import layout_files
 from weights.layout_files import R50, Sizes, fill, narrow, zeros
 
 from maskrcnn.config import fields, presets
+from maskrcnn.config.model import ModelConfig
 from maskrcnn.config.presets import placeholder_categories
 from maskrcnn.model.backbones.build import build_backbone
 from maskrcnn.weights.projects import detectron2, mmdet, resnets, torchvision
@@ -58,10 +59,35 @@ def test_other_resnets_are_refused_by_a_tensor(name):
         resnets.read(small() | {name: np.zeros(1)})
 
 
-def test_basic_blocks_are_refused():
+def test_a_file_without_its_last_convolutions_is_refused():
     tensors = {name: tensor for name, tensor in small().items() if "conv3" not in name and "bn3" not in name}
     with pytest.raises(ValueError, match=r"no tensor 'layer1.0.conv3.weight'"):
         resnets.read(tensors)
+
+
+@pytest.mark.parametrize(("name", "blocks"), [("resnet18", (2, 2, 2, 2)), ("resnet34", (3, 4, 6, 3))])
+def test_basic_blocks_are_told_from_bottlenecks_of_as_many(name, blocks):
+    """torchvision's `BasicBlock`: two 3×3 convolutions, and no shortcut of its own where nothing changes."""
+    shapes = {"conv1.weight": (64, 3, 7, 7), **norm("bn1", 64)}
+    for layer, num_blocks in enumerate(blocks, start=1):
+        width = 64 * 2 ** (layer - 1)
+        for block in range(num_blocks):
+            before = width // 2 if block == 0 and layer > 1 else width
+            at = f"layer{layer}.{block}"
+            shapes |= {f"{at}.conv1.weight": (width, before, 3, 3), f"{at}.conv2.weight": (width, width, 3, 3)}
+            shapes |= norm(f"{at}.bn1", width) | norm(f"{at}.bn2", width)
+            if before != width:
+                shapes |= {f"{at}.downsample.0.weight": (width, before, 1, 1), **norm(f"{at}.downsample.1", width)}
+    checkpoint = resnets.read(zeros(shapes))
+    config = fields.replace(ModelConfig(placeholder_categories(1)), **checkpoint.changes)
+    assert config.backbone.name == name and checkpoint.unused == ()
+    assert {weight.path: tuple(weight.shape) for weight in build_backbone(config.backbone).weights} == {
+        path: array.shape for path, array in checkpoint.arrays.items()
+    }
+
+
+def norm(name: str, channels: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.{part}": (channels,) for part in ("weight", "bias", "running_mean", "running_var")}
 
 
 def test_only_its_own_source_and_the_backbones_know_a_file():

@@ -1,47 +1,61 @@
-"""Backbones: image in, C2 … C5 out."""
+"""Every backbone by its name."""
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable
 
 import keras
-from keras import layers
 
+from maskrcnn.config.backbones import CONVNEXTS, EFFICIENTNET_LITES, MOBILENET_V3S, REGNETS, RESNETS, SWINS
 from maskrcnn.config.model import BackboneConfig
-from maskrcnn.model.backbones.resnet import ResNetStages
-from maskrcnn.model.backbones.stages import STAGE_ENDS
+from maskrcnn.model.backbones import convnext, efficientnet_lite, keras_model, mobilenet_v2, mobilenet_v3, regnet, resnet, swin
+from maskrcnn.model.backbones.stages import Staged, freeze
 from maskrcnn.model.backbones.stochastic_depth import with_stochastic_depth
-from maskrcnn.model.norm import LIVE_MOMENTUM
+from maskrcnn.model.optimizers import HEADS
+
+BUILDERS: dict[str, Callable[[BackboneConfig, int], Staged]] = {
+    **dict.fromkeys(RESNETS, resnet.build),
+    "mobilenet_v2": mobilenet_v2.build,
+    **dict.fromkeys(EFFICIENTNET_LITES, efficientnet_lite.build),
+    **dict.fromkeys(CONVNEXTS, convnext.build),
+    **dict.fromkeys(SWINS, swin.build),
+    **dict.fromkeys(REGNETS, regnet.build),
+    **dict.fromkeys(MOBILENET_V3S, mobilenet_v3.build),
+}
 
 
-def build_backbone(config: BackboneConfig, *, channels: int = 3) -> keras.Model:
+def build_backbone(config: BackboneConfig, *, channels: int = 3, model: keras.Model | None = None) -> keras.Model:
     """A model from (B, H, W, channels) normalised images, H and W multiples of 32, to [C2, C3, C4, C5].
 
-    Layers are named as in `keras.applications`, so that its weights fit by name. Frozen norms and stages are set
-    `trainable = False`, which in Keras makes batch norm use its stored mean and variance in training as well.
+    ResNets and MobileNetV2 name their layers as in `keras.applications`, so that its weights fit by name. Frozen norms and
+    stages are set `trainable = False`, which in Keras makes batch norm use its stored mean and variance in training as well.
+
+    Args:
+        model: where the name is "keras", the model whose layers are taken, see `keras_model`.
+
+    Raises:
+        ValueError: a model that is no backbone, or takes other channels, or is handed in for another name than "keras".
     """
-    if config.name == "mobilenet_v2":
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "This model usually expects 1 or 3 input channels")  # it is meant
-            whole = keras.applications.MobileNetV2(input_shape=(None, None, channels), include_top=False, weights=None)
-    else:
-        whole = ResNetStages(config).build(channels)
+    if (config.name == "keras") != (model is not None):
+        raise ValueError(
+            f"config.backbone.name is {config.name!r} and {'no' if model is None else 'a'} backbone is handed in; the name is "
+            "'keras' where one is, and only there. MaskRCNN.from_preset(..., backbone=model) sets it."
+        )
+    staged = BUILDERS[config.name](config, channels) if model is None else _handed_in(model, config, channels)
     if config.stochastic_depth:
-        whole = with_stochastic_depth(whole, config)
-    ends = STAGE_ENDS[config.name]
-    outputs = [whole.get_layer(name).output for name in ends[1:]]
-    backbone = keras.Model(whole.input, outputs, name="backbone")
-    freeze(backbone, config)
+        staged = with_stochastic_depth(staged, config)
+    backbone = keras.Model(staged.model.input, staged.pyramid, name="backbone")
+    freeze(backbone, staged.ends, config)
     return backbone
 
 
-def freeze(backbone: keras.Model, config: BackboneConfig) -> None:
-    """Sets what of the backbone learns: nothing up to stage `frozen_stages`, and no batch norm where norms are frozen."""
-    stage = 1
-    for layer in backbone.layers:
-        is_norm = isinstance(layer, layers.BatchNormalization)
-        if is_norm and config.norm == "live":
-            layer.momentum = LIVE_MOMENTUM
-        layer.trainable = stage > config.frozen_stages and not (is_norm and config.norm == "frozen")
-        if layer.name in STAGE_ENDS[config.name]:
-            stage += 1
+def _handed_in(model: keras.Model, config: BackboneConfig, channels: int) -> Staged:
+    """The user's own model. Its layers may not be named as the detector's, by which optimizers tell them apart."""
+    staged = keras_model.adopt(model, levels=config.levels)
+    found = staged.model.inputs[0].shape[-1]
+    if found != channels:
+        raise ValueError(f"The backbone {model.name!r} takes images of {found} channels, the detector of {channels}.")
+    taken = sorted({weight.path.partition("/")[0] for weight in staged.model.weights}.intersection(HEADS))
+    if taken:
+        raise ValueError(f"A layer of the backbone is named {taken[0]!r}, as a part of the detector; give it another name.")
+    return staged

@@ -13,6 +13,9 @@ from keras import layers, ops
 
 from maskrcnn.ops import native
 
+# Not their subclasses: what one of those computes, nobody knows.
+_FOLDABLE = (layers.Conv2D, layers.DepthwiseConv2D)
+
 
 class FoldedBackbone:
     """A backbone's own layers in a second graph, in which every norm behind a convolution is folded into it.
@@ -39,14 +42,14 @@ def fold(model: keras.Model, *, norms: bool = True) -> keras.Model:
     convolved: list[tuple[Any, layers.Layer, Any]] = []  # of each convolution its output, itself and its input
 
     def call(layer: layers.Layer, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        if _is_norm(layer) and norms:
+        if norms and _is_norm(layer) and _can_fold(layer):
             for output, conv, conv_input in convolved:
                 if output is inputs:
                     return _FoldedConv(conv, layer)(conv_input)
         if not norms and _has_native(layer):
             return _FoldedConv(layer, None)(inputs)
         output = layer(inputs, *args, **kwargs)
-        if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D)) and layer.activation is keras.activations.linear:
+        if type(layer) in _FOLDABLE and layer.activation is keras.activations.linear:
             convolved.append((output, layer, inputs))
         return output
 
@@ -89,17 +92,24 @@ def _is_norm(layer: Any) -> bool:
     return isinstance(layer, layers.BatchNormalization)
 
 
+def _can_fold(norm: layers.BatchNormalization) -> bool:
+    """Whether it is Keras's own, over the channels; a backbone that was handed in may hold others."""
+    return type(norm) is layers.BatchNormalization and norm.axis in (-1, 3)
+
+
 def _is_depthwise(layer: Any) -> bool:
     return isinstance(layer, layers.DepthwiseConv2D)
 
 
 def _has_native(layer: Any) -> bool:
     """Whether the backend has a kernel of its own that computes this layer."""
-    if tuple(getattr(layer, "dilation_rate", ())) != (1, 1) or layer.activation is not keras.activations.linear:
+    if type(layer) not in _FOLDABLE or tuple(layer.dilation_rate) != (1, 1):
+        return False
+    if layer.activation is not keras.activations.linear:
         return False
     if _is_depthwise(layer):
         return native.depthwise_conv is not None and layer.depth_multiplier == 1
-    return native.conv is not None and isinstance(layer, layers.Conv2D)
+    return native.conv is not None
 
 
 def _same(layer: layers.Layer) -> layers.Layer:

@@ -67,7 +67,7 @@ class Tensor:
             FileError: about the tensor of this name: it does not fit its storage, or is no tensor.
         """
         storage = self.storage
-        shape, strides, offset = _sizes(self.shape), _sizes(self.strides), _sizes((self.offset,))
+        shape, strides, offset = _shape(self.shape), _sizes(self.strides), _sizes((self.offset,))
         if shape is None or strides is None or offset is None or len(shape) != len(strides) or not isinstance(storage, Storage):
             raise FileError(f"describes tensor {name!r:.100} as torch does not")
         dtype = self.dtype.newbyteorder("<" if order == "little" else ">")
@@ -98,7 +98,7 @@ class Array:
         Raises:
             FileError: about the array of this name: it is not of numbers, or its bytes are too many or too few.
         """
-        shape = _sizes(self.shape)
+        shape = _shape(self.shape)
         dtype = self.dtype.dtype if isinstance(self.dtype, _Dtype) else None
         if dtype is None:
             raise FileError(f"holds array {name!r:.100} of Python objects or text; numbers are wanted")
@@ -109,11 +109,16 @@ class Array:
 
 
 def _sizes(value: Any) -> tuple[int, ...] | None:
-    """A tuple of what may be sizes; None for anything else."""
+    """A tuple of what may be sides, strides or an offset, each by itself; None for anything else."""
     if not isinstance(value, tuple) or len(value) > MAX_RANK:
         return None
-    fits = all(type(size) is int and 0 <= size <= MAX_BYTES for size in value)
-    return value if fits and math.prod(max(size, 1) for size in value) <= MAX_BYTES else None
+    return value if all(type(size) is int and 0 <= size <= MAX_BYTES for size in value) else None
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """A tuple of what may be the sides of an array; None for anything else, and for more elements than a file may have."""
+    sides = _sizes(value)
+    return sides if sides is not None and math.prod(max(side, 1) for side in sides) <= MAX_BYTES else None
 
 
 class _Ignored:

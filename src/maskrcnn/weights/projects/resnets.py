@@ -33,6 +33,11 @@ def names(prefix: str) -> ResNetNames:
         stem=Unit(f"{prefix}conv1", f"{prefix}bn1"),
         bottleneck=Unit(f"{block}.conv{{number}}", f"{block}.bn{{number}}"),
         shortcut=Unit(f"{block}.downsample.0", f"{block}.downsample.1"),
+        # timm's ResNet-D, "resnet50d": `conv1` is a sequence of convolutions, norms and activations.
+        deep_stem=tuple(
+            Unit(f"{prefix}conv1.{conv}", f"{prefix}{norm}") for conv, norm in ((0, "conv1.1"), (3, "conv1.4"), (6, "bn1"))
+        ),
+        averaged_shortcut=Unit(f"{block}.downsample.1", f"{block}.downsample.2"),
     )
 
 
@@ -45,7 +50,7 @@ def read(tensors: Mapping[str, np.ndarray]) -> Checkpoint:
     """The backbone, without its classifier.
 
     Raises:
-        ValueError: naming a tensor that is missing, damaged, or has no place in a plain ResNet-50 or 101.
+        ValueError: naming a tensor that is missing, damaged, or has no place in a ResNet of `RESNETS`.
     """
     file = naming.open_file(tensors, TELLING)
     changes = naming.backbone_changes(names(""), file) | CONVENTIONS

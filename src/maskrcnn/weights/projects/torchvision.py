@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from maskrcnn.config import fields
+from maskrcnn.config.backbones import RESNETS
 from maskrcnn.config.model import Category, ModelConfig
 from maskrcnn.weights import naming
 from maskrcnn.weights.categories import COCO_WITH_GAPS
@@ -192,9 +193,10 @@ def torchvision_arguments(config: ModelConfig) -> dict[str, Any]:
 
 def _check(config: ModelConfig) -> None:
     """Raises ValueError for the first field that neither of torchvision's models, as its constructors make them, can have."""
-    if config.backbone.name == "mobilenet_v2":
+    numbers = RESNETS.get(config.backbone.name)
+    if numbers is None or numbers.deep_stem:
         raise ValueError(
-            "torchvision's Mask R-CNN cannot have backbone.name='mobilenet_v2' with these weights; it takes ResNets."
+            f"torchvision's Mask R-CNN cannot have backbone.name={config.backbone.name!r} with these weights; it takes ResNets."
         )
     wanted = fields.replace(ModelConfig(config.categories), **(_V1 if config.fpn.norm == "none" else _V2))
     for section in dataclasses.fields(wanted):

@@ -1,0 +1,150 @@
+"""The numbers of each backbone, by name: one frozen dataclass a family, each with its source.
+
+A name stands for all of its numbers; what may differ from project to project under one name (where a ResNet strides, say) are
+fields of `BackboneConfig`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ResNet:
+    """He et al. 2015, table 1. ResNeXt (Xie et al. 2017) is a ResNet with `BackboneConfig.groups`."""
+
+    blocks: tuple[int, int, int, int]  # of conv2 to conv5
+    block: Literal["basic", "bottleneck"] = "bottleneck"  # two 3×3 convolutions, or 1×1, 3×3, 1×1; He et al., figure 5
+    # Of ResNet-D (He et al. 2018, "Bag of tricks", figure 2c): three 3×3 convolutions instead of one 7×7, and shortcuts that
+    # average 2×2 pixels before their 1×1 convolution instead of leaving three of four out.
+    deep_stem: bool = False
+    average_shortcut: bool = False
+
+
+RESNETS = {
+    "resnet18": ResNet((2, 2, 2, 2), block="basic"),
+    "resnet34": ResNet((3, 4, 6, 3), block="basic"),
+    "resnet50": ResNet((3, 4, 6, 3)),
+    "resnet101": ResNet((3, 4, 23, 3)),
+    "resnet50d": ResNet((3, 4, 6, 3), deep_stem=True, average_shortcut=True),
+    "resnet101d": ResNet((3, 4, 23, 3), deep_stem=True, average_shortcut=True),
+}
+
+
+@dataclass(frozen=True)
+class EfficientNetLite:
+    """EfficientNet (Tan & Le 2019, table 1) without squeeze-and-excitation, with ReLU6, and a stem and a head that do not grow.
+
+    Source: tensorflow/tpu, `models/official/efficientnet/lite/efficientnet_lite_builder.py`.
+    """
+
+    width: float  # of the channels of the seven stages, rounded to multiples of 8
+    depth: float  # of the blocks of a stage, rounded up; the first and the last stage keep their one block
+    # A stage's blocks, kernel, stride, expansion and channels, at width and depth 1.
+    stages: tuple[tuple[int, int, int, int, int], ...] = (
+        (1, 3, 1, 1, 16),
+        (2, 3, 2, 6, 24),
+        (2, 5, 2, 6, 40),
+        (3, 3, 2, 6, 80),
+        (3, 5, 1, 6, 112),
+        (4, 5, 2, 6, 192),
+        (1, 3, 1, 6, 320),
+    )
+    stem: int = 32
+    head: int = 1280
+    epsilon: float = 1e-3  # of batch norm
+
+
+EFFICIENTNET_LITES = {
+    "efficientnet_lite0": EfficientNetLite(width=1.0, depth=1.0),
+    "efficientnet_lite2": EfficientNetLite(width=1.1, depth=1.2),
+}
+
+
+@dataclass(frozen=True)
+class ConvNeXt:
+    """Liu et al. 2022, "A ConvNet for the 2020s", section 3 and table 9."""
+
+    blocks: tuple[int, int, int, int]
+    channels: tuple[int, int, int, int]
+    expansion: int = 4  # of the inverted bottleneck, section 2.4
+    layer_scale: float = 1e-6  # table 5
+    epsilon: float = 1e-6  # of layer norm, as published
+
+
+CONVNEXTS = {
+    "convnext_tiny": ConvNeXt((3, 3, 9, 3), (96, 192, 384, 768)),
+    "convnext_small": ConvNeXt((3, 3, 27, 3), (96, 192, 384, 768)),
+    "convnext_base": ConvNeXt((3, 3, 27, 3), (128, 256, 512, 1024)),
+}
+
+
+@dataclass(frozen=True)
+class Swin:
+    """Liu et al. 2021, "Swin Transformer", section 3.3."""
+
+    blocks: tuple[int, int, int, int]
+    channels: int  # of the first stage; each next one has twice as many
+    heads: tuple[int, int, int, int]  # 32 channels each
+    window: int = 7  # patches along a side
+    expansion: int = 4  # of the MLP
+    epsilon: float = 1e-5  # of layer norm
+
+
+SWINS = {
+    "swin_tiny": Swin((2, 2, 6, 2), 96, (3, 6, 12, 24)),
+    "swin_small": Swin((2, 2, 18, 2), 96, (3, 6, 12, 24)),
+    "swin_base": Swin((2, 2, 18, 2), 128, (4, 8, 16, 32)),
+}
+
+
+@dataclass(frozen=True)
+class RegNet:
+    """Radosavovic et al. 2020, "Designing network design spaces", table 1: the widths and depths that its rule gives."""
+
+    blocks: tuple[int, int, int, int]
+    channels: tuple[int, int, int, int]
+    group_width: int
+    stem: int = 32
+    epsilon: float = 1e-5  # of batch norm
+
+
+REGNETS = {
+    "regnetx_4gf": RegNet((2, 5, 14, 2), (80, 240, 560, 1360), group_width=40),
+}
+
+
+@dataclass(frozen=True)
+class MobileNetV3:
+    """Howard et al. 2019, "Searching for MobileNetV3", table 1 (large)."""
+
+    # A block's kernel, expanded channels, channels, squeeze-and-excitation, activation and stride.
+    blocks: tuple[tuple[int, int, int, bool, Literal["relu", "hard_swish"], int], ...] = (
+        (3, 16, 16, False, "relu", 1),
+        (3, 64, 24, False, "relu", 2),
+        (3, 72, 24, False, "relu", 1),
+        (5, 72, 40, True, "relu", 2),
+        (5, 120, 40, True, "relu", 1),
+        (5, 120, 40, True, "relu", 1),
+        (3, 240, 80, False, "hard_swish", 2),
+        (3, 200, 80, False, "hard_swish", 1),
+        (3, 184, 80, False, "hard_swish", 1),
+        (3, 184, 80, False, "hard_swish", 1),
+        (3, 480, 112, True, "hard_swish", 1),
+        (3, 672, 112, True, "hard_swish", 1),
+        (5, 672, 160, True, "hard_swish", 2),
+        (5, 960, 160, True, "hard_swish", 1),
+        (5, 960, 160, True, "hard_swish", 1),
+    )
+    stem: int = 16
+    head: int = 960
+    squeeze: int = 4  # the excitation has a fourth of the expanded channels, rounded to multiples of 8
+    epsilon: float = 1e-3  # of batch norm; torchvision, as TensorFlow's original
+
+
+MOBILENET_V3S = {"mobilenet_v3_large": MobileNetV3()}
+
+
+# MobileNetV2 (Sandler et al. 2018) is built by `keras.applications`, which has its numbers.
+NAMES = (*RESNETS, "mobilenet_v2", *EFFICIENTNET_LITES, *CONVNEXTS, *SWINS, *REGNETS, *MOBILENET_V3S, "keras")
