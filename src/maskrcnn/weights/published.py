@@ -75,6 +75,33 @@ def _mmdet(name: str, path: str, about: str, box_ap: float, mask_ap: float) -> P
     return Published(name, url, f"sha256:{path[-8:]}", "Apache-2.0", f"MMDetection, {about}", box_ap, mask_ap)
 
 
+def _timm(name: str, file: str, about: str) -> Published:
+    """Apache-2.0, as the weights' cards say; file names end in the SHA-256's first digits, as `torch.hub` checks them."""
+    url = f"https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/{file}"
+    return Published(name, url, f"sha256:{file[-12:-4]}", "Apache-2.0", f"timm, {about}")
+
+
+# The default weights of each in torchvision 0.29 and timm 1.0, with their ImageNet top-1 as published.
+_TORCH_BACKBONES = (
+    ("resnet18", "resnet18-f37072fd.pth", "ResNet-18 on ImageNet (69.8 % top-1)"),
+    ("resnet34", "resnet34-b627a593.pth", "ResNet-34 on ImageNet (73.3 % top-1)"),
+    ("resnext101_32x8d", "resnext101_32x8d-110c445d.pth", "ResNeXt-101 32x8d on ImageNet, V2 (82.8 % top-1)"),
+    ("resnext101_64x4d", "resnext101_64x4d-173b62eb.pth", "ResNeXt-101 64x4d on ImageNet (83.2 % top-1)"),
+    ("convnext_tiny", "convnext_tiny-983f1562.pth", "ConvNeXt-T on ImageNet (82.5 % top-1)"),
+    ("convnext_small", "convnext_small-0c510722.pth", "ConvNeXt-S on ImageNet (83.6 % top-1)"),
+    ("convnext_base", "convnext_base-6075fbad.pth", "ConvNeXt-B on ImageNet (84.1 % top-1)"),
+    ("swin_tiny", "swin_t-704ceda3.pth", "Swin-T on ImageNet (81.5 % top-1)"),
+    ("swin_small", "swin_s-5e29d889.pth", "Swin-S on ImageNet (83.2 % top-1)"),
+    ("swin_base", "swin_b-68c6b09e.pth", "Swin-B on ImageNet (83.6 % top-1)"),
+    ("mobilenet_v3_large", "mobilenet_v3_large-5c1a4163.pth", "MobileNetV3-Large on ImageNet, V2 (75.3 % top-1)"),
+)
+_TIMM_BACKBONES = (
+    ("resnet50d", "resnet50d_ra2-464e36ba.pth", "ResNet-50-D on ImageNet"),
+    ("resnet101d", "resnet101d_ra2-2803ffab.pth", "ResNet-101-D on ImageNet"),
+    ("efficientnet_lite0", "tf_efficientnet_lite0-0aa007d2.pth", "EfficientNet-Lite0 on ImageNet"),
+    ("efficientnet_lite2", "tf_efficientnet_lite2-dcccb7df.pth", "EfficientNet-Lite2 on ImageNet"),
+)
+
 _FILES = (
     _torchvision(
         "torchvision-v1",
@@ -210,6 +237,8 @@ _FILES = (
         "sha256:cd907fc2",
         "ResNet-101 on ImageNet, V2 (81.9 % top-1)",
     ),
+    *(_torchvision(f"torchvision-{name}", file, f"sha256:{file[-12:-4]}", about) for name, file, about in _TORCH_BACKBONES),
+    *(_timm(f"timm-{name}", file, about) for name, file, about in _TIMM_BACKBONES),
 )
 PUBLISHED = {file.name: file for file in _FILES}
 SHIPPED = {"nuclei": Path(__file__).parent / "shipped" / "nuclei.keras"}  # whole models; beside each its card, NAME.md

@@ -13,6 +13,9 @@ from maskrcnn.model.norm import LIVE_MOMENTUM
 STRIDES = (4, 8, 16, 32)  # pixels of the frame a feature pixel of C2 … C5; FPN paper, section 3
 
 
+OUTPUT_NORMS = tuple(f"output{level}_norm" for level in (2, 3, 4, 5))
+
+
 class Staged(NamedTuple):
     """A graph and where its stages end.
 
@@ -56,6 +59,6 @@ def output_norms(staged: Staged, config: BackboneConfig, epsilon: float) -> Stag
     if not config.output_norm:
         return staged
     levels = staged.pyramid
-    names = [f"output{level}_norm" for level in (2, 3, 4, 5)]
-    outputs = [layers.LayerNormalization(epsilon=epsilon, name=name)(x) for x, name in zip(levels, names, strict=True)]
+    norms = (layers.LayerNormalization(epsilon=epsilon, name=name) for name in OUTPUT_NORMS)
+    outputs = [norm(x) for norm, x in zip(norms, levels, strict=True)]
     return staged._replace(model=keras.Model(staged.model.input, outputs))
