@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import maskrcnn
 from maskrcnn.cli import app
-from maskrcnn.images import opening
+from maskrcnn.images import opening, tiff_file
 from maskrcnn.inference import tiles
 from maskrcnn.verbs import predict
 
@@ -107,7 +107,7 @@ def test_images_of_one_name_get_results_of_their_own(run, canvas, tmp_path):
 
 
 def test_a_broken_large_image_is_skipped_in_one_line(run, monkeypatch):
-    monkeypatch.setattr(opening, "SMALL", 100)
+    monkeypatch.setattr(tiff_file, "SMALL", 100)
     for name in ("broken.tif", "whole.tif"):
         tifffile.imwrite(
             name, np.random.default_rng(0).integers(0, 3, (300, 300), np.uint8), rowsperstrip=10, compression="zlib"

@@ -14,10 +14,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from maskrcnn.images import declared, opening
+from maskrcnn.images import declared, tiff_file
 from maskrcnn.images.files import MAX_PIXELS
 from maskrcnn.images.images import count_planes, decoded_size, read_image, read_planes, read_size
-from maskrcnn.images.opening import image_size, is_for_tiles, open_large
+from maskrcnn.images.opening import image_size, open_large, survey
 from maskrcnn.images.sizes import measure_images
 
 READERS = (
@@ -78,6 +78,9 @@ HOSTILE = {
         path, {"ImageLength": SIDE, "ImageWidth": SIDE, "RowsPerStrip": SIDE}, compression="zlib"
     ),
     "tiles.tif": lambda path: small_tiff(path, {"ImageLength": 2**30, "ImageWidth": 2**30}, tile=(16, 16), compression="zlib"),
+    "one tile.tif": lambda path: small_tiff(
+        path, {"TileWidth": 2**20, "TileLength": 2**20, "ImageWidth": 2**20}, tile=(64, 48), compression="zlib"
+    ),
     "big.tif": lambda path: small_tiff(path, {"ImageWidth": 2**32 - 1, "ImageLength": 2**32 - 1}, bigtiff=True),
     "deep.png": lambda path: png(path, SIDE, SIDE, 16, bytes(2000)),
     "long.png": lambda path: png(path, 10, MAX_PIXELS // 10, 8, bytes(2000)),
@@ -100,7 +103,7 @@ def test_more_than_a_file_can_hold_is_refused_at_once_and_without_memory(tmp_pat
         with pytest.raises(ValueError, match=name) as error:
             read(path)
         assert "\n" not in str(error.value)
-    assert count_planes(path) == 1 and not is_for_tiles(path, 64)
+    assert count_planes(path) == 1 and not survey(path, tile=64).is_for_tiles
     assert isinstance(measure_images([path], decode=True)[0], ValueError)
     seconds, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -157,7 +160,7 @@ def test_a_sparse_tiff_is_blank_where_it_has_no_tiles(tmp_path, monkeypatch):
         for name in ("TileOffsets", "TileByteCounts"):
             tag = file.pages[0].tags[name]
             tag.overwrite((*[0] * 7, tag.value[7]))
-    monkeypatch.setattr(opening, "SMALL", 100)
+    monkeypatch.setattr(tiff_file, "SMALL", 100)
     with open_large(tmp_path / "a.tif") as image:
         shown = image.read((0, 0, 2048, 1024))
     assert shown[-1, -1, 0] == 9 and np.count_nonzero(shown) == 3

@@ -10,9 +10,8 @@ pydicom = pytest.importorskip("pydicom", reason="the extra medical is not instal
 from medical_files import PATIENT, frame_groups, write_dicom  # noqa: E402
 from pydicom.data import get_testdata_file  # noqa: E402
 
-from maskrcnn.images.dicom import read_dicom, read_dicom_size  # noqa: E402
 from maskrcnn.images.files import find_images  # noqa: E402
-from maskrcnn.images.images import read_image, read_size  # noqa: E402
+from maskrcnn.images.images import count_planes, read_image, read_planes, read_size  # noqa: E402
 from maskrcnn.images.values import windowed  # noqa: E402
 from maskrcnn.structures import PixelSize  # noqa: E402
 
@@ -25,7 +24,7 @@ def bundled(name):
 
 
 def only(path, **options):
-    (plane,) = read_dicom(path, **options)
+    (plane,) = read_planes(path, **options)
     return plane
 
 
@@ -58,13 +57,13 @@ def test_palettes_become_colours_of_8_bits():
 
 
 def test_frames_come_one_by_one_and_in_their_order():
-    planes = list(read_dicom(bundled("SC_rgb_rle_2frame.dcm")))
+    planes = list(read_planes(bundled("SC_rgb_rle_2frame.dcm")))
     stored = pydicom.dcmread(bundled("SC_rgb_rle_2frame.dcm")).pixel_array
     assert [plane.number for plane in planes] == [1, 2]
     assert planes[0].source is planes[1].source and planes[0].source.num_planes == 2
     for plane, frame in zip(planes, stored):
         np.testing.assert_array_equal(plane.image, frame)
-    assert read_dicom_size(bundled("SC_rgb_rle_2frame.dcm")) == ((100, 100), 2)
+    assert read_size(bundled("SC_rgb_rle_2frame.dcm")) == (100, 100) and count_planes(bundled("SC_rgb_rle_2frame.dcm")) == 2
 
 
 @pytest.mark.parametrize(("asked", "shown"), [(None, (100, 101)), (1, (100, 101)), (2, (500, 201)), ((700, 50), (700, 50))])
@@ -109,7 +108,7 @@ def test_a_table_of_the_file_goes_before_its_window(tmp_path):
 def test_functional_groups_hold_for_their_frames(tmp_path):
     stack = np.stack([GREY, GREY, GREY])
     path = write_dicom(tmp_path / "a.dcm", stack, **frame_groups(3))
-    planes = list(read_dicom(path))
+    planes = list(read_planes(path))
     for number, plane in enumerate(planes):
         np.testing.assert_array_equal(plane.values, GREY - 10.0 * number)
         np.testing.assert_array_equal(plane.image[:, :, 0], windowed(plane.values, 50, 100))
@@ -118,9 +117,9 @@ def test_functional_groups_hold_for_their_frames(tmp_path):
 
 def test_nothing_of_the_patient_leaves_the_reader_unless_it_is_asked_for(tmp_path):
     path = write_dicom(tmp_path / "a.dcm", np.stack([GREY, GREY]), **frame_groups(2))
-    told = str(next(read_dicom(path)).source)
+    told = str(next(read_planes(path)).source)
     assert not [value for value in (*PATIENT.values(), "coughed") if value in told]
-    kept = next(read_dicom(path, keep_patient=True)).source.grid
+    kept = next(read_planes(path, keep_patient=True)).source.grid
     assert kept.PatientName == PATIENT["PatientName"] and kept.PatientID == PATIENT["PatientID"]
 
 
@@ -136,7 +135,7 @@ def test_nothing_of_the_patient_leaves_the_reader_unless_it_is_asked_for(tmp_pat
 )
 def test_what_cannot_be_read_is_said_in_one_line(name, reason):
     with pytest.raises(ValueError, match=rf"Cannot read .*{name}: .*{reason}") as error:
-        list(read_dicom(bundled(name)))
+        list(read_planes(bundled(name)))
     assert "\n" not in str(error.value)
 
 
@@ -144,7 +143,7 @@ def test_a_file_with_fewer_frames_than_it_says_gives_those_and_then_an_error(tmp
     path = write_dicom(tmp_path / "a.dcm", np.stack([GREY, GREY]), NumberOfFrames=3)
     seen = []
     with pytest.raises(ValueError, match=r"a\.dcm"):
-        seen += read_dicom(path)
+        seen += read_planes(path)
 
 
 def test_dicom_is_known_by_its_content_where_its_name_says_nothing(tmp_path):

@@ -11,9 +11,8 @@ import tifffile
 from PIL import ExifTags, Image
 
 from maskrcnn.images.files import MAX_PIXELS, find_images
-from maskrcnn.images.images import decoded_size, read_image, read_size
+from maskrcnn.images.images import decoded_size, read_image, read_label_map, read_size, read_values
 from maskrcnn.images.opening import is_slide
-from maskrcnn.images.plain import read_label_map, read_values
 from maskrcnn.images.values import to_channels
 
 PIXELS = cv2.resize(np.random.default_rng(0).integers(0, 256, (3, 4, 3), np.uint8), (30, 20))  # (20, 30, 3) RGB, smooth

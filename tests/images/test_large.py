@@ -9,10 +9,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from maskrcnn.images import large, opening
+from maskrcnn.images import large, opened, opening, tiff_file
 from maskrcnn.images.images import read_image
 from maskrcnn.images.large import reduced, sampled_regions
-from maskrcnn.images.opening import image_size, is_for_tiles, is_large, open_large
+from maskrcnn.images.opening import image_size, is_large, open_large, survey
 
 zarr = pytest.importorskip("zarr", reason="the extra `large` is not installed")
 WINDOWS = [(0, 0, 60, 50), (37, 20, 101, 90), (90, 70, 120, 97)]  # left, top, right, bottom; corner, across, other corner
@@ -22,7 +22,7 @@ GREY = RGB[:, :, 0]
 
 @pytest.fixture(autouse=True)
 def _nothing_is_read_whole(monkeypatch):
-    monkeypatch.setattr(opening, "SMALL", 100)
+    monkeypatch.setattr(tiff_file, "SMALL", 100)
 
 
 def write(path: Path, kind: str, image: np.ndarray) -> Path:
@@ -188,12 +188,12 @@ def test_a_small_copy_is_the_mean_of_squares():
 def test_what_is_large(tmp_path, monkeypatch):
     path = write(tmp_path / "image.tif", "tiles", RGB)
     assert not is_large(path) and not is_large(tmp_path / "none.tif")
-    assert is_for_tiles(path, 64) and not is_for_tiles(path, 0) and not is_for_tiles(path, 120)
+    assert [survey(path, tile=tile).is_for_tiles for tile in (64, 0, 120)] == [True, False, False]
     monkeypatch.setattr(opening, "LARGE", 97 * 120)
-    assert is_large(path) and is_for_tiles(path, None) and not is_for_tiles(path, 0)
+    assert is_large(path) and survey(path, tile=None).is_for_tiles and not survey(path, tile=0).is_for_tiles
     assert is_large(write(tmp_path / "z", "zarr", RGB))
     tifffile.imwrite(tmp_path / "stack.tif", np.stack([GREY] * 4), photometric="minisblack")
-    assert not is_for_tiles(tmp_path / "stack.tif", 64)  # planes go the way of planes
+    assert not survey(tmp_path / "stack.tif", tile=64).is_for_tiles  # planes go the way of planes
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_several_planes_are_refused(tmp_path):
 
 def test_what_can_only_be_decoded_whole_has_a_limit(tmp_path, monkeypatch):
     path = write(tmp_path / "image.tif", "png", RGB)
-    monkeypatch.setattr(opening, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(opened, "MAX_PIXELS", 1000)
     with pytest.raises(ValueError, match="million pixels and can only be decoded whole; convert it to a tiled TIFF"):
         open_large(path)
 

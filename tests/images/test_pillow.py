@@ -15,9 +15,8 @@ from PIL import Image
 
 import maskrcnn
 from maskrcnn.images.files import ALL_SUFFIXES
-from maskrcnn.images.images import decoded_size, read_image, read_planes, read_size
+from maskrcnn.images.images import decoded_size, read_image, read_label_map, read_planes, read_size
 from maskrcnn.images.opening import image_size, open_large
-from maskrcnn.images.plain import read_label_map
 from maskrcnn.images.video import open_video
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"

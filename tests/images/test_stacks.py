@@ -7,8 +7,8 @@ import pytest
 import tifffile
 from PIL import Image
 
+from maskrcnn.images.formats import open_file
 from maskrcnn.images.images import count_planes, read_plane, read_planes, read_size
-from maskrcnn.images.stacks import TiffStack
 from maskrcnn.structures import PixelSize
 
 DEEP = np.random.default_rng(0).integers(0, 60_000, (5, 4, 2, 20, 30)).astype(np.uint16)  # (T, Z, C, Y, X)
@@ -26,11 +26,12 @@ def write_imagej(path):
 @pytest.mark.parametrize("write", [write_ome, write_imagej])
 def test_hyperstacks_give_their_planes_with_all_channels(tmp_path, write):
     write(tmp_path / "a.tif")
-    with TiffStack(tmp_path / "a.tif") as stack:
-        assert (stack.axes, stack.counts, stack.size) == ("TZ", (5, 4), (20, 30))
-        assert stack.pixel_size == PixelSize(0.25, 0.5, "um") and stack.spacing == 2.0
-        np.testing.assert_array_equal(stack.read(1), np.moveaxis(DEEP[0, 0], 0, 2))
-        np.testing.assert_array_equal(stack.read(7), np.moveaxis(DEEP[1, 2], 0, 2))
+    with open_file(tmp_path / "a.tif") as file:
+        source = file.source
+        assert (source.axes, source.counts, source.size, file.size) == ("TZ", (5, 4), (20, 30), (20, 30))
+        assert source.pixel_size == PixelSize(0.25, 0.5, "um") and source.spacing == 2.0
+        np.testing.assert_array_equal(file.values(1), np.moveaxis(DEEP[0, 0], 0, 2))
+        np.testing.assert_array_equal(file.values(7), np.moveaxis(DEEP[1, 2], 0, 2))
     assert count_planes(tmp_path / "a.tif") == 20
 
 
@@ -38,8 +39,8 @@ def test_hyperstacks_give_their_planes_with_all_channels(tmp_path, write):
 def test_imagejs_micrometres_are_known_however_it_writes_them(tmp_path, unit):
     about = {"axes": "ZYX", "unit": unit, "spacing": 3.0}
     tifffile.imwrite(tmp_path / "a.tif", DEEP[0, :, 0], imagej=True, resolution=(4, 4), metadata=about)
-    with TiffStack(tmp_path / "a.tif") as stack:
-        assert stack.pixel_size == PixelSize(0.25, 0.25, "um") and stack.spacing == 3.0
+    with open_file(tmp_path / "a.tif") as file:
+        assert file.source.pixel_size == PixelSize(0.25, 0.25, "um") and file.source.spacing == 3.0
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])

@@ -11,7 +11,7 @@ import numpy as np
 
 from maskrcnn.geometry.masks import mask_to_box
 from maskrcnn.geometry.rle import cutout_rle, rle_from_json, rle_to_box
-from maskrcnn.images.plain import read_label_map
+from maskrcnn.images.images import read_label_map
 from maskrcnn.structures import TrackedObjects
 
 MOT_PEDESTRIAN = 1  # the class of MOT's truth that is scored (Milan et al. 2016, table 3)

@@ -11,7 +11,7 @@ import numpy as np
 
 from maskrcnn.annotations.outlines import Rle, Size
 from maskrcnn.geometry.rle import cutout_rle
-from maskrcnn.images.plain import read_label_map, read_values
+from maskrcnn.images.images import read_label_map, read_values
 
 SPECK = 0.05  # of a value's largest part: smaller ones are slips of the pen, not objects of their own
 MANY_COLOURS = 0.05  # of the pixels: so many colours code no objects

@@ -104,15 +104,15 @@ def predict(
     An image that can't be read is reported and skipped; the exit code is then 1.
     """
     from maskrcnn.images.files import find_images
-    from maskrcnn.images.images import count_planes
-    from maskrcnn.images.opening import is_for_tiles, is_slide
+    from maskrcnn.images.opening import is_slide, survey
     from maskrcnn.results.names import Names
     from maskrcnn.weights.published import SHIPPED
 
     shown, names = parse_window(window), Names()
     images = find_images(inputs, is_slide=is_slide)
-    large = [path for path in images if is_for_tiles(path, tile)]
-    images = [path for path in images if path not in large]
+    surveys = {path: survey(path, tile=tile, axis=axis) for path in images}
+    large = [path for path, found in surveys.items() if found.is_for_tiles]
+    images = [path for path, found in surveys.items() if not found.is_for_tiles]
     if large and (measurements or shown is not None or not set(save or ()) <= {"overlay", "labels", "geojson", "zarr"}):
         raise ValueError(
             f"{large[0]} is found in tiles: leave out --measure and --window, and save overlay, labels, geojson or zarr."
@@ -126,7 +126,7 @@ def predict(
     options = {"tile": tile or None, "overlap": overlap, "scale": scale, "score": score, "batch_size": batch_size}
     done, failures = _predict_large(loaded, large, out, names, save=save, **options)
     if images:
-        with progress("Predicting", sum(count_planes(path, axis=axis) for path in images)) as advance:
+        with progress("Predicting", sum(surveys[path].num_planes for path in images)) as advance:
 
             def on_image(path: Path, result: Detections | Exception) -> None:
                 nonlocal done

@@ -5,18 +5,20 @@ What belongs to the patient is read by no one here: what leaves this module besi
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
 
 from maskrcnn import extras
+from maskrcnn.images.content import Content
 from maskrcnn.images.declared import DEFLATE, PACKBITS, check_memory, check_planes, check_stored
-from maskrcnn.images.files import check_size, errors_in_one_line
+from maskrcnn.images.files import DICOM_SUFFIXES, PLAIN_SUFFIXES, check_size, errors_in_one_line
+from maskrcnn.images.opened import Display, ImageFile, only_plane
 from maskrcnn.images.values import looked_up, stretch, to_channels, windowed
 from maskrcnn.structures import PixelSize, Plane, Source
 
@@ -40,54 +42,61 @@ _PATIENT = (  # type 2 of the patient and study modules: they are there, and emp
 )  # fmt: skip
 
 
-def read_dicom(
-    path: str | Path, *, window: tuple[float, float] | int | None = None, keep_patient: bool = False
-) -> Iterator[Plane]:
-    """The frames of a DICOM file, one by one.
+def recognise(content: Content) -> bool:
+    """Whether a file is DICOM: by its name, or by DICM behind a preamble of 128 bytes (DICOM PS3.10, section 7.1)."""
+    name = content.name.lower()
+    return name.endswith(DICOM_SUFFIXES) or (content.start[128:132] == b"DICM" and not name.endswith(PLAIN_SUFFIXES))
+
+
+def read(content: Content, display: Display) -> ImageFile:
+    """The file, open: its header is read, its frames are not."""
+    return DicomImage(extras.load("pydicom", extra="medical", why=_WHY), content, display)
+
+
+class DicomImage(ImageFile):
+    """The frames of a DICOM file.
 
     Values are those after the file's rescale slope and intercept or modality table. The image is what the file says is to be
     shown of them: its VOI table, its first window, or, where it has neither, all of them if they have 8 bits, else from the
     0.1th to the 99.9th percentile. MONOCHROME1, where low is white, is turned over. Colours are RGB whatever the file's.
-
-    Args:
-        path: the file.
-        window: (centre, width) to be shown instead, in units of the values; or which of the file's own windows, from 1.
-        keep_patient: whether the source's `grid` holds the patient's and the study's attributes, for results that shall.
-
-    Raises:
-        ImportError: pydicom is not installed.
-        ValueError: for what is no DICOM image, or is compressed in a way that no installed library reads.
     """
-    pydicom = extras.load("pydicom", extra="medical", why=_WHY)
-    with errors_in_one_line(path):
-        header = _read_header(pydicom, path)
-        num_frames = int(header.get("NumberOfFrames") or 1)
-        pixel_size, spacing = _pixel_size(_of_frame(pydicom, header, 0))
-        source = Source(
-            path=str(path),
-            size=(int(header.Rows), int(header.Columns)),
-            counts=(num_frames,) if num_frames > 1 else (),
-            axes="Z" if num_frames > 1 else "",
-            pixel_size=pixel_size,
-            spacing=spacing,
-            grid=_reference(pydicom, header, keep_patient),
-        )
-        frames = _frames(pydicom, path, header)
-        for frame in range(1, num_frames + 1):
-            with _quiet():
-                stored = next(frames, None)
-                if stored is None:
-                    raise ValueError(f"it has {frame - 1} of the {num_frames} frames that it says it has")
-                values, image = _values_and_image(pydicom, stored, header, frame - 1, window)
-            yield Plane(source, frame, values, image)
 
+    has_regions = False
 
-def read_dicom_size(path: str | Path) -> tuple[tuple[int, int], int]:
-    """(height, width) and number of frames, from the header alone."""
-    pydicom = extras.load("pydicom", extra="medical", why=_WHY)
-    with errors_in_one_line(path):
-        header = _read_header(pydicom, path)
-        return (int(header.Rows), int(header.Columns)), int(header.get("NumberOfFrames") or 1)
+    def __init__(self, pydicom: Any, content: Content, display: Display) -> None:
+        super().__init__(content, display)
+        self._pydicom = pydicom
+        with errors_in_one_line(self.name):
+            header = self._header = _read_header(pydicom, content)
+            num_frames = int(header.get("NumberOfFrames") or 1)
+            pixel_size, spacing = _pixel_size(_of_frame(pydicom, header, 0))
+            self.size = (int(header.Rows), int(header.Columns))
+            self.source = Source(
+                path=self.name,
+                size=self.size,
+                counts=(num_frames,) if num_frames > 1 else (),
+                axes="Z" if num_frames > 1 else "",
+                pixel_size=pixel_size,
+                spacing=spacing,
+                grid=_reference(pydicom, header, display.keep_patient),
+            )
+
+    def first(self) -> np.ndarray:
+        return only_plane(self).image
+
+    def values(self, number: int) -> np.ndarray:
+        with closing(self.planes()) as planes:
+            return next(itertools.islice(planes, number - 1, None)).values
+
+    def planes(self) -> Generator[Plane]:
+        with errors_in_one_line(self.name), closing(_frames(self._pydicom, self.content, self._header)) as frames:
+            for number in range(1, self.source.num_planes + 1):
+                with _quiet():
+                    stored = next(frames, None)
+                    if stored is None:
+                        raise ValueError(f"it has {number - 1} of the {self.source.num_planes} frames that it says it has")
+                    values, image = _values_and_image(self._pydicom, stored, self._header, number - 1, self.display.window)
+                yield Plane(self.source, number, values, image)
 
 
 @contextmanager
@@ -98,16 +107,17 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _read_header(pydicom: Any, path: str | Path) -> Any:
+def _read_header(pydicom: Any, content: Content) -> Any:
     try:
         with _quiet():
-            header = pydicom.dcmread(path, stop_before_pixels=True)
+            content.file.seek(0)
+            header = pydicom.dcmread(content.file, stop_before_pixels=True)
     except pydicom.errors.InvalidDicomError:
         raise ValueError("it is no DICOM file: DICM is not at its byte 128") from None
     if "Rows" not in header or "Columns" not in header:
         what = header.get("Modality") or "DICOM"
         raise ValueError(f"this {what} file holds no image")
-    _check_declared(header, Path(path).stat().st_size)
+    _check_declared(header, content.length)
     return header
 
 
@@ -131,14 +141,14 @@ def _check_declared(header: Any, length: int) -> None:
     check_memory(size, int(header.get("SamplesPerPixel") or 1), int(header.get("BitsAllocated") or 8) // 8)
 
 
-def _frames(pydicom: Any, path: str | Path, header: Any) -> Iterator[np.ndarray]:
+def _frames(pydicom: Any, content: Content, header: Any) -> Generator[np.ndarray]:
     """Decoded frames, colours as RGB; from the file itself, so that one frame at a time is in memory."""
     syntax = header.file_meta.get("TransferSyntaxUID")
     try:
         # A deflated file has to be inflated as a whole.
         whole = syntax is not None and syntax.is_deflated
-        with open(path, "rb") as file:  # of a path pydicom asks where it leads, which of a file in memory is nowhere
-            yield from pydicom.pixels.iter_pixels(pydicom.dcmread(file) if whole else file)
+        content.file.seek(0)
+        yield from pydicom.pixels.iter_pixels(pydicom.dcmread(content.file) if whole else content.file)
     except RuntimeError as error:  # no decoder, or none that could
         if "missing dependencies" in str(error):
             raise ValueError(

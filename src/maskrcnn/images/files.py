@@ -6,7 +6,6 @@ import glob
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 from PIL import Image, UnidentifiedImageError
 
@@ -59,18 +58,6 @@ def check_size(height: int, width: int) -> None:
         raise Image.DecompressionBombError
 
 
-def kind_of(path: str | Path) -> Literal["image", "tiff", "dicom", "nifti"]:
-    """Which reader a file is for, by its name, or by DICOM's mark where the name says nothing."""
-    name = Path(path).name.lower()
-    if name.endswith((".tif", ".tiff")):
-        return "tiff"
-    if name.endswith(NIFTI_SUFFIXES):
-        return "nifti"
-    if name.endswith(DICOM_SUFFIXES) or (not name.endswith(PLAIN_SUFFIXES) and _has_dicom_mark(path)):
-        return "dicom"
-    return "image"
-
-
 def _is_image(file: Path) -> bool:
     name = file.name.lower()
     return name.endswith(ALL_SUFFIXES) or (name != "dicomdir" and _has_dicom_mark(file))
@@ -97,5 +84,7 @@ def errors_in_one_line(path: str | Path) -> Iterator[None]:
     except Image.DecompressionBombError:
         raise ValueError(f"Cannot read {path}: it has more than {MAX_PIXELS // 10**6} million pixels.") from None
     except Exception as error:  # broken files make the decoders raise nearly everything: OSError, SyntaxError, struct.error, …
+        if str(error).startswith(f"Cannot read {path}: "):  # said by a reader further inside
+            raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"Cannot read {path}: {reason.rstrip('.')}.") from error

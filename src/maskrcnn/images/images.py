@@ -1,27 +1,25 @@
-"""Reads any image as bytes, RGB or of other channels, and finds images in folders."""
+"""Readers of image files by path: two lines each on `open_file`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import UnidentifiedImageError
 
 from maskrcnn.config.model import Scaling
-from maskrcnn.images.dicom import read_dicom, read_dicom_size
-from maskrcnn.images.files import errors_in_one_line, kind_of
-from maskrcnn.images.nifti import read_nifti, read_nifti_size
-from maskrcnn.images.pillow import open_pillow
-from maskrcnn.images.plain import is_array, open_array, orientation_of, read_values
-from maskrcnn.images.stacks import TiffStack
-from maskrcnn.images.tiff import read_scientific_tiff
-from maskrcnn.images.values import to_channels, windowed
-from maskrcnn.structures import Plane, Source
+from maskrcnn.images.content import Content, FileLike
+from maskrcnn.images.declared import check_tiff
+from maskrcnn.images.files import check_size, errors_in_one_line
+from maskrcnn.images.formats import open_file
+from maskrcnn.images.opened import Display, only_plane
+from maskrcnn.images.pillow import load, open_pillow
+from maskrcnn.images.tiff import in_own_depth, scientific_values
+from maskrcnn.images.values import to_channels
+from maskrcnn.structures import Plane
 
 
-def read_image(path: str | Path, *, channels: int = 3, scaling: Scaling = "all_channels") -> np.ndarray:
+def read_image(source: FileLike, *, channels: int = 3, scaling: Scaling = "all_channels") -> np.ndarray:
     """Reads an image as a person sees it: EXIF rotation applied, grey and palette turned into colours.
 
     Transparency is dropped, not blended: the colours below it are what OpenCV, detectron2 and torchvision hand to a model too,
@@ -37,8 +35,9 @@ def read_image(path: str | Path, *, channels: int = 3, scaling: Scaling = "all_c
     number that is wanted. Grey is repeated for 3 channels, RGB becomes luma for 1; nothing else is made up or left out.
 
     Args:
-        path: JPEG, PNG, TIFF, BMP, WebP or whatever else Pillow knows; DICOM or NIfTI of one plane, see `read_planes`; a
-            `.npy` of (H, W) or (H, W, C).
+        source: JPEG, PNG, TIFF, BMP, WebP, GIF, AVIF, JPEG 2000, PPM and what else `images.pillow.FORMATS` lists, HEIC with the
+            extra `heif`; DICOM or NIfTI of one plane, see `read_planes`; a `.npy` of (H, W) or (H, W, C). A path, the bytes
+            of such a file, or an open one.
         channels: how many the image shall have.
         scaling: of values of more than 8 bits, see `ImageConfig.scaling`.
 
@@ -46,58 +45,87 @@ def read_image(path: str | Path, *, channels: int = 3, scaling: Scaling = "all_c
         (H, W, channels) uint8; RGB where that is 3.
 
     Raises:
-        ValueError: for a file that is missing, no image, cut off, larger than `MAX_PIXELS` or of other channels; one line
-            that names it.
+        ValueError: for a file that is missing, no image, cut off, larger than `MAX_PIXELS` or than the free memory, or of
+            other channels; one line that names it.
         ImportError: for DICOM and NIfTI where what reads them is not installed.
     """
-    with errors_in_one_line(path):
-        if kind_of(path) in ("dicom", "nifti"):
-            from maskrcnn.images.images import read_plane  # it reads every other image through this module
-
-            return to_channels(read_plane(path).image, channels)
-        return to_channels(read_values(path, channels), channels, scaling)
+    with open_file(source, Display(channels=channels)) as file, errors_in_one_line(file.name):
+        return to_channels(file.first(), channels, scaling)
 
 
-def decoded_size(path: str | Path) -> tuple[int, int]:
+def decoded_size(path: FileLike) -> tuple[int, int]:
     """(height, width) of an image of any channels, after all of its pixels were decoded: so those that are cut off are found.
 
     Raises:
         ValueError, ImportError: as `read_image`, but for the channels.
     """
-    with errors_in_one_line(path):
-        if kind_of(path) in ("dicom", "nifti"):
-            return read_image(path).shape[:2]
-        return read_values(path, None).shape[:2]
+    with open_file(path, Display(channels=None)) as file:
+        return file.first().shape[:2]
 
 
-def read_size(path: str | Path) -> tuple[int, int]:
+def read_size(path: FileLike) -> tuple[int, int]:
     """(height, width) of what `read_image` gives, from the file's header alone.
 
     Raises:
         ValueError: as `read_image`; an image whose pixels are cut off is not noticed.
     """
-    with errors_in_one_line(path):
-        if kind_of(path) in ("dicom", "nifti"):
-            from maskrcnn.images.images import read_plane_size
+    with open_file(path) as file, errors_in_one_line(file.name):
+        check_size(*file.size)
+        return file.size
 
-            return read_plane_size(path)
-        if is_array(path):
-            return open_array(path).shape[:2]
+
+def read_values(path: FileLike, channels: int | None = 3) -> np.ndarray:
+    """(H, W), (H, W, 3) RGB, or (H, W, C) where the file names other channels; upright, in the file's own depth.
+
+    Args:
+        path: as for `read_image`.
+        channels: how many are wanted, to tell a fourth sample that counts from transparency; None where it does not matter.
+    """
+    with open_file(path, Display(channels=channels)) as file:
+        return file.first()
+
+
+def read_label_map(path: FileLike) -> np.ndarray:
+    """Reads an image whose values are numbers of objects: palette indices and 16 or 32 bits stay as they are.
+
+    Returns:
+        (H, W) int64, 0 is background.
+
+    Raises:
+        ValueError: as `read_image`, and for colours or fractions, which number nothing.
+    """
+    content = Content(path)
+    try:
+        with errors_in_one_line(content.name):
+            values = _indices(content)
+            if values.ndim != 2:
+                raise ValueError(f"a label map has one value a pixel; received {values.shape[2]}")
+            labels = values.astype(np.int64)
+            if (labels < 0).any() or (values.dtype.kind == "f" and (labels != values).any()):
+                raise ValueError("the values of a label map are whole numbers from 0")
+            return labels
+    finally:
+        content.close()
+
+
+def _indices(content: Content) -> np.ndarray:
+    try:
+        with open_pillow(content.file) as image:
+            return in_own_depth(load(image, content.file))
+    except UnidentifiedImageError:
+        import tifffile
+
+        content.file.seek(0)
         try:
-            with open(path, "rb") as file, open_pillow(file) as image:
-                if image.format == "TIFF" and image.n_frames > 1:  # type: ignore[attr-defined]
-                    from maskrcnn.images.stacks import TiffStack  # it reads single pages through this module
-
-                    with TiffStack(path) as stack:
-                        return stack.size
-                width, height = image.size
-                return (width, height) if orientation_of(image) >= 5 else (height, width)
-        except UnidentifiedImageError:
-            return read_scientific_tiff(path, pixels=False).shape[:2]
+            with tifffile.TiffFile(content.file) as file:
+                check_tiff(file)
+                return scientific_values(file)
+        except tifffile.TiffFileError:
+            raise UnidentifiedImageError from None
 
 
 def read_planes(
-    path: str | Path,
+    path: FileLike,
     *,
     window: tuple[float, float] | int | None = None,
     axis: str = "axial",
@@ -109,92 +137,31 @@ def read_planes(
 
     Args:
         path: the file.
-        window: (centre, width) of the values that are shown, of images with one channel; or which of a DICOM file's own
-            windows, from 1. None shows what the file or, without its word, `read_image` shows.
-        axis: axial, coronal or sagittal: how a NIfTI volume is sliced.
-        keep_patient: whether a DICOM file's `grid` holds the patient's attributes.
-        channels, scaling: of the shown images, as in `read_image`; of DICOM and NIfTI they are always grey or RGB.
+        window, axis, keep_patient, channels, scaling: how planes are cut and shown, see `images.opened.Display`.
 
     Raises:
         ImportError: what reads the format is not installed.
         ValueError: for a file that cannot be read, or a plane of it; one line.
     """
-    kind = kind_of(path)
-    if isinstance(window, int) and kind != "dicom":
-        raise ValueError(f"{path} has no windows of its own, as DICOM has; received number {window}, wanted centre and width.")
-    if kind == "dicom":
-        return read_dicom(path, window=window, keep_patient=keep_patient)
-    if kind == "nifti":
-        return read_nifti(path, window=window, axis=axis)
-    show = partial(_shown, window=window, channels=channels, scaling=scaling)
-    return _read_stack(path, channels, show) if kind == "tiff" else _read_image(path, channels, show)
+    display = Display(window=window, axis=axis, keep_patient=keep_patient, channels=channels, scaling=scaling)
+    with open_file(path, display) as file:
+        yield from file.planes()
 
 
-def read_plane(path: str | Path) -> Plane:
+def read_plane(path: FileLike) -> Plane:
     """The only plane of a file.
 
     Raises:
         ValueError: for a file of several.
     """
-    planes = read_planes(path)
-    plane = next(planes)
-    if plane.source.num_planes > 1:
-        raise ValueError(
-            f"{path} has {plane.source.num_planes} planes, not one image; maskrcnn.read_planes(path) gives them one by one."
-        )
-    return plane
+    with open_file(path) as file:
+        return only_plane(file)
 
 
-def read_plane_size(path: str | Path) -> tuple[int, int]:
-    """(height, width) of what `read_plane` gives of a DICOM or NIfTI file, from its header alone."""
-    size, _ = read_dicom_size(path) if kind_of(path) == "dicom" else read_nifti_size(path)
-    return size
-
-
-def count_planes(path: str | Path, *, axis: str = "axial") -> int:
+def count_planes(path: FileLike, *, axis: str = "axial") -> int:
     """How many planes a file has, from its header; 1 where it cannot be read."""
-    kind = kind_of(path)
     try:
-        if kind == "dicom":
-            return read_dicom_size(path)[1]
-        if kind == "nifti":
-            return read_nifti_size(path, axis=axis)[1]
-        if kind == "tiff":
-            with TiffStack(path) as stack:
-                return int(np.prod(stack.counts, dtype=np.int64))
+        with open_file(path, Display(axis=axis)) as file:
+            return file.source.num_planes
     except (ValueError, ImportError):
-        pass
-    return 1
-
-
-def _read_stack(path: str | Path, channels: int, show: Callable[[np.ndarray], np.ndarray]) -> Iterator[Plane]:
-    try:
-        opened = TiffStack(path)
-    except ValueError:  # other readers know files that tifffile does not, and say what is wrong with the rest
-        yield from _read_image(path, channels, show)
-        return
-    with opened as stack:
-        alone = None
-        if not stack.counts:
-            # An image alone is left to the door that every image goes through, which knows more kinds of compression.
-            with errors_in_one_line(path):
-                alone = read_values(path, channels)
-        size = stack.largest if alone is None else (alone.shape[0], alone.shape[1])
-        source = Source(str(path), size, stack.counts, stack.axes, stack.pixel_size, stack.spacing)
-        for number in range(1, source.num_planes + 1):
-            with errors_in_one_line(path):
-                values = stack.read(number) if alone is None else alone
-                image = show(values)
-            yield Plane(source, number, values, image)
-
-
-def _read_image(path: str | Path, channels: int, show: Callable[[np.ndarray], np.ndarray]) -> Iterator[Plane]:
-    with errors_in_one_line(path):
-        values = read_values(path, channels)
-        image = show(values)
-    yield Plane(Source(str(path), (values.shape[0], values.shape[1])), 1, values, image)
-
-
-def _shown(values: np.ndarray, *, window: tuple[float, float] | int | None, channels: int, scaling: Scaling) -> np.ndarray:
-    shown = windowed(values, *window) if isinstance(window, tuple) and values.ndim == 2 else values
-    return to_channels(shown, channels, scaling)
+        return 1

@@ -82,6 +82,16 @@ class LargeImage:
         self._strip = None
         self._close()
 
+    def close_too(self, close: Callable[[], Any]) -> None:
+        """Lets `close` be called at the end as well, after what is called now."""
+        before = self._close
+
+        def both() -> None:
+            before()
+            close()
+
+        self._close = both
+
     def read(self, region: Region) -> np.ndarray:
         """(h, w, channels) uint8, what lies in a region.
 

@@ -5,104 +5,128 @@ from __future__ import annotations
 import gzip
 import math
 import tempfile
-from collections.abc import Iterator
+import zlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
 from maskrcnn import extras
 from maskrcnn.geometry.turns import Turn, turned
+from maskrcnn.images.content import Content
 from maskrcnn.images.declared import DEFLATE, check_planes, check_stored
-from maskrcnn.images.files import check_size, errors_in_one_line
+from maskrcnn.images.files import NIFTI_SUFFIXES, check_size, errors_in_one_line
+from maskrcnn.images.opened import Display, ImageFile, only_plane
 from maskrcnn.images.values import to_channels, windowed
-from maskrcnn.structures import PixelSize, Plane, Source, VoxelGrid
+from maskrcnn.structures import PixelSize, Source, VoxelGrid
 
 Axis = Literal["axial", "coronal", "sagittal"]
 AXES: tuple[Axis, ...] = ("sagittal", "coronal", "axial")  # the world's x, y and z, which their slices stand upright on
+_GZIP = b"\x1f\x8b"  # RFC 1952
 _WHY = "NIfTI files need nibabel"
 _MILLIMETRES = {"mm": 1.0, "micron": 1e-3, "meter": 1e3, "unknown": 1.0}  # without a unit: what every program writes
 
 
-def read_nifti(path: str | Path, *, window: tuple[float, float] | int | None = None, axis: str = "axial") -> Iterator[Plane]:
-    """The slices of a NIfTI file, one by one, of all its volumes where it has several.
+def recognise(content: Content) -> bool:
+    """Whether a file is NIfTI, by its name or the mark of its header, which may be packed."""
+    if content.name.lower().endswith(NIFTI_SUFFIXES):
+        return True
+    start = content.start
+    if start.startswith(_GZIP):
+        try:
+            start = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(start, 348)
+        except zlib.error:
+            return False
+    return start[344:348] == b"n+1\0" or start[4:8] == b"n+2\0"
+
+
+def read(content: Content, display: Display) -> ImageFile:
+    """The volume, open; a compressed one is unpacked to a temporary file when its slices are read, so that any is at hand."""
+    nibabel = extras.load("nibabel", extra="medical", why=_WHY)
+    if display.axis not in AXES:
+        raise ValueError(f"The axis is axial, coronal or sagittal; received {display.axis!r}.")
+    return NiftiImage(nibabel, content, display)
+
+
+class NiftiImage(ImageFile):
+    """The slices of a NIfTI file, of all its volumes where it has several.
 
     A slice is turned as DICOM lays it and radiologists look at it: axial ones with the patient's front at the top, coronal and
     sagittal ones with the head at the top, the patient's left at the right of the image, the back at the right of a sagittal
     one. Oblique volumes are turned to the nearest axes, and nothing is resampled. Slices are counted as they lie in the file.
 
-    Values are those after the file's slope and intercept. The image is what lies in `window`, or between the file's cal_min
+    Values are those after the file's slope and intercept. The image is what lies in the window, or between the file's cal_min
     and cal_max, or without both as `read_image` shows 8 bits and more.
-
-    Args:
-        path: .nii or .nii.gz; a compressed one is unpacked to a temporary file, so that any slice is at hand.
-        window: (centre, width) to be shown, in units of the values.
-        axis: axial, coronal or sagittal: which way to slice.
-
-    Raises:
-        ImportError: nibabel is not installed.
-        ValueError: for what is no NIfTI file.
     """
-    nibabel = extras.load("nibabel", extra="medical", why=_WHY)
-    if axis not in AXES:
-        raise ValueError(f"The axis is axial, coronal or sagittal; received {axis!r}.")
-    with errors_in_one_line(path), tempfile.TemporaryDirectory() as folder:
-        image = _open(nibabel, path)
-        image = _open(nibabel, _unpacked(path, Path(folder), image.dataobj))
-        grid = _grid(nibabel, image, AXES.index(axis))
-        in_plane = [k for k in range(3) if k != grid.axis]
-        height, width = (grid.shape[k] for k in (in_plane[::-1] if grid.turn.swap else in_plane))
-        check_size(height, width)
-        sizes = np.array(grid.header["zooms"][:3]) * _MILLIMETRES.get(grid.header["units"][0], 1.0)
-        down, right = (float(sizes[k]) for k in (in_plane[::-1] if grid.turn.swap else in_plane))
-        depth, volumes = grid.shape[grid.axis], math.prod(grid.shape[3:])
-        source = Source(
-            path=str(path),
-            size=(height, width),
-            counts=(volumes, depth) if volumes > 1 else (depth,) if depth > 1 else (),
-            axes="TZ" if volumes > 1 else "Z" if depth > 1 else "",
-            pixel_size=PixelSize(down, right, "mm"),
-            spacing=float(sizes[grid.axis]),
-            grid=grid,
-        )
-        for number in range(1, source.num_planes + 1):
-            values = turned(_slice(image, grid, number), grid.turn)
-            yield Plane(source, number, values, _shown(values, image.header, window))
+
+    has_regions = False
+
+    def __init__(self, nibabel: Any, content: Content, display: Display) -> None:
+        super().__init__(content, display)
+        self._nibabel = nibabel
+        self._image: Any = None  # with its values at hand
+        with errors_in_one_line(self.name):
+            self._is_packed = content.start.startswith(_GZIP)
+            content.file.seek(0)
+            self._header_image = _open(nibabel, _plain(content) if self._is_packed else content.file)
+            stored = self._header_image.dataobj
+            self._length = stored.offset + math.prod(stored.shape) * stored.dtype.itemsize
+            check_stored(self._length, content.length, DEFLATE if self._is_packed else 1)
+            check_planes(math.prod(stored.shape[2:]))
+            self._grid = _grid(nibabel, self._header_image, AXES.index(display.axis))  # type: ignore[arg-type]
+            self.source = _source(self.name, self._grid)
+            self.size = self.source.size
+            check_size(*self.size)
+
+    def first(self) -> np.ndarray:
+        return only_plane(self).image
+
+    def values(self, number: int) -> np.ndarray:
+        with errors_in_one_line(self.name):
+            if self._image is None:
+                self._image = _open(self._nibabel, self._unpacked()) if self._is_packed else self._header_image
+            return turned(_slice(self._image, self._grid, number), self._grid.turn)
+
+    def _unpacked(self) -> BinaryIO:
+        """A compressed file as a plain one; no more of it than its header says, whatever it would unpack to."""
+        unpacked = Path(self.on_close.enter_context(tempfile.TemporaryDirectory())) / "unpacked.nii"
+        left = self._length
+        self.content.file.seek(0)
+        with gzip.GzipFile(fileobj=self.content.file) as packed, open(unpacked, "wb") as file:
+            while block := packed.read(min(left, 1 << 20)):
+                left -= file.write(block)
+        return self.on_close.enter_context(open(unpacked, "rb"))
+
+    def _shown(self, values: np.ndarray) -> np.ndarray:
+        return _shown(values, self._header_image.header, self.display.window)
 
 
-def read_nifti_size(path: str | Path, *, axis: str = "axial") -> tuple[tuple[int, int], int]:
-    """(height, width) of the slices and how many there are, from the header alone."""
-    nibabel = extras.load("nibabel", extra="medical", why=_WHY)
-    with errors_in_one_line(path):
-        grid = _grid(nibabel, _open(nibabel, path), AXES.index(axis))  # type: ignore[arg-type]
-        first, second = (grid.shape[k] for k in range(3) if k != grid.axis)
-        size = (second, first) if grid.turn.swap else (first, second)
-        return size, int(np.prod(grid.shape)) // (first * second)
+def _plain(content: Content) -> BinaryIO:
+    return gzip.GzipFile(fileobj=content.file)  # type: ignore[return-value]
 
 
-def _open(nibabel: Any, path: str | Path) -> Any:
+def _open(nibabel: Any, file: BinaryIO) -> Any:
     """NIfTI-1 or NIfTI-2, the values left on the disk. A broken header is an error, and not in nibabel's log besides."""
     with nibabel.imageglobals.LoggingOutputSuppressor():
-        kind = nibabel.Nifti2Image if nibabel.Nifti2Image.path_maybe_image(path)[0] else nibabel.Nifti1Image
-        image = kind.from_filename(path)
-    stored = image.dataobj
-    packed = Path(path).suffix.lower() == ".gz"
-    declared = stored.offset + math.prod(stored.shape) * stored.dtype.itemsize
-    check_stored(declared, Path(path).stat().st_size, DEFLATE if packed else 1)
-    check_planes(math.prod(stored.shape[2:]))
-    return image
+        is_second = file.read(8)[4:] == b"n+2\0"
+        file.seek(0)
+        return (nibabel.Nifti2Image if is_second else nibabel.Nifti1Image).from_stream(file)
 
 
-def _unpacked(path: str | Path, folder: Path, stored: Any) -> Path:
-    """A compressed file as a plain one; no more of it than its header says, whatever it would unpack to."""
-    if Path(path).suffix.lower() != ".gz":
-        return Path(path)
-    unpacked = folder / "unpacked.nii"
-    left = stored.offset + math.prod(stored.shape) * stored.dtype.itemsize
-    with gzip.open(path, "rb") as packed, open(unpacked, "wb") as file:
-        while block := packed.read(min(left, 1 << 20)):
-            left -= file.write(block)
-    return unpacked
+def _source(name: str, grid: VoxelGrid) -> Source:
+    in_plane = [k for k in range(3) if k != grid.axis]
+    rows, columns = in_plane[::-1] if grid.turn.swap else in_plane
+    sizes = np.array(grid.header["zooms"][:3]) * _MILLIMETRES.get(grid.header["units"][0], 1.0)
+    depth, volumes = grid.shape[grid.axis], math.prod(grid.shape[3:])
+    return Source(
+        path=name,
+        size=(grid.shape[rows], grid.shape[columns]),
+        counts=(volumes, depth) if volumes > 1 else (depth,) if depth > 1 else (),
+        axes="TZ" if volumes > 1 else "Z" if depth > 1 else "",
+        pixel_size=PixelSize(float(sizes[rows]), float(sizes[columns]), "mm"),
+        spacing=float(sizes[grid.axis]),
+        grid=grid,
+    )
 
 
 def _grid(nibabel: Any, image: Any, world_axis: int) -> VoxelGrid:

@@ -6,52 +6,69 @@ A region is (left, top, right, bottom) in whole pixels. Of a pyramid the largest
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from maskrcnn import extras
 from maskrcnn.config.model import Scaling
-from maskrcnn.images.declared import check_sparse, check_tiff
-from maskrcnn.images.files import MAX_PIXELS, errors_in_one_line, kind_of
-from maskrcnn.images.images import count_planes, read_size
+from maskrcnn.images.declared import check_sparse
+from maskrcnn.images.files import errors_in_one_line
+from maskrcnn.images.formats import open_file
 from maskrcnn.images.large import LargeImage
-from maskrcnn.images.plain import read_values
-from maskrcnn.images.stacks import image_series
-from maskrcnn.images.tiff import TIFFFILE_UNPACKS
+from maskrcnn.images.opened import Display, large_image
 
 LARGE = 100_000_000  # pixels from which on an image is meant for regions; cameras' photos have fewer
-SMALL = 1 << 24  # pixels up to which a file is read whole: 48 MB of colours
 SLIDE_SUFFIXES = (".svs", ".ndpi", ".scn", ".bif")  # Aperio, Hamamatsu, Leica, Ventana
 _ZARR_FILES = ("zarr.json", ".zarray", ".zattrs", ".zgroup")  # zarr 3, and 2
-_PLAIN_TIFF = (1, 2, 6)  # photometric: black is 0, RGB, YCbCr (TIFF 6.0); the others need more than their pixels
-_ORIENTATION = 274  # TIFF 6.0: 1 is upright
+
+
+class Survey(NamedTuple):
+    """What is asked of a file before it is read.
+
+    Attributes:
+        size: (height, width) of its first plane; None where it cannot be read.
+        num_planes: 1 where that cannot be read.
+        is_for_tiles: whether its objects are found in tiles.
+    """
+
+    size: tuple[int, int] | None
+    num_planes: int
+    is_for_tiles: bool
+
+
+def survey(path: Path, *, tile: int | None = None, axis: str = "axial") -> Survey:
+    """Opens a file once and says how many planes it has, and whether it is for tiles. Broken files are not.
+
+    Args:
+        path: an image.
+        tile: side that was asked for: what is larger is for tiles, with 0 nothing; None: slides, zarr and what has at least
+            `LARGE` pixels. Slides and zarr always are.
+        axis: how NIfTI volumes are sliced.
+    """
+    try:
+        if is_slide(path):
+            return Survey(image_size(path), 1, is_for_tiles=True)
+        with open_file(path, Display(axis=axis)) as file:
+            size, num_planes = file.size, file.source.num_planes
+            is_larger = has_many_pixels(size) if tile is None else num_planes == 1 and 0 < tile < max(size)
+            return Survey(size, num_planes, is_for_tiles=file.has_regions and is_larger)
+    except (ValueError, ImportError):
+        return Survey(None, 1, is_for_tiles=is_slide(path))
 
 
 def is_large(source: Any) -> bool:
     """Whether an image is meant for regions: a slide, zarr, or one of at least `LARGE` pixels. Broken files are not."""
     if isinstance(source, np.ndarray):
         return source.shape[0] * source.shape[1] >= LARGE
-    path = Path(source)
-    if is_slide(path):
-        return True
-    try:
-        return math.prod(image_size(path)) >= LARGE and kind_of(path) in ("image", "tiff")
-    except (ValueError, ImportError):
-        return False
+    return survey(Path(source)).is_for_tiles
 
 
-def is_for_tiles(path: Path, tile: int | None) -> bool:
-    """Whether an image is found in tiles: where it `is_large`, or larger than the `tile` that was asked for; with 0 never."""
-    if tile is None or is_slide(path):
-        return is_large(path)
-    try:
-        return 0 < tile < max(image_size(path)) and kind_of(path) in ("image", "tiff") and count_planes(path) == 1
-    except (ValueError, ImportError):
-        return False
+def has_many_pixels(size: tuple[int, int]) -> bool:
+    """Whether an image of (height, width) is meant for regions."""
+    return math.prod(size) >= LARGE
 
 
 def is_slide(path: Path) -> bool:
@@ -67,25 +84,14 @@ def is_zarr(path: str | Path) -> bool:
 def image_size(path: str | Path) -> tuple[int, int]:
     """(height, width) of what `open_large` opens, from the file's header; a TIFF may have any number of pixels."""
     path = Path(path)
-    if is_zarr(path) or path.suffix.lower() in (*SLIDE_SUFFIXES, ".npy"):
-        with open_large(path, channels=0) as image:
+    if is_slide(path):
+        with open_large(path, channels=None) as image:
             return image.size
-    if kind_of(path) == "tiff":
-        import tifffile
-
-        with errors_in_one_line(path):
-            try:
-                with tifffile.TiffFile(path) as file:
-                    page = file.pages[0]
-                    check_tiff(file)
-                    if page.tags.valueof(_ORIENTATION, default=1) == 1:
-                        return int(page.imagelength), int(page.imagewidth)
-            except tifffile.TiffFileError:
-                pass  # `read_size` says what is wrong with it
-    return read_size(path)
+    with open_file(path) as file:
+        return file.size
 
 
-def open_large(source: Any, *, channels: int = 3, scaling: Scaling = "all_channels") -> LargeImage:
+def open_large(source: Any, *, channels: int | None = 3, scaling: Scaling = "all_channels") -> LargeImage:
     """Opens an image of any size.
 
     Read in regions are TIFF and OME-TIFF (in tiles, strips or uncompressed, any pyramid), slides that tiffslide knows, zarr
@@ -93,84 +99,31 @@ def open_large(source: Any, *, channels: int = 3, scaling: Scaling = "all_channe
 
     Args:
         source: a path; or an (H, W) or (H, W, C) array, of NumPy, mapped from a file, or of zarr.
-        channels: of the model.
+        channels: of the model; None: as many as the file has.
         scaling: how values of more than 8 bits become bytes, see `ImageConfig`.
 
     Raises:
         ValueError: for a file that cannot be read; for several planes; for other channels than the model's.
         ImportError: what reads the format is not installed.
     """
-    options: dict[str, Any] = {"channels": channels, "scaling": scaling}
+    display = Display(channels=channels, scaling=scaling)
     if not isinstance(source, (str, Path)):
         if len(getattr(source, "shape", ())) not in (2, 3):
             raise ValueError(f"An image is an (H, W) or (H, W, C) array; received shape {getattr(source, 'shape', None)}.")
-        return _checked(source, "YXC"[: len(source.shape)], None, options)
+        return large_image(source, "YXC"[: len(source.shape)], None, display)
     path = Path(source)
     if is_zarr(path):
-        return _open_zarr(path, options)
+        return _open_zarr(path, display)
     if path.suffix.lower() in SLIDE_SUFFIXES:
-        return _open_slide(path, options)
-    if path.suffix.lower() == ".npy":
-        with errors_in_one_line(path):
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        return _checked(array, "YXC"[: array.ndim], path, options)
-    if kind_of(path) == "tiff" and math.prod(image_size(path)) > SMALL:
-        opened = _open_tiff(path, options)
-        if opened is not None:
-            return opened
-    with errors_in_one_line(path):
-        if math.prod(image_size(path)) > MAX_PIXELS:
-            raise ValueError(
-                f"it has more than {MAX_PIXELS // 10**6} million pixels and can only be decoded whole; "
-                "convert it to a tiled TIFF, with vips or tifffile"
-            )
-        values = read_values(path, channels)
-    return _checked(values, "YXC"[: values.ndim], path, options)
-
-
-def _checked(
-    array: Any, axes: str, path: Path | None, options: dict[str, Any], close: Callable[[], Any] | None = None
-) -> LargeImage:
-    """The image, whatever its channels where `channels` is 0; closed again where it is none."""
-    if not options["channels"]:
-        own = [length for name, length in zip(axes, array.shape) if name in "SC"]
-        options = options | {"channels": own[0] if own else 1}
-    close = close or (lambda: None)
+        return _open_slide(path, display)
+    file = open_file(path, display)
     try:
-        if len(axes) != len(array.shape) or array.dtype.kind not in "uif":
-            raise ValueError(f"{path or 'The array'} holds no image; received shape {array.shape} of {array.dtype}.")
-        return LargeImage(array, axes, path=None if path is None else str(path), close=close, **options)
+        large = file.regions()
     except BaseException:
-        close()
+        file.close()
         raise
-
-
-def _open_tiff(path: Path, options: dict[str, Any]) -> LargeImage | None:
-    """A TIFF in regions; None where its pixels alone are not the image (palettes, white at 0, turned), or in one piece."""
-    import tifffile
-
-    with ExitStack() as on_the_way:  # closes the file, unless it is handed on
-        with errors_in_one_line(path):
-            file = on_the_way.enter_context(tifffile.TiffFile(path))
-            page = file.pages[0]
-            check_tiff(file)
-            series, *others = image_series(file)
-            if others:
-                raise ValueError("it holds several images; wanted is one: maskrcnn.read_planes gives them one by one")
-            turned = page.tags.valueof(_ORIENTATION, default=1) != 1
-            if page.photometric not in _PLAIN_TIFF or page.bitspersample not in (8, 16, 32, 64) or turned:
-                return None
-            if page.is_memmappable and len(series.pages) == 1:
-                return _checked(tifffile.memmap(path, page=0, mode="r"), page.axes, path, options)
-        if page.compression not in TIFFFILE_UNPACKS:
-            extras.load("imagecodecs", extra="large", why=f"{path} is compressed in a way that needs imagecodecs")
-        zarr = extras.load("zarr", extra="large", why=f"Reading regions of {path} needs zarr")
-        with errors_in_one_line(path):
-            array = zarr.open(series.aszarr(level=0), mode="r")
-        chunks = dict(zip(series.axes, array.chunks))
-        if chunks["Y"] >= page.imagelength and chunks["X"] >= page.imagewidth:
-            return None
-        return _checked(array, series.axes, path, options, on_the_way.pop_all().close)
+    large.close_too(file.close)
+    return large
 
 
 class _Slide:
@@ -186,21 +139,21 @@ class _Slide:
         return self.slide.read_region((columns.start, rows.start), 0, size, as_array=True)[:, :, :3]
 
 
-def _open_slide(path: Path, options: dict[str, Any]) -> LargeImage:
+def _open_slide(path: Path, display: Display) -> LargeImage:
     tiffslide = extras.load("tiffslide", extra="large", why="Slides need tiffslide")
     with errors_in_one_line(path):
         slide = tiffslide.TiffSlide(path)
-    return _checked(_Slide(slide), "YXC", path, options, slide.close)
+    return large_image(_Slide(slide), "YXC", str(path), display, slide.close)
 
 
-def _open_zarr(path: Path, options: dict[str, Any]) -> LargeImage:
+def _open_zarr(path: Path, display: Display) -> LargeImage:
     zarr = extras.load("zarr", extra="large", why="zarr files need zarr")
     with errors_in_one_line(path):
         opened = zarr.open(path, mode="r")
         stored = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
         if hasattr(opened, "shape"):
             check_sparse(math.prod(opened.shape), stored)
-            return _checked(opened, _axes_of(opened.shape), path, options)
+            return large_image(opened, _axes_of(opened.shape), str(path), display)
         attributes = dict(opened.attrs)
         scales = attributes.get("ome", attributes).get("multiscales")  # OME-Zarr 0.5, and before
         if not scales:
@@ -208,7 +161,7 @@ def _open_zarr(path: Path, options: dict[str, Any]) -> LargeImage:
         array = opened[scales[0]["datasets"][0]["path"]]
         check_sparse(math.prod(array.shape), stored)
         axes = [axis if isinstance(axis, str) else axis["name"] for axis in scales[0].get("axes", [])]
-    return _checked(array, "".join(axes).upper() or "TCZYX", path, options)
+    return large_image(array, "".join(axes).upper() or "TCZYX", str(path), display)
 
 
 def _axes_of(shape: Sequence[int]) -> str:

@@ -58,8 +58,12 @@ def open_pillow(file: BinaryIO) -> Iterator[Image.Image]:
             raise
         raise ValueError(kind) from None
     with opened as image:
-        _check_declared(image, start, file.seek(0, io.SEEK_END))
-        yield image
+        try:
+            _check_declared(image, start, file.seek(0, io.SEEK_END))
+            yield image
+        finally:
+            if not file.closed:
+                file.seek(0, io.SEEK_END)  # libtiff reads the file by itself: from here on Python knows the place again
 
 
 def load(image: Image.Image, file: BinaryIO) -> Image.Image:

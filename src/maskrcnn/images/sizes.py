@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from maskrcnn.images.images import decoded_size
-from maskrcnn.images.opening import image_size, is_large
+from maskrcnn.images.formats import open_file
+from maskrcnn.images.opened import Display
+from maskrcnn.images.opening import has_many_pixels, image_size, is_slide
 
 
 def measure_images(paths: Sequence[Path], *, decode: bool) -> list[tuple[int, int] | ValueError]:
@@ -20,9 +21,12 @@ def measure_images(paths: Sequence[Path], *, decode: bool) -> list[tuple[int, in
 
     def measure(path: Path) -> tuple[int, int] | ValueError:
         try:
-            if not decode or is_large(path):
+            if is_slide(path):
                 return image_size(path)
-            return decoded_size(path)
+            with open_file(path, Display(channels=None)) as file:
+                if file.has_regions and has_many_pixels(file.size):
+                    return file.size
+                return file.first().shape[:2] if decode else file.size
         except ValueError as error:
             return error
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from maskrcnn.images.declared import check_memory, check_planes, check_stored, check_tiff, check_tiff_page
-from maskrcnn.images.files import errors_in_one_line
 from maskrcnn.images.pillow import open_pillow
 from maskrcnn.images.tiff import as_brightness, own_values
 from maskrcnn.structures import PixelSize
@@ -36,7 +33,7 @@ _BESIDES = (
 
 
 class TiffStack:
-    """A TIFF file, open; its planes are read when asked for.
+    """The planes of a TIFF file, read when they are asked for.
 
     They are those of all its image series, one after the other: the positions of OME-TIFF, pages that were written one by one
     or differ in size. Of a pyramid only the largest level is one; thumbnails, masks and a slide's label are none.
@@ -51,33 +48,22 @@ class TiffStack:
         spacing: between planes along Z.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        import tifffile  # slow to import, and few images are TIFF
-
-        with errors_in_one_line(path), ExitStack() as on_the_way:  # closes the file, unless all went well
-            self._file = on_the_way.enter_context(tifffile.TiffFile(path))
-            check_tiff(self._file)
-            images = image_series(self._file)
-            series = [_Series(one) for one in images]
-            check_planes(sum(math.prod(one.counts) for one in series))
-            self._planes = [(one, number) for one in series for number in range(math.prod(one.counts))]
-            if len(series) > 1 and images[0].kind == "generic":  # tifffile puts pages that are alike together
-                self._planes.sort(key=lambda plane: plane[0].page(plane[1]))
-            self.size = series[0].size
-            self.largest = max(one.size[0] for one in series), max(one.size[1] for one in series)
-            self.axes, self.counts = series[0].axes, series[0].counts
-            sizes = set(_pixel_sizes(self._file, images))
-            self.pixel_size, self.spacing = sizes.pop() if len(sizes) == 1 else (None, None)
-            if len(series) > 1:
-                self.axes, self.counts, self.spacing = "Z", (len(self._planes),), None
-            on_the_way.pop_all()
-
-    def __enter__(self) -> TiffStack:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._planes = []
-        self._file.close()
+    def __init__(self, file: Any) -> None:
+        """Lists the planes of a `tifffile.TiffFile`, which stays open as long as they are read."""
+        check_tiff(file)
+        images = image_series(file)
+        series = [_Series(one) for one in images]
+        check_planes(sum(math.prod(one.counts) for one in series))
+        self._planes = [(one, number) for one in series for number in range(math.prod(one.counts))]
+        if len(series) > 1 and images[0].kind == "generic":  # tifffile puts pages that are alike together
+            self._planes.sort(key=lambda plane: plane[0].page(plane[1]))
+        self.size = series[0].size
+        self.largest = max(one.size[0] for one in series), max(one.size[1] for one in series)
+        self.axes, self.counts = series[0].axes, series[0].counts
+        sizes = set(_pixel_sizes(file, images))
+        self.pixel_size, self.spacing = sizes.pop() if len(sizes) == 1 else (None, None)
+        if len(series) > 1:
+            self.axes, self.counts, self.spacing = "Z", (len(self._planes),), None
 
     def read(self, place: int) -> np.ndarray:
         """(H, W) or (H, W, C) values of a plane, numbered from 1."""
@@ -168,7 +154,7 @@ class _Series:
         try:
             return as_brightness(page.asarray(), page)
         except ValueError:  # tifffile leaves LZW and JPEG to a library of codecs; Pillow brings its own
-            with open(page.parent.filehandle.path, "rb") as file, open_pillow(file) as image:
+            with open_pillow(page.parent.filehandle._fh) as image:
                 image.seek(page.index)
                 return own_values(image)
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
 from maskrcnn import extras
-from maskrcnn.images.declared import check_memory, check_tiff
-from maskrcnn.images.files import MAX_PIXELS
+from maskrcnn.images.declared import check_memory
 
 _SAMPLES_PER_PIXEL = 277  # TIFF 6.0
 PLANAR_CONFIGURATION = 284  # TIFF 6.0: 1 is pixel by pixel, 2 channel by channel
@@ -29,12 +27,11 @@ def may_name_channels(image: Any) -> bool:
     return image.n_frames > 1 or image.tag_v2.get(_SAMPLES_PER_PIXEL, 1) not in (1, 3)
 
 
-def names_channels(path: str | Path, channels: int | None) -> bool:
-    """Whether a TIFF has channels that its first page alone, seen as grey or RGB, does not show."""
-    with _open_tiff(path) as file:
-        series, samples = file.series[0], file.pages[0].samplesperpixel
-        found = math.prod(length for axis, length in zip(series.axes, series.shape) if axis in "CS")
-        return found != samples or samples not in (1, 3, 4) or channels == samples == 4
+def names_channels(file: Any, channels: int | None) -> bool:
+    """Whether a TIFF, open in tifffile, has channels that its first page alone, seen as grey or RGB, does not show."""
+    series, samples = file.series[0], file.pages[0].samplesperpixel
+    found = math.prod(length for axis, length in zip(series.axes, series.shape) if axis in "CS")
+    return found != samples or samples not in (1, 3, 4) or channels == samples == 4
 
 
 def sample_format(tiff: Any) -> tuple[int, int]:
@@ -65,45 +62,40 @@ def _black_at_zero(values: np.ndarray, photometric: int | None, bits: int) -> np
     return np.array(2**bits - 1, values.dtype) - values if values.dtype.kind == "u" else ~values
 
 
-def read_scientific_tiff(path: str | Path, *, pixels: bool = True) -> np.ndarray:
-    """A TIFF that Pillow does not know, 64 bits or colours as floats, say; with `pixels=False` an empty array of its shape."""
-    with _open_tiff(path) as file:
-        page = file.pages[0]
-        orientation = page.tags.valueof(ExifTags.Base.Orientation, default=1)
-        if page.axes not in ("YX", "YXS", "SYX"):
-            raise ValueError(f"an image has rows, columns and channels; received an array of shape {page.shape} ({page.axes})")
-        if page.samplesperpixel > 2 and page.photometric in CMYK_AND_LAB:
-            raise ValueError(f"its colours are {page.photometric.name}, which is read of 8 bits only; save it as RGB")
-        if math.prod(page.shape) > 4 * MAX_PIXELS:
-            raise Image.DecompressionBombError
-        if pixels:
-            check_memory((page.imagelength, page.imagewidth), page.samplesperpixel, page.dtype.itemsize)
-        if pixels and page.compression not in TIFFFILE_UNPACKS:
-            name = getattr(page.compression, "name", page.compression)
-            extras.load("imagecodecs", extra="large", why=f"its compression, {name}, needs imagecodecs")
-        values = as_brightness(page.asarray(), page) if pixels else np.broadcast_to(np.zeros(1, page.dtype), page.shape)
-    values = turn_upright(np.moveaxis(values, 0, 2) if page.axes == "SYX" else values, orientation)
+def scientific_values(file: Any) -> np.ndarray:
+    """The first page of a TIFF that Pillow does not know, 64 bits or colours as floats, say.
+
+    Args:
+        file: open in tifffile.
+
+    Returns:
+        (H, W) or (H, W, C), upright, in the file's own depth.
+
+    Raises:
+        ValueError: for other axes than rows, columns and channels; for colours, or a compression, that are not read.
+    """
+    page = file.pages[0]
+    if page.axes not in ("YX", "YXS", "SYX"):
+        raise ValueError(f"an image has rows, columns and channels; received an array of shape {page.shape} ({page.axes})")
+    if page.samplesperpixel > 2 and page.photometric in CMYK_AND_LAB:
+        raise ValueError(f"its colours are {page.photometric.name}, which is read of 8 bits only; save it as RGB")
+    check_memory((page.imagelength, page.imagewidth), page.samplesperpixel, page.dtype.itemsize)
+    if page.compression not in TIFFFILE_UNPACKS:
+        name = getattr(page.compression, "name", page.compression)
+        extras.load("imagecodecs", extra="large", why=f"its compression, {name}, needs imagecodecs")
+    values = as_brightness(page.asarray(), page)
+    values = turn_upright(np.moveaxis(values, 0, 2) if page.axes == "SYX" else values, orientation_of_page(page))
     return values if values.ndim == 2 else values[:, :, :3]  # a fourth is transparency
+
+
+def orientation_of_page(page: Any) -> int:
+    """EXIF's orientation of a page of tifffile, 1 to 8."""
+    return page.tags.valueof(ExifTags.Base.Orientation, default=1)
 
 
 def as_brightness(values: np.ndarray, page: Any) -> np.ndarray:
     """What tifffile decoded of a page, with black at 0."""
     return _black_at_zero(values, page.keyframe.tags.valueof(PHOTOMETRIC), page.keyframe.bitspersample)
-
-
-def _open_tiff(path: str | Path) -> Any:
-    import tifffile  # rarely needed
-
-    try:
-        file = tifffile.TiffFile(path)
-    except tifffile.TiffFileError:
-        raise UnidentifiedImageError from None
-    try:
-        check_tiff(file)
-    except BaseException:
-        file.close()
-        raise
-    return file
 
 
 def turn_upright(values: np.ndarray, orientation: int) -> np.ndarray:

@@ -18,7 +18,8 @@ import numpy as np
 
 from maskrcnn.config.model import Scaling
 from maskrcnn.images.decoder import IMAGE_RATE, Video, open_file_decoder
-from maskrcnn.images.files import ALL_SUFFIXES, find_images, kind_of
+from maskrcnn.images.files import ALL_SUFFIXES, find_images
+from maskrcnn.images.formats import is_known
 from maskrcnn.images.images import count_planes, read_image, read_planes
 from maskrcnn.pipeline import ahead
 from maskrcnn.structures import VideoFrame
@@ -58,7 +59,7 @@ def open_video(
 def _is_video(source: str) -> bool:
     path = Path(source)
     named = path.name.lower().endswith(ALL_SUFFIXES) and not path.name.lower().endswith((".gif", ".apng"))
-    return path.is_file() and not named and kind_of(path) == "image"  # DICOM needs no suffix
+    return path.is_file() and not named and not is_known(path)  # DICOM needs no suffix
 
 
 def _open_images(source: Any, every: int, rate: float, channels: int, scaling: Scaling) -> Video:

@@ -9,9 +9,7 @@ import numpy as np
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from maskrcnn.images.files import kind_of
-from maskrcnn.images.images import read_plane
-from maskrcnn.images.plain import read_values
+from maskrcnn.images.formats import open_file
 from maskrcnn.images.values import limits, to_channels
 from maskrcnn.serving import problems
 from maskrcnn.serving.answers import png
@@ -75,4 +73,5 @@ def pack(values: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
 
 def _values(path: Path) -> np.ndarray:
     """As the file has them: (H, W), or (H, W, 3) RGB."""
-    return read_plane(path).values if kind_of(path) == "dicom" else read_values(path)
+    with open_file(path) as file:
+        return file.values(1)

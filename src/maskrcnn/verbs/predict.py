@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from maskrcnn.images.files import find_images
-from maskrcnn.images.images import count_planes, read_planes
+from maskrcnn.images.images import read_planes
 from maskrcnn.images.large import reduced
 from maskrcnn.images.opening import open_large
 from maskrcnn.inference.batches import WAITING, Pixels, as_pixels
@@ -102,9 +103,12 @@ def predict_files(
             return path, error
         return path, detections
 
-    several = len(paths) > 1 or count_planes(paths[0], axis=axis) > 1
     with PredictionWriter(out, save=save, measurements=measurements, names=names) as writer:
-        found = detect(model, readable() if several else list(readable()), batch_size=batch_size, score=score)
+        images = readable()
+        first = list(islice(images, 1))
+        several = len(paths) > 1 or _has_several_planes(seen)
+        ahead = chain(first, images) if several else [*first, *images]
+        found = detect(model, ahead, batch_size=batch_size, score=score)
         with closing(found), closing(behind(write, in_order(found), WAITING if several else 0)) as written:  # type: ignore[type-var]
             for path, result in written:
                 if isinstance(result, Exception):
@@ -112,6 +116,11 @@ def predict_files(
                 if on_image:
                     on_image(path, result)
     return failures
+
+
+def _has_several_planes(seen: Sequence[tuple[Path, Plane | Exception]]) -> bool:
+    """Whether what was read first is one plane of several."""
+    return bool(seen) and isinstance(seen[0][1], Plane) and seen[0][1].source.num_planes > 1
 
 
 def predict_large(
