@@ -117,9 +117,9 @@ def check_tiff_page(page: Any, length: int) -> None:
     if page.photometric == _YCBCR:
         declared //= 3  # colours may be stored once for several pixels
     compression, counts = int(page.compression), page.databytecounts
-    held = [min(count, length - offset) for offset, count in zip(page.dataoffsets, counts) if count > 0]
-    if held and min(held) <= 0:
-        raise ValueError("it is cut off: strips or tiles of it lie behind its end")
+    held = [min(count, length - offset) for offset, count in zip(page.dataoffsets, counts) if count > 0 and offset < length]
+    if not held and any(counts):
+        raise ValueError("it is cut off: its strips or tiles lie behind its end")
     if compression != 1 and needed > max(len(counts), 1):
         raise ValueError(f"its header declares {needed:,} strips or tiles, and lists {len(counts):,}")
     if compression in TIFF_RATIOS:
