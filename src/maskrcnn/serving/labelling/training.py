@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from maskrcnn.atomic import write_json
 from maskrcnn.serving.labelling.store import IMAGES, Store
 from maskrcnn.serving.meters import say
 
+PROGRAM = (sys.executable, "-m", "maskrcnn")
 RUNS = "runs"
 LEAST_IMAGES = 2  # to train on; and one to score
 _LAST_LINES = 4000  # characters of the log that explain a failure
@@ -32,11 +33,11 @@ class Trainer:
     Args:
         store: the project.
         model: path or name of the model that the server began with.
-        on_change: called whenever `state` has changed, from another thread.
+        program: what runs the commands `train` and `evaluate`.
     """
 
-    def __init__(self, store: Store, model: str, on_change: Callable[[], None] = lambda: None) -> None:
-        self._store, self._model, self._on_change = store, model, on_change
+    def __init__(self, store: Store, model: str, program: Sequence[str] = PROGRAM) -> None:
+        self._store, self._model, self._program = store, model, program
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -97,7 +98,6 @@ class Trainer:
                 target=self._work, args=(self._run, self.in_use, epochs), name="trainer", daemon=True
             )
             self._thread.start()
-        self._on_change()
         return self._run
 
     def cancel(self) -> None:
@@ -119,15 +119,13 @@ class Trainer:
         data = ["--data", folder / "train.json", "--images", images, "--val", folder / "held_out.json", "--val-images", images]
         try:
             self._command(folder, "train", *data, "--out", folder / "model", "--init", before, "--epochs", epochs)
-            self._enter("scoring")
-            scores = {
-                name: self._score(folder, name, model) for name, model in (("before", before), ("after", self.model_of(run)))
-            }
+            self._stage = "scoring"
+            scores = {"before": self._score_before(folder, before), "after": self._score(folder, "after", self.model_of(run))}
             self._store.set_run(run, scores=scores)
-            self._enter("done")
+            self._stage = "done"
         except _FailedError as error:
             self._error = "" if self._cancelled else str(error)
-            self._enter("cancelled" if self._cancelled else "failed")
+            self._stage = "cancelled" if self._cancelled else "failed"
 
     def _score_before(self, folder: Path, model: str) -> dict[str, float]:
         """Of the model that answers now; nothing where it knows other classes than the project."""
@@ -155,7 +153,7 @@ class Trainer:
             raise _FailedError("cancelled")
         with open(log, "ab") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "maskrcnn", *map(str, words)],
+                [*self._program, *map(str, words)],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -166,10 +164,6 @@ class Trainer:
         if code:
             text = log.read_text(errors="replace")[-_LAST_LINES:].strip()
             raise _FailedError(text.splitlines()[-1] if text else f"maskrcnn {words[0]} ended with code {code}")
-
-    def _enter(self, stage: Stage) -> None:
-        self._stage = stage
-        self._on_change()
 
 
 def model_in_use(folder: Path, model: str | Path) -> str | Path:
