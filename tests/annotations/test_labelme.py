@@ -86,3 +86,11 @@ def test_an_image_of_another_size_is_left_out(tmp_path):
     data = load_dataset(tmp_path)
     assert [sample.file_name for sample in data.samples] == ["b.png"]
     assert "EXIF" in data.faults[0].message
+
+
+def test_an_image_that_is_in_its_json_alone_is_named(tmp_path):
+    write_images(tmp_path, "b.png")
+    write(tmp_path, imageData="iVBORw0KGgo=")
+    write(tmp_path, "b")
+    (fault,) = load_dataset(tmp_path).faults
+    assert fault.kind == "missing image" and "inside the JSON alone" in fault.message

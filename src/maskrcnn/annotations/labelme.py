@@ -65,17 +65,20 @@ def read(place: Place, options: ReadOptions) -> Annotations:
         name = content.get("imagePath")
         name = name if isinstance(name, str) and name else file.with_suffix("").name
         draw = partial(_draw, shapes=content["shapes"], declared=(content.get("imageHeight"), content.get("imageWidth")))
-        entries.append(Entry(name, _find(finder, name, file), draw))
+        found = _find(finder, name, file, embedded=isinstance(content.get("imageData"), str))
+        entries.append(Entry(name, found, draw))
     return assemble(entries, options, faults=faults)
 
 
-def _find(finder: ImageFinder, name: str, file: Path) -> Found:
+def _find(finder: ImageFinder, name: str, file: Path, *, embedded: bool) -> Found:
     """The image of a file: by `imagePath`, or by the file's own name where images were renamed or converted."""
     found = finder.find(name)
     if found.path is None or found.by_name:
         own = finder.find(file.stem)
         if own.path is not None:
             return Found(own.path)
+    if found.path is None and embedded:
+        return Found(problem=f"the image of {file} is inside the JSON alone; write it to a file with labelme_export_json")
     return found
 
 
