@@ -6,7 +6,7 @@ from small_network import small_network
 
 from maskrcnn.config.fields import replace
 from maskrcnn.inference.prompts import _boxes_in_frame, detect_in_boxes
-from maskrcnn.inference.whole import _original_boxes, detect
+from maskrcnn.inference.whole import detect, original_boxes
 
 pytestmark = pytest.mark.backend
 
@@ -48,4 +48,4 @@ def test_boxes_go_to_the_frame_and_back(network, ends, place) -> None:
     config = replace(network.config, anchors__ends=ends, image__place=place)
     boxes = np.array([[3, 4, 50, 61], [0, 0, 100, 80]], np.float32)
     inside = _boxes_in_frame(boxes, (80, 100), (64, 80), (64, 96), config)
-    np.testing.assert_allclose(_original_boxes(inside, (64, 80), (64, 96), (80, 100), config), boxes, atol=1e-3)
+    np.testing.assert_allclose(original_boxes(inside, (64, 80), (64, 96), (80, 100), config), boxes, atol=1e-3)

@@ -22,3 +22,13 @@ def box_area(boxes: np.ndarray) -> np.ndarray:
     """(N,) areas of (N, 4) boxes, square pixels; 0 where a side is not positive."""
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
     return sides[:, 0] * sides[:, 1]
+
+
+def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(N, M) of boxes xyxy (N, 4) and (M, 4); 0 where neither has an area."""
+    low = np.maximum(first[:, None, :2], second[:, :2])
+    high = np.minimum(first[:, None, 2:], second[:, 2:])
+    shared = np.maximum(high - low, 0.0).prod(axis=2)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)]
+    union = areas[0][:, None] + areas[1] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)

@@ -32,6 +32,12 @@ def rle_to_box(rle: dict[str, Any]) -> np.ndarray:
     return np.array([x, y, x + width, y + height], np.float32)
 
 
+def mask_iou(ones: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]], crowd: Sequence[bool] = ()) -> np.ndarray:
+    """(N, M) float64 IoU of masks, N and M RLEs; with those of `others` that are crowds, the part of one that lies in it."""
+    flags = [bool(flag) for flag in crowd] or [False] * len(others)
+    return np.asarray(coco_mask.iou(list(ones), list(others), flags), np.float64).reshape(len(ones), len(others))
+
+
 def flip_rle(rle: dict[str, Any]) -> dict[str, Any]:
     """The mask seen in a mirror: left becomes right."""
     return mask_to_rle(rle_to_mask(rle)[:, ::-1])

@@ -56,7 +56,7 @@ def _prepare(items: list[Any], config: ModelConfig, batch_size: int, keep: bool)
     for item in items:
         pixels = as_pixels(item, config.image)
         fitted.append(fit_to_frame(pixels, config.image)[0])
-        originals.append(((pixels.shape[0], pixels.shape[1]), _path_of(item), _kept(item, pixels) if keep else None))
+        originals.append(((pixels.shape[0], pixels.shape[1]), path_of(item), _kept(item, pixels) if keep else None))
     frame = choose_frame([image.shape[:2] for image in fitted], config.image)
     shape = (batch_size, *frame, config.image.channels)  # the last batch is filled up: one shape, one compilation
     images = np.zeros(shape, fitted[0].dtype)
@@ -82,7 +82,7 @@ def _kept(item: Any, pixels: Pixels) -> np.ndarray | None:
     return item if isinstance(item, np.ndarray) and item.dtype == np.uint8 else pixels
 
 
-def _path_of(item: Any) -> str | None:
+def path_of(item: Any) -> str | None:
     if isinstance(item, Plane):
         return item.source.path
     return str(item) if isinstance(item, (str, Path)) else None

@@ -72,7 +72,7 @@ def original(
         config: of the model: the names of the classes, where the image lies in its frame, what a box's end means.
         score: least score; None keeps all.
     """
-    boxes = _original_boxes(answer.boxes[row], size, frame, original_size, config)
+    boxes = original_boxes(answer.boxes[row], size, frame, original_size, config)
     keep = answer.valid[row]
     if score is not None:
         keep = keep & (answer.scores[row] >= score)
@@ -90,7 +90,7 @@ def original(
     )
 
 
-def _original_boxes(
+def original_boxes(
     boxes: np.ndarray, size: Any, frame: tuple[int, int], original_size: tuple[int, int], config: ModelConfig
 ) -> np.ndarray:
     """(N, 4) boxes in pixels of the frame to pixels of the original, x2 and y2 at the edge of the last pixel."""

@@ -8,10 +8,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from hotcoco import mask as coco_mask
 
 from maskrcnn.geometry.masks import shared_pixels
-from maskrcnn.geometry.rle import rle_to_box, rle_to_mask
+from maskrcnn.geometry.rle import mask_iou, rle_to_box, rle_to_mask
 from maskrcnn.metrics.bootstrap import weighted_ap
 from maskrcnn.metrics.rows import IOU_THRESHOLDS, Evaluation
 
@@ -121,7 +120,7 @@ def _match(
     crowd = evaluation.objects.crowd[truth]
     ones = [evaluation.rows.rle(row, evaluation.samples) for row in results.tolist()]
     others = [evaluation.objects.rles[row] for row in truth.tolist()]
-    masks = np.asarray(coco_mask.iou(ones, others, crowd.tolist())).reshape(len(ones), len(others))
+    masks = mask_iou(ones, others, crowd.tolist())
     edges = np.zeros_like(masks)
     for n, m in np.argwhere(masks >= IOU_THRESHOLDS[0]).tolist():  # others match nothing, whatever their boundaries
         edges[n, m] = _iou(outlines.row(int(results[n])), outlines.object(int(truth[m])), bool(crowd[m]))

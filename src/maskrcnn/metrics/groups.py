@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from maskrcnn.geometry.boxes import box_iou
 from maskrcnn.geometry.rle import rle_area
 from maskrcnn.metrics.rows import Evaluation
 
@@ -97,23 +98,13 @@ def _by_crowding(evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
         found = by_image[row_starts[place] : row_starts[place + 1]]
         if len(here) < 2:
             continue
-        overlaps = _box_iou(objects.boxes[here], objects.boxes[here])
+        overlaps = box_iou(objects.boxes[here], objects.boxes[here])
         np.fill_diagonal(overlaps, 0.0)
         of_objects[here] = overlaps.max(axis=1)
-        of_rows[found] = np.sort(_box_iou(rows.boxes[found], objects.boxes[here]), axis=1)[:, -2]
+        of_rows[found] = np.sort(box_iou(rows.boxes[found], objects.boxes[here]), axis=1)[:, -2]
     return _level(of_objects), _level(of_rows)
 
 
 def _level(overlaps: np.ndarray) -> np.ndarray:
     """(N,) int, the group of a largest overlap."""
     return (overlaps > 0).astype(np.int64) + (overlaps > _CROWDED).astype(np.int64)
-
-
-def _box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(N, M) of boxes xyxy (N, 4) and (M, 4); 0 where neither has an area."""
-    low = np.maximum(first[:, None, :2], second[:, :2])
-    high = np.minimum(first[:, None, 2:], second[:, 2:])
-    shared = np.maximum(high - low, 0.0).prod(axis=2)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)]
-    union = areas[0][:, None] + areas[1] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from hotcoco import mask as coco_mask
 
+from maskrcnn.geometry.rle import mask_iou
 from maskrcnn.metrics.errors import Costs
 from maskrcnn.metrics.rows import Evaluation
 
@@ -100,8 +100,7 @@ def _overlaps(evaluation: Evaluation, results: np.ndarray, truth: np.ndarray) ->
     """(n, m) mask IoU; with crowd regions the part of the result that lies in them."""
     ones = [evaluation.rows.rle(row, evaluation.samples) for row in results.tolist()]
     others = [evaluation.objects.rles[row] for row in truth.tolist()]
-    iou = coco_mask.iou(ones, others, evaluation.objects.crowd[truth].tolist())
-    return np.asarray(iou, np.float64).reshape(len(ones), len(others))
+    return mask_iou(ones, others, evaluation.objects.crowd[truth].tolist())
 
 
 def _largest(cost: np.ndarray, most: int, size: np.ndarray | None = None) -> list[int]:
