@@ -119,7 +119,7 @@ def through_model(arguments: argparse.Namespace) -> list[float]:
 def narrow_model(engine: str | None) -> Any:
     """Random weights in few channels, so that thousands of images are soon done; finds 20 objects in each."""
     from maskrcnn.api import MaskRCNN
-    from maskrcnn.verbs import export
+    from maskrcnn.exporting import export
 
     few = {"detect__score": 0.0, "detect__nms_iou": 1.0, "detect__max_detections": 20, "detect__candidates": 100}
     model = MaskRCNN.from_preset("mobilenet_v2_fpn", num_classes=2, weights=None, seed=0, **NARROW, **few)

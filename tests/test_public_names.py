@@ -25,6 +25,8 @@ def test_the_public_names_are_these():
         "MaskRCNN",
         "load_model",
         "train",
+        "predict",
+        "export",
         "evaluate",
         "compare",
         "track",

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from maskrcnn.api import MaskRCNN, load_model
     from maskrcnn.config.model import Category, ModelConfig
     from maskrcnn.data.dataset import Dataset, load_dataset
+    from maskrcnn.exporting.export import export
     from maskrcnn.images.images import read_planes
     from maskrcnn.inference.detections import Detections
     from maskrcnn.results.measure import measure
     from maskrcnn.structures import Sample
     from maskrcnn.verbs.convert import convert
     from maskrcnn.verbs.evaluate import compare, evaluate
+    from maskrcnn.verbs.predict import predict
     from maskrcnn.verbs.track import track
     from maskrcnn.verbs.train import CocoEvaluation, train
 
@@ -32,8 +34,10 @@ __all__ = [
     "MaskRCNN",
     "load_model",
     "train",
+    "predict",
     "evaluate",
     "compare",
+    "export",
     "track",
     "convert",
     "CocoEvaluation",
@@ -52,6 +56,8 @@ _HOMES = {
     "MaskRCNN": "maskrcnn.api",
     "load_model": "maskrcnn.api",
     "train": "maskrcnn.verbs.train",
+    "predict": "maskrcnn.verbs.predict",
+    "export": "maskrcnn.exporting.export",
     "evaluate": "maskrcnn.verbs.evaluate",
     "compare": "maskrcnn.verbs.evaluate",
     "track": "maskrcnn.verbs.track",
@@ -66,7 +72,7 @@ _HOMES = {
     "Category": "maskrcnn.config.model",
     "ModelConfig": "maskrcnn.config.model",
 }
-_NEED_KERAS = {"MaskRCNN", "load_model", "train", "evaluate", "convert", "CocoEvaluation"}
+_NEED_KERAS = {"MaskRCNN", "load_model", "train", "evaluate", "export", "convert", "CocoEvaluation"}
 
 
 def __getattr__(name: str) -> Any:

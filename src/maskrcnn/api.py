@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import warnings
 from collections.abc import Callable, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import keras
 from maskrcnn import memory
 from maskrcnn.config import fields, presets
 from maskrcnn.config.model import Category, ModelConfig
-from maskrcnn.data.augment import make_augment
-from maskrcnn.data.dataset import Dataset, open_dataset
-from maskrcnn.data.loader import Loader, make_loader, num_batches
+from maskrcnn.exporting.export import Difference, Format, export
+from maskrcnn.fitting import FittableNetwork
 from maskrcnn.inference import whole
+from maskrcnn.inference.detections import Detections
+from maskrcnn.inference.inspection import Inspection, inspect
 from maskrcnn.initialization import (
     HEADS_ANEW,
     backbone_arrays,
@@ -32,8 +33,7 @@ from maskrcnn.initialization import (
     with_backbone,
 )
 from maskrcnn.model.backbones import keras_model
-from maskrcnn.model.mask_rcnn import Network
-from maskrcnn.structures import Detections
+from maskrcnn.structures import Sample
 from maskrcnn.weights import backbones, finding, published
 from maskrcnn.weights import models as model_files
 from maskrcnn.weights.categories import categories_of
@@ -42,7 +42,7 @@ from maskrcnn.weights.sources import holds_whole_model, read_checkpoint
 
 
 @keras.saving.register_keras_serializable(package="maskrcnn", name="MaskRCNN")
-class MaskRCNN(Network):
+class MaskRCNN(FittableNetwork):
     """Mask R-CNN with a feature pyramid (He et al. 2017; Lin et al. 2017).
 
     Example:
@@ -308,86 +308,52 @@ class MaskRCNN(Network):
         """
         memory.check_inference(self.config, self.count_params(), frame, batch_size)
 
-    # ── Keras's verbs, which also take data sets ──
-
-    def fit(
-        self, x: Any = None, y: Any = None, batch_size: int | None = None, *, augment: Any = "flip", **kwargs: Any
-    ) -> keras.callbacks.History:
-        """As `keras.Model.fit`. Each loss is shown by name, in training and in validation.
+    def inspect(self, image: Any, truth: Sample | None = None) -> Inspection:
+        """Every stage of one image's way through the network: `model.inspect("cells.png").proposals.plot()`.
 
         Args:
-            x: a `Dataset`, the path of one, or any dataset of `Batch` dicts (`maskrcnn.data.make_loader`).
-            batch_size: images a step, where `x` is a `Dataset` or a path; 2 by default.
-            augment: of a `Dataset` or a path: `"none"`, `"flip"`, `"photos"`, `"microscopy"`, an `AugmentConfig`, a pipeline of
-                Albumentations, or a function of (sample, rng).
-            **kwargs: of `keras.Model.fit`; `validation_data` takes what `x` takes. `shuffle=False` keeps the order of a
-                `Dataset` or a path; else each call draws another, reproducible after `keras.utils.set_random_seed`.
+            image: a path, an (H, W, C) or (H, W) uint8 array, or an image of Pillow.
+            truth: its ground truth, with labels that count in the model's classes: `dataset.with_categories(
+                model.config.categories).samples[0]`. Then `inspection.explain(3)` says why its object 3 was missed.
 
         Raises:
-            ValueError: for data that the model's classes don't fit, or without any object; for `y`, `class_weight` and
-                `sample_weight`. Where a path's data has faults, a warning says which.
+            ValueError: what is no image, or ground truth of another size.
         """
-        _refuse_truth_beside(y, **kwargs)
-        batch_size = batch_size or 2
-        x, validation = open_dataset(x), open_dataset(kwargs.get("validation_data"))
-        if isinstance(x, Dataset):
-            x.check_trainable()
-            self.adopt_categories(x)
-            kwargs.setdefault("steps_per_epoch", num_batches(x, batch_size))
-            seed = random.randrange(2**31)  # Keras seeds Python's numbers, and draws the seeds of its own layers from them
-            order = {"shuffle": kwargs.pop("shuffle", True), "seed": seed}
-            x = self.loader(x, batch_size=batch_size, repeat=True, augment=augment, **order)
-        if isinstance(validation, Dataset):
-            kwargs["validation_data"] = self.loader(
-                validation, batch_size=kwargs.pop("validation_batch_size", None) or batch_size
-            )
-        return super().fit(x, y, **kwargs)
+        return inspect(self, image, truth)
 
-    def evaluate(self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any) -> Any:
-        """As `keras.Model.evaluate`: the losses. `maskrcnn.inference.scoring` gives the average precision."""
-        _refuse_truth_beside(y, **kwargs)
-        x = open_dataset(x)
-        if isinstance(x, Dataset):
-            x = self.loader(x, batch_size=batch_size or 2)
-        return super().evaluate(x, y, **kwargs)
-
-    def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
-        """As `keras.Model.predict`: `PaddedDetections` in pixels of the frame. `detect` takes images of any size."""
-        x = open_dataset(x)
-        if isinstance(x, Dataset):
-            x, batch_size = self.loader(x, batch_size=batch_size or 1), None
-        if isinstance(x, Loader):
-            x = x.without_truth()
-        elif isinstance(x, dict):
-            x = {name: x[name] for name in ("images", "sizes")}
-        return super().predict(x, batch_size=batch_size, **kwargs)
-
-    def loader(self, dataset: Dataset, *, augment: Any = None, **options: Any) -> Loader:
-        """Batches of a data set for this model: `maskrcnn.data.make_loader` with the model's classes and frames.
+    def export(self, path: str | Path, *, format: Format, **options: Any) -> Difference:
+        """Writes the model for another runtime, with classes and preprocessing inside it, and checks what was written.
 
         Args:
-            augment: as for `fit`; none where None.
-            **options: of `make_loader`.
-        """
-        dataset = dataset.with_categories(self.config.categories)
-        change = make_augment(augment, self.config.image, dataset.samples)
-        return make_loader(dataset, self.config, augment=change, **options)
+            path: the file or folder to write.
+            format: `"saved-model"`, `"openvino"`, `"litert"`, `"onnx"` or `"torch"`.
+            **options: of `maskrcnn.export`, such as `precision`.
 
-    def adopt_categories(self, dataset: Dataset) -> None:
-        """Takes the classes' names from a data set, if the model knows them by number alone.
-
-        Raises:
-            ValueError: where the data set has another number of classes.
+        Returns:
+            The largest differences from this model, see `maskrcnn.export`.
         """
-        if self.config.categories != presets.placeholder_categories(self.config.num_classes):
-            return
-        if len(dataset.categories) != self.config.num_classes:
-            names = ", ".join(category.name for category in dataset.categories[:10])
-            raise ValueError(
-                f"The model was made for {self.config.num_classes} classes and the data has {len(dataset.categories)} ({names}"
-                f"{', …' if len(dataset.categories) > 10 else ''}). Make it with num_classes={len(dataset.categories)}."
-            )
-        self.config = fields.replace(self.config, categories=tuple(dataset.categories))
+        return export(self, path, format=format, **options)
+
+    def __repr__(self) -> str:
+        config = self.config
+        names = ", ".join(config.class_names[:5]) + (", …" if config.num_classes > 5 else "")
+        return (
+            f"MaskRCNN({config.backbone.name}, {config.num_classes} classes: {names}; {config.image.channels} channels, "
+            f"short side {config.image.short_side}; {self.count_params():,} weights)"
+        )
+
+    def _repr_html_(self) -> str:
+        """A table of what matters, as a notebook shows it."""
+        config = self.config
+        rows = {
+            "backbone": config.backbone.name,
+            "classes": ", ".join(config.class_names),
+            "input": f"{config.image.channels} channels, sides {config.image.short_side} to {config.image.long_side}",
+            "detections": f"at most {config.detect.max_detections} an image, from score {config.detect.score:g} up",
+            "weights": f"{self.count_params():,}",
+        }
+        cells = "".join(f"<tr><th>{name}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items())
+        return f"<table>{cells}</table>"
 
 
 def load_model(path: str | Path, *, compile: bool = True) -> MaskRCNN:
@@ -412,15 +378,3 @@ def load_model(path: str | Path, *, compile: bool = True) -> MaskRCNN:
         return model_files.load(path, MaskRCNN, compile=compile)
     except (OSError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
-
-
-def _refuse_truth_beside(y: Any, *, class_weight: Any = None, sample_weight: Any = None, **_: Any) -> None:
-    """Refuses what Keras would pass over: a batch holds its truth."""
-    if class_weight is not None:
-        raise ValueError(
-            "class_weight is part of the model here: make it with box_head__class_weights=(1.0, 4.0), a number a class, or use "
-            "maskrcnn.train(class_weights=…)."
-        )
-    for name, value in (("y", y), ("sample_weight", sample_weight)):
-        if value is not None:
-            raise ValueError(f"{name} has no meaning here: the data set holds the truth of its images; leave it out.")

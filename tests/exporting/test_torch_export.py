@@ -19,8 +19,8 @@ from maskrcnn.api import MaskRCNN
 from maskrcnn.engines import pt2
 from maskrcnn.engines.engine import Engine
 from maskrcnn.engines.pt2 import EXAMPLES, PROGRAM
+from maskrcnn.exporting import export
 from maskrcnn.structures import PaddedDetections
-from maskrcnn.verbs import export
 
 pytestmark = pytest.mark.backend
 CONSTANTS = "data/constants/model_constants_config.json"

@@ -66,8 +66,8 @@ def export(
         tell(f"Keras runs on {wanted}, from which {format} is written.")
     loaded = load_model(model)
 
+    from maskrcnn.exporting.export import export as export_model
     from maskrcnn.images.files import find_images
-    from maskrcnn.verbs.export import export as export_model
 
     chosen = find_images(images) if images else ()
     seen = find_images(calibrate) if calibrate else ()

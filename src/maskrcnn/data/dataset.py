@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
 from typing import Any, get_args
 
@@ -39,6 +40,20 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def __repr__(self) -> str:
+        num_objects = sum(len(sample.labels) for sample in self.samples)
+        names = ", ".join(category.name for category in self.categories[:5]) + (", …" if len(self.categories) > 5 else "")
+        faults = f", {len(self.faults)} faults" if self.faults else ""
+        return f"Dataset({self.name or 'unnamed'}: {len(self)} images, {num_objects} objects of {names}{faults})"
+
+    def _repr_html_(self) -> str:
+        """The summary and the objects of each class, as a notebook shows them."""
+        counts = np.zeros(len(self.categories), np.int64)
+        for sample in self.samples:
+            counts += np.bincount(sample.labels, minlength=len(counts))
+        rows = "".join(f"<tr><td>{escape(c.name)}</td><td>{n}</td></tr>" for c, n in zip(self.categories, counts.tolist()))
+        return f"<pre>{escape(self.summary())}</pre><table><tr><th>class</th><th>objects</th></tr>{rows}</table>"
 
     @classmethod
     def from_arrays(

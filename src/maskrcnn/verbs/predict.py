@@ -9,11 +9,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from maskrcnn import engines
 from maskrcnn.images.files import find_images
 from maskrcnn.images.images import read_planes
 from maskrcnn.images.large import reduced
 from maskrcnn.images.opening import open_large
 from maskrcnn.inference.batches import WAITING, Pixels, as_pixels
+from maskrcnn.inference.detections import Detections
 from maskrcnn.inference.stitching import Tile
 from maskrcnn.inference.tiles import detect_large
 from maskrcnn.inference.whole import detect
@@ -21,7 +23,44 @@ from maskrcnn.pipeline import behind
 from maskrcnn.results.files import PredictionWriter
 from maskrcnn.results.large import LONGEST_OVERLAY, LargeWriter
 from maskrcnn.results.names import Names, stem_of
-from maskrcnn.structures import Detections, Detector, Plane
+from maskrcnn.structures import Detector, Plane
+
+
+def predict(
+    images: Any, *, model: Detector | str | Path = "nuclei", score: float = 0.5, batch_size: int = 1
+) -> list[Detections]:
+    """Finds the objects in images, in one line.
+
+    Example:
+        for found in maskrcnn.predict("cells/*.png", model="runs/first"):
+            found.save(f"{found.path}_found.png")
+
+    Args:
+        images: a path, a folder, a glob, an (H, W, C) or (H, W) uint8 array, an image of Pillow, or a list of those.
+        model: a model; a run's folder or a file of one, exported ones too; or `"nuclei"`, which comes with the package.
+        score: the least score.
+        batch_size: images that go through the model together.
+
+    Returns:
+        One `Detections` an image, in original pixels.
+
+    Raises:
+        FileNotFoundError: no such image or model.
+        ValueError: what is no image, or no model.
+    """
+    detector = open_model(model) if isinstance(model, (str, Path)) else model
+    if isinstance(images, (str, Path)):
+        images = find_images([images])
+    return list(detect(detector, images, batch_size=batch_size, score=score))
+
+
+def open_model(path: str | Path) -> Detector:
+    """A model to predict with: an exported one on its engine, any other on Keras."""
+    if engines.recognise(path) is not None:
+        return engines.load(path)
+    from maskrcnn.api import load_model  # Keras and its backend, which exported models do without
+
+    return load_model(path)
 
 
 def predict_files(

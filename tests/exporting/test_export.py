@@ -20,8 +20,8 @@ from maskrcnn import engines, structures
 from maskrcnn.api import MaskRCNN
 from maskrcnn.engines import litert
 from maskrcnn.engines.engine import OUTPUTS, describe
+from maskrcnn.exporting import export
 from maskrcnn.ops import boxes as box_ops
-from maskrcnn.verbs import export
 
 FORMATS = (
     "saved-model",
