@@ -24,9 +24,8 @@ def model() -> Any:
 
 
 def test_a_model_says_what_it_is(model: Any) -> None:
-    assert repr(model) == (
-        f"MaskRCNN(mobilenet_v2, 3 classes: class 1, class 2, class 3; 3 channels, short side 64; {model.count_params():,} weights)"
-    )
+    classes = "3 classes: class 1, class 2, class 3"
+    assert repr(model) == f"MaskRCNN(mobilenet_v2, {classes}; 3 channels, short side 64; {model.count_params():,} weights)"
     html = model._repr_html_()
     assert "class 1, class 2, class 3" in html
     assert f"{model.count_params():,}" in html
