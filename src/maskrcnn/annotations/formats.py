@@ -20,6 +20,7 @@ from maskrcnn.annotations import (
     label_studio,
     labelme,
     mask_files,
+    ome_ngff,
     open_images,
     panoptic,
     qupath,
@@ -72,7 +73,7 @@ class Format(Protocol):
 
 MODULES: tuple[Format, ...] = (
     coco, via, label_maps, yolo, labelme, voc, cvat, mask_files, label_studio, cityscapes, supervisely, rle_csv, imagej_rois,
-    qupath, panoptic, open_images,
+    qupath, panoptic, open_images, ome_ngff,
 )  # fmt: skip
 ASKS = {  # options that mean something to some formats alone
     "class_attribute": (("via",), "Only VIA files have region attributes"),
