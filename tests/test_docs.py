@@ -15,6 +15,7 @@ from docs_blocks import PAGES, ROOT, anchors, blocks, commands, links
 from PIL import Image
 from typer.testing import CliRunner
 
+import maskrcnn
 from maskrcnn.cli import app
 from maskrcnn.data.shapes import make_shapes
 from maskrcnn.weights.published import SHIPPED
@@ -69,6 +70,13 @@ def test_the_site_has_every_page():
     assert [page for page in pages if page not in navigation] == []
 
 
+def test_the_python_reference_has_every_public_name():
+    reference = (ROOT / "docs/reference/api.md").read_text("utf-8")
+    names = [name for name in maskrcnn.__all__ if name != "__version__"]
+    assert len(names) > 10
+    assert [name for name in names if f"maskrcnn.{name}" not in reference] == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("builder", ["zensical", "mkdocs"])
 def test_the_site_builds_without_a_warning(builder, tmp_path):
@@ -85,6 +93,14 @@ def test_the_site_builds_without_a_warning(builder, tmp_path):
     assert "fonts.googleapis.com" not in page
 
 
+def one_nucleus(file_name: str, height: int, width: int) -> dict[str, object]:
+    """A COCO data set of one image with one object."""
+    entry = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 30, 20], "area": 600, "iscrowd": 0}
+    entry["segmentation"] = [[10, 10, 40, 10, 40, 30, 10, 30]]
+    image = {"id": 1, "file_name": file_name, "height": height, "width": width}
+    return {"images": [image], "annotations": [entry], "categories": [{"id": 1, "name": "nucleus"}]}
+
+
 @pytest.fixture
 def small_project(tmp_path, monkeypatch):
     """A folder with all that the tested blocks name: data of two classes, photos, a stack; the tests' working directory."""
@@ -99,6 +115,7 @@ def small_project(tmp_path, monkeypatch):
     for name in ("image.png", "photo.jpg", "one.jpg", "cells.png", "folder/a.jpg", "photos/b.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(pixels).save(tmp_path / name)
+    (tmp_path / "nuclei.json").write_text(json.dumps(one_nucleus("image.png", *pixels.shape[:2])))
     for name in ("two.tif", "more/c.tif", "mosaic.tif"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         tifffile.imwrite(tmp_path / name, pixels)
@@ -107,7 +124,7 @@ def small_project(tmp_path, monkeypatch):
 
 
 # How many blocks of each page are marked: one that loses its mark by accident is missed.
-TESTED = {"README.md": 2, "docs/first-model.md": 4, "docs/large.md": 1, "docs/medical.md": 2}
+TESTED = {"README.md": 2, "docs/evaluation.md": 1, "docs/first-model.md": 4, "docs/large.md": 1, "docs/medical.md": 2}
 
 
 def test_every_marked_block_is_known():
