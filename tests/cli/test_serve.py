@@ -54,6 +54,7 @@ def test_a_short_token_is_an_error_of_one_line(served) -> None:
 
 
 def test_a_model_that_is_not_there_is_told_before_anything_is_loaded() -> None:
+    pytest.importorskip("fastapi", reason='needs the extra "serve"')
     result = run("--model", "nowhere.keras")
     assert result.exit_code == 2
     assert "No model file at nowhere.keras" in result.stderr

@@ -28,7 +28,7 @@ FLAGS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 SCALE = 8  # at which an image of 64 pixels is shown, at most
-WAIT = 10_000  # milliseconds
+WAIT = 60_000  # milliseconds; the machine may be busy
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             viewport={"width": 1200, "height": 800},
         )
         context.set_default_timeout(WAIT)
+        playwright.expect.set_options(timeout=WAIT)
         yield context
         context.close()
 
