@@ -29,7 +29,7 @@ from maskrcnn.data.resize import choose_frame, fit_to_frame, pad_to_frame
 from maskrcnn.data.shapes import draw_shapes
 from maskrcnn.inference.whole import detect, original
 from maskrcnn.model.necks.fpn import STRIDES
-from maskrcnn.ops import native
+from maskrcnn.ops.native import KERNELS
 from maskrcnn.structures import PaddedDetections
 
 EVERYTHING = {"detect__score": 0.0, "detect__nms_iou": 1.0}  # of random weights is found, however little they tell apart
@@ -158,7 +158,7 @@ def stages_of(model: Any, image: np.ndarray) -> list[Stage]:
         multiply_adds=sum(_dense(layer, rows) for layer in box_layers),
     )
     found = add("detections", model.detect_boxes, proposals, logits, deltas, regions)
-    used = int(native.num_used(found.valid)) if native.num_used is not None else int(found.valid.shape[1])
+    used = int(KERNELS.num_used(found.valid))
     boxes, labels = found.boxes[:, :used], found.labels[:, :used]
     pooled = add(f"RoIAlign, {used} RoIs", model.mask_head.pool, features, boxes)
     masks = add("mask head", _without_pooling(model.mask_head), pooled, boxes, labels, multiply_adds=_of_masks(model, used))
@@ -173,7 +173,7 @@ def _without_pooling(head: Any) -> Callable[..., Any]:
     """A head on features that are pooled already."""
 
     def call(pooled: Any, *arguments: Any) -> Any:
-        pool, head.pool = head.pool, lambda features, boxes: features
+        pool, head.pool = head.pool, lambda features, boxes, kernels: features
         try:
             return head(pooled, *arguments)
         finally:

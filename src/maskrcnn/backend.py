@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 BACKENDS = ("tensorflow", "jax", "torch")  # the first is the default, as in Keras
+MAX_CACHE_BYTES = 1 << 30  # of compiled programs; the longest unused ones go first
 _chosen: list[str] = []  # by `choose`, and so nobody's word
 
 
@@ -61,6 +63,16 @@ def require() -> None:
         'maskrcnn needs a backend for Keras and found none: install one with pip install "maskrcnn[tensorflow]", '
         '"maskrcnn[jax]" or "maskrcnn[torch]".'
     )
+
+
+def keep_compiled_programs() -> None:
+    """Lets JAX find what another process compiled, in a folder for each machine, because programs are made for its processor.
+
+    For commands, before JAX is imported; it follows `JAX_COMPILATION_CACHE_DIR` where that is set.
+    """
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache_folder() / "jax" / platform.node())
+        os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(MAX_CACHE_BYTES))
 
 
 def cache_folder() -> Path:

@@ -20,6 +20,7 @@ from small_network import (
 from tensors import compute
 
 from maskrcnn.model.mask_rcnn import LOSSES, Network
+from maskrcnn.ops import native
 
 not_on_jax = pytest.mark.skipif(
     keras.backend.backend() == "jax", reason="the same code for other shapes, which takes JAX long to compile"
@@ -473,7 +474,7 @@ def test_xla_compiles_the_training_step():
         rng = np.random.default_rng(0)
         network.set_weights([rng.normal(0, 0.1, weight.shape) + 1.0 * (weight.ndim == 1) for weight in network.get_weights()])
         network.compile(keras.optimizers.SGD(0.01), jit_compile=jit_compile)
-        assert network.box_head.pool.use_native == network.mask_head.pool.use_native == (not jit_compile)
+        assert network.kernels == (native.PORTABLE if jit_compile else native.KERNELS)
         losses.append(train(network, batch, steps=2))
     for name in LOSSES:
         np.testing.assert_allclose(losses[1][name], losses[0][name], rtol=1e-3, atol=1e-6, err_msg=name)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 from references import samples
 from tensors import compute, gradient
 
-from maskrcnn.ops import native
+from maskrcnn.ops.native import KERNELS, PORTABLE
 from maskrcnn.ops.roi_align import roi_align
 
 needs_pooling = pytest.mark.skipif(
-    native.pool_levels is None and native.sum_rows is None,
+    KERNELS.pool_levels is PORTABLE.pool_levels,
     reason=f"{keras.backend.backend()} has no kernel of its own to pool with",
 )
 
@@ -47,8 +49,8 @@ def boxes_of(kind: str) -> np.ndarray:
 def test_the_kernel_equals_the_portable_path_to_float32(kind, pool_size, sampling_ratio, aligned):
     options = {"strides": STRIDES, "pool_size": pool_size, "sampling_ratio": sampling_ratio, "aligned": aligned}
     answers = [
-        compute(roi_align, features_of(96, 160), boxes_of(kind), canonical_size=56.0, use_native=way, **options)
-        for way in (True, False)
+        compute(roi_align, features_of(96, 160), boxes_of(kind), canonical_size=56.0, kernels=way, **options)
+        for way in (KERNELS, PORTABLE)
     ]
     assert np.abs(answers[0] - answers[1]).max() <= 1e-5 * np.abs(answers[1]).max()
 
@@ -61,13 +63,12 @@ def test_the_kernels_gradient_equals_that_of_the_portable_path(kind, level):
     boxes = keras.ops.convert_to_tensor(boxes_of(kind))
     weights = keras.ops.convert_to_tensor(np.random.default_rng(2).normal(size=(2, boxes.shape[1], 3, 3, 4)).astype(np.float32))
 
-    def total(feature, way: bool):
+    def total(feature, way):
         maps = [*features[:level], feature, *features[level + 1 :]]
-        return keras.ops.sum(
-            weights * roi_align(maps, boxes, strides=STRIDES, pool_size=3, canonical_size=56.0, use_native=way)
-        )
+        return keras.ops.sum(weights * roi_align(maps, boxes, strides=STRIDES, pool_size=3, canonical_size=56.0, kernels=way))
 
-    ours, portable = (gradient(lambda f: total(f, way), keras.ops.convert_to_numpy(features[level])) for way in (True, False))  # noqa: B023
+    array = keras.ops.convert_to_numpy(features[level])
+    ours, portable = (gradient(functools.partial(total, way=way), array) for way in (KERNELS, PORTABLE))
     assert np.abs(ours - portable).max() <= 1e-5 * max(np.abs(portable).max(), 1.0)
     if kind == "one level alone" and level == 3:
         assert not ours.any()
@@ -80,17 +81,17 @@ def test_large_maps_keep_the_accuracy():
     boxes = np.stack([samples.boxes(np.random.default_rng(image), 20, side=1000, least=8, most=600) for image in range(2)])
     ours, portable = (
         keras.ops.convert_to_numpy(
-            roi_align(features, keras.ops.convert_to_tensor(boxes), strides=STRIDES, pool_size=7, use_native=way)
+            roi_align(features, keras.ops.convert_to_tensor(boxes), strides=STRIDES, pool_size=7, kernels=way)
         )
-        for way in (True, False)
+        for way in (KERNELS, PORTABLE)
     )
     assert np.abs(ours - portable).max() <= 1e-4 * np.abs(portable).max()
 
 
-@pytest.mark.skipif(native.num_used is None, reason=f"shapes are fixed on {keras.backend.backend()}")
+@pytest.mark.skipif(KERNELS.num_used is PORTABLE.num_used, reason=f"shapes are fixed on {keras.backend.backend()}")
 @pytest.mark.parametrize(
     ("valid", "wanted"),
     [([[1, 1, 0, 0], [1, 0, 0, 0]], 2), ([[0, 0, 1, 0], [1, 0, 0, 0]], 3), ([[0] * 4] * 2, 1), ([[1] * 4] * 2, 4)],
 )
 def test_so_many_rows_hold_every_valid_one(valid, wanted):
-    assert int(native.num_used(keras.ops.convert_to_tensor(np.array(valid, bool)))) == wanted
+    assert int(KERNELS.num_used(keras.ops.convert_to_tensor(np.array(valid, bool)))) == wanted

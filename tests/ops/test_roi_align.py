@@ -9,12 +9,12 @@ from references import roi_align as reference
 from references import samples
 from tensors import compute, gradient
 
-from maskrcnn.ops import native
+from maskrcnn.ops.native import KERNELS, PORTABLE
 from maskrcnn.ops.roi_align import assign_levels, roi_align
 
 LEVELS = {"canonical_size": 224.0, "canonical_level": 4, "min_level": 2, "max_level": 5}
 # Both ways through the op, where the backend has a kernel of its own.
-WAYS = [False, True] if native.pool_levels is not None else [False]
+WAYS = [PORTABLE, KERNELS] if KERNELS.pool_levels is not PORTABLE.pool_levels else [PORTABLE]
 CONVENTIONS = [(aligned, ratio) for aligned in (True, False) for ratio in (1, 2, 3)]
 
 
@@ -30,46 +30,46 @@ def pyramid(seed: int, images: int = 2, height: int = 96, width: int = 160, chan
     return [rng.normal(size=(images, height >> i, width >> i, channels)).astype(np.float32) for i in (2, 3, 4, 5)]
 
 
-@pytest.mark.parametrize("use_native", WAYS)
+@pytest.mark.parametrize("kernels", WAYS, ids=lambda way: "portable" if way is PORTABLE else "own")
 @pytest.mark.parametrize(("aligned", "sampling_ratio"), CONVENTIONS)
-def test_roi_align_is_the_mean_of_bilinear_samples(use_native, aligned, sampling_ratio):
+def test_roi_align_is_the_mean_of_bilinear_samples(kernels, aligned, sampling_ratio):
     rng = np.random.default_rng(0)
     feature = rng.normal(size=(2, 8, 11, 3)).astype(np.float32)
     boxes = np.stack([np.concatenate([samples.boxes(rng, 8, side=80, most=70), samples.DEGENERATE]) for _ in range(2)])
     boxes[:, -4] = [-20, -9, 100, 75]  # instead of the huge box: samples beyond every edge
     options = {"pool_size": 3, "sampling_ratio": sampling_ratio, "aligned": aligned}
-    answer = pool(feature, boxes, strides=(8,), use_native=use_native, **options)
+    answer = pool(feature, boxes, strides=(8,), kernels=kernels, **options)
     for image in range(2):
         for row, box in enumerate(boxes[image]):
             expected = reference.roi_align(feature[image], box, 8.0, **options)
             np.testing.assert_allclose(answer[image, row], expected, rtol=1e-4, atol=2e-5, err_msg=f"box {box}")
 
 
-@pytest.mark.parametrize("use_native", WAYS)
+@pytest.mark.parametrize("kernels", WAYS, ids=lambda way: "portable" if way is PORTABLE else "own")
 @pytest.mark.parametrize(("aligned", "sampling_ratio"), CONVENTIONS)
-def test_roi_align_equals_torchvision(golden, use_native, aligned, sampling_ratio):
-    options = {"strides": (8,), "pool_size": 4, "sampling_ratio": sampling_ratio, "aligned": aligned, "use_native": use_native}
+def test_roi_align_equals_torchvision(golden, kernels, aligned, sampling_ratio):
+    options = {"strides": (8,), "pool_size": 4, "sampling_ratio": sampling_ratio, "aligned": aligned, "kernels": kernels}
     answer = pool(golden["roi_align_feature"], golden["roi_align_boxes"], **options)
     expected = golden[f"roi_align_{'aligned' if aligned else 'not_aligned'}_{sampling_ratio}"]
     np.testing.assert_allclose(answer[0], expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("use_native", WAYS)
-def test_pooling_over_levels_equals_torchvision(golden, use_native):
+@pytest.mark.parametrize("kernels", WAYS, ids=lambda way: "portable" if way is PORTABLE else "own")
+def test_pooling_over_levels_equals_torchvision(golden, kernels):
     features = [golden[f"pyramid_{level}"].astype(np.float32) for level in (2, 3, 4, 5)]
-    options = {"strides": (4, 8, 16, 32), "pool_size": 3, "sampling_ratio": 2, "aligned": False, "use_native": use_native}
+    options = {"strides": (4, 8, 16, 32), "pool_size": 3, "sampling_ratio": 2, "aligned": False, "kernels": kernels}
     answer = pool(features, golden["pyramid_boxes"], **options)
     np.testing.assert_allclose(answer[0], golden["pyramid_pooled"], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("use_native", WAYS)
-def test_every_box_is_pooled_from_its_own_level_of_its_own_image(use_native):
+@pytest.mark.parametrize("kernels", WAYS, ids=lambda way: "portable" if way is PORTABLE else "own")
+def test_every_box_is_pooled_from_its_own_level_of_its_own_image(kernels):
     features = pyramid(1)
     rng = np.random.default_rng(1)
     boxes = np.stack([samples.boxes(rng, 8, side=100, least=3, most=150) for _ in range(2)])
     levels = {"canonical_size": 56.0, "canonical_level": 4}  # so that a small frame fills all levels
     options = {"pool_size": 2, "sampling_ratio": 2, "aligned": True}
-    answer = pool(features, boxes, strides=(4, 8, 16, 32), use_native=use_native, **options, **levels)
+    answer = pool(features, boxes, strides=(4, 8, 16, 32), kernels=kernels, **options, **levels)
     seen = set()
     for image in range(2):
         for row, box in enumerate(boxes[image]):
@@ -80,42 +80,42 @@ def test_every_box_is_pooled_from_its_own_level_of_its_own_image(use_native):
     assert seen == {2, 3, 4, 5}
 
 
-@pytest.mark.parametrize("use_native", WAYS)
+@pytest.mark.parametrize("kernels", WAYS, ids=lambda way: "portable" if way is PORTABLE else "own")
 @pytest.mark.parametrize(("aligned", "sampling_ratio"), CONVENTIONS)
-def test_a_constant_map_is_constant_inside(use_native, aligned, sampling_ratio):
+def test_a_constant_map_is_constant_inside(kernels, aligned, sampling_ratio):
     boxes = np.array([[8, 8, 60, 50], [0, 0, 88, 64], [20, 20, 20, 20], [-3, -3, 30, 30]], np.float32)
-    options = {"strides": (8,), "pool_size": 3, "sampling_ratio": sampling_ratio, "aligned": aligned, "use_native": use_native}
+    options = {"strides": (8,), "pool_size": 3, "sampling_ratio": sampling_ratio, "aligned": aligned, "kernels": kernels}
     np.testing.assert_allclose(pool(np.full((1, 8, 11, 1), 2.5, np.float32), boxes, **options), 2.5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("use_native", WAYS)
+@pytest.mark.parametrize("kernels", WAYS, ids=lambda way: "portable" if way is PORTABLE else "own")
 @pytest.mark.parametrize(("aligned", "sampling_ratio"), CONVENTIONS)
-def test_a_linear_ramp_is_exact_at_the_centres_of_bins(use_native, aligned, sampling_ratio):
+def test_a_linear_ramp_is_exact_at_the_centres_of_bins(kernels, aligned, sampling_ratio):
     y, x = np.mgrid[:16, :20].astype(np.float32)
     box, stride, side = np.array([16.4, 20.2, 100.6, 77.8]), 8, 3
     options = {"strides": (stride,), "pool_size": side, "sampling_ratio": sampling_ratio, "aligned": aligned}
-    answer = pool((3 * x - 2 * y)[None, ..., None], box[None], use_native=use_native, **options)[0, 0, ..., 0]
+    answer = pool((3 * x - 2 * y)[None, ..., None], box[None], kernels=kernels, **options)[0, 0, ..., 0]
     shift = 0.5 if aligned else 0.0
     centre_x = (box[0] + (np.arange(side) + 0.5) / side * (box[2] - box[0])) / stride - shift
     centre_y = (box[1] + (np.arange(side) + 0.5) / side * (box[3] - box[1])) / stride - shift
     np.testing.assert_allclose(answer, 3 * centre_x[None] - 2 * centre_y[:, None], rtol=1e-5)
 
 
-@pytest.mark.parametrize("use_native", WAYS)
-def test_moving_box_and_map_by_a_pixel_changes_nothing(use_native):
+@pytest.mark.parametrize("kernels", WAYS, ids=lambda way: "portable" if way is PORTABLE else "own")
+def test_moving_box_and_map_by_a_pixel_changes_nothing(kernels):
     feature = pyramid(2, images=1)[1]
     boxes = samples.boxes(np.random.default_rng(2), 6, side=30) + 30
-    options = {"strides": (8,), "pool_size": 3, "sampling_ratio": 2, "aligned": True, "use_native": use_native}
+    options = {"strides": (8,), "pool_size": 3, "sampling_ratio": 2, "aligned": True, "kernels": kernels}
     plain = pool(feature, boxes, **options)
     moved = pool(np.roll(feature, (1, 2), axis=(1, 2)), boxes + np.array([16, 8, 16, 8], np.float32), **options)
     np.testing.assert_allclose(moved, plain, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("use_native", WAYS)
-def test_a_box_far_outside_sees_nothing(use_native):
+@pytest.mark.parametrize("kernels", WAYS, ids=lambda way: "portable" if way is PORTABLE else "own")
+def test_a_box_far_outside_sees_nothing(kernels):
     boxes = np.array([[-80, -80, -30, -30], [500, 10, 540, 40], [10, 500, 40, 540], [1e6, 1e6, 2e6, 2e6]], np.float32)
     for aligned in (True, False):
-        options = {"strides": (8,), "pool_size": 2, "sampling_ratio": 2, "aligned": aligned, "use_native": use_native}
+        options = {"strides": (8,), "pool_size": 2, "sampling_ratio": 2, "aligned": aligned, "kernels": kernels}
         np.testing.assert_array_equal(pool(np.ones((1, 8, 11, 1), np.float32), boxes, **options), 0.0)
 
 
@@ -139,13 +139,13 @@ def test_levels_equal_torchvision(golden):
     np.testing.assert_array_equal(levels, golden["pyramid_levels"])
 
 
-@pytest.mark.parametrize("use_native", WAYS)
-def test_the_gradient_spreads_what_pooling_gathered(use_native):
+@pytest.mark.parametrize("kernels", WAYS, ids=lambda way: "portable" if way is PORTABLE else "own")
+def test_the_gradient_spreads_what_pooling_gathered(kernels):
     """Pooling is linear in the map, so ⟨weights, pool(other)⟩ = ⟨gradient of ⟨weights, pool(·)⟩, other⟩ for any other map."""
     rng = np.random.default_rng(4)
     feature, other = rng.normal(size=(2, 1, 8, 11, 2)).astype(np.float32)
     boxes = np.concatenate([samples.boxes(rng, 6, side=80, most=70), samples.DEGENERATE])[None]
-    options = {"strides": (8,), "pool_size": 3, "sampling_ratio": 2, "use_native": use_native}
+    options = {"strides": (8,), "pool_size": 3, "sampling_ratio": 2, "kernels": kernels}
     weights = rng.normal(size=(1, boxes.shape[1], 3, 3, 2)).astype(np.float32)
     tensors = [keras.ops.convert_to_tensor(array) for array in (boxes, weights)]
     slope = gradient(lambda f: keras.ops.sum(tensors[1] * roi_align([f], tensors[0], **options)), feature)
@@ -157,40 +157,40 @@ def test_the_gradient_spreads_what_pooling_gathered(use_native):
 def test_no_gradient_reaches_the_boxes():
     feature = keras.ops.convert_to_tensor(pyramid(5, images=1)[1])
     boxes = samples.boxes(np.random.default_rng(5), 4)[None]
-    slope = gradient(lambda b: keras.ops.sum(roi_align([feature], b, strides=(8,), pool_size=2, use_native=False)), boxes)
+    slope = gradient(lambda b: keras.ops.sum(roi_align([feature], b, strides=(8,), pool_size=2, kernels=PORTABLE)), boxes)
     np.testing.assert_array_equal(slope, 0.0)
 
 
-@pytest.mark.parametrize("use_native", WAYS)
+@pytest.mark.parametrize("kernels", WAYS, ids=lambda way: "portable" if way is PORTABLE else "own")
 @pytest.mark.parametrize("aligned", [True, False])
-def test_without_a_ratio_a_bin_has_a_sample_a_feature_pixel(golden, use_native, aligned):
+def test_without_a_ratio_a_bin_has_a_sample_a_feature_pixel(golden, kernels, aligned):
     """The largest box is 31.25 feature pixels wide: 8 samples in each of its 4 bins."""
     options = {"strides": (8,), "pool_size": 4, "sampling_ratio": 0, "max_samples": 8}
-    answer = pool(golden["roi_align_feature"], golden["roi_align_boxes"], **options, aligned=aligned, use_native=use_native)
+    answer = pool(golden["roi_align_feature"], golden["roi_align_boxes"], **options, aligned=aligned, kernels=kernels)
     expected = golden[f"roi_align_{'aligned' if aligned else 'not_aligned'}_0"]
     area = np.prod(golden["roi_align_boxes"][:, 2:] - golden["roi_align_boxes"][:, :2], axis=1)
     with_area = area > 0 if aligned else slice(None)  # detectron2's kernel gives boxes without area no sample, ours one
     np.testing.assert_allclose(answer[0][with_area], expected[with_area], atol=1e-5)
 
 
-@pytest.mark.parametrize("use_native", WAYS)
-def test_samples_without_a_ratio_are_at_most_so_many(use_native):
+@pytest.mark.parametrize("kernels", WAYS, ids=lambda way: "portable" if way is PORTABLE else "own")
+def test_samples_without_a_ratio_are_at_most_so_many(kernels):
     rng = np.random.default_rng(6)
     feature, boxes = rng.normal(size=(1, 12, 17, 2)).astype(np.float32), samples.boxes(rng, 12, side=120, most=130)
     options = {"pool_size": 3, "sampling_ratio": 0, "max_samples": 2, "aligned": True}
     expected = [reference.roi_align(feature[0], box, 8, **options) for box in boxes]
-    np.testing.assert_allclose(pool(feature, boxes, strides=(8,), **options, use_native=use_native)[0], expected, atol=1e-5)
+    np.testing.assert_allclose(pool(feature, boxes, strides=(8,), **options, kernels=kernels)[0], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("use_native", WAYS)
-def test_crop_and_resize_samples_corner_to_corner_on_the_nearest_level(use_native):
+@pytest.mark.parametrize("kernels", WAYS, ids=lambda way: "portable" if way is PORTABLE else "own")
+def test_crop_and_resize_samples_corner_to_corner_on_the_nearest_level(kernels):
     maps, frame = pyramid(7), (96, 160)
     rng = np.random.default_rng(7)
     sides = np.exp(rng.uniform(np.log(2), np.log(94), (2, 20, 2)))
     corners = rng.uniform(0, 1, (2, 20, 2)) * (np.array([159, 95]) - sides)
     boxes = np.concatenate([corners, corners + sides], axis=2).clip(0, [159, 95, 159, 95])
     options = {"pool_size": 3, "mode": "crop_and_resize", "canonical_size": 40.0, "level_epsilon": 0.0, "level_shift": 0.5}
-    answer = pool(maps, boxes, strides=(4, 8, 16, 32), **options, use_native=use_native)
+    answer = pool(maps, boxes, strides=(4, 8, 16, 32), **options, kernels=kernels)
     for image in range(2):
         for row, box in enumerate(boxes[image]):
             area = (box[2] - box[0]) / 159 * (box[3] - box[1]) / 95  # of the frame

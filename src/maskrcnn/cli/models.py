@@ -37,6 +37,7 @@ def load_keras() -> None:
         ImportError: where no backend is installed, saying what to install.
     """
     maskrcnn.backend.require()
+    maskrcnn.backend.keep_compiled_programs()
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "3":  # with --debug, or by the user's wish
         return
     kept = os.dup(2)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from maskrcnn import extras
 from maskrcnn.config.model import ModelConfig
 from maskrcnn.engines.engine import describe
 from maskrcnn.engines.litert import ENTRY
-from maskrcnn.exporting.graph import in_place_of, inference_graph
-from maskrcnn.ops import native, roi_align
+from maskrcnn.exporting.graph import inference_graph
+from maskrcnn.ops.native import PORTABLE, Kernels
+from maskrcnn.ops.native.portable import gather_bins, pixels_of
+from maskrcnn.ops.native.tensorflow import num_used
 from maskrcnn.structures import PaddedDetections
 
 BACKEND = "tensorflow"
@@ -32,7 +35,7 @@ def write(model: Any, out: Path, precision: str) -> None:
     extras.load("ai_edge_litert", extra="litert", why="An export for LiteRT is checked with it")
     quantizer = _load_quantizer() if precision == "int8" else None  # told before the work, where it is not there
     holder = tf.Module()  # with which the converter writes a signature, names of inputs and outputs
-    holder.infer = inference_graph(model, lambda images, sizes: _infer(model, images, sizes))
+    holder.infer = inference_graph(model, PORTABLE, functools.partial(_infer, model))
     holder.weights = [weight.value for weight in model.variables]
     converter = tf.lite.TFLiteConverter.from_concrete_functions([holder.infer.get_concrete_function()], holder)
     if precision == "float16":
@@ -68,7 +71,7 @@ def _int8(quantizer: Any, written: bytes, config: ModelConfig) -> bytes:
         return smaller.quantize(enable_progress_bar=False, enable_progress_report=False).quantized_model
 
 
-def _infer(model: Any, images: Any, sizes: Any) -> PaddedDetections:
+def _infer(model: Any, images: Any, sizes: Any, kernels: Kernels) -> PaddedDetections:
     """As `Network.infer`, with heads that look at rows in slices.
 
     XNNPACK computes what has shapes that are known beforehand, so the rows that are used cannot be cut out; but how many slices
@@ -76,26 +79,27 @@ def _infer(model: Any, images: Any, sizes: Any) -> PaddedDetections:
     """
     from keras import ops
 
-    windows, visible = model.windows(images, sizes)
+    regions, visible = model.regions(images, sizes)
     features = model.fpn(model.folded_backbone(model.normalise(images, sizes)))  # [P2 … P6]
     proposals = model.rpn.propose(model.rpn(features), visible, training=False)
     num_classes, side = model.config.num_classes, model.config.mask_head.mask_size
-    with _pooling_by_gather(features[:4]):
-        logits, deltas = _in_slices(
-            lambda boxes: model.box_head(features, boxes),
-            (proposals.boxes,),
-            proposals.valid,
-            size=BOXES_AT_A_TIME,
-            shapes=((num_classes + 1,), (num_classes, 4)),
-        )
-        detections = model.detect_boxes(proposals, logits, deltas, windows)
-        (masks,) = _in_slices(
-            lambda boxes, labels: (ops.sigmoid(model.mask_head(features, boxes, labels)),),
-            (detections.boxes, detections.labels),
-            detections.valid,
-            size=MASKS_AT_A_TIME,
-            shapes=((side, side),),
-        )
+    pixels = pixels_of(features[:4])  # once, not in every slice
+    kernels = kernels._replace(pool_levels=lambda _, levels, y, x: gather_bins(pixels, levels, y, x))
+    logits, deltas = _in_slices(
+        lambda boxes: model.box_head(features, boxes, kernels=kernels),
+        (proposals.boxes,),
+        proposals.valid,
+        size=BOXES_AT_A_TIME,
+        shapes=((num_classes + 1,), (num_classes, 4)),
+    )
+    detections = model.detect_boxes(proposals, logits, deltas, regions)
+    (masks,) = _in_slices(
+        lambda boxes, labels: (ops.sigmoid(model.mask_head(features, boxes, labels, kernels=kernels)),),
+        (detections.boxes, detections.labels),
+        detections.valid,
+        size=MASKS_AT_A_TIME,
+        shapes=((side, side),),
+    )
     return detections._replace(masks=masks)
 
 
@@ -130,18 +134,6 @@ def _in_slices(
         pushed = [tf.concat([new, old[:, :-size]], axis=1) for new, old in zip(look(*here), answers, strict=True)]
         return slice_ - 1, *(tf.ensure_shape(new, old.shape) for new, old in zip(pushed, answers, strict=True))
 
-    last = (native.num_used(valid) - 1) // size
+    last = (num_used(valid) - 1) // size
     _, *answers = tf.while_loop(lambda slice_, *_: slice_ >= 0, step, (last, *answers), parallel_iterations=1)
     return [answer[:, :num_rows] for answer in answers]
-
-
-@contextlib.contextmanager
-def _pooling_by_gather(features: Sequence[Any]) -> Iterator[None]:
-    """RoIAlign of these features traced meanwhile is the portable one, whose table of pixels is made here and once."""
-    pixels = roi_align.pixels_of(features)
-
-    def gather(features: Any, levels: Any, y: Any, x: Any) -> Any:
-        return roi_align.gather_bins(pixels, levels, y, x, use_native=False)
-
-    with in_place_of(native, "pool_levels", gather):
-        yield

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,8 @@ import numpy as np
 from maskrcnn import extras
 from maskrcnn.config.model import RoiAlignConfig
 from maskrcnn.engines.engine import DESCRIPTION, describe
-from maskrcnn.exporting.graph import in_place_of, inference_graph
-from maskrcnn.ops import native
+from maskrcnn.exporting.graph import inference_graph
+from maskrcnn.ops.native import KERNELS, Kernels
 
 BACKEND = "tensorflow"
 SUFFIX = ".onnx"
@@ -26,10 +24,9 @@ OPSET = 18  # RoiAlign has had half pixels since 16, and runtimes of 2023 read 1
 
 def write(model: Any, out: Path, precision: str) -> None:
     onnx, tf2onnx = (extras.load(name, extra="onnx", why=f"An export for ONNX needs {name}") for name in ("onnx", "tf2onnx"))
-    with _pooling_by_roi_align(model.config.roi_align):
-        graph = inference_graph(model)
-        handlers: dict[str, Any] = {"CropAndResize": (functools.partial(_roi_align, onnx), [])}
-        written, _ = tf2onnx.convert.from_function(graph, graph.input_signature, opset=OPSET, custom_op_handlers=handlers)
+    graph = inference_graph(model, _kernels(model.config.roi_align))
+    handlers: dict[str, Any] = {"CropAndResize": (functools.partial(_roi_align, onnx), [])}
+    written, _ = tf2onnx.convert.from_function(graph, graph.input_signature, opset=OPSET, custom_op_handlers=handlers)
     onnx.helper.set_model_props(written, {DESCRIPTION: describe(model.config, precision)})
     _tidy(written)
     if precision == "float16":
@@ -38,16 +35,14 @@ def write(model: Any, out: Path, precision: str) -> None:
     onnx.save_model(written, str(out))
 
 
-@contextlib.contextmanager
-def _pooling_by_roi_align(config: RoiAlignConfig) -> Iterator[None]:
-    """Graphs traced meanwhile hold one node for each RoIAlign, which `_roi_align` translates; TensorFlow cannot run them."""
+def _kernels(config: RoiAlignConfig) -> Kernels:
+    """Their graph holds one node for each RoIAlign, which `_roi_align` translates; TensorFlow cannot run it."""
     uniform = config.mode == "crop_and_resize" or config.sampling_ratio > 0
-    with in_place_of(native, "pool_levels", functools.partial(_pool_levels, uniform=uniform)):
-        yield
+    return KERNELS._replace(pool_levels=functools.partial(_pool_levels, uniform=uniform))
 
 
 def _pool_levels(features: Any, levels: Any, y: Any, x: Any, *, uniform: bool) -> Any:
-    """As `native.pool_levels`; uniform where all boxes have equally many samples in a bin."""
+    """See `Kernels.pool_levels`; uniform where all boxes have equally many samples in a bin."""
     import tensorflow as tf
     from keras import ops
 

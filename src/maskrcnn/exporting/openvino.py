@@ -16,10 +16,9 @@ from maskrcnn import extras
 from maskrcnn.config.model import ModelConfig
 from maskrcnn.data.resize import choose_frame, fit_to_frame, pad_to_frame
 from maskrcnn.engines.engine import DESCRIPTION, OUTPUTS, describe
-from maskrcnn.exporting.graph import in_place_of, inference_graph
+from maskrcnn.exporting.graph import inference_graph
 from maskrcnn.images.images import read_image
-from maskrcnn.model.necks import fpn
-from maskrcnn.ops import native
+from maskrcnn.ops.native import KERNELS
 
 BACKEND = "tensorflow"
 SUFFIX = ""
@@ -52,8 +51,8 @@ def _convert(model: Any) -> Any:
 
     pooling = model.config.roi_align
     same_number = pooling.sampling_ratio or pooling.mode == "crop_and_resize"  # of samples in every bin
-    with in_place_of(fpn, "_double", _double), in_place_of(native, "pool_levels", _pool_levels if same_number else None):
-        traced = inference_graph(model).get_concrete_function()
+    kernels = KERNELS._replace(double=_double, pool_levels=_pool_levels if same_number else KERNELS.pool_levels)
+    traced = inference_graph(model, kernels).get_concrete_function()
     frozen = convert_variables_to_constants_v2(traced, lower_control_flow=False)
     names = {tensor.name: name for tensor, name in zip(frozen.outputs, sorted(OUTPUTS), strict=True)}
     with tempfile.TemporaryDirectory() as folder:
@@ -155,7 +154,7 @@ def _double(feature: Any) -> Any:
 
 
 def _pool_levels(features: Any, levels: Any, y: Any, x: Any) -> Any:
-    """As `native.pool_levels`, but one crop a level in the place of one for each sample of a bin.
+    """See `Kernels.pool_levels`, but one crop a level in the place of one for each sample of a bin.
 
     A crop that TensorFlow never computes: it holds a RoI's edges, and as its `extrapolation_value` how many samples a bin has
     along each axis, all of the same weight. `_roi_align_of_crop` makes one RoIAlign of it.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from maskrcnn.engines.engine import OUTPUTS, describe
 from maskrcnn.engines.pt2 import DESCRIPTION, GUARDS
-from maskrcnn.exporting.graph import in_place_of
-from maskrcnn.ops import native
+from maskrcnn.ops.native import PORTABLE
+from maskrcnn.ops.native.kernels import Samples
+from maskrcnn.ops.native.portable import gather_bins, pixels_of
+from maskrcnn.ops.native.torch import sum_rows
 
 BACKEND = "torch"
 SUFFIX = ".pt2"
@@ -45,26 +46,22 @@ def write(model: Any, out: Path, precision: str) -> None:
 def _trace(model: Any) -> Any:
     """The model's inference as an exported program; any number of images, of any frame."""
     import torch
-    from keras import ops
+
+    kernels = PORTABLE._replace(pool_levels=_pool_levels, while_loop=_while_loop, as_scalar=_as_scalar)
 
     class Inference(torch.nn.Module):
         def forward(self, images: Any, sizes: Any) -> dict[str, Any]:
             # A frame's sides as multiples, so that the sides of all levels follow from them.
             height, width = (side // STRIDE * STRIDE for side in images.shape[1:3])
             images = images[:, :height, :width]
-            found = model.infer(images, sizes)
+            found = model.infer(images, sizes, kernels)
             count = torch.sum(found.valid, dim=1, dtype=torch.int32)
             return {name: count if name == "count" else getattr(found, name).clone() for name in OUTPUTS}
 
     images = torch.zeros((BATCH, *FRAME, model.config.image.channels))
     sizes = torch.tensor([FRAME] * BATCH, dtype=torch.int32)
     batch, side = torch.export.Dim("batch", min=1, max=1024), torch.export.Dim.DYNAMIC(min=STRIDE)
-    with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(in_place_of(ops, "while_loop", _while_loop))
-        stack.enter_context(in_place_of(ops, "cast", _cast(ops.cast)))
-        stack.enter_context(in_place_of(ops, "full", _full(ops.full)))
-        stack.enter_context(in_place_of(native, "num_used", lambda valid: valid.shape[1]))
+    with torch.no_grad():
         return torch.export.export(
             Inference(),
             (images, sizes),
@@ -73,35 +70,25 @@ def _trace(model: Any) -> Any:
         )
 
 
-def _while_loop(cond: Callable[..., Any], body: Callable[..., Any], state: Any, maximum_iterations: int | None = None) -> Any:
+def _pool_levels(features: Any, levels: Any, y: Samples, x: Samples) -> Any:
+    """As PyTorch's own, of sides that are free."""
+    return gather_bins(pixels_of(features, _as_scalar), levels, y, x, sum_rows)
+
+
+def _while_loop(cond: Callable[..., Any], body: Callable[..., Any], state: Any) -> Any:
     """As Keras's, as an operator: a loop of Python would be traced with as many rounds as the example took."""
     from torch._higher_order_ops import while_loop
 
-    assert maximum_iterations is None
     fresh = lambda values: tuple(value.clone() for value in values)  # noqa: E731 (the operator allows no tensor to be two)
     return while_loop(cond, lambda *values: fresh(body(*values)), fresh(state))
 
 
-def _cast(own: Callable[..., Any]) -> Callable[..., Any]:
-    """As Keras's, of a side that is free as well, which Keras would make a constant of."""
+def _as_scalar(side: Any, dtype: str) -> Any:
+    """A side that is free becomes a tensor that is; Keras would make a constant of it."""
     import torch
 
-    def cast(x: Any, dtype: Any) -> Any:
-        return own(torch.full((), x) if isinstance(x, torch.SymInt) else x, dtype)
-
-    return cast
-
-
-def _full(own: Callable[..., Any]) -> Callable[..., Any]:
-    """As Keras's, of a side that is free as well."""
-    import torch
-
-    def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
-        if isinstance(fill_value, torch.SymInt):
-            return own(shape, 1, dtype) * fill_value
-        return own(shape, fill_value, dtype)
-
-    return full
+    kind = getattr(torch, dtype)
+    return side.to(kind) if isinstance(side, torch.Tensor) else torch.full((), side, dtype=kind)
 
 
 def _tidy(traced: Any) -> None:

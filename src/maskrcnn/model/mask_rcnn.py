@@ -28,6 +28,7 @@ from maskrcnn.model.optimizers import HEADS
 from maskrcnn.model.rpn import RPN
 from maskrcnn.ops import losses as loss_ops
 from maskrcnn.ops import native
+from maskrcnn.ops.native import Kernels
 from maskrcnn.structures import PaddedDetections
 
 LOSSES = ("rpn_objectness_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss")
@@ -67,6 +68,7 @@ class Network(keras.Model):
         self.loss_weights: dict[str, float] = {}
         self._build_parts()
         self.jit_compile = native.JIT_COMPILE
+        self.kernels = native.KERNELS
         self._turn: Any = threading.Lock() if native.ONE_CALL_AT_A_TIME else contextlib.nullcontext()
 
     def _build_parts(self) -> None:
@@ -92,22 +94,26 @@ class Network(keras.Model):
             return self.infer_in(inputs["images"], inputs["sizes"], inputs["prompts"])
         return self.infer(inputs["images"], inputs["sizes"])
 
-    def infer(self, images, sizes) -> PaddedDetections:
+    def infer(self, images, sizes, kernels: Kernels | None = None) -> PaddedDetections:
         """The inference path of the paper.
 
         Args:
             images: (B, H, W, C) 0 to 255, RGB where C is 3; H and W multiples of 32.
             sizes: (B, 2) height, width of the part of the frame that is image.
+            kernels: an exporter's, in the place of the backend's own.
 
         Returns:
             `PaddedDetections`, boxes in pixels of the frame.
         """
-        regions, visible = self.regions(images, sizes)
-        features = self.fpn(self.folded_backbone(self.normalise(images, sizes)))  # [P2 … P6]
-        proposals = self.rpn.propose(self.rpn(features), visible, training=False)  # Proposals, 1000 rows
-        logits, deltas = self.box_head(features, proposals.boxes)  # (B, 1000, K+1), (B, 1000, K, 4)
-        detections = self.detect_boxes(proposals, logits, deltas, regions)  # PaddedDetections, 100 rows
-        return self.mask_head.add_masks(features, detections)  # … with masks (B, 100, 28, 28)
+        kernels = kernels or self.kernels
+        regions, visible = self.regions(images, sizes, kernels)
+        features = self.fpn(self.folded_backbone(self.normalise(images, sizes)), kernels=kernels)  # [P2 … P6]
+        proposals = self.rpn.propose(
+            self.rpn(features, kernels=kernels), visible, kernels, training=False
+        )  # Proposals, 1000 rows
+        logits, deltas = self.box_head(features, proposals.boxes, kernels=kernels)  # (B, 1000, K+1), (B, 1000, K, 4)
+        detections = self.detect_boxes(proposals, logits, deltas, regions, kernels)  # PaddedDetections, 100 rows
+        return self.mask_head.add_masks(features, detections, kernels)  # … with masks (B, 100, 28, 28)
 
     def infer_in(self, images, sizes, prompts) -> PaddedDetections:
         """What the heads see in boxes that are given, where `infer` takes the RPN's.
@@ -142,18 +148,21 @@ class Network(keras.Model):
             Five named losses, scalars.
         """
         seeds = (self.seed, self.seed) if training else (VALIDATION_SEED, VALIDATION_SEED + 1)
-        _, visible = self.regions(batch["images"], batch["sizes"])
+        kernels = self.kernels
+        _, visible = self.regions(batch["images"], batch["sizes"], kernels)
         if self.config.anchors.ends == "last_pixel":
             batch = {**batch, "boxes": batch["boxes"] - ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0])}
         images = self.normalise(batch["images"], batch["sizes"])
-        features = self.fpn(self.folded_backbone(images, training=training), training=training)  # [P2 … P6]
-        rpn = self.rpn(features)
+        features = self.fpn(self.folded_backbone(images, training=training), training=training, kernels=kernels)  # [P2 … P6]
+        rpn = self.rpn(features, kernels=kernels)
         anchor_targets = self.rpn.sample(rpn, batch, seeds[0])
-        proposals = self.rpn.propose(rpn, visible, training=True)
+        proposals = self.rpn.propose(rpn, visible, kernels, training=True)
         targets = self.roi_sampler.sample(proposals, batch, seeds[1])  # RoiTargets, 512 rows
-        logits, deltas = self.box_head(features, targets.rois, training=training)  # (B, 512, K+1), (B, 512, K, 4)
-        num_positive = self.roi_sampler.num_positive
-        mask_loss = self.mask_head.loss_of(features, targets, batch, num_positive, self._per_roi_mask_loss, training=training)
+        logits, deltas = self.box_head(
+            features, targets.rois, training=training, kernels=kernels
+        )  # (B, 512, K+1), (B, 512, K, 4)
+        num_positive, per_roi = self.roi_sampler.num_positive, self._per_roi_mask_loss
+        mask_loss = self.mask_head.loss_of(features, targets, batch, num_positive, per_roi, kernels, training=training)
         return {
             **self.rpn.losses_of(rpn, anchor_targets),
             **self.box_head.losses_of(logits, deltas, targets),
@@ -186,7 +195,7 @@ class Network(keras.Model):
         inside = ops.logical_and(ops.expand_dims(inside[0], 2), ops.expand_dims(inside[1], 1))
         return ops.where(ops.expand_dims(inside, -1), pixels, 0.0)
 
-    def regions(self, images, sizes):
+    def regions(self, images, sizes, kernels: Kernels = native.KERNELS):
         """Where boxes may lie: (B, 4) xyxy of the image in its frame, and of what the RPN takes for image.
 
         The second is the whole frame where the padding is as black as an image may be (matterport).
@@ -199,7 +208,7 @@ class Network(keras.Model):
         if self.config.image.padding == "mean":
             return regions, regions
         last = 1.0 if self.config.anchors.ends == "last_pixel" else 0.0
-        frame_height, frame_width = ops.unstack(ops.cast(_whole_frame(images), "float32") - last, 2, axis=1)
+        frame_height, frame_width = ops.unstack(ops.cast(_whole_frame(images, kernels), "float32") - last, 2, axis=1)
         zeros = ops.zeros_like(frame_height)
         return regions, ops.stack([zeros, zeros, frame_width, frame_height], axis=1)
 
@@ -286,9 +295,7 @@ class Network(keras.Model):
         self.mask_loss = loss if isinstance(loss, str) else keras.losses.get(loss)
         self.loss_weights = loss_weights
         by_xla = jit_compile and not native.JIT_COMPILE  # which can compile neither TensorFlow's own kernel nor rows that vary
-        for head in (self.box_head, self.mask_head):
-            head.pool.use_native = not by_xla
-        self.mask_head.cut_rows = not by_xla
+        self.kernels = native.PORTABLE if by_xla else native.KERNELS
 
     def _per_roi_mask_loss(self, target, logits):
         """The mask loss of every RoI: target, logits (B, P, M, M) → (B, P)."""
@@ -351,10 +358,10 @@ class Network(keras.Model):
             self.optimizer.build(self.trainable_variables)  # so that its saved state finds its place
 
 
-def _whole_frame(images):
-    """(B, 2) height, width of frames that are all image."""
-    batch, height, width = ops.shape(images)[:3]
-    return ops.stack([ops.full((batch,), height, "int32"), ops.full((batch,), width, "int32")], axis=1)
+def _whole_frame(images, kernels: Kernels = native.KERNELS):
+    """(B, H, W, C) frames that are all image → (B, 2) int32 height, width of each."""
+    batch, *sides = ops.shape(images)[:3]
+    return ops.tile(ops.stack([kernels.as_scalar(side, "int32") for side in sides])[None], (batch, 1))
 
 
 def synchronize(model: keras.Model) -> None:

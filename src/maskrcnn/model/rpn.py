@@ -19,6 +19,7 @@ from maskrcnn.ops import boxes as box_ops
 from maskrcnn.ops import losses as loss_ops
 from maskrcnn.ops import matching, nms
 from maskrcnn.ops import rows as row_ops
+from maskrcnn.ops.native import KERNELS, Kernels
 from maskrcnn.structures import AnchorTargets, Proposals
 
 
@@ -57,7 +58,7 @@ class RPN(layers.Layer):
         for layer in (self.objectness, self.deltas):
             layer.build((None, None, None, width))
 
-    def call(self, features) -> RpnOutput:
+    def call(self, features, kernels: Kernels = KERNELS) -> RpnOutput:
         """[P2 … P6] → logits and deltas of every anchor; the same head looks at every level."""
         frame = [side * STRIDES[0] for side in ops.shape(features[0])[1:3]]  # frames are multiples of every stride up to P5's
         output = RpnOutput([], [], [])
@@ -67,17 +68,18 @@ class RPN(layers.Layer):
             hidden = feature
             for conv in self.convs:
                 hidden = conv(hidden)
-            output.anchors.append(anchor_ops.level_anchors(cell, strides, height, width))
+            output.anchors.append(anchor_ops.level_anchors(cell, strides, height, width, kernels.as_scalar))
             output.logits.append(ops.cast(ops.reshape(self.objectness(hidden), (batch, -1)), "float32"))
             output.deltas.append(ops.cast(ops.reshape(self.deltas(hidden), (batch, -1, 4)), "float32"))
         return output
 
-    def propose(self, output: RpnOutput, regions, *, training: bool) -> Proposals:
+    def propose(self, output: RpnOutput, regions, kernels: Kernels = KERNELS, *, training: bool) -> Proposals:
         """The best boxes of each level, cut off at the image's edge, without near-doubles. FPN, section 4.1.
 
         Args:
             output: of `call`.
             regions: (B, 4) xyxy, where the image lies in the frame.
+            kernels: whose loop removes near-doubles.
             training: more boxes a level enter NMS, so that the heads see more kinds of box.
         """
         top_k, num_proposals = (
@@ -97,7 +99,8 @@ class RPN(layers.Layer):
             boxes = box_ops.clip(self.decode(deltas, ops.take(anchors, indices, axis=0)), regions)
             x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
             large = ops.logical_and(x2 - x1 >= self.config.min_size, y2 - y1 >= self.config.min_size)
-            keep = nms.nms(boxes, ops.logical_and(valid, large), self.config.nms_iou)
+            valid = ops.logical_and(valid, large)  # (B, R)
+            keep = nms.nms(boxes, valid, self.config.nms_iou, while_loop=kernels.while_loop)  # (B, R)
             all_boxes.append(boxes)
             all_logits.append(ops.where(keep, logits, -float("inf")))
         logits, indices, valid = row_ops.top(ops.concatenate(all_logits, axis=1), num_proposals)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -28,7 +29,7 @@ def cell_anchors(sizes: Sequence[float], ratios: Sequence[float], *, rounded: bo
     return np.round(cell) if rounded else cell
 
 
-def level_anchors(cell: np.ndarray, strides: tuple, height, width):
+def level_anchors(cell: np.ndarray, strides: tuple, height, width, as_scalar: Callable[[Any, str], Any] = ops.cast):
     """The anchors of one level, in the order in which a convolution's output is flattened: y, x, anchor.
 
     Args:
@@ -37,15 +38,16 @@ def level_anchors(cell: np.ndarray, strides: tuple, height, width):
             (Detectron, torchvision).
         height: places of the level along y.
         width: places along x.
+        as_scalar: see `native.Kernels`.
 
     Returns:
         (height * width * A, 4) float32 xyxy, pixels of the frame.
     """
     y, x = (
-        ops.cast(ops.arange(count, dtype="int32"), "float32") * ops.cast(stride, "float32")
+        ops.cast(ops.arange(count, dtype="int32"), "float32") * as_scalar(stride, "float32")  # (H,), then (W,)
         for count, stride in zip((height, width), strides, strict=True)
     )
-    y, x = ops.meshgrid(y, x, indexing="ij")
+    y, x = ops.meshgrid(y, x, indexing="ij")  # (H, W)
     places = ops.stack([x, y, x, y], axis=-1)  # (H, W, 4)
     anchors = ops.expand_dims(places, 2) + ops.convert_to_tensor(cell)  # (H, W, A, 4)
     return ops.reshape(anchors, (-1, 4))

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 from keras import ops
 
 from maskrcnn.ops import boxes as box_ops
-from maskrcnn.ops import native
-
-
-class Samples(NamedTuple):
-    """Where each box is sampled along one axis: P bins of S samples."""
-
-    places: Any  # (B, N, P, S) feature pixels; along P evenly spaced
-    weights: Any  # (B, N, S), what each sample counts in the mean of its bin
+from maskrcnn.ops.native import KERNELS, Kernels, Samples
 
 
 def assign_levels(
@@ -100,8 +92,7 @@ def roi_align(
     canonical_level: int = 4,
     level_epsilon: float = 1e-6,
     level_shift: float = 0.0,
-    min_level: int = 2,
-    use_native: bool = True,
+    kernels: Kernels = KERNELS,
 ):
     """Pools each box from the level that fits its size, exactly as the published CPU kernels do.
 
@@ -113,18 +104,18 @@ def roi_align(
             0 is the first feature pixel of a level and the frame's last pixel is its last.
         pool_size, sampling_ratio, max_samples, aligned: see `align_samples`.
         canonical_size, canonical_level, level_epsilon, level_shift: see `assign_levels`.
-        min_level: number of the first level, 2 for P2.
-        use_native: let the backend's own kernel do it where there is one (`ops.native`). XLA cannot compile TensorFlow's.
+        kernels: what pools; XLA compiles `native.PORTABLE` alone.
 
     Returns:
         (B, N, pool_size, pool_size, C), each bin the mean of its samples.
     """
     boxes = ops.stop_gradient(boxes)  # RoIs are data here, as in every peer
     shapes = [ops.shape(feature)[1:3] for feature in features]
-    to_features = _scales(shapes, strides, mode)  # (L, 2) y, x
+    to_features = _scales(shapes, strides, mode, kernels)  # (L, 2) y, x
+    min_level = strides[0].bit_length() - 1  # 2 for P2, whose stride is 4
     sized = boxes
     if mode == "crop_and_resize":  # the frame's side counts in full, though a box names its last pixel
-        frame = [ops.cast(side * strides[0], "float32") for side in shapes[0]]
+        frame = [kernels.as_scalar(side * strides[0], "float32") for side in shapes[0]]
         stretch = ops.stack([side / (side - 1.0) for side in frame])  # y, x
         sized = boxes * ops.stack([stretch[1], stretch[0], stretch[1], stretch[0]])
     levels = assign_levels(
@@ -145,102 +136,18 @@ def roi_align(
     else:
         options = {"sampling_ratio": sampling_ratio, "max_samples": max_samples, "aligned": aligned}
         y, x = (align_samples(*axis, pool_size=pool_size, **options) for axis in ends)
-    if use_native and native.pool_levels is not None:
-        return native.pool_levels(features, levels, y, x)
-    return gather_bins(pixels_of(features), levels, y, x, use_native=use_native)
+    return kernels.pool_levels(features, levels, y, x)  # (B, N, P, P, C)
 
 
-def _scales(shapes, strides, mode: str):
+def _scales(shapes, strides, mode: str, kernels: Kernels):
     """(L, 2) by which y and x of the frame are multiplied to become y and x of each level."""
     if mode == "roi_align":
         return ops.convert_to_tensor([[1.0 / stride, 1.0 / stride] for stride in strides])
-    frame = [ops.cast(side * strides[0], "float32") for side in shapes[0]]
+    scalar = lambda side: kernels.as_scalar(side, "float32")  # noqa: E731
+    frame = [scalar(side * strides[0]) for side in shapes[0]]
     return ops.stack(
         [
-            ops.stack([(ops.cast(side, "float32") - 1.0) / (whole - 1.0) for side, whole in zip(shape, frame)])
+            ops.stack([(scalar(side) - 1.0) / (whole - 1.0) for side, whole in zip(shape, frame)])  # (2,)
             for shape in shapes
         ]
     )
-
-
-class Pixels(NamedTuple):
-    """Every pixel of a pyramid in one table, from which any is a single gather."""
-
-    table: Any  # (B * sum(H_l W_l), C), image by image, level by level
-    heights: Any  # (L,) int32, of each level
-    widths: Any  # (L,) int32, of each level
-    starts: Any  # (L,) int32, of each level among its image's rows of the table
-    num_rows: Any  # of an image
-
-
-def pixels_of(features: Sequence) -> Pixels:
-    """One (B, H_l, W_l, C) a level → `Pixels`."""
-    batch, channels = ops.shape(features[0])[0], features[0].shape[-1]
-    table = ops.concatenate([ops.reshape(feature, (batch, -1, channels)) for feature in features], axis=1)
-    heights, widths = zip(*(ops.shape(feature)[1:3] for feature in features))
-    starts, start = [], 0
-    for height, width in zip(heights, widths):
-        starts.append(start)
-        start = start + height * width
-    of_levels = (ops.stack([ops.cast(value, "int32") for value in values]) for values in (heights, widths, starts))
-    return Pixels(ops.reshape(table, (-1, channels)), *of_levels, ops.shape(table)[1])
-
-
-def gather_bins(pixels: Pixels, levels, y: Samples, x: Samples, *, use_native: bool):
-    """Sums the four neighbours of every sample, one gather at a time: a tensor of bins is held, never one of all samples.
-
-    Args:
-        pixels: of the pyramid.
-        levels: (B, N) int32, row of `Pixels.heights`.
-        y, x: samples of the boxes along each axis.
-        use_native: see `roi_align`.
-
-    Returns:
-        (B, N, P, P, C).
-    """
-    batch, num_samples = ops.shape(levels)[0], y.places.shape[-1]
-    heights, widths, starts = (ops.take(values, levels, axis=0) for values in pixels[1:4])  # (B, N) int32
-    first = starts + ops.expand_dims(ops.arange(batch, dtype="int32") * pixels.num_rows, -1)
-
-    y_sides, x_sides = _neighbours(y, heights), _neighbours(x, widths)
-    row_width, first = _spread(widths), _spread(first)
-    terms = []  # of each bin: pixels (B, N, P, P) and their weights
-    for sample_y in range(num_samples):
-        for y_place, y_weight in (y_sides[:2], y_sides[2:]):
-            rows = first + ops.expand_dims(y_place[..., sample_y], -1) * row_width  # (B, N, P, 1)
-            for sample_x in range(num_samples):
-                for x_place, x_weight in (x_sides[:2], x_sides[2:]):
-                    places = rows + ops.expand_dims(x_place[..., sample_x], -2)
-                    weight = ops.expand_dims(y_weight[..., sample_y], -1) * ops.expand_dims(x_weight[..., sample_x], -2)
-                    terms.append((places, weight))
-    if use_native and native.sum_rows is not None:
-        return native.sum_rows(pixels.table, *(ops.stack(parts, axis=-1) for parts in zip(*terms)))
-    total = 0.0
-    for places, weight in terms:
-        taken = ops.take(pixels.table, places, axis=0)  # (B, N, P, P, C)
-        total = total + taken * ops.cast(ops.expand_dims(weight, -1), taken.dtype)
-    return total
-
-
-def _neighbours(samples: Samples, limits):
-    """The two pixels around each sample along one axis and their weights, with the kernels' rule at the edge.
-
-    Samples more than a pixel outside count nothing; others are moved onto the edge (Caffe2's `roi_align`, copied by all).
-
-    Args:
-        samples: along the axis.
-        limits: (B, N) int32 pixels along the axis.
-
-    Returns:
-        low (B, N, P, S) int32, its weight, high int32, its weight.
-    """
-    places = samples.places
-    last = _spread(limits) - 1
-    limit = ops.cast(last, places.dtype)
-    inside = ops.cast(ops.logical_and(places >= -1.0, places <= limit + 1.0), places.dtype)
-    inside = inside * ops.expand_dims(samples.weights, 2)
-    places = ops.minimum(ops.maximum(places, 0.0), limit)
-    floor = ops.floor(places)
-    fraction = places - floor
-    low = ops.cast(floor, "int32")
-    return low, (1.0 - fraction) * inside, ops.minimum(low + 1, last), fraction * inside

@@ -17,7 +17,7 @@ from maskrcnn.config.model import MaskHeadConfig, RoiAlignConfig
 from maskrcnn.model.heads.mask_head import MaskHead
 from maskrcnn.model.necks.fpn import STRIDES
 from maskrcnn.ops import losses as loss_ops
-from maskrcnn.ops import native
+from maskrcnn.ops.native import KERNELS, PORTABLE, Kernels
 from maskrcnn.structures import PaddedDetections, RoiTargets
 
 CHANNELS = 4
@@ -92,17 +92,14 @@ def test_rows_behind_the_last_valid_one_are_not_computed_where_shapes_may_vary()
     valid = np.array([[True, False, True, False, False], [True, False, False, False, False]])
     head = make_head()
 
-    def masks(features, boxes, labels, valid, *, cut: bool):
-        before, head.cut_rows = head.cut_rows, cut and native.num_used is not None
-        try:
-            return head.add_masks(features, PaddedDetections(boxes, None, labels, None, valid)).masks
-        finally:
-            head.cut_rows = before
+    def masks(features, boxes, labels, valid, *, kernels: Kernels):
+        return head.add_masks(features, PaddedDetections(boxes, None, labels, None, valid), kernels).masks
 
-    cut, full = (compute(functools.partial(masks, cut=way), features_of(), rois, labels, valid) for way in (True, False))
+    ways = (KERNELS, PORTABLE)
+    cut, full = (compute(functools.partial(masks, kernels=way), features_of(), rois, labels, valid) for way in ways)
     assert cut.shape == full.shape == (2, 5, 28, 28)
     np.testing.assert_allclose(cut[:, :3], full[:, :3], atol=1e-6)
-    if native.num_used is not None:
+    if KERNELS.num_used is not PORTABLE.num_used:
         assert not cut[:, 3:].any()
     assert full[:, 3:].all()
 

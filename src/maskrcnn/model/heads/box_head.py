@@ -12,6 +12,7 @@ from maskrcnn.model.conv import Conv2D
 from maskrcnn.model.heads.roi_pooler import RoiPooler
 from maskrcnn.model.norm import make_norms, normed_relu
 from maskrcnn.ops import losses as loss_ops
+from maskrcnn.ops.native import KERNELS, Kernels
 from maskrcnn.structures import RoiTargets
 
 
@@ -68,17 +69,18 @@ class BoxHead(layers.Layer):
         self.classes.build((None, width))
         self.deltas.build((None, width))
 
-    def call(self, features, boxes, training=None):
+    def call(self, features, boxes, training=None, kernels: Kernels = KERNELS):
         """Looks at RoIs.
 
         Args:
             features: [P2 … P6]; P6 is for the RPN alone.
             boxes: (B, N, 4) xyxy, pixels of the frame.
+            kernels: what pools.
 
         Returns:
             logits (B, N, K + 1), background first, and deltas (B, N, K, 4), both float32.
         """
-        x = self.pool(features, boxes)  # (B N, P, P, C)
+        x = self.pool(features, boxes, kernels)  # (B N, P, P, C)
         batch, num_rows = ops.shape(boxes)[:2]
         conv_norms, hidden_norms = (self.norms, []) if self.convs else ([], self.norms)
         for conv, norm in zip_longest(self.convs, conv_norms):

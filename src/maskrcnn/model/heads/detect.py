@@ -8,6 +8,7 @@ from maskrcnn.config.model import BoxHeadConfig, DetectConfig
 from maskrcnn.ops import boxes as box_ops
 from maskrcnn.ops import native, nms
 from maskrcnn.ops import rows as row_ops
+from maskrcnn.ops.native import KERNELS, Kernels
 from maskrcnn.structures import PaddedDetections, Proposals
 
 
@@ -18,7 +19,7 @@ class Detect:
         self.config = config
         self.box_head = box_head
 
-    def __call__(self, proposals: Proposals, logits, deltas, regions) -> PaddedDetections:
+    def __call__(self, proposals: Proposals, logits, deltas, regions, kernels: Kernels = KERNELS) -> PaddedDetections:
         """Scores every class of every proposal, moves the boxes, removes doubles. Masks come later and are None.
 
         Args:
@@ -26,6 +27,7 @@ class Detect:
             logits: (B, N, K + 1), background first.
             deltas: (B, N, K, 4).
             regions: (B, 4) xyxy, where the image lies in the frame.
+            kernels: whose loop removes doubles.
         """
         batch, _, num_logits = ops.shape(logits)
         num_classes = num_logits - 1
@@ -49,7 +51,8 @@ class Detect:
         x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
         large = ops.logical_and(x2 - x1 >= self.config.min_side, y2 - y1 >= self.config.min_side)
         valid = ops.logical_and(valid, large)
-        keep = nms.nms(boxes, valid, self.config.nms_iou, labels if self.config.nms == "per_class" else None)
+        kinds = labels if self.config.nms == "per_class" else None  # (B, R)
+        keep = nms.nms(boxes, valid, self.config.nms_iou, kinds, while_loop=kernels.while_loop)  # (B, R)
         scores, indices, valid = row_ops.top(ops.where(keep, scores, -float("inf")), self.config.max_detections)
         return PaddedDetections(
             boxes=ops.where(ops.expand_dims(valid, -1), row_ops.gather(boxes, indices), 0.0),

@@ -11,18 +11,14 @@ from maskrcnn.model.conv import Conv2D, Conv2DTranspose, interleave
 from maskrcnn.model.heads.roi_pooler import RoiPooler
 from maskrcnn.model.norm import make_norms, normed_relu
 from maskrcnn.ops import losses as loss_ops
-from maskrcnn.ops import native
 from maskrcnn.ops import rows as row_ops
 from maskrcnn.ops.mask_targets import mask_targets
+from maskrcnn.ops.native import KERNELS, Kernels
 from maskrcnn.structures import PaddedDetections, RoiTargets
 
 
 class MaskHead(layers.Layer):
-    """RoIAlign 14×14, four 3×3 convolutions, a deconvolution for each doubling, a 1×1 convolution a class.
-
-    Attributes:
-        cut_rows: compute only as many rows as are used, where the backend's shapes may vary.
-    """
+    """RoIAlign 14×14, four 3×3 convolutions, a deconvolution for each doubling, a 1×1 convolution a class."""
 
     def __init__(self, config: MaskHeadConfig, roi_align_config: RoiAlignConfig, *, num_classes: int, channels: int, **kwargs):
         super().__init__(autocast=False, **kwargs)
@@ -30,7 +26,6 @@ class MaskHead(layers.Layer):
         self.pool = RoiPooler(roi_align_config, config.pool_size)
         self.num_classes = num_classes
         self.channels = channels
-        self.cut_rows = native.num_used is not None
         names = [f"conv{i + 1}" for i in range(config.num_convs)]
         conv = {"padding": "same", "use_bias": config.norm == "none", "kernel_initializer": "he_normal"}
         self.convs = [Conv2D(config.channels, 3, **conv, name=name) for name in names]
@@ -52,18 +47,19 @@ class MaskHead(layers.Layer):
         self.class_kernel = self.add_weight(name="class_kernel", shape=(self.num_classes, width), initializer="glorot_uniform")
         self.class_bias = self.add_weight(name="class_bias", shape=(self.num_classes,), initializer="zeros")
 
-    def call(self, features, boxes, labels, training=None):
+    def call(self, features, boxes, labels, training=None, kernels: Kernels = KERNELS):
         """Mask logits of one class for each box.
 
         Args:
             features: [P2 … P6].
             boxes: (B, N, 4) xyxy, pixels of the frame.
             labels: (B, N) int32 in 0 … K-1, the class whose mask is wanted.
+            kernels: what pools.
 
         Returns:
             (B, N, M, M) float32.
         """
-        x = self.pool(features, boxes)  # (B N, P, P, C)
+        x = self.pool(features, boxes, kernels)  # (B N, P, P, C)
         batch, num_rows = ops.shape(boxes)[:2]
         for conv, norm in zip_longest(self.convs, self.norms):
             x = normed_relu(conv(x), norm, training)
@@ -79,21 +75,23 @@ class MaskHead(layers.Layer):
         logits = interleave(logits, self.config.pool_size, len(self.deconvs))
         return ops.reshape(logits, (batch, num_rows, side, side))
 
-    def add_masks(self, features, detections: PaddedDetections) -> PaddedDetections:
-        """The detections with masks of their classes, (B, N, M, M) probabilities. Mask R-CNN, section 3.1, inference."""
+    def add_masks(self, features, detections: PaddedDetections, kernels: Kernels = KERNELS) -> PaddedDetections:
+        """The detections with masks of their classes, (B, N, M, M) probabilities. Mask R-CNN, section 3.1, inference.
+
+        Only the first rows, which hold what was found, are computed where shapes may vary; masks of the others are 0.
+        """
         num_rows = detections.valid.shape[1]
-        used = self._num_used(detections.valid, num_rows)
-        masks = ops.sigmoid(self(features, detections.boxes[:, :used], detections.labels[:, :used]))
-        if self.cut_rows:
+        used = kernels.num_used(detections.valid)
+        boxes, labels = detections.boxes[:, :used], detections.labels[:, :used]
+        masks = ops.sigmoid(self(features, boxes, labels, kernels=kernels))  # (B, used, M, M)
+        if not (isinstance(used, int) and used == num_rows):
             batch, side = ops.shape(masks)[0], self.config.mask_size
             masks = ops.concatenate([masks, ops.zeros((batch, num_rows - used, side, side), masks.dtype)], axis=1)
         return detections._replace(masks=masks)
 
-    def _num_used(self, valid, num_rows: int):
-        """So many first rows need a mask: of (B, N) those that hold a valid one, or all where shapes are fixed."""
-        return native.num_used(valid) if self.cut_rows and native.num_used is not None else num_rows
-
-    def loss_of(self, features, targets: RoiTargets, truth, num_rows: int, mask_loss, *, training: bool):
+    def loss_of(
+        self, features, targets: RoiTargets, truth, num_rows: int, mask_loss, kernels: Kernels = KERNELS, *, training: bool
+    ):
         """L_mask: the mean over the positive RoIs of the loss of their true class's mask. Mask R-CNN, section 3.
 
         Args:
@@ -102,12 +100,14 @@ class MaskHead(layers.Layer):
             truth: the fields of a `Batch` by name.
             num_rows: the positives stand within the first so many rows of `targets`.
             mask_loss: (target, logits), each (B, P, M, M) → (B, P).
+            kernels: what pools, and how many of the rows are looked at.
         """
-        num_rows = self._num_used(targets.positive[:, :num_rows], num_rows)
+        num_rows = kernels.num_used(targets.positive[:, :num_rows])
         rois, matched = targets.rois[:, :num_rows], targets.matched[:, :num_rows]
         target = mask_targets(
             row_ops.gather(truth["masks"], matched), row_ops.gather(truth["boxes"], matched), rois, self.config.mask_size
-        )
-        logits = self(features, rois, ops.maximum(targets.classes[:, :num_rows] - 1, 0), training=training)
-        per_roi = mask_loss(ops.stop_gradient(target), logits)
+        )  # (B, P, M, M)
+        labels = ops.maximum(targets.classes[:, :num_rows] - 1, 0)
+        logits = self(features, rois, labels, training=training, kernels=kernels)  # (B, P, M, M)
+        per_roi = mask_loss(ops.stop_gradient(target), logits)  # (B, P)
         return loss_ops.weighted_mean(per_roi, targets.positive[:, :num_rows])

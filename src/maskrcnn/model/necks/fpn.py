@@ -7,6 +7,7 @@ from keras import layers, ops
 from maskrcnn.config.model import FpnConfig
 from maskrcnn.model.conv import Conv2D
 from maskrcnn.model.norm import make_norms
+from maskrcnn.ops.native import KERNELS, Kernels
 
 LEVELS = (2, 3, 4, 5, 6)
 STRIDES = tuple(2**level for level in LEVELS)  # pixels of the frame a feature pixel
@@ -33,20 +34,15 @@ class FPN(layers.Layer):
         for norm in (*self.lateral_norms, *self.output_norms):
             norm.build((None, None, None, self.channels))
 
-    def call(self, features, training=None):
+    def call(self, features, training=None, kernels: Kernels = KERNELS):
         """[C2, C3, C4, C5], (B, H/2^l, W/2^l, ·) each → [P2, P3, P4, P5, P6], (B, H/2^l, W/2^l, channels) each."""
         features = [lateral(feature) for feature, lateral in zip(features, self.lateral, strict=True)]
         if self.lateral_norms:
             features = [norm(feature, training=training) for feature, norm in zip(features, self.lateral_norms, strict=True)]
         for finer in (2, 1, 0):
-            features[finer] = features[finer] + _double(features[finer + 1])
+            features[finer] = features[finer] + kernels.double(features[finer + 1])
         pyramid = [output(feature) for feature, output in zip(features, self.output_convs, strict=True)]
         if self.output_norms:
             pyramid = [norm(feature, training=training) for feature, norm in zip(pyramid, self.output_norms, strict=True)]
         # Pooling with a region of one, as Detectron writes it: of [:, ::2, ::2] OpenVINO takes P6's height and width for P5's.
         return [*pyramid, ops.max_pool(pyramid[-1], 1, strides=2, data_format="channels_last")]
-
-
-def _double(feature):
-    """Twice the height and width, nearest neighbour."""
-    return ops.repeat(ops.repeat(feature, 2, axis=1), 2, axis=2)

@@ -1,0 +1,31 @@
+"""The one door to a backend's own kernels: one file a backend, the same names in each.
+
+`KERNELS` are handed through a network's calls, so that whoever exports one can hand in others; nothing is replaced anywhere.
+`conv` and `depthwise_conv` are None where Keras's own are as fast.
+"""
+
+from __future__ import annotations
+
+import keras
+
+from maskrcnn.ops.native.kernels import Kernels, Samples
+from maskrcnn.ops.native.portable import KERNELS as PORTABLE
+
+if keras.backend.backend() == "tensorflow":
+    from maskrcnn.ops.native.tensorflow import JIT_COMPILE, KERNELS, ONE_CALL_AT_A_TIME, conv, depthwise_conv, top_k
+elif keras.backend.backend() == "jax":
+    from maskrcnn.ops.native.jax import JIT_COMPILE, KERNELS, ONE_CALL_AT_A_TIME, conv, depthwise_conv, top_k
+else:
+    from maskrcnn.ops.native.torch import JIT_COMPILE, KERNELS, ONE_CALL_AT_A_TIME, conv, depthwise_conv, top_k
+
+__all__ = [
+    "JIT_COMPILE",
+    "KERNELS",
+    "ONE_CALL_AT_A_TIME",
+    "PORTABLE",
+    "Kernels",
+    "Samples",
+    "conv",
+    "depthwise_conv",
+    "top_k",
+]

@@ -1,0 +1,34 @@
+"""What a backend may compute in a way of its own, and what every exporter may hand in instead: plain functions, in one tuple.
+
+Shapes: `B` images, `N` boxes, `P` bins along a side of a pooled box, `S` samples along a side of a bin, `C` channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Samples(NamedTuple):
+    """Where each box is sampled along one axis: P bins of S samples."""
+
+    places: Any  # (B, N, P, S) feature pixels; along P evenly spaced
+    weights: Any  # (B, N, S), what each sample counts in the mean of its bin
+
+
+class Kernels(NamedTuple):
+    """The functions that a network computes with, handed through its calls. Whoever needs another one takes `_replace`."""
+
+    pool_levels: Callable[..., Any]
+    """RoIAlign of each box on its level: (features, levels, y, x) → (B, N, P, P, C).
+
+    One (B, H_l, W_l, C) a level, (B, N) int32 rows of them, `Samples` along y and x.
+    """
+    num_used: Callable[[Any], Any]
+    """How many of the first rows hold every valid one, at least 1: (B, N) bool → a number, N where shapes are fixed."""
+    while_loop: Callable[..., Any]
+    """As `keras.ops.while_loop` of (cond, body, state)."""
+    as_scalar: Callable[[Any, str], Any]
+    """A side of a frame, a number or a tensor, as a tensor without axes."""
+    double: Callable[[Any], Any]
+    """Twice the height and width, nearest neighbour: (B, H, W, C) → (B, 2H, 2W, C)."""

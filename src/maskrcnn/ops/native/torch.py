@@ -1,0 +1,79 @@
+"""PyTorch's own kernels, where they were measured to be worth it (docs/notes.md has the figures)."""
+
+from __future__ import annotations
+
+import torch
+
+from maskrcnn.ops.native import portable
+
+JIT_COMPILE = False  # PyTorch is eager
+ONE_CALL_AT_A_TIME = False
+
+
+def conv(x, kernel, *, strides: tuple[int, int], padding: str, dilation_rate: tuple[int, int] = (1, 1)):
+    """As `keras.ops.conv`, which on PyTorch copies every image twice to turn its channels there and back.
+
+    Args:
+        x: (B, H, W, C).
+        kernel: (k, k, C / groups, out).
+    """
+    reach = [(pixels - 1) * rate + 1 for pixels, rate in zip(kernel.shape, dilation_rate)]
+    missing = portable.missing_pixels(x.shape[1:3], reach, strides) if padding == "same" else [0, 0]
+    x = x.permute(0, 3, 1, 2)  # a view, whose memory is what PyTorch calls channels last
+    if any(pixels % 2 for pixels in missing):  # one more behind than before
+        top, left = (pixels // 2 for pixels in missing)
+        x, missing = torch.nn.functional.pad(x, (left, missing[1] - left, top, missing[0] - top)), [0, 0]
+    answer = torch.nn.functional.conv2d(
+        x,
+        kernel.permute(3, 2, 0, 1),
+        stride=tuple(strides),
+        padding=tuple(pixels // 2 for pixels in missing),
+        dilation=tuple(dilation_rate),
+        groups=x.shape[1] // kernel.shape[2],
+    )
+    return answer.permute(0, 2, 3, 1)
+
+
+def depthwise_conv(x, kernel, *, strides: tuple[int, int], padding: str):
+    """As `keras.ops.depthwise_conv`: x (B, H, W, C), kernel (k, k, C, 1)."""
+    return conv(x, kernel.permute(0, 1, 3, 2), strides=strides, padding=padding)
+
+
+def sum_rows(values, places, weights):
+    """Weighted sums of rows, none of which is held: PyTorch's embedding bag.
+
+    Args:
+        values: (R, C).
+        places: (…, T) integers in 0 … R-1, the rows of each sum.
+        weights: (…, T), their weights; no gradient goes through them.
+
+    Returns:
+        (…, C).
+    """
+    sums = torch.nn.functional.embedding_bag(
+        places.reshape(-1, places.shape[-1]),
+        values.float(),  # the sum in float32, as on TensorFlow
+        per_sample_weights=weights.reshape(-1, places.shape[-1]).float(),
+        mode="sum",
+    )
+    return sums.to(values.dtype).reshape(*places.shape[:-1], -1)
+
+
+def num_used(valid):
+    """See `Kernels.num_used`."""
+    rows = torch.arange(1, valid.shape[1] + 1, device=valid.device)
+    return max(int((rows * valid.any(dim=0)).max()), 1)
+
+
+def top_k(values, num_rows: int):
+    """As `keras.ops.top_k`, but equal values keep their order, as on the other backends; `torch.topk` promises none."""
+    values, indices = torch.sort(values, dim=-1, descending=True, stable=True)
+    return values[..., :num_rows], indices[..., :num_rows]
+
+
+def pool_levels(features, levels, y, x):
+    """See `Kernels.pool_levels`: a bin is one embedding bag."""
+    return portable.gather_bins(portable.pixels_of(features), levels, y, x, sum_rows)  # (B, N, P, P, C)
+
+
+KERNELS = portable.KERNELS._replace(pool_levels=pool_levels, num_used=num_used)
