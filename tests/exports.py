@@ -21,7 +21,7 @@ KINDS = {
         "image__place": "centre",
         "image__padding": "black",
     },
-    "as many samples as a bin has pixels": {"roi_align__sampling_ratio": 0, "roi_align__max_samples": 2},
+    "as many samples as a bin has pixels": {"roi_align__sampling_ratio": 0},
     "pooled as torchvision does, group norms and a box head of convolutions": {
         "roi_align__aligned": False,
         "anchors__strides": "frame",

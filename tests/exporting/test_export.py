@@ -195,7 +195,7 @@ def test_int8_for_litert_without_its_quantizer_says_what_to_install(model, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["litert", "onnx"])
+@pytest.mark.parametrize("name", ["litert", "onnx", "openvino"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_model_is_exported(kind, name, tmp_path):
     model = random_model(**KINDS[kind])

@@ -91,6 +91,15 @@ def test_weights_in_half_precision_are_cast_by_the_program_of_a_model_whose_pool
     np.testing.assert_allclose(engines.load(path).predict_on_batch(batch).scores, model.predict_on_batch(batch)[1], atol=1e-3)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="torch is written from torch")
+def test_a_program_takes_as_many_samples_as_a_bin_has_pixels(tmp_path):
+    model, path = random_model(**KINDS["as many samples as a bin has pixels"]), tmp_path / "model.pt2"
+    export.WRITERS["torch"].write(model, path, "float32")
+    batch = images_of(make_batch((3, 5)))
+    answers_agree(PaddedDetections(*model.predict_on_batch(batch)), engines.load(path).predict_on_batch(batch))
+
+
 def weights_in(path: Path) -> int:
     """Bytes."""
     with zipfile.ZipFile(path) as archive:

@@ -32,7 +32,6 @@ def roi_align(
     pool_size: int,
     sampling_ratio: int,
     aligned: bool,
-    max_samples: int | None = None,
 ) -> np.ndarray:
     """One box on one (H, W, C) map → (pool_size, pool_size, C). Without a ratio, a sample a feature pixel of the bin."""
     x1, y1, x2, y2 = (float(side) / stride - (0.5 if aligned else 0.0) for side in box)
@@ -40,9 +39,7 @@ def roi_align(
     if not aligned:
         width, height = max(width, 1.0), max(height, 1.0)
     bin_width, bin_height = width / pool_size, height / pool_size
-    rows, columns = (
-        sampling_ratio or min(max(math.ceil(side), 1), max_samples or math.inf) for side in (bin_height, bin_width)
-    )
+    rows, columns = (sampling_ratio or math.ceil(max(side, 0.0)) for side in (bin_height, bin_width))
     pooled = np.zeros((pool_size, pool_size, feature.shape[-1]))
     for row in range(pool_size):
         for column in range(pool_size):
@@ -55,7 +52,7 @@ def roi_align(
                 for i in range(rows)
                 for j in range(columns)
             ]
-            pooled[row, column] = np.mean(samples, axis=0)
+            pooled[row, column] = np.mean(samples, axis=0) if samples else 0.0
     return pooled
 
 

@@ -63,7 +63,7 @@ def calibrated(name: str, finest: float = FINEST) -> rcnn.Rcnn:
 
 
 @cache
-def ours(name: str, folder: Path, finest: float = FINEST, max_samples: int = MOST_SAMPLES) -> MaskRCNN:
+def ours(name: str, folder: Path, finest: float = FINEST) -> MaskRCNN:
     """A model from a file as the project writes it."""
     weights, path = calibrated(name, finest).weights, folder / f"{name}.weights"
     if name.startswith("mmdet"):
@@ -77,7 +77,7 @@ def ours(name: str, folder: Path, finest: float = FINEST, max_samples: int = MOS
     else:
         changes["roi_align__canonical_size"] = canonical
     log: list[str] = []
-    model = MaskRCNN.from_checkpoint(path, log=log.append, roi_align__max_samples=max_samples, **changes)
+    model = MaskRCNN.from_checkpoint(path, log=log.append, **changes)
     assert any(" 0 start anew, 0 of the file not used" in line for line in log)
     return model
 

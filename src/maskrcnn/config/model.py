@@ -169,7 +169,6 @@ class RoiAlignConfig:
     mode: Literal["roi_align", "crop_and_resize"] = "roi_align"  # matterport: one sample a bin, the outer ones on the corners
     aligned: bool = True  # detectron2: pixel centres at half a pixel; torchvision's models: False
     sampling_ratio: int = 2  # samples a bin, along each axis; Mask R-CNN, section 3: 4 a bin; 0: as many as it has pixels
-    max_samples: int = 4  # the most along each axis where sampling_ratio is 0 (detectron2: no limit; docs/measurements.md)
     canonical_size: float = 224.0  # FPN paper, eq. 1: a RoI of this side …
     canonical_level: int = 4  # … is pooled from P4
     level_epsilon: float = 1e-6  # added to side / canonical_size; MMDetection 1e-6, detectron2 1e-8, torchvision 0
@@ -282,6 +281,10 @@ class ModelConfig:
         return [category.name for category in self.categories]
 
 
+# What files of earlier versions name, and no model has any more: RoIAlign takes as many samples as detectron2 does.
+FORMER_FIELDS = {(RoiAlignConfig, "max_samples")}
+
+
 def from_dict(values: dict[str, Any]) -> ModelConfig:
     """The `ModelConfig` that `to_dict` wrote, also after a round through JSON.
 
@@ -293,6 +296,7 @@ def from_dict(values: dict[str, Any]) -> ModelConfig:
 
 def _build(kind: type, values: dict[str, Any]) -> Any:
     hints = get_type_hints(kind)
+    values = {name: value for name, value in values.items() if (kind, name) not in FORMER_FIELDS}
     unknown = sorted(set(values) - set(hints))
     if unknown:
         raise ValueError(

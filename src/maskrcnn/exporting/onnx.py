@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from maskrcnn import extras
-from maskrcnn.config.model import RoiAlignConfig
 from maskrcnn.engines.engine import DESCRIPTION, describe
 from maskrcnn.exporting.graph import inference_graph
-from maskrcnn.ops.native import KERNELS, Kernels
+from maskrcnn.ops.native import KERNELS, Samples
 
 BACKEND = "tensorflow"
 SUFFIX = ".onnx"
 CALIBRATED = False
 PRECISIONS = ("float32", "float16")
+# A runtime counts the pixels of a bin from its box's two ends. Feature pixels by which rounding may part them: with so many
+# less, a bin of just two pixels has two samples and not three.
+ROUNDING = 5e-5
 OPSET = 18  # RoiAlign has had half pixels since 16, and runtimes of 2023 read 18
 
 
 def write(model: Any, out: Path, precision: str) -> None:
     onnx, tf2onnx = (extras.load(name, extra="onnx", why=f"An export for ONNX needs {name}") for name in ("onnx", "tf2onnx"))
-    graph = inference_graph(model, _kernels(model.config.roi_align))
+    graph = inference_graph(model, KERNELS._replace(pool_levels=_pool_levels))
     handlers: dict[str, Any] = {"CropAndResize": (functools.partial(_roi_align, onnx), [])}
     written, _ = tf2onnx.convert.from_function(graph, graph.input_signature, opset=OPSET, custom_op_handlers=handlers)
     onnx.helper.set_model_props(written, {DESCRIPTION: describe(model.config, precision)})
@@ -35,65 +36,40 @@ def write(model: Any, out: Path, precision: str) -> None:
     onnx.save_model(written, str(out))
 
 
-def _kernels(config: RoiAlignConfig) -> Kernels:
-    """Their graph holds one node for each RoIAlign, which `_roi_align` translates; TensorFlow cannot run it."""
-    uniform = config.mode == "crop_and_resize" or config.sampling_ratio > 0
-    return KERNELS._replace(pool_levels=functools.partial(_pool_levels, uniform=uniform))
-
-
-def _pool_levels(features: Any, levels: Any, y: Any, x: Any, *, uniform: bool) -> Any:
-    """See `Kernels.pool_levels`; uniform where all boxes have equally many samples in a bin."""
+def _pool_levels(features: Any, levels: Any, y: Samples, x: Samples) -> Any:
+    """See `Kernels.pool_levels`: one node for each level, which `_roi_align` translates; TensorFlow cannot run it."""
     import tensorflow as tf
-    from keras import ops
 
-    batch, num_rows, pool_size, _ = ops.shape(y.places)
+    batch, num_rows = tf.unstack(tf.shape(levels))
     images, levels = tf.repeat(tf.range(batch), num_rows), tf.reshape(levels, (-1,))
-    samples = [tf.reshape(values, (-1, *values.shape[2:])) for values in (*y, *x)]
+    num_samples = y.count if isinstance(y.count, int) else 0  # 0: as many as a bin has pixels, ONNX's own rule as well
+    (top, bottom), (left, right) = (_ends(axis) for axis in (y, x))
+    boxes = tf.reshape(tf.stack([left, top, right, bottom], axis=-1), (-1, 4))
     rows, pooled = [], []
     for level, feature in enumerate(features):
         here = tf.where(tf.equal(levels, level))[:, 0]
         rows.append(here)
-        pooled.append(_pool(feature, *(tf.gather(values, here) for values in (images, *samples)), uniform=uniform))
+        given = tf.gather(boxes, here), tf.gather(images, here)
+        pooled.append(_node_for_roi_align(feature, *given, y.num_bins, num_samples))
     # Each box lies in exactly one level: a permutation puts them back into their order.
     order = tf.math.invert_permutation(tf.concat(rows, axis=0))
     pooled = tf.gather(tf.concat(pooled, axis=0), order)
-    return tf.reshape(pooled, (batch, num_rows, pool_size, pool_size, features[0].shape[-1]))
+    return tf.reshape(pooled, (batch, num_rows, y.num_bins, x.num_bins, features[0].shape[-1]))
 
 
-def _pool(feature: Any, images: Any, y: Any, y_weights: Any, x: Any, x_weights: Any, *, uniform: bool) -> Any:
-    """Boxes of one level: of each its image (n,), its places (n, P, S) and weights (n, S) along y and x → (n, P, P, C).
+def _ends(axis: Samples) -> tuple[Any, Any]:
+    """Start and end of boxes as RoiAlign takes them: half a pixel more, which it takes off where it counts in half pixels.
 
-    Samples that are equally many in every bin are one even grid. Else those that are first in their bins are one, the second
-    ones another, and so on.
+    Where it does not, it makes boxes of less than a pixel larger.
     """
-    _, pool_size, num_samples = y.shape
-    if uniform:
-        count = pool_size * num_samples
-        ends = _ends(y[:, 0, 0], y[:, -1, -1], count), _ends(x[:, 0, 0], x[:, -1, -1], count)
-        return _node_for_roi_align(feature, images, *ends, pool_size, num_samples)
-    total = 0.0
-    for i, j in itertools.product(range(num_samples), repeat=2):
-        ends = _ends(y[:, 0, i], y[:, -1, i], pool_size), _ends(x[:, 0, j], x[:, -1, j], pool_size)
-        weights = (y_weights[:, i] * x_weights[:, j])[:, None, None, None]
-        total = total + weights * _node_for_roi_align(feature, images, *ends, pool_size, 1)
-    return total
+    start, length = axis.start + 0.5, axis.size * axis.num_bins
+    return start, start + (length if isinstance(axis.count, int) else length - ROUNDING)
 
 
-def _ends(first: Any, last: Any, count: int) -> tuple[Any, Any]:
-    """Start and end of a box whose `count` samples, each in the middle of its share, go from `first` to `last`.
-
-    Half a pixel is added, which RoiAlign takes off where it counts in half pixels. Where it does not, it makes boxes of less
-    than a pixel larger.
-    """
-    half = (last - first) * (0.5 / (count - 1))
-    return first - half + 0.5, last + half + 0.5
-
-
-def _node_for_roi_align(feature: Any, images: Any, y: Any, x: Any, pool_size: int, num_samples: int) -> Any:
+def _node_for_roi_align(feature: Any, boxes: Any, images: Any, pool_size: int, num_samples: int) -> Any:
     """TensorFlow has no RoIAlign, so a crop of the same shape stands for it, its samples a bin in an attribute that is free."""
     import tensorflow as tf
 
-    boxes = tf.stack([x[0], y[0], x[1], y[1]], axis=1)
     size, free = (pool_size, pool_size), float(num_samples)
     return tf.raw_ops.CropAndResize(image=feature, boxes=boxes, box_ind=images, crop_size=size, extrapolation_value=free)
 

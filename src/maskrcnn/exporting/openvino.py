@@ -18,7 +18,7 @@ from maskrcnn.data.resize import choose_frame, fit_to_frame, pad_to_frame
 from maskrcnn.engines.engine import DESCRIPTION, OUTPUTS, describe
 from maskrcnn.exporting.graph import inference_graph
 from maskrcnn.images.images import read_image
-from maskrcnn.ops.native import KERNELS
+from maskrcnn.ops.native import KERNELS, Samples
 
 BACKEND = "tensorflow"
 SUFFIX = ""
@@ -29,6 +29,8 @@ PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 LAYERS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
 # OpenVINO reads this mark of a node as: here nothing is computed in fewer bits than float32 has.
 EXACT = "precise_0"
+# Feature pixels by which rounding may part a box's two ends: with so many less, a bin of just two pixels has two samples.
+ROUNDING = 5e-5
 ROIS = "rois"  # a further output, see `keep_exact`
 
 
@@ -49,10 +51,7 @@ def _convert(model: Any) -> Any:
     frontend = extras.load("openvino.frontend.tensorflow", extra="openvino", why="An export for OpenVINO needs it")
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    pooling = model.config.roi_align
-    same_number = pooling.sampling_ratio or pooling.mode == "crop_and_resize"  # of samples in every bin
-    kernels = KERNELS._replace(double=_double, pool_levels=_pool_levels if same_number else KERNELS.pool_levels)
-    traced = inference_graph(model, kernels).get_concrete_function()
+    traced = inference_graph(model, KERNELS._replace(double=_double, pool_levels=_pool_levels)).get_concrete_function()
     frozen = convert_variables_to_constants_v2(traced, lower_control_flow=False)
     names = {tensor.name: name for tensor, name in zip(frozen.outputs, sorted(OUTPUTS), strict=True)}
     with tempfile.TemporaryDirectory() as folder:
@@ -153,22 +152,20 @@ def _double(feature: Any) -> Any:
     return tf.raw_ops.ResizeNearestNeighbor(images=feature, size=2 * tf.shape(feature)[1:3])
 
 
-def _pool_levels(features: Any, levels: Any, y: Any, x: Any) -> Any:
+def _pool_levels(features: Any, levels: Any, y: Samples, x: Samples) -> Any:
     """See `Kernels.pool_levels`, but one crop a level in the place of one for each sample of a bin.
 
     A crop that TensorFlow never computes: it holds a RoI's edges, and as its `extrapolation_value` how many samples a bin has
-    along each axis, all of the same weight. `_roi_align_of_crop` makes one RoIAlign of it.
+    along each axis, all of the same weight; 0 for as many as it has pixels. `_roi_align_of_crop` makes one RoIAlign of it.
     """
     import tensorflow as tf
 
-    pool_size, num_samples = y.places.shape[2:]
     batch, num_rows = tf.unstack(tf.shape(levels))
+    num_samples = y.count if isinstance(y.count, int) else 0
     edges = []
     for axis in (y, x):
-        first, last = axis.places[:, :, 0, 0], axis.places[:, :, -1, 0]  # (B, N), the first sample of the outer bins
-        size = (last - first) / (pool_size - 1)  # of a bin
-        start = first - size * (0.5 / num_samples)
-        edges.append((start, start + size * pool_size))
+        length = axis.size * axis.num_bins  # (B, N)
+        edges.append((axis.start, axis.start + (length if num_samples else tf.maximum(length - ROUNDING, ROUNDING))))
     (top, bottom), (left, right) = edges
     rois = tf.reshape(tf.stack([top, left, bottom, right], axis=-1), (-1, 4))
     images = tf.repeat(tf.range(batch), num_rows)
@@ -176,20 +173,22 @@ def _pool_levels(features: Any, levels: Any, y: Any, x: Any) -> Any:
     rows, pooled = [], []
     for level, feature in enumerate(features):
         here = tf.where(tf.equal(levels, level))[:, 0]
-        crop = {"crop_size": (pool_size, pool_size), "extrapolation_value": float(num_samples)}
+        crop = {"crop_size": (y.num_bins, x.num_bins), "extrapolation_value": float(num_samples)}
         pooled.append(tf.image.crop_and_resize(feature, tf.gather(rois, here), tf.gather(images, here), **crop))
         rows.append(here)
     order = tf.math.invert_permutation(tf.concat(rows, axis=0))
     pooled = tf.gather(tf.concat(pooled, axis=0), order)
-    return tf.reshape(pooled, (batch, num_rows, pool_size, pool_size, features[0].shape[-1]))
+    if not num_samples:  # OpenVINO would divide by the samples that a box without area does not have
+        has_samples = tf.reshape(tf.logical_and(y.count > 0, x.count > 0), (-1, 1, 1, 1))
+        pooled = tf.where(has_samples, pooled, 0.0)
+    return tf.reshape(pooled, (batch, num_rows, y.num_bins, x.num_bins, features[0].shape[-1]))
 
 
 def _roi_align_of_crop(node: Any) -> Any:
     """OpenVINO's RoIAlign in the place of TensorFlow's crop_and_resize, which OpenVINO would make a ROIPooling of other rules.
 
-    Where the crop is none of `_pool_levels`, its first and last sample lie on the box's corners. RoIAlign with one sample a bin
-    takes it in the bin's middle, so the box grows by half a bin on each side. `half_pixel` at scale 1 takes coordinates as they
-    are; `asymmetric` would make boxes at least a feature pixel wide, which `align_samples` does where that is the model's rule.
+    `half_pixel` at scale 1 takes coordinates as they are; `asymmetric` would make boxes at least a feature pixel wide, which
+    `align_samples` does where that is the model's rule.
     """
     op = extras.load("openvino.opset13", extra="openvino", why="An export for OpenVINO needs it")
 
@@ -197,14 +196,8 @@ def _roi_align_of_crop(node: Any) -> Any:
     side = int(size.get_node().get_data()[0])
     num_samples = int(node.get_attribute("extrapolation_value"))
     channels_first = op.transpose(image, np.array([0, 3, 1, 2]))
-    if not num_samples:
-        extent = op.gather(op.convert(op.shape_of(channels_first), "f32"), np.array([2, 3]), np.array(0))  # height, width
-        last = op.concat([op.subtract(extent, np.float32(1))] * 2, 0)
-        start, end = op.split(op.multiply(boxes, last), np.array(1), 2).outputs()  # y, x
-        half = op.multiply(op.subtract(end, start), np.float32(0.5 / (side - 1)))
-        boxes = op.concat([op.subtract(start, half), op.add(end, half)], 1)
     rois = op.gather(boxes, np.array([1, 0, 3, 2]), np.array(1))  # x first
-    pooled = op.roi_align(channels_first, rois, indices, side, side, num_samples or 1, 1.0, "avg", "half_pixel")
+    pooled = op.roi_align(channels_first, rois, indices, side, side, num_samples, 1.0, "avg", "half_pixel")
     return op.transpose(pooled, np.array([0, 2, 3, 1])).outputs()
 
 

@@ -9,10 +9,9 @@ from typing import Any
 
 from maskrcnn.engines.engine import OUTPUTS, describe
 from maskrcnn.engines.pt2 import DESCRIPTION, GUARDS
-from maskrcnn.ops.native import PORTABLE
-from maskrcnn.ops.native.kernels import Samples
-from maskrcnn.ops.native.portable import gather_bins, pixels_of
-from maskrcnn.ops.native.torch import sum_rows
+from maskrcnn.ops.native import PORTABLE, Samples
+from maskrcnn.ops.native.portable import pixels_of, rows_of, sum_samples
+from maskrcnn.ops.native.torch import sum_bins
 
 BACKEND = "torch"
 SUFFIX = ".pt2"
@@ -71,8 +70,12 @@ def _trace(model: Any) -> Any:
 
 
 def _pool_levels(features: Any, levels: Any, y: Samples, x: Samples) -> Any:
-    """As PyTorch's own, of sides that are free."""
-    return gather_bins(pixels_of(features, _as_scalar), levels, y, x, sum_rows)
+    """As PyTorch's own, of sides that are free; where boxes have different numbers of samples, one after the other."""
+    pixels = pixels_of(features, _as_scalar)
+    rows = rows_of(pixels, levels, y, x)
+    same = isinstance(y.count, int)
+    pooled = sum_bins(pixels.table, rows) if same else sum_samples(pixels.table, rows, while_loop=_while_loop)
+    return pooled.reshape(*levels.shape, *pooled.shape[1:])
 
 
 def _while_loop(cond: Callable[..., Any], body: Callable[..., Any], state: Any) -> Any:

@@ -108,9 +108,8 @@ class Network(keras.Model):
         kernels = kernels or self.kernels
         regions, visible = self.regions(images, sizes, kernels)
         features = self.fpn(self.folded_backbone(self.normalise(images, sizes)), kernels=kernels)  # [P2 … P6]
-        proposals = self.rpn.propose(
-            self.rpn(features, kernels=kernels), visible, kernels, training=False
-        )  # Proposals, 1000 rows
+        anchors = self.rpn(features, kernels=kernels)  # RpnOutput, every anchor of five levels
+        proposals = self.rpn.propose(anchors, visible, kernels, training=False)  # Proposals, 1000 rows
         logits, deltas = self.box_head(features, proposals.boxes, kernels=kernels)  # (B, 1000, K+1), (B, 1000, K, 4)
         detections = self.detect_boxes(proposals, logits, deltas, regions, kernels)  # PaddedDetections, 100 rows
         return self.mask_head.add_masks(features, detections, kernels)  # … with masks (B, 100, 28, 28)
@@ -125,15 +124,16 @@ class Network(keras.Model):
         Returns:
             `PaddedDetections` with these boxes, row by row, each with its likeliest class, that one's score and its mask.
         """
-        features = self.fpn(self.folded_backbone(self.normalise(images, sizes)))  # [P2 … P6]
-        logits, _ = self.box_head(features, prompts)  # (B, N, K+1)
+        kernels = self.kernels
+        features = self.fpn(self.folded_backbone(self.normalise(images, sizes)), kernels=kernels)  # [P2 … P6]
+        logits, _ = self.box_head(features, prompts, kernels=kernels)  # (B, N, K+1)
         scores = ops.softmax(logits, axis=-1)[:, :, 1:]  # (B, N, K)
         labels = ops.cast(ops.argmax(scores, axis=-1), "int32")  # (B, N)
         return PaddedDetections(
             boxes=prompts,
             scores=ops.max(scores, axis=-1),
             labels=labels,
-            masks=ops.sigmoid(self.mask_head(features, prompts, labels)),  # (B, N, 28, 28)
+            masks=ops.sigmoid(self.mask_head(features, prompts, labels, kernels=kernels)),  # (B, N, 28, 28)
             valid=ops.ones_like(labels, dtype="bool"),
         )
 
@@ -158,9 +158,7 @@ class Network(keras.Model):
         anchor_targets = self.rpn.sample(rpn, batch, seeds[0])
         proposals = self.rpn.propose(rpn, visible, kernels, training=True)
         targets = self.roi_sampler.sample(proposals, batch, seeds[1])  # RoiTargets, 512 rows
-        logits, deltas = self.box_head(
-            features, targets.rois, training=training, kernels=kernels
-        )  # (B, 512, K+1), (B, 512, K, 4)
+        logits, deltas = self.box_head(features, targets.rois, training=training, kernels=kernels)  # (B, 512, K+1), (…, K, 4)
         num_positive, per_roi = self.roi_sampler.num_positive, self._per_roi_mask_loss
         mask_loss = self.mask_head.loss_of(features, targets, batch, num_positive, per_roi, kernels, training=training)
         return {

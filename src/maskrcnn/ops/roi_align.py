@@ -35,30 +35,32 @@ def assign_levels(
     return ops.cast(ops.clip(level, min_level, max_level), "int32")
 
 
-def align_samples(start, stop, *, pool_size: int, sampling_ratio: int, max_samples: int, aligned: bool) -> Samples:
+def align_samples(start, stop, *, pool_size: int, sampling_ratio: int, aligned: bool, limit=None) -> Samples:
     """RoIAlign's samples along one axis. Mask R-CNN, section 3.
 
     Args:
         start, stop: (B, N) ends of the boxes, feature pixels.
         pool_size: bins.
-        sampling_ratio: samples a bin; 0 takes as many as a bin has feature pixels, rounded up, at most `max_samples`.
+        sampling_ratio: samples a bin; 0 takes as many as a bin has feature pixels, rounded up, as detectron2 and MMDetection
+            do: none of a box without area.
         aligned: True puts a feature pixel's centre at half a pixel (detectron2's ROIAlignV2); False puts it at whole
             numbers and makes a box at least one feature pixel wide (the paper's release, torchvision's models).
+        limit: (B, N) int32 pixels of each box's level along the axis, where the ratio is 0: a bin has no more samples. Only a
+            box `pool_size` times as long as its frame would.
     """
     if aligned:
         start, stop = start - 0.5, stop - 0.5
-    size = stop - start if aligned else ops.maximum(stop - start, 1.0)
-    most = sampling_ratio or max_samples
-    sample = ops.arange(most, dtype="float32")
-    if sampling_ratio:
-        count = ops.full_like(size, float(sampling_ratio))
-    else:
-        count = ops.clip(ops.ceil(size / pool_size), 1.0, float(max_samples))
-    count = ops.expand_dims(count, -1)  # (B, N, 1)
-    inside_bin = ops.expand_dims((sample + 0.5) / count, 2)  # (B, N, 1, S)
-    bins = ops.expand_dims(ops.arange(pool_size, dtype="float32"), 1)  # (P, 1)
-    places = _spread(start) + (bins + inside_bin) * _spread(size / pool_size)
-    return Samples(places, ops.where(sample < count, 1.0 / count, 0.0))
+    length = stop - start if aligned else ops.maximum(stop - start, 1.0)  # (B, N)
+    count = sampling_ratio or _pixels_of_bins(length, pool_size, limit)
+    return Samples(start, length / pool_size, count, pool_size)
+
+
+def _pixels_of_bins(length, pool_size: int, limit):
+    """ceil(length / pool_size), int32 in 0 … limit, all (B, N), also where XLA multiplies by 1 / pool_size."""
+    length = ops.minimum(length, ops.cast(limit * pool_size, "float32"))
+    count = ops.ceil(length / pool_size)
+    count = ops.where((count - 1.0) * pool_size >= length, count - 1.0, count)
+    return ops.cast(ops.where(length > 0.0, count, 0.0), "int32")
 
 
 def corner_samples(start, stop, *, pool_size: int) -> Samples:
@@ -68,14 +70,8 @@ def corner_samples(start, stop, *, pool_size: int) -> Samples:
         start, stop: (B, N) ends of the boxes, feature pixels whose centres lie at whole numbers.
         pool_size: bins, more than one.
     """
-    bins = ops.expand_dims(ops.arange(pool_size, dtype="float32") / (pool_size - 1), 1)  # (P, 1)
-    places = _spread(start) + bins * _spread(stop - start)
-    return Samples(places, ops.ones_like(ops.expand_dims(start, -1)))
-
-
-def _spread(values):
-    """(B, N) → (B, N, 1, 1)."""
-    return ops.expand_dims(ops.expand_dims(values, -1), -1)
+    size = (stop - start) / (pool_size - 1)  # (B, N)
+    return Samples(start - 0.5 * size, size, 1, pool_size)
 
 
 def roi_align(
@@ -86,7 +82,6 @@ def roi_align(
     pool_size: int,
     mode: str = "roi_align",
     sampling_ratio: int = 2,
-    max_samples: int = 4,
     aligned: bool = True,
     canonical_size: float = 224.0,
     canonical_level: int = 4,
@@ -102,7 +97,7 @@ def roi_align(
         strides: pixels of the frame a feature pixel, one a level.
         mode: "roi_align", see `align_samples`; "crop_and_resize", see `corner_samples`, for boxes that name their last pixel:
             0 is the first feature pixel of a level and the frame's last pixel is its last.
-        pool_size, sampling_ratio, max_samples, aligned: see `align_samples`.
+        pool_size, sampling_ratio, aligned: see `align_samples`.
         canonical_size, canonical_level, level_epsilon, level_shift: see `assign_levels`.
         kernels: what pools; XLA compiles `native.PORTABLE` alone.
 
@@ -134,8 +129,9 @@ def roi_align(
     if mode == "crop_and_resize":
         y, x = (corner_samples(*axis, pool_size=pool_size) for axis in ends)
     else:
-        options = {"sampling_ratio": sampling_ratio, "max_samples": max_samples, "aligned": aligned}
-        y, x = (align_samples(*axis, pool_size=pool_size, **options) for axis in ends)
+        options = {"pool_size": pool_size, "sampling_ratio": sampling_ratio, "aligned": aligned}
+        limits = [ops.stack([kernels.as_scalar(side, "int32") for side in sides]) for sides in zip(*shapes)]  # (L,) y, x
+        y, x = (align_samples(*axis, **options, limit=ops.take(limit, levels, axis=0)) for axis, limit in zip(ends, limits))
     return kernels.pool_levels(features, levels, y, x)  # (B, N, P, P, C)
 
 

@@ -2,19 +2,86 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import jax
+import jax.numpy as jnp
 from keras import ops
 
 from maskrcnn.ops.native import portable
+from maskrcnn.ops.native.kernels import Samples
+from maskrcnn.ops.native.portable import Rows
 
 JIT_COMPILE = True  # JAX has nothing but XLA
 ONE_CALL_AT_A_TIME = True  # Keras hands JAX a model's weights to be used up and takes them back with the answer
 
-KERNELS = portable.KERNELS
+# Boxes whose samples are summed together, in as many rounds as the widest of them has samples.
+BOXES_AT_ONCE = 32
+
 top_k = ops.top_k
 conv = None
+
+
+def pool_levels(features, levels, y: Samples, x: Samples):
+    """See `Kernels.pool_levels`. Boxes with about as many samples go together, so that few wait for a wide one."""
+    if isinstance(y.count, int):
+        return portable.pool_levels(features, levels, y, x)
+    pixels = portable.pixels_of(features)
+    rows = portable.rows_of(pixels, levels, y, x)
+    num_rows = rows.first.shape[0]
+    order = jnp.argsort(rows.y.count * rows.x.count, descending=True)  # (R,)
+    padding = -num_rows % BOXES_AT_ONCE
+    place = jnp.argsort(order)  # (R,), where each box went
+    order = jnp.concatenate([order, jnp.full(padding, order[-1], order.dtype)])
+    pooled = _sum_groups(y.num_bins, pixels.table, *_arrays(rows.take(order)))[place]  # (R, P, P, C)
+    return pooled.reshape(*levels.shape, *pooled.shape[1:])
+
+
+def _arrays(rows: Rows) -> tuple:
+    """The nine arrays of `Rows`, each (G, BOXES_AT_ONCE)."""
+    flat = (*rows[:3], *rows.y[:3], *rows.x[:3])
+    return tuple(values.reshape(-1, BOXES_AT_ONCE) for values in flat)
+
+
+def _rows(arrays, num_bins: int) -> Rows:
+    return Rows(*arrays[:3], Samples(*arrays[3:6], num_bins), Samples(*arrays[6:], num_bins))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _sum_groups(num_bins: int, table, *arrays):
+    """(·, C) and groups of boxes, see `_arrays` → (G · BOXES_AT_ONCE, P, P, C); XLA differentiates no such loop."""
+    pooled = jax.lax.map(lambda group: portable.sum_samples(table, _rows(group, num_bins)), arrays)
+    return pooled.reshape(-1, *pooled.shape[2:])
+
+
+def _forward(num_bins: int, table, *arrays):
+    return _sum_groups(num_bins, table, *arrays), (table, arrays)
+
+
+def _backward(num_bins: int, kept, slope):
+    """Pooling is linear in the table: what a bin gathered it spreads again, with the same weights."""
+    table, arrays = kept
+    slope = slope.reshape(-1, BOXES_AT_ONCE, *slope.shape[1:])  # (G, ·, P, P, C)
+
+    def spread(total, group_and_slope):
+        group, slope = group_and_slope
+        rows = _rows(group, num_bins)
+        most = jnp.max(rows.y.count * rows.x.count)
+
+        def add(number, total):
+            for places, weight in portable.terms_of_sample(rows, number):
+                total = total.at[places].add(slope * weight[..., None].astype(slope.dtype))
+            return total
+
+        return jax.lax.fori_loop(0, most, add, total), None
+
+    total, _ = jax.lax.scan(spread, jnp.zeros_like(table), (arrays, slope))
+    return total, *(None for _ in arrays)
+
+
+_sum_groups.defvjp(_forward, _backward)
+KERNELS = portable.KERNELS._replace(pool_levels=pool_levels)
 
 
 def _depthwise_conv(x, kernel, *, strides: tuple[int, int], padding: str):

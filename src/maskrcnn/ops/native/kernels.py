@@ -1,6 +1,6 @@
 """What a backend may compute in a way of its own, and what every exporter may hand in instead: plain functions, in one tuple.
 
-Shapes: `B` images, `N` boxes, `P` bins along a side of a pooled box, `S` samples along a side of a bin, `C` channels.
+Shapes: `B` images, `N` boxes, `P` bins along a side of a pooled box, `C` channels.
 """
 
 from __future__ import annotations
@@ -10,10 +10,15 @@ from typing import Any, NamedTuple
 
 
 class Samples(NamedTuple):
-    """Where each box is sampled along one axis: P bins of S samples."""
+    """Where each box is sampled along one axis: P bins of evenly spaced samples, of which a bin is the mean.
 
-    places: Any  # (B, N, P, S) feature pixels; along P evenly spaced
-    weights: Any  # (B, N, S), what each sample counts in the mean of its bin
+    Sample s of bin p lies at `start + (p + (s + 0.5) / count) * size`, feature pixels whose centres are whole numbers.
+    """
+
+    start: Any  # (B, N), where the first bin begins
+    size: Any  # (B, N) of a bin
+    count: Any  # of samples in a bin: a number, or (B, N) int32 where boxes have different ones; a box may have none
+    num_bins: int  # P
 
 
 class Kernels(NamedTuple):

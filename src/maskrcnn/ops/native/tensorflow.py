@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from keras import ops
 
 from maskrcnn.ops.native import portable
+from maskrcnn.ops.native.kernels import Samples
 
 # TensorFlow's own kernels and oneDNN's convolutions were faster than XLA on the CPU.
 JIT_COMPILE = False
@@ -18,7 +22,7 @@ conv = None
 depthwise_conv = None
 
 
-def pool_levels(features, levels, y, x):
+def pool_levels(features, levels, y: Samples, x: Samples):
     """RoIAlign of each box on its level, through `tf.image.crop_and_resize`. Not for XLA.
 
     That kernel samples an evenly spaced grid with its first and last sample on the corners of a box, and gives 0 outside
@@ -29,38 +33,84 @@ def pool_levels(features, levels, y, x):
     Args:
         features: one (B, H_l, W_l, C) a level.
         levels: (B, N) int32, row of `features`.
-        y, x: `Samples` along each axis, places (B, N, P, S) evenly spaced along P, P > 1.
+        y, x: `Samples` along each axis, of more than one bin.
 
     Returns:
         (B, N, P, P, C).
     """
-    batch, num_rows, pool_size, num_samples = ops.shape(y.places)
+    batch, num_rows = tf.unstack(tf.shape(levels))
     images = tf.repeat(tf.range(batch), num_rows)
     levels = tf.reshape(levels, (-1,))
-    sides = {"y": y, "x": x}
-    places = {side: tf.reshape(axis.places, (-1, pool_size, num_samples)) + 1.0 for side, axis in sides.items()}
-    weights = {side: tf.reshape(axis.weights, (-1, num_samples)) for side, axis in sides.items()}
+    y, x = (_map(lambda values: tf.reshape(values, (-1,)), axis) for axis in (y, x))
     rows, pooled = [], []
     for level, feature in enumerate(features):
         edged = _repeat_edge(tf.cast(feature, tf.float32))  # there is no kernel for bfloat16
         here = tf.where(tf.equal(levels, level))[:, 0]
-        last = tf.cast(tf.shape(edged)[1:3] - 1, tf.float32)
-        ends = {side: tf.gather(places[side], here)[:, :: pool_size - 1] for side in sides}  # (n, 2, S)
-        share = {side: tf.gather(weights[side], here) for side in sides}  # (n, S)
-        image, total = tf.gather(images, here), 0.0
-        for i, j in itertools.product(range(num_samples), repeat=2):
-            top, bottom = tf.unstack(ends["y"][:, :, i] / last[0], axis=1)
-            left, right = tf.unstack(ends["x"][:, :, j] / last[1], axis=1)
-            corners = tf.stack([top, left, bottom, right], axis=1)
-            found = tf.image.crop_and_resize(edged, corners, image, (pool_size, pool_size))
-            weight = share["y"][:, i] * share["x"][:, j]
-            total = total + found * tf.reshape(weight, (-1, 1, 1, 1))
+        boxes = _take(_Boxes(images, y, x), here)
         rows.append(here)
-        pooled.append(tf.cast(total, feature.dtype))
+        pooled.append(tf.cast((_sum_even if isinstance(y.count, int) else _sum_samples)(edged, boxes), feature.dtype))
     # Each box lies in exactly one level: a permutation puts them back into their order.
     order = tf.math.invert_permutation(tf.concat(rows, axis=0))
     pooled = tf.gather(tf.concat(pooled, axis=0), order)
-    return tf.reshape(pooled, (batch, num_rows, pool_size, pool_size, features[0].shape[-1]))
+    return tf.reshape(pooled, (batch, num_rows, y.num_bins, x.num_bins, features[0].shape[-1]))
+
+
+class _Boxes(NamedTuple):
+    """Boxes on one level."""
+
+    image: Any  # (n,) int32
+    y: Samples  # of (n,)
+    x: Samples  # of (n,)
+
+
+def _map(function: Callable[[Any], Any], axis: Samples) -> Samples:
+    """The function of each tensor of the samples."""
+    start, size, count, num_bins = axis
+    return Samples(function(start), function(size), count if isinstance(count, int) else function(count), num_bins)
+
+
+def _take(boxes: _Boxes, rows) -> _Boxes:
+    """These rows alone, (n,)."""
+    take = functools.partial(tf.gather, indices=rows)
+    return _Boxes(take(boxes.image), _map(take, boxes.y), _map(take, boxes.x))
+
+
+def _sum_even(edged, boxes: _Boxes):
+    """Bins of boxes that all have the same numbers of samples: (n, P, P, C)."""
+    total, num_y, num_x = 0.0, boxes.y.count, boxes.x.count
+    for i, j in itertools.product(range(num_y), range(num_x)):
+        total = total + _crop(edged, boxes, i, j)
+    return total / (num_y * num_x)
+
+
+def _sum_samples(edged, boxes: _Boxes):
+    """As `_sum_even` of boxes with different numbers of samples: a round for each of the widest, of the boxes that are left."""
+    count = boxes.y.count * boxes.x.count  # (n,)
+
+    def add(number, total):
+        left = tf.where(number < count)[:, 0]
+        some = _take(boxes, left)
+        found = _crop(edged, some, number // some.x.count, number % some.x.count)
+        share = tf.reshape(1.0 / tf.cast(tf.gather(count, left), tf.float32), (-1, 1, 1, 1))
+        return number + 1, tf.tensor_scatter_nd_add(total, left[:, None], found * tf.stop_gradient(share))
+
+    bins = (tf.shape(count)[0], boxes.y.num_bins, boxes.x.num_bins, edged.shape[-1])
+    most = tf.reduce_max(tf.concat([count, [0]], axis=0))  # there may be no box
+    _, total = tf.while_loop(lambda number, _: number < most, add, (0, tf.zeros(bins)), parallel_iterations=1)
+    return total
+
+
+def _crop(edged, boxes: _Boxes, i, j):
+    """Sample i along y and j along x of every bin, numbers or (n,) int32 → (n, P, P, C)."""
+    ends = []
+    for axis, sample, side in ((boxes.y, i, 1), (boxes.x, j, 2)):
+        last = tf.cast(tf.shape(edged)[side] - 1, tf.float32)
+        within = (tf.cast(sample, tf.float32) + 0.5) / tf.cast(axis.count, tf.float32)
+        first = axis.start + within * axis.size + 1.0  # the edge is a pixel wide
+        ends.append((first / last, (first + (axis.num_bins - 1) * axis.size) / last))
+    (top, bottom), (left, right) = ends
+    corners = tf.stack([top, left, bottom, right], axis=1)  # (n, 4)
+    return tf.image.crop_and_resize(edged, corners, boxes.image, (boxes.y.num_bins, boxes.x.num_bins))
 
 
 def num_used(valid):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from maskrcnn.ops.native import portable
+from maskrcnn.ops.native.portable import Rows
 
 JIT_COMPILE = False  # PyTorch is eager
 ONE_CALL_AT_A_TIME = False
@@ -73,7 +74,35 @@ def top_k(values, num_rows: int):
 
 def pool_levels(features, levels, y, x):
     """See `Kernels.pool_levels`: a bin is one embedding bag."""
-    return portable.gather_bins(portable.pixels_of(features), levels, y, x, sum_rows)  # (B, N, P, P, C)
+    pixels = portable.pixels_of(features)
+    rows = portable.rows_of(pixels, levels, y, x)
+    pooled = sum_bins(pixels.table, rows) if isinstance(y.count, int) else _sum_groups(pixels.table, rows)
+    return pooled.reshape(*levels.shape, *pooled.shape[1:])  # (B, N, P, P, C)
+
+
+def sum_bins(table, rows: Rows):
+    """(·, C) and boxes that all have the same numbers of samples → (R, P, P, C)."""
+    places, weights = (torch.stack(parts, dim=-1) for parts in zip(*portable.even_terms(rows), strict=True))  # (R, P, P, T)
+    return sum_rows(table, places, weights)
+
+
+def _sum_groups(table, rows: Rows):
+    """As `sum_bins`, of boxes with different numbers of samples: those with the same numbers together."""
+    numbers = torch.stack([rows.y.count, rows.x.count], dim=1)  # (R, 2)
+    kinds, group = torch.unique(numbers, dim=0, return_inverse=True)  # (G, 2), (R,)
+    order, pooled = [], []
+    for number, (num_y, num_x) in enumerate(kinds.tolist()):
+        here = torch.nonzero(group == number)[:, 0].int()
+        order.append(here)
+        if num_y * num_x == 0:
+            side = (rows.y.num_bins, rows.x.num_bins)
+            pooled.append(table.new_zeros((len(here), *side, table.shape[1])))
+            continue
+        same = rows.take(here)
+        same = same._replace(y=same.y._replace(count=num_y), x=same.x._replace(count=num_x))
+        pooled.append(sum_bins(table, same))
+    # Each box lies in exactly one group: the inverse of a permutation puts them back into their order.
+    return torch.cat(pooled)[torch.argsort(torch.cat(order))]  # (R, P, P, C)
 
 
 KERNELS = portable.KERNELS._replace(pool_levels=pool_levels, num_used=num_used)

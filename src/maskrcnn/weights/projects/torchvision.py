@@ -130,7 +130,7 @@ _FREE = {
     *("backbone.name", "backbone.groups", "backbone.width_per_group", "backbone.conv_bias", "backbone.epsilon"),
     *("backbone.norm", "backbone.frozen_stages", "fpn.epsilon", "box_head.epsilon", "mask_head.epsilon"),
     *("rpn.positive_iou", "rpn.negative_iou", "rpn.num_sampled", "rpn.positive_fraction", "rpn.train_top_k"),
-    *("rpn.train_proposals", "rpn.box_beta", "roi_align.max_samples", "box_head.box_beta", "box_head.dropout"),
+    *("rpn.train_proposals", "rpn.box_beta", "box_head.box_beta", "box_head.dropout"),
     *("mask_head.truth_size", "detect.candidates"),
 }
 _V1 = CONVENTIONS | {"backbone__name": "resnet50"}
