@@ -22,6 +22,7 @@ from maskrcnn.initialization import (
     HEADS_ANEW,
     backbone_arrays,
     backbone_copy,
+    carried_classes,
     config_with_channels,
     names_of,
     numbered_or_named,
@@ -34,7 +35,7 @@ from maskrcnn.initialization import (
 )
 from maskrcnn.model.backbones import keras_model
 from maskrcnn.structures import Sample
-from maskrcnn.weights import backbones, finding, published
+from maskrcnn.weights import backbones, class_rows, finding, published
 from maskrcnn.weights import models as model_files
 from maskrcnn.weights.categories import categories_of
 from maskrcnn.weights.checkpoint import Checkpoint
@@ -162,8 +163,8 @@ class MaskRCNN(FittableNetwork):
                 `maskrcnn.weights.published`: `"nuclei"`, or one of `PUBLISHED`, which is downloaded on first use.
             source: `"torchvision"`, `"detectron2"`, `"mmdet"`, `"matterport"`, or `"auto"`: told by the tensors' names.
             class_names: what the file's classes are called, background not counted, where the file or COCO does not say it.
-            new_classes: the classes to learn now. Where they differ from the file's, the layers that know the classes start
-                anew, and `log` is told.
+            new_classes: the classes to learn now. Where they differ from the file's, rows of classes with the same name are
+                carried over from a file of this package, the others start anew, and `log` is told.
             input_channels: of the images; the file's where None, else the first convolution is inflated, see
                 `maskrcnn.weights.stem`.
             matterport_config: the numbers a matterport file was trained with: their `Config`, or a dict in their names.
@@ -216,16 +217,19 @@ class MaskRCNN(FittableNetwork):
         config = config_with_channels(source.config, input_channels)
         if class_names is not None:
             config = fields.replace(config, categories=categories_of(config.num_classes, class_names))
-        remake = new_classes is not None and names_of(new_classes) != config.class_names
+        known = config.class_names
+        remake = new_classes is not None and names_of(new_classes) != known
         if new_classes is not None:
             changes = {"categories": numbered_or_named(None, new_classes)} | changes
         if remake:
             changes = {"box_head__class_weights": ()} | changes  # the old ones are of other classes
         config = fields.replace(config, **changes)
         model = cls._seeded(config, seed, backbone_copy(source))
-        remade = model_files.transfer(source, model, remake_classes=remake)
+        remade = model_files.transfer(source, model, source_classes=known)
         if remade:
             log(remade_layers(remade))
+        elif remake:
+            log(carried_classes(known, model.config.class_names))
         report_inflation(log, source.config, model)
         return model
 
@@ -272,7 +276,10 @@ class MaskRCNN(FittableNetwork):
     ) -> MaskRCNN:
         source = load_model(path, compile=False)
         model = cls._seeded(config, seed, backbone)
-        remade = model_files.transfer(source, model)
+        known, new = source.config.class_names, config.class_names
+        if len(known) == len(new) and not class_rows.shared(known, new):
+            known = new  # as many of other names: the same ones, called otherwise
+        remade = model_files.transfer(source, model, source_classes=known)
         if remade:
             warnings.warn(
                 f"{path} knows {source.config.num_classes} classes, the new model {config.num_classes}: "

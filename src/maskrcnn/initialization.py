@@ -104,3 +104,10 @@ def report_weights(log: Callable[[str], None], report: checkpoints.Report) -> No
 
 def remade_layers(paths: Sequence[str]) -> str:
     return f"The classes differ from the file's, so these weights start anew: {', '.join(paths)}."
+
+
+def carried_classes(source: Sequence[str], target: Sequence[str]) -> str:
+    """Which rows of the class layers are carried over from a model of other classes, by name."""
+    new = [name for name in target if name not in source]
+    started = f"; new ones start anew: {', '.join(new)}" if new else ""
+    return f"The classes differ from the file's; rows of classes with the same name are carried over{started}."

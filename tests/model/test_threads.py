@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import numpy as np
-from small_network import FRAME, small_network
+import pytest
+from small_network import FRAME, images_of, make_batch, small_network
 
 
 def test_eight_threads_get_each_their_own_answer():
@@ -28,3 +31,31 @@ def test_eight_threads_get_each_their_own_answer():
         for answer in three:
             for one, other in zip(answer, wanted, strict=True):
                 np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork:RuntimeWarning", "ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_is_told_to_load_the_model_itself():
+    network = small_network()
+    batch = images_of(make_batch((3,)))
+    network.predict_on_batch(batch)
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+
+    def use() -> None:
+        try:
+            network.predict_on_batch(batch)
+            theirs.send("answered")
+        except Exception as error:
+            theirs.send(f"{type(error).__name__}: {error}")
+
+    child = context.Process(target=use, daemon=True)
+    child.start()
+    try:
+        assert ours.poll(60), "the forked process hangs"
+        told = ours.recv()
+    finally:
+        child.kill()
+        child.join()
+    assert told.startswith(f"RuntimeError: This model was made in process {os.getpid()} and cannot be used in {child.pid}")
+    assert "spawn" in told

@@ -7,7 +7,8 @@ import pytest
 from small_network import small_network
 
 from maskrcnn.weights import layouts
-from maskrcnn.weights.checkpoint import Checkpoint, Report, Rule, belongs_to_classes, put, translate
+from maskrcnn.weights.checkpoint import Checkpoint, Report, Rule, put, translate
+from maskrcnn.weights.class_rows import belongs_to_classes
 
 OF_CLASSES = {
     "box_head/classes/kernel",

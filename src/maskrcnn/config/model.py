@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_type_hints
 
-from maskrcnn.config import backbones
+from maskrcnn.config import backbones, bounds
 from maskrcnn.config.fields import checked
 
 Norm = Literal["none", "frozen", "live", "group"]  # batch norm with stored or running statistics; Wu & He 2018
@@ -259,6 +259,7 @@ class ModelConfig:
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"Class names must differ; received {', '.join(map(repr, repeated))} more than once.")
+        bounds.check(self)
         if len(self.anchors.sizes) != 5 or len({len(sizes) for sizes in self.anchors.sizes}) != 1:
             raise ValueError(
                 f"Anchors need sizes for the five levels P2…P6, equally many for each; received {self.anchors.sizes}."

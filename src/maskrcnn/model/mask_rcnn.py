@@ -6,6 +6,7 @@ Shapes: `B` images, `H W` pixels of the frame, `K` classes, `M` mask side.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -69,6 +70,7 @@ class Network(keras.Model):
         self._build_parts()
         self.jit_compile = native.JIT_COMPILE
         self.kernels = native.KERNELS
+        self._process = os.getpid()
         self._turn: Any = threading.Lock() if native.ONE_CALL_AT_A_TIME else contextlib.nullcontext()
 
     def _build_parts(self) -> None:
@@ -238,13 +240,27 @@ class Network(keras.Model):
 
     # ── what Keras asks for ──
 
+    def _check_process(self) -> None:
+        """A backend's threads are not there in a forked process, which would wait for them for ever."""
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                f"This model was made in process {self._process} and cannot be used in {os.getpid()}, which was forked: "
+                'load the model in the process that uses it, or start that one with multiprocessing.get_context("spawn").'
+            )
+
     def predict_on_batch(self, x):
-        """As `keras.Model.predict_on_batch`; several threads may ask one model."""
+        """As `keras.Model.predict_on_batch`; several threads may ask one model, but no forked process.
+
+        Raises:
+            RuntimeError: in a process that was forked from the one that made the model.
+        """
+        self._check_process()
         with self._turn:
             return super().predict_on_batch(x)
 
     def evaluate(self, *args, **kwargs):
         """As `keras.Model.evaluate`; the model outlives what goes wrong in it."""
+        self._check_process()
         try:
             return super().evaluate(*args, **kwargs)
         finally:
@@ -252,6 +268,7 @@ class Network(keras.Model):
 
     def predict(self, *args, **kwargs):
         """As `keras.Model.predict`; the model outlives what goes wrong in it."""
+        self._check_process()
         try:
             return super().predict(*args, **kwargs)
         finally:

@@ -16,6 +16,7 @@ import numpy as np
 from maskrcnn.config import fields
 from maskrcnn.config.model import Category, ModelConfig
 from maskrcnn.model.backbones.stages import OUTPUT_NORMS
+from maskrcnn.weights.class_rows import belongs_to_classes
 from maskrcnn.weights.stem import inflate, stem_kernel
 
 
@@ -148,8 +149,3 @@ def put(checkpoint: Checkpoint, model: keras.Model, *, remake_classes: bool = Fa
     )
     unplaced = (checkpoint.names[path] for path in checkpoint.arrays if path not in loaded)
     return Report(tuple(sorted(loaded)), tuple(path for path in every if path not in loaded), (*unplaced, *checkpoint.unused))
-
-
-def belongs_to_classes(path: str) -> bool:
-    """Whether a weight of ours, by its path, has one row a class."""
-    return path.startswith(("box_head/classes/", "box_head/deltas/", "mask_head/class_"))

@@ -7,7 +7,7 @@ import json
 import os
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ import h5py
 import keras
 import numpy as np
 
-from maskrcnn.weights.checkpoint import belongs_to_classes
+from maskrcnn.weights import class_rows
 from maskrcnn.weights.stem import inflate, stem_kernel
 
 MAX_CONFIG_BYTES = 16 << 20
@@ -97,17 +97,19 @@ def _zeros(shape: tuple[int, ...], dtype: str) -> np.ndarray:
     return np.zeros(shape, dtype)  # NumPy's are no work for any backend
 
 
-def transfer(source: keras.Model, target: keras.Model, *, remake_classes: bool = False) -> list[str]:
+def transfer(source: keras.Model, target: keras.Model, *, source_classes: Sequence[str] | None = None) -> list[str]:
     """Copies weights from one network to another, wherever name and shape are the same.
 
     Where only the number of an image's channels differs, the first convolution is inflated (`weights.stem`).
 
+    In the layers that know the classes, rows of classes with the same name are carried over, whatever their order; those of
+    the target's other classes stay as they are, and so do these layers as a whole where the two share no class.
+
     Args:
-        remake_classes: leave the layers that know the classes as they are in `target`, also where they would fit.
+        source_classes: what the source's classes are called; as its configuration says where None.
 
     Returns:
-        Paths of the weights of `target` that therefore start anew, or because `source` does not fit: the class layers, where
-        the classes differ.
+        Paths of the weights of `target` that start anew as a whole: class layers that share no class, or of another width.
 
     Raises:
         ValueError: where anything but the class layers differs; then nothing was copied.
@@ -119,9 +121,13 @@ def transfer(source: keras.Model, target: keras.Model, *, remake_classes: bool =
         found |= {ours.path: found[theirs.path] for theirs, ours in both}
     elif stem is not None and stem.path in found:
         found[stem.path] = inflate(found[stem.path], stem.shape)
+    old, new = list(source_classes or source.config.class_names), target.config.class_names
+    if old != new and class_rows.shared(old, new):
+        found |= _class_weights(found, target, old, new)
+    remake_classes = old != new and not class_rows.shared(old, new)
     for weight in target.weights:
         name = weight.path
-        of_classes = belongs_to_classes(name)
+        of_classes = class_rows.belongs_to_classes(name)
         if name in found and found[name].shape == tuple(weight.shape) and not (of_classes and remake_classes):
             fits.append((weight, found[name]))
         elif of_classes:
@@ -135,6 +141,16 @@ def transfer(source: keras.Model, target: keras.Model, *, remake_classes: bool =
     for weight, value in fits:
         weight.assign(value)
     return remade
+
+
+def _class_weights(found: dict[str, np.ndarray], target: keras.Model, old: list[str], new: list[str]) -> dict[str, np.ndarray]:
+    """The class layers for the target's classes, by path: shared classes as found, the others as the target has them."""
+    carried = {}
+    for weight in target.weights:
+        path, fresh = weight.path, np.asarray(keras.ops.convert_to_numpy(weight))
+        if class_rows.belongs_to_classes(path) and path in found and found[path].ndim == fresh.ndim:
+            carried[path] = class_rows.carry(path, found[path], fresh, old, new)
+    return carried
 
 
 def save(model: keras.Model, path: str | Path, *, precision: Literal["float32", "float16"] = "float32") -> None:
