@@ -293,9 +293,9 @@ class MaskRCNN(FittableNetwork):
         """Finds objects in images of any size.
 
         Args:
-            images: a path, an (H, W, C) or (H, W) uint8 array or tensor, a (B, H, W, C) one, an image of Pillow, or an
-                iterable of those; C is the model's `config.image.channels`. A model of 3 channels repeats grey, one of 1 takes
-                RGB's luma.
+            images: a path, a folder or a glob; the bytes of an image file, or an open one; an (H, W, C) or (H, W) array or
+                tensor of values from 0 to 255, a (B, H, W, C) one, an image of Pillow; or an iterable of those. C is the
+                model's `config.image.channels`. A model of 3 channels repeats grey, one of 1 takes RGB's luma.
             batch_size: images that go through the model together.
             score: least score; the model's own `config.detect.score` where None, below which nothing is kept anyway.
 

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image
 
-from maskrcnn.images.files import MAX_PIXELS, find_images
+from maskrcnn.images.files import MAX_PIXELS, find_images, search_images
 from maskrcnn.images.images import decoded_size, read_image, read_label_map, read_size, read_values
 from maskrcnn.images.opening import is_slide
 from maskrcnn.images.values import to_channels
@@ -356,6 +356,15 @@ def test_files_folders_and_globs_give_their_images_once_and_sorted(tmp_path):
         tmp_path / "b.png",
         tmp_path / "a.JPG",
     ]
+
+
+def test_what_a_folder_leaves_out_is_counted(tmp_path):
+    for name in ("a.png", "b.jfif", "c.avif", "d.jp2", "e.gif", "f.ppm", "g.jpe", "h.heic", "x.txt", "y.txt", "z.json", "none"):
+        (tmp_path / name).write_bytes(b"")
+    found = search_images([tmp_path])
+    assert [path.name[0] for path in found.images] == list("abcdefgh")
+    assert found.said_of_others() == "4 other files left out, no images by name: 2 .txt, 1 no suffix, 1 .json"
+    assert search_images([tmp_path / "x.txt"]).said_of_others() is None  # named, so taken
 
 
 def test_slides_are_found_where_they_are_asked_for(tmp_path):

@@ -14,7 +14,8 @@ from maskrcnn.config.fields import replace
 from maskrcnn.config.model import Category, ImageConfig, ModelConfig
 from maskrcnn.data.resize import offset_in_frame
 from maskrcnn.images.images import read_image
-from maskrcnn.inference.batches import READERS, as_pixels
+from maskrcnn.inference.batches import READERS
+from maskrcnn.inference.given import as_pixels
 from maskrcnn.inference.whole import detect, original
 from maskrcnn.structures import PaddedDetections
 

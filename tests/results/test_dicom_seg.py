@@ -12,7 +12,7 @@ highdicom = pytest.importorskip("highdicom", reason="the extra medical is not in
 
 from medical_files import PATIENT, frame_groups, write_dicom  # noqa: E402
 
-from maskrcnn.images.dicom import read_dicom  # noqa: E402
+from maskrcnn.images.images import read_planes  # noqa: E402
 from maskrcnn.results.dicom_seg import write_dicom_seg  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom", "ignore::DeprecationWarning:highdicom")
@@ -22,7 +22,7 @@ GREY = np.arange(48, dtype=np.int16).reshape(6, 8)
 def source_of(path: Path, num_frames: int = 0, **options):
     pixels = np.stack([GREY] * num_frames) if num_frames else GREY
     write_dicom(path, pixels, **(frame_groups(num_frames) if num_frames else {}))
-    return next(read_dicom(path, **options)).source
+    return next(read_planes(path, **options)).source
 
 
 def labels(num_planes: int) -> np.ndarray:
@@ -70,9 +70,9 @@ def test_nothing_of_the_patient_is_in_it_unless_it_is_asked_for(tmp_path: Path, 
 
 def test_a_source_without_a_place_in_space_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
     write_dicom(tmp_path / "a.dcm", GREY, FrameOfReferenceUID=None)
-    source = next(read_dicom(tmp_path / "a.dcm")).source
+    source = next(read_planes(tmp_path / "a.dcm")).source
     write_dicom(tmp_path / "b.dcm", np.stack([GREY, GREY]))
-    frames = next(read_dicom(tmp_path / "b.dcm")).source
+    frames = next(read_planes(tmp_path / "b.dcm")).source
     for refused, reason in ((source, "Frame Of Reference"), (frames, "no places in space")):
         with pytest.raises(ValueError, match=f"Cannot write a DICOM segmentation of .*{reason}"):
             write_dicom_seg(tmp_path / "seg.dcm", labels(refused.num_planes), ["cell"] * 3, refused)

@@ -10,7 +10,6 @@ import pytest
 import tifffile
 
 from maskrcnn.images.images import read_planes
-from maskrcnn.images.nifti import read_nifti
 from maskrcnn.results.volumes import empty_volume, write_nifti, write_ome_tiff
 from maskrcnn.structures import PixelSize, Source
 
@@ -67,7 +66,7 @@ def test_a_label_stands_at_the_voxel_whose_value_it_was_made_of(tmp_path: Path, 
         source_image.header.set_xyzt_units("mm", "sec")
         source_image.header["descrip"] = b"Zacharias Quentin"
         nibabel.save(source_image, tmp_path / "a.nii")
-        planes = list(read_nifti(tmp_path / "a.nii", axis=axis))
+        planes = list(read_planes(tmp_path / "a.nii", axis=axis))
         labels = np.stack([plane.values for plane in planes]).astype(np.uint32)  # each voxel's label is its own value
         write_nifti(tmp_path / "b.nii.gz", labels, planes[0].source.grid)
         written, source = nibabel.load(tmp_path / "b.nii.gz"), nibabel.load(tmp_path / "a.nii")
@@ -87,7 +86,7 @@ def test_a_side_beyond_16_bits_is_written_as_nifti_2(tmp_path: Path) -> None:
     nibabel = pytest.importorskip("nibabel", reason="the extra medical is not installed")
     values = (np.arange(80_000) % 1000).astype(np.int16).reshape(40_000, 2, 1)
     nibabel.save(nibabel.Nifti2Image(values, np.diag([0.5, 0.75, 2.0, 1.0])), tmp_path / "a.nii")
-    (plane,) = read_nifti(tmp_path / "a.nii")
+    (plane,) = read_planes(tmp_path / "a.nii")
     write_nifti(tmp_path / "b.nii.gz", plane.values[None].astype(np.uint32), plane.source.grid)
     written = nibabel.load(tmp_path / "b.nii.gz")
     np.testing.assert_array_equal(np.asarray(written.dataobj), values)

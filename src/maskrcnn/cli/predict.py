@@ -21,6 +21,7 @@ from maskrcnn.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from maskrcnn.config.model import ModelConfig
     from maskrcnn.results.names import Names
     from maskrcnn.structures import Detections, Detector
 
@@ -103,13 +104,15 @@ def predict(
 
     An image that can't be read is reported and skipped; the exit code is then 1.
     """
-    from maskrcnn.images.files import find_images
+    from maskrcnn.images.files import search_images
     from maskrcnn.images.opening import is_slide, survey
     from maskrcnn.results.names import Names
     from maskrcnn.weights.published import SHIPPED
 
     shown, names = parse_window(window), Names()
-    images = find_images(inputs, is_slide=is_slide)
+    images, others = found = search_images(inputs, is_slide=is_slide)
+    if others:
+        tell(f"{found.said_of_others()}.")
     surveys = {path: survey(path, tile=tile, axis=axis) for path in images}
     large = [path for path, found in surveys.items() if found.is_for_tiles]
     images = [path for path, found in surveys.items() if not found.is_for_tiles]
@@ -120,6 +123,9 @@ def predict(
     loaded = load_to_run(model or SHIPPED["nuclei"], engine)
     if model is None:
         tell("Without --model: cell nuclei, found by the model that comes with the package.")
+
+    if tile is None:
+        _tell_of_long_images({path: surveys[path].size for path in images}, loaded.config)
 
     from maskrcnn.verbs.predict import predict_files
 
@@ -152,6 +158,21 @@ def predict(
     tell(f"{done} of {done + len(failures)} images done" + (f"; the results are in {out}" if out.is_dir() else ""))
     if failures:
         raise typer.Exit(1)
+
+
+def _tell_of_long_images(sizes: dict[Path, tuple[int, int] | None], config: ModelConfig) -> None:
+    """Says of which images the model sees so little that tiles are better."""
+    from maskrcnn.inference.tiles import shrinkage
+
+    long = {path: size for path, size in sizes.items() if size is not None and shrinkage(size, config.image)}
+    if long:
+        path, (height, width) = next(iter(long.items()))
+        factor = shrinkage((height, width), config.image) or 1.0
+        others = f" ({len(long) - 1} others are as long)" if len(long) > 1 else ""
+        tell(
+            f"{path}: {width} × {height} pixels are seen at 1/{factor:.1f} of their size, where small objects are "
+            f"lost{others}; --tile {min(height, width)} finds them in tiles."
+        )
 
 
 def _advance_by_one(advance: Callable[..., None], _: Any) -> None:

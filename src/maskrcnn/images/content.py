@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from maskrcnn.images.files import errors_in_one_line
 
-FileLike = str | Path | bytes | bytearray | memoryview | BinaryIO
+FileLike = str | Path | bytes | bytearray | memoryview | BinaryIO | io.RawIOBase | io.BufferedIOBase
 _START = 352  # bytes that are enough to recognise every format: NIfTI's header is the longest
 
 
@@ -37,7 +37,7 @@ class Content:
         elif isinstance(source, (bytes, bytearray, memoryview)):
             self.name, self.file = f"the {len(source):,} bytes", io.BytesIO(source)
         else:
-            self.name, self.file = str(getattr(source, "name", "the open file")), source
+            self.name, self.file = str(getattr(source, "name", "the open file")), cast(BinaryIO, source)
         self._is_own = self.path is not None
         with errors_in_one_line(self.name):
             self.length = self.file.seek(0, io.SEEK_END)

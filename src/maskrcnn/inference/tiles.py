@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from maskrcnn.config.fields import replace
-from maskrcnn.config.model import ModelConfig
+from maskrcnn.config.model import ImageConfig, ModelConfig
+from maskrcnn.data.resize import fitted_size
 from maskrcnn.images.large import LargeImage
 from maskrcnn.images.opening import open_large
 from maskrcnn.inference.stitching import Part, Tile, as_detections, finished_groups, link_parts, parts_of, put_together
 from maskrcnn.inference.whole import detect
 from maskrcnn.structures import Detections, Detector, PaddedDetections
 
+LONG = 2.5  # from which on `shrinkage` counts
 EDGE = 4  # pixels of the frame, a cell of the finest features (P2): a mask that comes so near to a border is cut by it
 
 
@@ -118,6 +120,21 @@ def detect_large(
             horizon = rows[number + 1][0].region[1] if number + 1 < len(rows) else large.size[0]
             done, open_parts = finished_groups(open_parts, horizon)
             yield as_detections([put_together(group) for group in done], large, model.config)
+
+
+def shrinkage(size: tuple[int, int], image_config: ImageConfig) -> float | None:
+    """How many times smaller the model sees a long image than it is; None where its shape costs it nothing.
+
+    An image is fitted by its short side, until its long side is too long. Of one that is far longer than wide, `LONG` times
+    more is lost than its short side asks for, and small objects are no longer found; tiles see it in parts.
+
+    Args:
+        size: (height, width) of the image.
+        image_config: of the model.
+    """
+    _, scale = fitted_size(*size, image_config)
+    lost = image_config.short_side / min(size) / scale
+    return 1 / scale if lost >= LONG and scale < 1 else None
 
 
 def num_tiles(

@@ -11,8 +11,9 @@ import numpy as np
 
 from maskrcnn.config.model import ModelConfig
 from maskrcnn.data.resize import offset_in_frame
-from maskrcnn.inference.batches import each_image, prepared_batches
+from maskrcnn.inference.batches import prepared_batches
 from maskrcnn.inference.detections import Detections
+from maskrcnn.inference.given import each_image
 from maskrcnn.structures import ChecksMemory, Detector, PaddedDetections
 
 
@@ -21,11 +22,12 @@ def detect(model: Detector, images: Any, *, batch_size: int = 1, score: float | 
 
     Args:
         model: a `MaskRCNN`.
-        images: a path, an (H, W, C) or (H, W) uint8 array or tensor, a (B, H, W, C) one, an image of Pillow, a `Plane`, or an
-            iterable of those, which a thread reads a little ahead; the planes of a volume are
-            `maskrcnn.data.read_planes(path)`. C is the model's `config.image.channels`, see `to_channels`.
+        images: a path, a folder or a glob; the bytes of an image file, or an open one; an (H, W, C) or (H, W) array or tensor
+            of values from 0 to 255, a (B, H, W, C) one, an image of Pillow, a `Plane`; or an iterable of those, which a thread
+            reads a little ahead. The planes of a volume are `maskrcnn.read_planes(path)`. C is the model's
+            `config.image.channels`, see `to_channels`.
         batch_size: images that go through the model together.
-        score: least score; the model's own where None.
+        score: least score, from 0 to 1; the model's own where None.
 
     Yields:
         `Detections` in original pixels, in the order of the images. They hold the image where `images` is a list of arrays, or
@@ -37,6 +39,7 @@ def detect(model: Detector, images: Any, *, batch_size: int = 1, score: float | 
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is at least 1; received {batch_size}.")
+    check_score(score)
     frames: set[tuple[int, int]] = set()
     with closing(prepared_batches(each_image(images), model.config, batch_size)) as batches:  # type: ignore[type-var]
         for batch in batches:
@@ -48,6 +51,17 @@ def detect(model: Detector, images: Any, *, batch_size: int = 1, score: float | 
             for row, (size, path, image) in enumerate(batch.originals):
                 found = original(answer, row, batch.sizes[row], frame, size, model.config, score=score, path=path)
                 yield found if image is None else replace(found, image=image)
+
+
+def check_score(score: object) -> None:
+    """Refuses a least score that is no number from 0 to 1; None is the model's own.
+
+    Raises:
+        ValueError: for anything else, a percentage or a text, say.
+    """
+    is_number = isinstance(score, (int, float, np.integer, np.floating)) and not isinstance(score, bool)
+    if score is not None and not (is_number and 0.0 <= score <= 1.0):  # type: ignore[operator]
+        raise ValueError(f"score is a number from 0 to 1, such as 0.5; received {score!r}.")
 
 
 def original(

@@ -14,8 +14,9 @@ from maskrcnn.images.files import find_images
 from maskrcnn.images.images import read_planes
 from maskrcnn.images.large import reduced
 from maskrcnn.images.opening import open_large
-from maskrcnn.inference.batches import WAITING, Pixels, as_pixels
+from maskrcnn.inference.batches import WAITING
 from maskrcnn.inference.detections import Detections
+from maskrcnn.inference.given import Pixels, as_pixels
 from maskrcnn.inference.stitching import Tile
 from maskrcnn.inference.tiles import detect_large
 from maskrcnn.inference.whole import detect
