@@ -19,9 +19,9 @@ from maskrcnn.config.model import ModelConfig
 from maskrcnn.data.batch import make_batch
 from maskrcnn.data.resize import choose_frame, fit_to_frame, pad_to_frame
 from maskrcnn.geometry.boxes import box_iou
-from maskrcnn.inference.batches import as_pixels, path_of
 from maskrcnn.inference.detections import Detections
 from maskrcnn.inference.explanation import Explanation, explain
+from maskrcnn.inference.given import as_pixels, path_of
 from maskrcnn.inference.whole import original, original_boxes
 from maskrcnn.model.mask_rcnn import Network
 from maskrcnn.model.trace import Trace, sampled_rois, trace
