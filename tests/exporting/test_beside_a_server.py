@@ -14,7 +14,7 @@ from maskrcnn import engines
 from maskrcnn.structures import PaddedDetections
 from maskrcnn.verbs import export
 
-pytestmark = pytest.mark.backend
+pytestmark = [pytest.mark.backend, pytest.mark.slow]
 # Of each backend a format that is written with kernels of its own.
 FORMATS = {"tensorflow": ["onnx", "openvino", "litert"], "torch": ["torch"], "jax": []}
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "ai_edge_litert", "torch": "torch"}

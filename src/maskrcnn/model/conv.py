@@ -13,7 +13,7 @@ class Conv2D(layers.Conv2D):
     def convolution_op(self, inputs, kernel):
         if native.conv is None:
             return super().convolution_op(inputs, kernel)
-        kernel = ops.convert_to_tensor(kernel)
+        kernel = ops.convert_to_tensor(kernel)  # (k, k, C, filters)
         return native.conv(inputs, kernel, strides=self.strides, padding=self.padding, dilation_rate=self.dilation_rate)
 
 

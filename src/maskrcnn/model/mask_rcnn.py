@@ -216,7 +216,7 @@ class Network(keras.Model):
         """Row and column of the frame where the image begins, each (B,) int32."""
         sizes = ops.cast(sizes, "int32")
         if self.config.image.place == "corner":
-            zeros = ops.zeros_like(sizes[:, 0])
+            zeros = ops.zeros_like(sizes[:, 0])  # (B,), of sizes (B, 2)
             return zeros, zeros
         height, width = ops.shape(images)[1:3]
         return (height - sizes[:, 0]) // 2, (width - sizes[:, 1]) // 2

@@ -38,5 +38,5 @@ class _GroupNorm(layers.GroupNormalization):
 
 
 def normed_relu(x, norm: layers.Layer | None, training):
-    """ReLU of what the norm, where there is one, makes of x. Shape unchanged."""
+    """ReLU of what the norm, where there is one, makes of x: (N, …, C), unchanged."""
     return ops.relu(x if norm is None else norm(x, training=training))

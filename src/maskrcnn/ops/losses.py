@@ -6,14 +6,14 @@ from keras import ops
 
 
 def weighted_mean(values, weight):
-    """Sum of values × weight over the sum of the weights, 0 where that is 0. Both of one shape."""
+    """Sum of values × weight over the sum of the weights, 0 where that is 0: both (B, N) or of one other shape → a scalar."""
     weight = ops.cast(weight, values.dtype)
     total = ops.sum(weight)
     return ops.sum(values * weight) / ops.where(total > 0.0, total, 1.0)
 
 
 def smooth_l1(difference, beta: float):
-    """Fast R-CNN, eq. 3: quadratic below `beta`, linear above; beta 0 is the absolute value. Shape unchanged."""
+    """Fast R-CNN, eq. 3: quadratic below `beta`, linear above; beta 0 is the absolute value. (B, N) or other, unchanged."""
     size = ops.abs(difference)
     if beta == 0.0:
         return size
@@ -21,7 +21,7 @@ def smooth_l1(difference, beta: float):
 
 
 def binary_crossentropy(target, logits):
-    """Shape unchanged; finite for any logits."""
+    """Of target and logits, both (B, N) or of one other shape, which it keeps; finite for any logits."""
     return ops.maximum(logits, 0.0) - logits * target + ops.log1p(ops.exp(-ops.abs(logits)))
 
 

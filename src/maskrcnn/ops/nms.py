@@ -37,7 +37,7 @@ def nms(boxes, valid, iou_threshold: float, labels=None, *, while_loop: Callable
     candidates = ops.cast(valid, "float32")  # (B, N)
 
     def unsettled(keep, previous):
-        return ops.any(ops.not_equal(keep, previous))
+        return ops.any(ops.not_equal(keep, previous))  # of (B, N)
 
     def settle(keep, previous):
         del previous

@@ -72,7 +72,7 @@ def _backward(num_bins: int, kept, slope):
         def add(number, total):
             for places, weight in portable.terms_of_sample(rows, number):
                 total = total.at[places].add(slope * weight[..., None].astype(slope.dtype))
-            return total
+            return total  # (R, C)
 
         return jax.lax.fori_loop(0, most, add, total), None
 

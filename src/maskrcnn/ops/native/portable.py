@@ -46,7 +46,7 @@ class Rows(NamedTuple):
     x: Samples  # of (R,)
 
     def take(self, rows) -> Rows:
-        """These rows alone, (n,) int32, all of which have the first one's number of samples where that is a number."""
+        """Rows (N,) int32 of them alone, all of which have the first one's number of samples where that is a number."""
         first, height, width = (ops.take(values, rows, axis=0) for values in self[:3])  # (n,)
         axes = []
         for axis in (self.y, self.x):

@@ -70,7 +70,7 @@ def _map(function: Callable[[Any], Any], axis: Samples) -> Samples:
 
 
 def _take(boxes: _Boxes, rows) -> _Boxes:
-    """These rows alone, (n,)."""
+    """Rows (N,) int64 of them alone."""
     take = functools.partial(tf.gather, indices=rows)
     return _Boxes(take(boxes.image), _map(take, boxes.y), _map(take, boxes.x))
 
@@ -90,7 +90,7 @@ def _sum_samples(edged, boxes: _Boxes):
     def add(number, total):
         left = tf.where(number < count)[:, 0]
         some = _take(boxes, left)
-        found = _crop(edged, some, number // some.x.count, number % some.x.count)
+        found = _crop(edged, some, number // some.x.count, number % some.x.count)  # (N, P, P, C)
         share = tf.reshape(1.0 / tf.cast(tf.gather(count, left), tf.float32), (-1, 1, 1, 1))
         return number + 1, tf.tensor_scatter_nd_add(total, left[:, None], found * tf.stop_gradient(share))
 
@@ -101,7 +101,7 @@ def _sum_samples(edged, boxes: _Boxes):
 
 
 def _crop(edged, boxes: _Boxes, i, j):
-    """Sample i along y and j along x of every bin, numbers or (n,) int32 → (n, P, P, C)."""
+    """Sample i along y and j along x of every bin, numbers or (n,) int32 → (N, P, P, C)."""
     ends = []
     for axis, sample, side in ((boxes.y, i, 1), (boxes.x, j, 2)):
         last = tf.cast(tf.shape(edged)[side] - 1, tf.float32)
@@ -124,6 +124,7 @@ def num_used(valid):
 
 
 def _repeat_edge(feature):
+    """(B, H, W, C) → (B, H + 2, W + 2, C)."""
     feature = tf.concat([feature[:, :1], feature, feature[:, -1:]], axis=1)
     return tf.concat([feature[:, :, :1], feature, feature[:, :, -1:]], axis=2)
 

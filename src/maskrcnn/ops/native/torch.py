@@ -61,13 +61,13 @@ def sum_rows(values, places, weights):
 
 
 def num_used(valid):
-    """See `Kernels.num_used`."""
+    """See `Kernels.num_used`: (B, N) bool → a number."""
     rows = torch.arange(1, valid.shape[1] + 1, device=valid.device)
     return max(int((rows * valid.any(dim=0)).max()), 1)
 
 
 def top_k(values, num_rows: int):
-    """As `keras.ops.top_k`, but equal values keep their order, as on the other backends; `torch.topk` promises none."""
+    """As `keras.ops.top_k`, (B, N) best first, but equal values keep their order; `torch.topk` promises none."""
     values, indices = torch.sort(values, dim=-1, descending=True, stable=True)
     return values[..., :num_rows], indices[..., :num_rows]
 
