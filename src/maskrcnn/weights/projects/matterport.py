@@ -15,6 +15,16 @@ import numpy as np
 from maskrcnn.config.model import Category
 from maskrcnn.weights.categories import COCO, categories_of
 from maskrcnn.weights.checkpoint import Checkpoint, Layout, Rule, translate
+from maskrcnn.weights.projects.matterport_layouts import (
+    DENSE_1X1,
+    FOREGROUND,
+    KEEP,
+    MASK_CLASSES,
+    SWAPPED,
+    dense,
+    less_bias,
+    without_first,
+)
 
 NAME = "matterport"
 
@@ -59,49 +69,6 @@ BACKBONES = {6: "resnet50", 23: "resnet101"}  # by the blocks of stage 4
 LETTERS = "abcdefghijklmnopqrstuvw"  # of the blocks
 NO_LIMIT = 1e6  # of enlarging a box: from one pixel beyond every frame, and float32 still holds its square
 NO_LONGEST_SIDE = 1 << 20  # pixels, for the modes that know no longest side
-
-KEEP = Layout(lambda array: array, lambda array: array)
-
-
-def _swap(deltas: np.ndarray) -> np.ndarray:
-    """dy dx dh dw in the last axis ↔ dx dy dw dh, for as many boxes as it holds."""
-    return deltas.reshape(*deltas.shape[:-1], -1, 4)[..., [1, 0, 3, 2]].reshape(deltas.shape)
-
-
-def _foreground(pairs: np.ndarray) -> np.ndarray:
-    """A softmax over (background, object) is the sigmoid of the difference of their logits."""
-    pairs = pairs.reshape(*pairs.shape[:-1], -1, 2)
-    return pairs[..., 1] - pairs[..., 0]
-
-
-def _with_background(objectness: np.ndarray) -> np.ndarray:
-    return np.stack([np.zeros_like(objectness), objectness], axis=-1).reshape(*objectness.shape[:-1], -1)
-
-
-def _without_first(count: int, then: Layout = KEEP) -> Layout:
-    """Drops the first entries of the last axis: the background's, which no answer uses."""
-    return Layout(
-        lambda array: then.to_ours(array[..., count:]),
-        lambda array: np.pad(then.to_theirs(array), [(0, 0)] * (array.ndim - 1) + [(count, 0)]),
-    )
-
-
-SWAPPED = Layout(_swap, _swap)
-FOREGROUND = Layout(_foreground, _with_background)
-# A convolution as large as its map is a fully connected layer; both count row, column, channel.
-DENSE_1X1 = Layout(lambda kernel: kernel.reshape(-1, kernel.shape[-1]), lambda kernel: kernel[None, None])
-MASK_CLASSES = Layout(lambda kernel: kernel.reshape(-1, kernel.shape[-1]).T, lambda kernel: kernel.T[None, None])
-
-
-def _dense(side: int) -> Layout:
-    return Layout(
-        lambda kernel: kernel.reshape(-1, kernel.shape[-1]), lambda kernel: kernel.reshape(side, side, -1, kernel.shape[-1])
-    )
-
-
-def _less(bias: np.ndarray) -> Layout:
-    """A mean from which the bias of the convolution before is taken: norm(x + b) with mean m is norm(x) with mean m - b."""
-    return Layout(lambda mean: mean - bias, lambda mean: mean + bias)
 
 
 class Shapes(NamedTuple):
@@ -309,18 +276,18 @@ def _rules(tensors: Tensors, shapes: Shapes) -> Iterator[Rule]:
     yield from conv("rpn_conv_shared", "rpn/conv")
     yield from conv("rpn_class_raw", "rpn/objectness", kernel=FOREGROUND, bias=FOREGROUND)
     yield from conv("rpn_bbox_pred", "rpn/deltas", kernel=SWAPPED, bias=SWAPPED)
-    for number, kernel in ((1, _dense(shapes.pool_size)), (2, DENSE_1X1)):
+    for number, kernel in ((1, dense(shapes.pool_size)), (2, DENSE_1X1)):
         yield from conv(f"mrcnn_class_conv{number}", f"box_head/fc{number}", kernel=kernel, optional=True)
         yield from norm(f"mrcnn_class_bn{number}", f"box_head/fc{number}_norm")
     yield from conv("mrcnn_class_logits", "box_head/classes")
-    deltas = _without_first(4, SWAPPED)
+    deltas = without_first(4, SWAPPED)
     yield from conv("mrcnn_bbox_fc", "box_head/deltas", kernel=deltas, bias=deltas)
     for number in range(1, 5):
         yield Rule(f"mrcnn_mask_conv{number}/kernel", f"mask_head/conv{number}/kernel", KEEP)
         bias = tensors.get(f"mrcnn_mask_conv{number}/bias", np.zeros((), np.float32))
-        yield from norm(f"mrcnn_mask_bn{number}", f"mask_head/conv{number}_norm", mean=_less(bias))
+        yield from norm(f"mrcnn_mask_bn{number}", f"mask_head/conv{number}_norm", mean=less_bias(bias))
     yield from conv("mrcnn_mask_deconv", "mask_head/deconv1")
-    first = _without_first(1)
+    first = without_first(1)
     yield Rule(
         "mrcnn_mask/kernel",
         "mask_head/class_kernel",
