@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
@@ -11,35 +10,14 @@ from typing import Any
 import keras
 
 from maskrcnn import memory
-from maskrcnn.config import fields, presets
-from maskrcnn.config.model import Category, ModelConfig
+from maskrcnn.config.model import Category
 from maskrcnn.exporting.export import Difference, Format, export
 from maskrcnn.fitting import FittableNetwork
 from maskrcnn.inference import whole
 from maskrcnn.inference.detections import Detections
 from maskrcnn.inference.inspection import Inspection, inspect
-from maskrcnn.initialization import (
-    HEADS_ANEW,
-    backbone_arrays,
-    backbone_copy,
-    carried_classes,
-    config_with_channels,
-    names_of,
-    numbered_or_named,
-    origin_of,
-    put_weights,
-    remade_layers,
-    report_inflation,
-    report_weights,
-    with_backbone,
-)
-from maskrcnn.model.backbones import keras_model
+from maskrcnn.initialization import Start, open_model
 from maskrcnn.structures import Sample
-from maskrcnn.weights import backbones, class_rows, finding, published
-from maskrcnn.weights import models as model_files
-from maskrcnn.weights.categories import categories_of
-from maskrcnn.weights.checkpoint import Checkpoint
-from maskrcnn.weights.sources import holds_whole_model, read_checkpoint
 
 
 @keras.saving.register_keras_serializable(package="maskrcnn", name="MaskRCNN")
@@ -97,48 +75,8 @@ class MaskRCNN(FittableNetwork):
             FileNotFoundError: no such weights file.
             ConnectionError: `"imagenet"` that cannot be had.
         """
-        if preset in published.SHIPPED:
-            if weights != "auto":
-                raise ValueError(f"{preset!r} is a trained model with weights of its own; leave out weights={weights!r}.")
-            new = None if num_classes is None and class_names is None else numbered_or_named(num_classes, class_names)
-            options: dict[str, Any] = {"new_classes": new, "input_channels": input_channels, "seed": seed, "log": log}
-            return cls.from_checkpoint(published.SHIPPED[preset], **options, **changes)
-        rgb = presets.preset(preset, numbered_or_named(num_classes, class_names))
-        if backbone is not None:
-            config = with_backbone(rgb, backbone, input_channels, changes)
-            copy = keras_model.copied(backbone, levels=config.backbone.levels)
-            if weights in (None, "auto"):
-                return cls._seeded(config, seed, copy)
-            if not model_files.is_model(path := finding.resolve(weights)):
-                raise ValueError(f"A backbone brings its own weights; beside it, weights is a .keras model, not {weights!r}.")
-            return cls._from_model_file(path, config, seed, log, copy)
-        config = config_with_channels(rgb, input_channels)
-        if weights not in (None, "auto", "imagenet"):
-            weights = finding.resolve(weights)
-            if weights.suffix == ".keras" and model_files.is_model(weights):
-                return cls._from_model_file(weights, fields.replace(config, **changes), seed, log)
-            if weights.suffix not in backbones.SUFFIXES or holds_whole_model(weights):
-                return cls._from_backbone(read_checkpoint(weights), rgb, weights, input_channels, seed, log, changes)
-        try:
-            if weights in ("auto", "imagenet"):
-                file = backbones.imagenet_file(fields.replace(config, **changes).backbone)
-                if file is not None:
-                    return cls._from_backbone(read_checkpoint(file), rgb, file, input_channels, seed, log, changes)
-            arrays = None if weights is None else backbone_arrays(weights, fields.replace(config, **changes))
-        except ConnectionError as error:
-            if weights != "auto":
-                raise
-            warnings.warn(f"The backbone starts from random weights: {error}", stacklevel=2)
-            arrays = None
-        if arrays is None:
-            config = fields.replace(config, backbone__norm="live", backbone__frozen_stages=0)
-        model = cls._seeded(fields.replace(config, **changes), seed)
-        if arrays is not None:
-            backbones.put(arrays, model.backbone)
-            if weights not in ("auto", "imagenet"):
-                log(f"{weights}: a backbone, {len(model.backbone.weights)} weights loaded. {HEADS_ANEW}")
-            report_inflation(log, rgb, model)
-        return model
+        start = Start(cls, input_channels, seed, log, changes)
+        return start.from_preset(preset, num_classes, class_names, backbone, weights)  # type: ignore[return-value]
 
     @classmethod
     def from_checkpoint(
@@ -176,118 +114,10 @@ class MaskRCNN(FittableNetwork):
             FileNotFoundError, ConnectionError: no such file, or it cannot be downloaded.
             ValueError: a file that is damaged, of no known project, or does not fit; one line that names the tensor.
         """
-        path = finding.resolve(file)
-        if model_files.is_model(path):
-            if source != "auto" or matterport_config:
-                given = f"source={source!r}" if source != "auto" else "matterport's settings"
-                raise ValueError(f"{path} is a model of maskrcnn and says all of itself; leave out {given}.")
-            return cls._from_own_file(path, class_names, new_classes, input_channels, seed, log, changes)
-        checkpoint = read_checkpoint(path, source=source, class_names=class_names, matterport_config=matterport_config)
-        if checkpoint.categories is None:
-            raise ValueError(
-                f"{path} holds a backbone of {checkpoint.source} alone; start from it with maskrcnn train --init FILE, or with "
-                "from_preset(weights=FILE)."
-            )
-        log(f"{path}: {checkpoint.source}, {len(checkpoint.categories)} classes.")
-        for sentence in checkpoint.assumed:  # first: it may be what explains that the weights do not fit
-            log(f"Assumed: {sentence}")
-        config = config_with_channels(checkpoint.config, input_channels)
-        config = fields.replace(config, **({"origin": origin_of(file, checkpoint)} | changes))
-        remake = new_classes is not None and names_of(new_classes) != config.class_names
-        if new_classes is not None:
-            config = fields.replace(config, categories=numbered_or_named(None, new_classes))
-        model = cls._seeded(config, seed)
-        report_weights(log, put_weights(path, checkpoint, model, remake_classes=remake))
-        report_inflation(log, checkpoint.config, model)
-        return model
-
-    @classmethod
-    def _from_own_file(
-        cls,
-        path: Path,
-        class_names: Sequence[str | Category] | None,
-        new_classes: Sequence[str | Category] | None,
-        input_channels: int | None,
-        seed: int | None,
-        log: Callable[[str], None],
-        changes: dict[str, Any],
-    ) -> MaskRCNN:
-        source = load_model(path, compile=False)
-        log(f"{path}: maskrcnn, {source.config.num_classes} classes.")
-        config = config_with_channels(source.config, input_channels)
-        if class_names is not None:
-            config = fields.replace(config, categories=categories_of(config.num_classes, class_names))
-        known = config.class_names
-        remake = new_classes is not None and names_of(new_classes) != known
-        if new_classes is not None:
-            changes = {"categories": numbered_or_named(None, new_classes)} | changes
-        if remake:
-            changes = {"box_head__class_weights": ()} | changes  # the old ones are of other classes
-        config = fields.replace(config, **changes)
-        model = cls._seeded(config, seed, backbone_copy(source))
-        remade = model_files.transfer(source, model, source_classes=known)
-        if remade:
-            log(remade_layers(remade))
-        elif remake:
-            log(carried_classes(known, model.config.class_names))
-        report_inflation(log, source.config, model)
-        return model
-
-    @classmethod
-    def _from_backbone(
-        cls,
-        checkpoint: Checkpoint,
-        config: ModelConfig,
-        path: Path,
-        input_channels: int | None,
-        seed: int | None,
-        log: Callable[[str], None],
-        changes: dict[str, Any],
-    ) -> MaskRCNN:
-        """A model whose backbone is in a file of another project, with that project's conventions."""
-        if checkpoint.categories is not None:
-            raise ValueError(f"{path} holds a whole model of {checkpoint.source}; open it with MaskRCNN.from_checkpoint(FILE).")
-        wanted, found = config.backbone.name, checkpoint.changes.get("backbone__name", config.backbone.name)
-        if found != wanted:
-            raise ValueError(f"{path} holds a {found}, and the preset's backbone is {wanted}; choose the preset {found}_fpn.")
-        as_trained = fields.replace(config, **checkpoint.changes)
-        log(f"{path}: the backbone of {checkpoint.source}.")
-        for sentence in checkpoint.assumed:
-            log(f"Assumed: {sentence}")
-        model = cls._seeded(fields.replace(config_with_channels(as_trained, input_channels), **changes), seed)
-        report_weights(log, put_weights(path, checkpoint, model))
-        report_inflation(log, as_trained, model)
-        return model
-
-    @classmethod
-    def _seeded(cls, config: ModelConfig, seed: int | None, backbone: keras.Model | None = None) -> MaskRCNN:
-        if seed is not None:
-            keras.utils.set_random_seed(seed)  # Keras's initial weights come from there
-        return cls(config, backbone=backbone, seed=seed)
-
-    @classmethod
-    def _from_model_file(
-        cls,
-        path: str | Path,
-        config: ModelConfig,
-        seed: int | None,
-        log: Callable[[str], None],
-        backbone: keras.Model | None = None,
-    ) -> MaskRCNN:
-        source = load_model(path, compile=False)
-        model = cls._seeded(config, seed, backbone)
-        known, new = source.config.class_names, config.class_names
-        if len(known) == len(new) and not class_rows.shared(known, new):
-            known = new  # as many of other names: the same ones, called otherwise
-        remade = model_files.transfer(source, model, source_classes=known)
-        if remade:
-            warnings.warn(
-                f"{path} knows {source.config.num_classes} classes, the new model {config.num_classes}: "
-                f"the class layers start anew ({', '.join(remade)}).",
-                stacklevel=3,
-            )
-        report_inflation(log, source.config, model)
-        return model
+        start = Start(cls, input_channels, seed, log, changes)
+        return start.from_checkpoint(  # type: ignore[return-value]
+            file, source=source, class_names=class_names, new_classes=new_classes, matterport_config=matterport_config
+        )
 
     def detect(self, images: Any, *, batch_size: int = 1, score: float | None = None) -> list[Detections]:
         """Finds objects in images of any size.
@@ -379,9 +209,6 @@ def load_model(path: str | Path, *, compile: bool = True) -> MaskRCNN:
         FileNotFoundError: nothing there.
         ValueError: not a model of this package, or a damaged one.
     """
-    path = finding.model_file(path)
-    model_files.read_config(path)
-    try:
-        return model_files.load(path, MaskRCNN, compile=compile)
-    except (OSError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+    model = open_model(path, MaskRCNN, compile=compile)
+    assert isinstance(model, MaskRCNN)
+    return model
