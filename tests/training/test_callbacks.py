@@ -18,7 +18,7 @@ from training.test_resume import SETTINGS
 from maskrcnn.data.dataset import load_dataset
 from maskrcnn.data.shapes import make_shapes
 from maskrcnn.training.callbacks import Best, CocoEvaluation, EarlyStopping, WriteHistory
-from maskrcnn.training.resume import load_state
+from maskrcnn.training.state import load_state
 from maskrcnn.training.tensorboard import NUM_IMAGES, WIDTH, TensorBoard
 from maskrcnn.verbs.train import train
 

@@ -19,7 +19,7 @@ from small_network import with_small_backbone
 from maskrcnn.api import MaskRCNN, load_model
 from maskrcnn.config.augment import AugmentConfig
 from maskrcnn.data.shapes import make_shapes
-from maskrcnn.training.resume import FILE, State, load_state, save_state
+from maskrcnn.training.state import FILE, State, load_state, save_state
 from maskrcnn.verbs.train import train
 
 SETTINGS: dict[str, Any] = {

@@ -47,12 +47,35 @@ class WarmUpAndSteps(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "warm_up_steps": self.warm_up_steps, "boundaries": list(self.boundaries)}
 
 
+_Base: Any = keras.optimizers.Optimizer
+
+
 class _DetectorOptimizer:
     """What our optimizers add to Keras's, on every backend."""
 
-    def __init__(self, *args: Any, backbone_rate: float = 1.0, **options: Any):
+    def __init__(self, *args: Any, backbone_rate: float = 1.0, settable: bool = False, **options: Any):
         super().__init__(*args, **options)
         self.backbone_rate = backbone_rate
+        self._set_rate = None
+        if settable:  # below 0 until somebody sets a rate
+            self._set_rate = keras.Variable(-1.0, name="set_rate", dtype="float32", trainable=False)
+            self._track_variable(self._set_rate)
+
+    @property
+    def learning_rate(self) -> Any:
+        """The rate of the next step. Where it is `settable`, a number that is set stays, in place of the schedule."""
+        return self._get_current_learning_rate()
+
+    @learning_rate.setter
+    def learning_rate(self, rate: Any) -> None:
+        if self._set_rate is None or callable(rate):
+            _Base.learning_rate.fset(self, rate)
+        else:
+            self._set_rate.assign(rate)
+
+    def _get_current_learning_rate(self) -> Any:
+        rate = super()._get_current_learning_rate()
+        return rate if self._set_rate is None else ops.where(self._set_rate >= 0, self._set_rate, rate)
 
     def build(self, variables: list[Any]) -> None:
         self.exclude_from_weight_decay(var_list=[variable for variable in variables if not variable.name.endswith("kernel")])
@@ -106,7 +129,8 @@ class _DetectorOptimizer:
                 )  # on JAX it would share its memory, and take it along when that is given away
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "backbone_rate": self.backbone_rate}
+        config = {**super().get_config(), "backbone_rate": self.backbone_rate}
+        return config if self._set_rate is None else {**config, "settable": True}
 
 
 def _of_backend(kind: Any) -> Any:
@@ -120,9 +144,15 @@ _Adam: Any = _of_backend(keras.optimizers.Adam)
 
 @keras.saving.register_keras_serializable(package="maskrcnn")
 class SGD(_DetectorOptimizer, _SGD):
-    """`keras.optimizers.SGD` whose kernels alone decay; `backbone_rate` is the factor of the backbone's rate."""
+    """`keras.optimizers.SGD` whose kernels alone decay; `backbone_rate` is the factor of the backbone's rate.
+
+    With `settable`, callbacks may set `learning_rate` although it follows a schedule.
+    """
 
 
 @keras.saving.register_keras_serializable(package="maskrcnn")
 class Adam(_DetectorOptimizer, _Adam):
-    """`keras.optimizers.Adam` whose kernels alone decay; `backbone_rate` is the factor of the backbone's rate."""
+    """`keras.optimizers.Adam` whose kernels alone decay; `backbone_rate` is the factor of the backbone's rate.
+
+    With `settable`, callbacks may set `learning_rate` although it follows a schedule.
+    """

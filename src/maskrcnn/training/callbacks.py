@@ -39,23 +39,37 @@ class CocoEvaluation(keras.callbacks.Callback):
     Args:
         dataset: what to evaluate on, or its path.
         batch_size: images that go through the model together.
+        on_scored: called after each batch with the numbers of images that are scored, and of all.
 
     Attributes:
         scores: the newest of `maskrcnn.inference.scoring`.
     """
 
-    def __init__(self, dataset: str | Path | Dataset, *, batch_size: int = 1):
+    def __init__(
+        self,
+        dataset: str | Path | Dataset,
+        *,
+        batch_size: int = 1,
+        on_scored: Callable[[int, int], None] | None = None,
+    ):
         super().__init__()
         self.dataset: Dataset = open_dataset(dataset)
         self.batch_size = batch_size
+        self.on_scored = on_scored
         self.scores: dict[str, Any] = {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._num_scored = 0
         with averaged(self.model):
-            self.scores = evaluate(self.model, self.dataset, batch_size=self.batch_size)
+            self.scores = evaluate(self.model, self.dataset, batch_size=self.batch_size, progress=self._count)
         for name, (kind, key) in LOGGED.items() if logs is not None else ():
             value = self.scores[kind][key]
             logs[name] = 0.0 if value is None else value  # type: ignore[index]  # no object to find: nothing was found
+
+    def _count(self, num_images: int) -> None:
+        self._num_scored += num_images
+        if self.on_scored is not None:
+            self.on_scored(self._num_scored, len(self.dataset))
 
 
 class Best:

@@ -9,17 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from maskrcnn.config.run import RunConfig
 from maskrcnn.data.dataset import Dataset
-from maskrcnn.training.resume import FILE, State
+from maskrcnn.training.state import FILE, State
 
 RESULTS = ("best.keras", "last.keras", "history.csv", "metrics.json")
 
 
-def settings_of_run(arguments: dict[str, Any]) -> dict[str, Any]:
+MAY_CHANGE = ("save_minutes", "workers", "strict", "changes")  # when a run goes on; `changes` are recorded one by one
+
+
+def settings_of_run(config: RunConfig, data: Any, val: Any) -> dict[str, Any]:
     """What a run was asked for, as JSON holds it; without what may change when it goes on."""
-    left_out = ("out", "resume", "save_minutes", "workers", "callbacks", "log", "verbose", "strict", "changes")
-    given = {name: value for name, value in arguments.items() if name not in left_out} | arguments["changes"]
-    return {name: _plain(value) for name, value in given.items()}
+    given = {field.name: getattr(config, field.name) for field in dataclasses.fields(config) if field.name not in MAY_CHANGE}
+    return {name: _plain(value) for name, value in {"data": data, "val": val, **given, **config.changes}.items()}
 
 
 def _plain(value: Any) -> Any:
@@ -39,11 +42,13 @@ def _plain(value: Any) -> Any:
 
 
 def check_settings(state: State, settings: dict[str, Any], out: Path) -> None:
-    differing = sorted(name for name in {*state.settings, *settings} if state.settings.get(name) != settings.get(name))
+    """Refuses to go on with other settings; of those that are newer than the run, it had the default."""
+    begun = settings_of_run(RunConfig(), None, None) | state.settings
+    differing = sorted(name for name in {*begun, *settings} if begun.get(name) != settings.get(name))
     if differing:
         name = differing[0]
         raise ValueError(
-            f"The run in {out} was begun with {name} = {state.settings.get(name)!r}, now it is {settings.get(name)!r}; "
+            f"The run in {out} was begun with {name} = {begun.get(name)!r}, now it is {settings.get(name)!r}; "
             "resume with the same settings, or begin another run with init set to its last.keras."
         )
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from maskrcnn.config.run import RunConfig
 from maskrcnn.model.optimizers import FIRST_RATE, SGD, Adam, WarmUpAndSteps
-
-Schedule = Literal["cosine", "step", "constant"]
 
 LEARNING_RATES = {
     "adam": 2e-4,  # at any batch size
@@ -29,69 +28,46 @@ MOMENTUM = 0.9  # Mask R-CNN, section 3.1
 WEIGHT_DECAY = {"adamw": 0.05, "sgd": 1e-4 / (1 - MOMENTUM)}
 WARM_UP_STEPS = 500  # Detectron; at most a tenth of the run
 LAST_RATE = 0.01  # of the peak, where the cosine ends
-MILESTONES = (2 / 3, 8 / 9)  # of the run; Detectron: after 60,000 and 80,000 of 90,000 steps
-CLIP_NORM = 10.0  # steps beyond it are accidents: a first step on a crowded image
 
 
-def make_optimizer(
-    name: str,
-    learning_rate: float | None = None,
-    *,
-    batch_size: int,
-    num_steps: int,
-    schedule: Schedule = "cosine",
-    warm_up_steps: int | None = None,
-    milestones: Sequence[float] = MILESTONES,
-    weight_decay: float | None = None,
-    clip_norm: float | None = CLIP_NORM,
-    accumulate: int = 1,
-    ema: float = 0.0,
-    backbone_rate: float = 1.0,
-) -> keras.optimizers.Optimizer:
+def make_optimizer(config: RunConfig, *, num_steps: int, settable: bool = False) -> keras.optimizers.Optimizer:
     """An optimizer whose rate warms up along a line and then follows a schedule. It travels inside the `.keras` file.
 
+    `"cosine"` falls to a hundredth (Loshchilov & Hutter 2017); `"step"` falls to a tenth at each milestone; `"constant"` stays.
+    A step takes `weight_decay` times its rate off each kernel, apart from the gradient; norms and biases do not decay.
+
     Args:
-        name: `"adam"`, `"adamw"` or `"sgd"` (with momentum).
-        learning_rate: peak rate; where None `LEARNING_RATES`, for SGD times the images of an update (Goyal et al. 2017,
-            section 2.1), which are `batch_size * accumulate`.
-        batch_size: images a batch.
+        config: the numbers of the run.
         num_steps: batches of the whole run.
-        schedule: `"cosine"` falls to a hundredth (Loshchilov & Hutter 2017); `"step"` falls to a tenth at each milestone;
-            `"constant"` stays.
-        warm_up_steps: batches until the peak; where None `WARM_UP_STEPS`, at most a tenth of the run.
-        milestones: of `"step"`, rising fractions of `num_steps`.
-        weight_decay: a step takes this times its rate off each kernel, apart from the gradient; where None `WEIGHT_DECAY`.
-            Norms and biases do not decay.
-        clip_norm: longest gradient of all weights together, of the mean over `accumulate` batches; None clips nothing.
-        accumulate: batches whose mean gradient makes one update.
-        ema: momentum of the averaged weights, see `averaged`; 0 keeps none.
-        backbone_rate: factor of the backbone's rate, and so of its decay.
+        settable: whether callbacks may set the rate, which from then on follows the schedule no longer.
 
     Raises:
-        ValueError: for a name or schedule that is none of these, or a number out of its range.
+        ValueError: `ema` of 1, or milestones that are no rising fractions.
     """
-    if name not in LEARNING_RATES:
-        raise ValueError(f"Unknown optimizer {name!r}; possible: {', '.join(LEARNING_RATES)}.")
-    if accumulate < 1 or not 0 <= ema < 1 or backbone_rate < 0:
-        raise ValueError(
-            "accumulate is at least 1, ema at least 0 and less than 1, backbone_rate at least 0; "
-            f"received {accumulate}, {ema} and {backbone_rate}."
-        )
-    if learning_rate is None:
-        learning_rate = LEARNING_RATES[name] * (batch_size * accumulate if name == "sgd" else 1)
+    name, rate, warm_up_steps = config.optimizer, config.learning_rate, config.warm_up_steps
+    if config.ema >= 1:
+        raise ValueError(f"ema is at least 0 and less than 1; received {config.ema}.")
+    if rate is None:  # for SGD times the images of an update (Goyal et al. 2017, section 2.1)
+        rate = LEARNING_RATES[name] * (config.batch_size * config.accumulate if name == "sgd" else 1)
     if warm_up_steps is None:
         warm_up_steps = min(WARM_UP_STEPS, num_steps // 10)
     options = {
-        "learning_rate": _schedule(schedule, learning_rate, num_steps, warm_up_steps, milestones),
-        "global_clipnorm": clip_norm,
-        "weight_decay": WEIGHT_DECAY.get(name) if weight_decay is None else weight_decay,
-        "gradient_accumulation_steps": accumulate if accumulate > 1 else None,
-        "use_ema": ema > 0,
-        "ema_momentum": ema,
-        "backbone_rate": backbone_rate,
+        "learning_rate": _schedule(config.schedule, rate, num_steps, warm_up_steps, config.milestones),
+        "global_clipnorm": config.clip_norm,
+        "weight_decay": WEIGHT_DECAY.get(name) if config.weight_decay is None else config.weight_decay,
+        "gradient_accumulation_steps": config.accumulate if config.accumulate > 1 else None,
+        "use_ema": config.ema > 0,
+        "ema_momentum": config.ema,
+        "backbone_rate": config.backbone_rate,
+        "settable": settable,
     }
     # AdamW is Adam that decays; Keras's class of that name differs in nothing but its default.
     return SGD(momentum=MOMENTUM, **options) if name == "sgd" else Adam(**options)
+
+
+def slots_of(config: RunConfig) -> int:
+    """Numbers that the optimizer keeps for each weight: Adam's two moments or SGD's momentum, sums, averages."""
+    return (1 if config.optimizer == "sgd" else 2) + (config.accumulate > 1) + (config.ema > 0)
 
 
 @contextlib.contextmanager
@@ -140,8 +116,6 @@ def _schedule(
         )
     if kind == "constant":
         return WarmUpAndSteps(peak, warm_up_steps)
-    if kind != "step":
-        raise ValueError(f"Unknown schedule {kind!r}; possible: cosine, step, constant.")
     if not all(0 < milestone < 1 for milestone in milestones) or list(milestones) != sorted(set(milestones)):
         raise ValueError(f"milestones are rising fractions of the run between 0 and 1; received {tuple(milestones)}.")
     return WarmUpAndSteps(peak, warm_up_steps, [round(milestone * num_steps) for milestone in milestones])

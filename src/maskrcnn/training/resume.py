@@ -1,83 +1,25 @@
-"""What a run keeps on disk, so that it goes on after being killed at any moment."""
+"""Keeping the state of a run, so that it goes on after being killed at any moment."""
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 from keras import ops
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
+from maskrcnn.interrupts import StopRequest
 from maskrcnn.model.mask_rcnn import synchronize
-
-FILE = "resume.safetensors"
-
-
-@dataclass(frozen=True, eq=False)
-class State:
-    """A training between two steps.
-
-    Attributes:
-        epoch: epochs that are done.
-        step: batches of the next epoch that are done.
-        settings: the run's arguments, to be compared with those of the run that goes on.
-        memories: what each callback remembers, by its name.
-        arrays: every variable of the model (seeds among them), of its optimizer and of its running means, by number and name.
-    """
-
-    epoch: int
-    step: int
-    settings: dict[str, Any] = field(default_factory=dict)
-    memories: dict[str, Any] = field(default_factory=dict)
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+from maskrcnn.training.state import State, save_state
 
 
 class Remembers(Protocol):
     """A callback that goes on where it was: `memory` is plain data that JSON holds."""
 
     memory: Any
-
-
-def load_state(folder: str | Path) -> State | None:
-    """The state that a run left in its folder; None if it left none.
-
-    Raises:
-        ValueError: for a file that is damaged.
-    """
-    path = Path(folder) / FILE
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, framework="numpy") as file:
-            words = json.loads(file.metadata()["state"])
-            arrays = {name: file.get_tensor(name) for name in file.offset_keys()}
-        return State(**words, arrays=arrays)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is damaged ({reason}); delete it to train anew.") from error
-
-
-def save_state(folder: str | Path, state: State) -> None:
-    """Writes a state: whole, on the disk, and only then in the place of the one before."""
-    path = Path(folder) / FILE
-    words = {name: getattr(state, name) for name in ("epoch", "step", "settings", "memories")}
-    part = path.with_name(f".{FILE}.part")
-    try:
-        with open(part, "wb") as file:
-            file.write(save(state.arrays, metadata={"state": json.dumps(words)}))
-            file.flush()
-            os.fsync(file.fileno())  # a rename may reach the disk before what it renames
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def variables_of(model: keras.Model) -> dict[str, Any]:
@@ -126,6 +68,7 @@ class KeepState(keras.callbacks.Callback):
         remembering: callbacks that remember something, by name.
         every_minutes: at most so much is lost; 0 keeps every step.
         state: where the training goes on, if it does.
+        stop: a signal that came during a step ends the training after it, when its state is kept.
     """
 
     def __init__(
@@ -136,6 +79,7 @@ class KeepState(keras.callbacks.Callback):
         remembering: Mapping[str, Remembers],
         every_minutes: float = 5.0,
         state: State | None = None,
+        stop: StopRequest | None = None,
     ):
         super().__init__()
         self.folder = Path(folder)
@@ -143,6 +87,7 @@ class KeepState(keras.callbacks.Callback):
         self.remembering = remembering
         self.every_minutes = every_minutes
         self.state = state
+        self.stop = stop or StopRequest()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.kept_at = time.monotonic()
@@ -159,14 +104,20 @@ class KeepState(keras.callbacks.Callback):
         self.first_step = self.state.step if epoch == self.state.epoch else 0
         if self.first_step:
             restore(self.model, self.state.arrays)  # Keras has just set the running means to zero
+        self.stop.hold()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         is_last = batch + 1 == self.params["steps"]  # then the epoch's end keeps the state; `fit` cannot do 0 steps
-        if not is_last and time.monotonic() - self.kept_at >= 60 * self.every_minutes:
+        is_due = self.stop.number is not None or time.monotonic() - self.kept_at >= 60 * self.every_minutes
+        if not is_last and is_due:
             self._keep(self.epoch, self.first_step + batch + 1)
+        if is_last or self.stop.number is not None:
+            self.stop.release()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.stop.hold()
         self._keep(epoch + 1, 0)
+        self.stop.release()
 
     def recover(self) -> None:
         """Puts the weights that were kept last back into the model."""

@@ -21,7 +21,7 @@ from maskrcnn.inference.scoring import evaluate
 from maskrcnn.reports.run import write_report
 from maskrcnn.reports.tables import print_scores
 from maskrcnn.results.draw import draw_detections, draw_truth
-from maskrcnn.training.resume import FILE
+from maskrcnn.training.state import FILE
 from maskrcnn.verbs.train import train
 from maskrcnn.weights.published import SHIPPED
 

@@ -1,0 +1,102 @@
+"""What a run is going to do: its numbers and its data, looked at before Keras is loaded, which takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskrcnn.config import fields, presets
+from maskrcnn.config.run import RunConfig
+from maskrcnn.data.dataset import Dataset, load_dataset
+from maskrcnn.data.imbalance import class_weights
+from maskrcnn.training.folder import check_finished, check_settings, has_stopped, settings_of_run
+from maskrcnn.training.state import State, load_state
+from maskrcnn.weights.published import SHIPPED
+
+Data = str | Path | Dataset
+PRESET = "mobilenet_v2_fpn"
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A training that can begin.
+
+    Attributes:
+        config: its numbers.
+        out: folder of the run.
+        train, val: its data.
+        settings: what it was asked for, as `config.json` has it.
+        state: where it goes on, if it does.
+    """
+
+    config: RunConfig
+    out: Path
+    train: Dataset
+    val: Dataset | None
+    settings: dict[str, Any]
+    state: State | None = None
+
+    @property
+    def monitor(self) -> str | None:
+        """Name of the logged value that tells the best model."""
+        return self.config.monitor or (None if self.val is None else "val_mask_ap")
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+        return -(-len(self.train) // self.config.batch_size)
+
+    @property
+    def is_finished(self) -> bool:
+        state, config = self.state, self.config
+        return state is not None and (state.epoch >= config.epochs or has_stopped(state, config.patience))
+
+    def model_changes(self) -> dict[str, Any]:
+        """Fields of `ModelConfig` that the run sets."""
+        changes = self.config.model_changes()
+        if self.config.class_weights is None:
+            return changes
+        return {"box_head__class_weights": class_weights(self.train, self.config.class_weights)} | changes
+
+
+def make_plan(
+    data: Data, val: Data | None, out: str | Path, config: RunConfig, *, resume: bool, log: Callable[[str], None]
+) -> Plan:
+    """Reads the data's annotations and the state of an earlier run, and refuses what cannot be.
+
+    Raises:
+        ValueError, FileNotFoundError: data that cannot be trained on, an unknown preset or field, settings that do not go
+            together, or a run in `out` that was begun otherwise or was cut short.
+    """
+    out, settings = Path(out), settings_of_run(config, data, val)
+    state = load_state(out)
+    if state is not None and resume:
+        check_settings(state, settings, out)
+    elif state is not None:
+        check_finished(state, out)
+        state = None
+    train_data = _dataset(data, config.images, config.strict, log)
+    val_data = None if val is None else _dataset(val, config.val_images, config.strict, log)
+    train_data.check_trainable()
+    plan = Plan(config, out, train_data, val_data, settings, state)
+    _check_model(plan)
+    if config.patience is not None and plan.monitor is None:
+        raise ValueError(f"patience is at least 1 and needs val or monitor; received {config.patience}, without either.")
+    return plan
+
+
+def _check_model(plan: Plan) -> None:
+    """What can be said of a new model's architecture; a whole model in `init` brings its own."""
+    config = plan.config
+    if config.init in (None, "auto", "imagenet") and config.model not in SHIPPED:
+        known = presets.preset(config.model or PRESET, plan.train.categories, input_channels=config.input_channels or 3)
+        fields.replace(known, **plan.model_changes())
+
+
+def _dataset(data: Data, images: str | Path | None, strict: bool, log: Callable[[str], None]) -> Dataset:
+    dataset = data if isinstance(data, Dataset) else load_dataset(data, images=images, strict=strict)
+    if dataset.faults:
+        log(dataset.summary())
+    return dataset
