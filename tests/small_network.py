@@ -13,10 +13,12 @@ from keras import layers
 
 from maskrcnn.config import fields
 from maskrcnn.config.model import BackboneConfig, Category, ModelConfig
+from maskrcnn.config.run import RunConfig
 from maskrcnn.model import mask_rcnn
 from maskrcnn.model.backbones.mobilenet_v2 import ENDS
 from maskrcnn.model.backbones.stages import freeze
 from maskrcnn.structures import PaddedDetections
+from maskrcnn.training.optimizers import make_optimizer
 
 FRAME = (64, 96)
 NUM_ROWS = 400
@@ -151,3 +153,8 @@ def predict(network: mask_rcnn.Network, batch: dict[str, np.ndarray]) -> PaddedD
 def images_of(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What inference takes of a batch."""
     return {name: batch[name] for name in ("images", "sizes")}
+
+
+def optimizer_of(name: str = "adam", learning_rate: float | None = None, *, num_steps: int, **numbers: Any) -> Any:
+    """The optimizer of a run with these numbers."""
+    return make_optimizer(RunConfig(optimizer=name, learning_rate=learning_rate, **numbers), num_steps=num_steps)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from small_network import evaluate, make_batch, predict, small_config, small_network, train, with_small_backbone
+from small_network import evaluate, make_batch, optimizer_of, predict, small_config, small_network, train, with_small_backbone
 
 from maskrcnn.model.mask_rcnn import Network
-from maskrcnn.training.optimizers import averaged, make_optimizer
+from maskrcnn.training.optimizers import averaged
 from maskrcnn.training.precision import POLICIES, precision_policy
 
 
@@ -36,7 +36,7 @@ def test_losses_are_those_of_float32_and_weights_stay_float32(precision, network
     assert mixed.fpn.output_convs[0].compute_dtype == mixed.backbone.get_layer("stage1_conv").compute_dtype == precision
     assert {keras.backend.standardize_dtype(weight.dtype) for weight in mixed.weights} == {"float32"}
     mixed.set_weights(network.get_weights())
-    mixed.compile(make_optimizer("sgd", 1e-3, batch_size=2, num_steps=10, schedule="constant", warm_up_steps=0, ema=0.9))
+    mixed.compile(optimizer_of("sgd", 1e-3, batch_size=2, num_steps=10, schedule="constant", warm_up_steps=0, ema=0.9))
     if precision == "float16" or keras.backend.backend() != "jax":  # which takes long to compile it
         losses = {name: values[0] for name, values in train(mixed, batch).items()}
         for name in ("loss", "class_loss", "rpn_objectness_loss", "mask_loss"):  # in training RoIs move, and box_loss with them

@@ -5,11 +5,10 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from small_network import make_batch, small_config, small_network, train, with_small_backbone
+from small_network import make_batch, optimizer_of, small_config, small_network, train, with_small_backbone
 
 from maskrcnn.model.mask_rcnn import Network
 from maskrcnn.training.freezing import freeze
-from maskrcnn.training.optimizers import make_optimizer
 
 RUN = {"batch_size": 2, "num_steps": 10}
 
@@ -41,7 +40,7 @@ def test_one_prefix_may_stand_alone():
 def test_frozen_live_norms_keep_their_statistics():
     network = small_network(backbone__frozen_stages=0, fpn__norm="live")
     freeze(network, ["backbone", "fpn"])
-    network.compile(make_optimizer("adam", 0.01, **RUN))
+    network.compile(optimizer_of("adam", 0.01, **RUN))
     before = {weight.path: np.array(keras.ops.convert_to_numpy(weight)) for weight in network.weights}
     train(network, make_batch(num_rows=40))
     assert any(weight.path.startswith("rpn/") for weight in network.weights) and len(before) > 20
@@ -55,7 +54,7 @@ def test_a_loaded_model_is_frozen_as_it_was_and_finds_its_optimizers_state(prefi
     with with_small_backbone():
         network = Network(small_config())
         freeze(network, prefixes)
-        network.compile(make_optimizer("adam", **RUN, ema=0.9))
+        network.compile(optimizer_of("adam", **RUN, ema=0.9))
         network.optimizer.build(network.trainable_variables)
         for number, variable in enumerate(network.optimizer.variables):
             variable.assign(keras.ops.full(variable.shape, number, variable.dtype))
@@ -72,7 +71,7 @@ def test_what_the_user_thaws_is_thawed_in_the_file_too(tmp_path):
     with with_small_backbone():
         network = Network(small_config(backbone__frozen_stages=2))
         network.set_frozen(())
-        network.compile(make_optimizer("adam", **RUN))
+        network.compile(optimizer_of("adam", **RUN))
         network.save(tmp_path / "model.keras")
         assert "stage1_conv/kernel" in learning(keras.saving.load_model(tmp_path / "model.keras", {"Network": Network}))
 

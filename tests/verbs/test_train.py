@@ -14,17 +14,17 @@ import small_checkpoint
 from PIL import Image
 from small_checkpoint import with_shallow_resnet, write_torchvision
 from small_data import write_discs
-from small_network import with_small_backbone
+from small_network import optimizer_of, with_small_backbone
 from typer.testing import CliRunner
 
 from maskrcnn.api import MaskRCNN, load_model
 from maskrcnn.cli import app
+from maskrcnn.config.run import RunConfig
 from maskrcnn.data.dataset import Dataset, load_dataset
 from maskrcnn.data.imbalance import repeat_factors
 from maskrcnn.data.shapes import make_shapes
 from maskrcnn.inference.scoring import evaluate
 from maskrcnn.training.folder import settings_of_run
-from maskrcnn.training.optimizers import make_optimizer
 from maskrcnn.verbs.train import train
 from maskrcnn.weights.files.read import read_tensors
 
@@ -99,10 +99,11 @@ def test_the_configuration_says_how_it_was_made(run):
 
 
 def test_numbers_of_numpy_are_written_as_numbers():
-    settings = settings_of_run(
-        {"learning_rate": np.float32(0.5), "epochs": np.int64(3), "changes": {"anchors__ratios": np.ones(2)}}
-    )
-    assert settings == json.loads(json.dumps(settings)) == {"learning_rate": 0.5, "epochs": 3, "anchors__ratios": [1.0, 1.0]}
+    config = RunConfig(learning_rate=np.float32(0.5), epochs=np.int64(3), changes={"anchors__ratios": np.ones(2)})
+    settings = settings_of_run(config, "train.json", Path("val.json"))
+    assert settings == json.loads(json.dumps(settings))
+    expected = {"learning_rate": 0.5, "epochs": 3, "anchors__ratios": [1.0, 1.0], "data": "train.json", "val": "val.json"}
+    assert expected.items() <= settings.items()
 
 
 def test_training_starts_from_a_model_of_ours(run, shapes, tmp_path):
@@ -169,7 +170,7 @@ def test_every_argument_reaches_what_it_is_about(shapes, tmp_path, monkeypatch):
 
 
 def test_the_rate_warms_up_to_its_peak_and_falls():
-    schedule = make_optimizer("adam", 1e-3, batch_size=2, num_steps=1000)._learning_rate
+    schedule = optimizer_of("adam", 1e-3, batch_size=2, num_steps=1000)._learning_rate
     rates = [float(keras.ops.convert_to_numpy(schedule(step))) for step in (0, 50, 100, 500, 1000)]
     assert rates[0] < rates[1] < rates[2] == pytest.approx(1e-3)
     assert rates[2] > rates[3] > rates[4]
@@ -186,7 +187,7 @@ def test_two_real_images_are_learnt_by_heart(shared_data, shared_weights):
         image__short_side=256,
         image__long_side=427,
     )
-    model.compile(make_optimizer("adam", 1e-3, batch_size=2, num_steps=150))
+    model.compile(optimizer_of("adam", 1e-3, batch_size=2, num_steps=150))
     model.fit(two, batch_size=2, steps_per_epoch=150, verbose=0)
     assert evaluate(model, two)["mask"]["AP"] >= 0.9
 

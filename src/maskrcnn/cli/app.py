@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 import maskrcnn
-from maskrcnn.cli.console import console, tell_error, tell_warning
+from maskrcnn.cli.console import console, tell_error, tell_stop, tell_warning
 from maskrcnn.cli.convert import EPILOG, convert
 from maskrcnn.cli.data import convert_data, preview, stats
 from maskrcnn.cli.demo import demo
@@ -28,6 +28,7 @@ from maskrcnn.cli.predict import predict
 from maskrcnn.cli.serve import serve
 from maskrcnn.cli.track import track
 from maskrcnn.cli.train import train
+from maskrcnn.interrupts import exit_code, signals_as_errors
 
 
 class Commands(TyperGroup):
@@ -49,6 +50,15 @@ class Commands(TyperGroup):
             tell_error(error)
             code = 2
         sys.exit(code)
+
+    def invoke(self, context: Any) -> Any:
+        """Ctrl-C and the signals that end a process say in one line what is kept; the exit code is 130, 143 or 129."""
+        try:
+            with signals_as_errors():
+                return super().invoke(context)
+        except KeyboardInterrupt as stop:
+            tell_stop(stop)
+            raise typer.Exit(exit_code(stop)) from stop
 
 
 app = typer.Typer(

@@ -69,3 +69,9 @@ def _raised_here(error: Exception) -> bool:
 
 def tell_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     errors.print(f"[yellow]Warning:[/] {escape(str(message))}")
+
+
+def tell_stop(stop: KeyboardInterrupt) -> None:
+    """What is kept of a command that was stopped, as the note says that its verb left."""
+    notes = getattr(stop, "__notes__", [])
+    errors.print(escape(notes[-1] if notes else "Stopped before it was done; no unfinished file is left."))
