@@ -10,20 +10,25 @@ import typer
 from maskrcnn.cli.console import tell
 from maskrcnn.cli.models import load_keras
 from maskrcnn.cli.options import DATA_HELP, parse_class_weights, parse_settings
+from maskrcnn.cli.reading import with_reading_options
 from maskrcnn.cli.run_options import with_run_options
 from maskrcnn.cli.training import TrainingDisplay
 
 
+@with_reading_options
 @with_run_options
 def train(
     data: Annotated[Path, typer.Option("--data", metavar="TRAIN", exists=True, help=f"What to learn from. {DATA_HELP}")],
-    val: Annotated[
-        Path, typer.Option("--val", metavar="VAL", exists=True, help="What to score each epoch on; the same two forms.")
-    ],
     out: Annotated[
         Path,
         typer.Option("--out", metavar="RUN", file_okay=False, help="Folder for best.keras, last.keras, history and scores."),
     ],
+    val: Annotated[
+        str | None,
+        typer.Option(
+            "--val", metavar="VAL|X", help="What to score each epoch on; or a part of DATA to keep for it. Default: 0.2."
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the run in --out was cut short. The other options must be the same.")
     ] = False,
@@ -35,6 +40,7 @@ def train(
             help="Any number of the model, by its place in maskrcnn.config: detect.max_detections=400. Repeat for more.",
         ),
     ] = None,
+    reading: dict[str, Any] | None = None,
     **settings: Any,
 ) -> None:
     """Train a model on your images.
@@ -42,14 +48,15 @@ def train(
     maskrcnn train --data train.json --val val.json --out runs/first --epochs 20
     """
     from maskrcnn.config.run import RunConfig
+    from maskrcnn.data.parts import FRACTION
     from maskrcnn.locks import owned
     from maskrcnn.training.plan import make_plan
 
     if "class_weights" in settings:
         settings["class_weights"] = parse_class_weights(settings["class_weights"])
-    config = RunConfig().with_settings(**settings, **parse_settings(changes))
+    config = RunConfig().with_settings(**settings, **parse_settings(changes), reading=reading or {})
     with owned(out, "training", tell):
-        plan = make_plan(data, val, out, config, resume=resume, log=tell)
+        plan = make_plan(data, FRACTION if val is None else val, out, config, resume=resume, log=tell)
         load_keras()
 
         from maskrcnn.verbs.train import run_plan

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from maskrcnn.config.model import ModelConfig
 
+READING = ("format", "masks", "classes", "class_attribute", "split", "crowds_are_objects")  # arguments of `load_dataset`
 DATA = "Augmentation and rare classes"
 DETAIL = "Training in detail"
 
@@ -202,6 +203,9 @@ class RunConfig:
     matterport_config: Any = _field(
         None, "For init from matterport, the numbers it was trained with: their Config, or a dict in their names."
     )
+    reading: Mapping[str, Any] = dataclasses.field(
+        default_factory=dict, metadata={"about": About("How annotations are read: format, masks, classes … of load_dataset.")}
+    )
     changes: Mapping[str, Any] = dataclasses.field(
         default_factory=dict, metadata={"about": About("Fields of ModelConfig, section__field=value.")}
     )
@@ -212,20 +216,25 @@ class RunConfig:
             _check(field.name, hints[field.name], about(field), getattr(self, field.name))
 
     def with_settings(self, **settings: Any) -> RunConfig:
-        """A copy with fields changed; what is `section__field`, or a field of `ModelConfig`, goes into `changes`.
+        """A copy with fields changed.
+
+        What is `section__field`, or a field of `ModelConfig`, goes into `changes`; what `load_dataset` takes, into `reading`.
 
         Raises:
             ValueError: for a name that is neither, with the nearest that is; for a value out of its range.
         """
         own = {field.name for field in dataclasses.fields(self)}
         of_model = {field.name for field in dataclasses.fields(ModelConfig)}
+        given = {name: value for name, value in settings.items() if name in own}
+        reading = {name: value for name, value in settings.items() if name in READING}
         changes = {name: value for name, value in settings.items() if name not in own and name.split("__")[0] in of_model}
-        for name in settings.keys() - own - changes.keys():
-            near = get_close_matches(name, [*own, *of_model], 1, cutoff=0.5)
+        for name in settings.keys() - given.keys() - reading.keys() - changes.keys():
+            near = get_close_matches(name, [*own, *READING, *of_model], 1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"possible: {', '.join(sorted(own))}."
             raise ValueError(f"There is no setting {name!r}; {hint}")
-        given = {name: value for name, value in settings.items() if name in own}
-        return dataclasses.replace(self, **given | {"changes": {**self.changes, **given.get("changes", {}), **changes}})
+        given["reading"] = {**self.reading, **given.get("reading", {}), **reading}
+        given["changes"] = {**self.changes, **given.get("changes", {}), **changes}
+        return dataclasses.replace(self, **given)
 
     def model_changes(self) -> dict[str, Any]:
         """Fields of `ModelConfig` that the run sets; 0 leaves the model's own."""

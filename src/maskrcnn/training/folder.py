@@ -16,13 +16,15 @@ from maskrcnn.training.state import FILE, State
 RESULTS = ("best.keras", "last.keras", "history.csv", "metrics.json")
 
 
-MAY_CHANGE = ("save_minutes", "workers", "strict", "changes")  # when a run goes on; `changes` are recorded one by one
+MAY_CHANGE = ("save_minutes", "workers", "strict", "reading", "changes")  # the last two are recorded one by one
 
 
 def settings_of_run(config: RunConfig, data: Any, val: Any) -> dict[str, Any]:
     """What a run was asked for, as JSON holds it; without what may change when it goes on."""
     given = {field.name: getattr(config, field.name) for field in dataclasses.fields(config) if field.name not in MAY_CHANGE}
-    return {name: _plain(value) for name, value in {"data": data, "val": val, **given, **config.changes}.items()}
+    return {
+        name: _plain(value) for name, value in {"data": data, "val": val, **given, **config.reading, **config.changes}.items()
+    }
 
 
 def _plain(value: Any) -> Any:

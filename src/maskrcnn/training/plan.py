@@ -11,6 +11,8 @@ from maskrcnn.config import fields, presets
 from maskrcnn.config.run import RunConfig
 from maskrcnn.data.dataset import Dataset, load_dataset
 from maskrcnn.data.imbalance import class_weights
+from maskrcnn.data.parts import read_parts
+from maskrcnn.data.split import split
 from maskrcnn.training.folder import check_finished, check_settings, has_stopped, settings_of_run
 from maskrcnn.training.state import State, load_state
 from maskrcnn.weights.published import SHIPPED
@@ -62,7 +64,7 @@ class Plan:
 
 
 def make_plan(
-    data: Data, val: Data | None, out: str | Path, config: RunConfig, *, resume: bool, log: Callable[[str], None]
+    data: Data, val: Data | float | None, out: str | Path, config: RunConfig, *, resume: bool, log: Callable[[str], None]
 ) -> Plan:
     """Reads the data's annotations and the state of an earlier run, and refuses what cannot be.
 
@@ -77,8 +79,10 @@ def make_plan(
     elif state is not None:
         check_finished(state, out)
         state = None
-    train_data = _dataset(data, config.images, config.strict, log)
-    val_data = None if val is None else _dataset(val, config.val_images, config.strict, log)
+    train_data, val_data = _parts(data, val, config, log)
+    for dataset in (train_data, val_data):
+        if dataset is not None and dataset.faults:
+            log(dataset.summary())
     train_data.check_trainable()
     plan = Plan(config, out, train_data, val_data, settings, state)
     _check_model(plan)
@@ -95,8 +99,18 @@ def _check_model(plan: Plan) -> None:
         fields.replace(known, **plan.model_changes())
 
 
-def _dataset(data: Data, images: str | Path | None, strict: bool, log: Callable[[str], None]) -> Dataset:
-    dataset = data if isinstance(data, Dataset) else load_dataset(data, images=images, strict=strict)
-    if dataset.faults:
-        log(dataset.summary())
-    return dataset
+def _parts(
+    data: Data, val: Data | float | None, config: RunConfig, log: Callable[[str], None]
+) -> tuple[Dataset, Dataset | None]:
+    """What to learn from and what to score on, each read where it is a path."""
+    options: dict[str, Any] = {"strict": config.strict, **config.reading}
+    if val is not None and not isinstance(data, Dataset) and not isinstance(val, Dataset):
+        images = {"images": config.images, "val_images": config.val_images}
+        return read_parts(data, val, seed=config.seed, log=log, **images, **options)
+    if isinstance(val, float):
+        assert isinstance(data, Dataset)
+        return split(data, val, config.seed)
+    train = data if isinstance(data, Dataset) else load_dataset(data, images=config.images, **options)
+    if val is None or isinstance(val, Dataset):
+        return train, val
+    return train, load_dataset(val, images=config.val_images, **options)

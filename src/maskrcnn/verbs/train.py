@@ -40,7 +40,7 @@ __all__ = ["CocoEvaluation", "make_optimizer", "train"]
 
 def train(
     data: str | Path | Dataset,
-    val: str | Path | Dataset | None,
+    val: str | Path | Dataset | float | None,
     out: str | Path,
     *,
     config: RunConfig | None = None,
@@ -62,8 +62,8 @@ def train(
         maskrcnn.train("train.json", "val.json", "runs/first", epochs=50, augment="photos", detect__max_detections=400)
 
     Args:
-        data: training data: a COCO or VIA JSON, a label-map folder, or a `Dataset`.
-        val: validation data, or None.
+        data: training data: a file or folder of any format in docs/data.md, or a `Dataset`.
+        val: validation data; a part of `data` to keep for it, such as 0.2; or None.
         out: folder of the run; one process at a time has it.
         config: the numbers of the run; those of `RunConfig` where None.
         resume: go on where the run in `out` was cut short, if there is one; its settings must be the same. Without `resume`
@@ -73,7 +73,8 @@ def train(
         log: told what happens, line by line.
         verbose: Keras's progress bar, as in `keras.Model.fit`.
         report: told after each step how far the training is, for a display of one's own.
-        **settings: fields of `RunConfig`, such as `epochs=5`, and of `ModelConfig`, `section__field=value`.
+        **settings: fields of `RunConfig`, such as `epochs=5`; of `ModelConfig`, `section__field=value`; and what
+            `load_dataset` takes, such as `classes=["cell"]`.
 
     Returns:
         The model of the last epoch.
