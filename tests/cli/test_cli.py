@@ -1,6 +1,6 @@
 """The command line: what it offers, and that every failure is one line on stderr with exit code 2."""
 
-import inspect
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ import maskrcnn
 from maskrcnn.cli import app
 from maskrcnn.cli.options import parse_setting, parse_settings
 from maskrcnn.config.model import Category, ImageConfig, ModelConfig
+from maskrcnn.config.run import RunConfig, about
 from maskrcnn.data.shapes import make_shapes
 from maskrcnn.structures import PaddedDetections
-from maskrcnn.verbs.train import train
 from maskrcnn.weights.published import PUBLISHED, SHIPPED
 
 OPTIONS = {
@@ -87,7 +87,7 @@ def test_version_is_the_package_version():
     ("words", "said"),
     [
         (["fly"], "No such command 'fly'"),
-        (["train", "--data", "."], "Missing option '--val'"),
+        (["train", "--data", "."], "Missing option '--out'"),
         (["train", "--data", ".", "--val", ".", "--out", "z", "--epochs", "0"], "'--epochs'"),
         (["train", "--data", ".", "--val", ".", "--out", "z", "--optimizer", "lion"], "'lion' is not one of"),
         (["predict", "--model", "nowhere", "--out", "out", SHIPPED["nuclei"].with_suffix(".png")], "No model file at nowhere"),
@@ -95,7 +95,7 @@ def test_version_is_the_package_version():
         (["predict", "--model", "nowhere", "--out", "out", "--score", "2", "x.png"], "'--score'"),
         (["predict", "--out", __file__, "x.png"], "'--out'"),
         (["evaluate", "--model", ".", "--data", "missing.json"], "missing.json"),
-        (["evaluate", "--model", ".", "--data", "."], "A folder of label maps holds"),
+        (["evaluate", "--model", ".", "--data", "."], "a folder with nothing in it"),
         (["info", "nowhere"], "No model file at nowhere"),
     ],
 )
@@ -160,7 +160,7 @@ def test_predict_shows_a_window_and_saves_what_is_asked_for(run_folder, tmp_path
     done = run("predict", "--model", run_folder, tmp_path / "deep.tif", *options)
     assert done.exit_code == 0, done.stderr
     assert "2 of 2 images" in done.stdout
-    names = {"predictions.json", "deep.geojson", "deep_0001_overlay.png", "deep_0002_overlay.png"}
+    names = {"predictions.json", "images.json", "deep.geojson", "deep_0001_overlay.png", "deep_0002_overlay.png"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
 
 
@@ -328,34 +328,50 @@ TOLD = {
     "--freeze backbone --freeze fpn": {"freeze": ["backbone", "fpn"]},
     "--monitor val_loss --patience 5": {"monitor": "val_loss", "patience": 5},
     "--resume": {"resume": True},
+    "--val val.json": {"val": "val.json"},
+    "--learning-rate 0 --strict": {"learning_rate": 0.0, "strict": True},
+    "--classes a,b --set rpn.proposals=50": {"reading": {"classes": ["a", "b"]}, "changes": {"rpn__proposals": 50}},
     "--save-minutes 0.5": {"save_minutes": 0.5},
 }
 
 
 @pytest.fixture
 def told(tmp_path, monkeypatch):
-    """What `maskrcnn.verbs.train` is called with by the words of a command."""
+    """What differs from the defaults of a run that the words of a command ask for."""
+    from maskrcnn.training import plan
+    from maskrcnn.verbs import train as verb
 
     def told_by(words: str) -> dict:
-        calls: list[dict] = []
-        monkeypatch.setitem(vars(maskrcnn), "train", lambda *_, **options: calls.append(options))
-        done = run("train", "--data", tmp_path, "--val", tmp_path, "--out", tmp_path / "run", *words.split())
+        asked: list[dict] = []
+
+        def remember(data, val, out, config, *, resume, log):
+            fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+            changed = {name: value for name, value in fields.items() if value != getattr(RunConfig(), name)}
+            asked.append(changed | {"val": val, "resume": resume})
+
+        monkeypatch.setattr(plan, "make_plan", remember)
+        monkeypatch.setattr(verb, "run_plan", lambda *_, **__: None)
+        done = run("train", "--data", tmp_path, "--out", tmp_path / "run", *words.split())
         assert done.exit_code == 0, done.output
-        return {name: value for name, value in calls[0].items() if name not in ("log", "verbose", "strict")}
+        return asked[0]
 
     return told_by
 
 
 @pytest.mark.parametrize("words", TOLD)
 def test_train_is_told_what_the_command_line_says_and_nothing_else(told, words):
-    assert told(words) == {"resume": False, **TOLD[words]}
+    assert told(words) == {"val": 0.2, "resume": False, **TOLD[words]}
 
 
-def test_every_argument_of_train_has_an_option():
-    in_python_alone = {"callbacks", "log", "verbose", "matterport_config", "changes"}  # the last two are --set
-    stdout = run("train", "--help").stdout
-    wanted = set(inspect.signature(train).parameters) - in_python_alone
-    assert [name for name in sorted(wanted) if f"--{name.replace('_', '-')}" not in stdout] == []
+def test_every_number_of_a_run_has_an_option_with_its_help():
+    fields = {field.name: about(field) for field in dataclasses.fields(RunConfig)}
+    in_python_alone = {"matterport_config", "changes", "reading", "milestones"}  # the first two are --set
+    assert {name for name, text in fields.items() if not text.metavar} == in_python_alone
+    shown = " ".join(run("train", "--help").stdout.replace("│", " ").split())
+    assert len(fields) > 30
+    for name, text in fields.items():
+        if text.metavar:
+            assert f"--{name.replace('_', '-')} " in shown and text.help in shown, name
 
 
 def test_class_weights_that_are_no_numbers_are_one_line(told, tmp_path):

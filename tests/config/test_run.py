@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maskrcnn.config.reference import reference
 from maskrcnn.config.run import RunConfig, about
 
 
@@ -57,3 +58,9 @@ def test_settings_are_fields_of_the_run_or_of_the_model():
         "detect__score": 0.1,
         "rpn__proposals": 50,
     }
+
+
+def test_the_page_of_the_documentation_is_that_of_the_fields():
+    page = (Path(__file__).parents[2] / "docs/reference.md").read_text(encoding="utf-8")
+    assert page == reference(), "run scripts/reference"
+    assert all(f"| `{field.name}` |" in page for field in dataclasses.fields(RunConfig))

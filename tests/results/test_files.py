@@ -111,8 +111,12 @@ def test_an_image_gets_an_overlay_a_label_map_and_its_rows(tmp_path: Path) -> No
         writer.write("in/third.png", IMAGE, TWO[:1], CATEGORIES)
     out = tmp_path / "out"
     names = [f"{stem}_{kind}.png" for stem in ("first", "second", "third") for kind in ("labels", "overlay")]
-    assert sorted(path.name for path in out.iterdir()) == [*names[:2], "predictions.json", *names[2:]]
+    assert sorted(path.name for path in out.iterdir()) == [*names[:2], "images.json", "predictions.json", *names[2:]]
     assert [(row["file_name"], row["image_id"]) for row in rows_in(out)] == [("in/first.jpg", 1)] * 2 + [("in/third.png", 3)]
+    images = json.loads((out / "images.json").read_text())
+    assert [(row["file_name"], row["name"], row["num_objects"]) for row in images] == [
+        ("in/first.jpg", "first", 2), ("in/second.png", "second", 0), ("in/third.png", "third", 1)
+    ]  # fmt: skip
     with Image.open(out / "first_labels.png") as labels:
         assert labels.mode == "I;16"
         np.testing.assert_array_equal(np.array(labels), label_map(TWO))
@@ -125,6 +129,8 @@ def test_images_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
     with files.PredictionWriter(tmp_path) as writer:
         names = [writer.write(path, IMAGE, TWO, CATEGORIES) for path in paths]
     assert names[:5] == ["x", "x_2", "x_3", "x_2_2", "X_4"]
+    images = json.loads((tmp_path / "images.json").read_text())
+    assert [(row["file_name"], row["name"]) for row in images] == list(zip(paths, names))
     assert len(list(tmp_path.glob("*_overlay.png"))) == len(list(tmp_path.glob("*_labels.png"))) == len(paths)
     assert not list(tmp_path.parent.glob("*.png"))
 
@@ -167,15 +173,14 @@ def test_what_was_done_before_a_stop_is_kept(tmp_path: Path, stop: type[BaseExce
     with pytest.raises(stop):
         work()
     assert len(rows_in(tmp_path)) == 2
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_rows_broken_off_in_the_middle_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def work() -> None:
         with files.PredictionWriter(tmp_path) as writer:
             writer.write("a.png", IMAGE, TWO, CATEGORIES)
-            assert writer._file is not None
-            writer._file.write(b',\n{"file_name": "b.p')  # Ctrl-C came here
+            writer._rows._file.write(b',\n{"file_name": "b.p')  # Ctrl-C came here
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -194,7 +199,7 @@ def test_a_second_run_replaces_the_first(tmp_path: Path) -> None:
         with files.PredictionWriter(tmp_path) as writer:
             writer.write("a.png", IMAGE, found, CATEGORIES)
     assert len(rows_in(tmp_path)) == 1
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_writing_outside_of_the_block_is_refused(tmp_path: Path) -> None:

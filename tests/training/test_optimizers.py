@@ -11,8 +11,9 @@ from keras import layers
 from small_network import Batches, make_batch, optimizer_of, small_config, small_network, with_small_backbone
 from tensors import compute
 
+from maskrcnn.config.run import RunConfig
 from maskrcnn.model.mask_rcnn import Network
-from maskrcnn.training.optimizers import averaged
+from maskrcnn.training.optimizers import averaged, make_optimizer
 
 pytestmark = pytest.mark.backend
 RUN = {"batch_size": 2, "num_steps": 100, "schedule": "constant", "warm_up_steps": 0}
@@ -219,3 +220,36 @@ def test_what_cannot_be_is_refused_in_one_line(options, words):
     with pytest.raises(ValueError, match=words) as refusal:
         optimizer_of(**{"name": "sgd", **RUN, **options})
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_callbacks_may_set_a_rate_that_follows_a_schedule(schedule, tmp_path):
+    seen = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)))
+
+    plateau = keras.callbacks.ReduceLROnPlateau("loss", patience=1, factor=0.1, min_delta=1e9)
+    optimizer = make_optimizer(
+        RunConfig(optimizer="sgd", learning_rate=0.1, schedule=schedule, warm_up_steps=0), num_steps=100, settable=True
+    )
+    model = small_model()
+    fit(model, optimizer, IMAGES, batch_size=6, epochs=4, callbacks=[Watch(), plateau])
+    assert seen[0] == pytest.approx(0.1, rel=0.01)
+    assert seen[3] == pytest.approx(seen[2] / 10, rel=1e-4) and seen[3] < 0.002  # it came down twice, and no schedule took over
+    model.save(tmp_path / "model.keras")
+    kept = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    assert kept is not None and optimizer.get_config()["settable"] is True
+
+
+def test_a_rate_that_nobody_sets_follows_its_schedule_step_by_step():
+    numbers = RunConfig(learning_rate=0.1, warm_up_steps=0)
+    plain, settable = (make_optimizer(numbers, num_steps=10, settable=chosen) for chosen in (False, True))
+    for step in range(3):
+        for optimizer in (plain, settable):
+            optimizer.iterations.assign(step)
+        rates = [float(keras.ops.convert_to_numpy(optimizer.learning_rate)) for optimizer in (plain, settable)]
+        assert rates[0] == pytest.approx(rates[1])
+    settable.learning_rate = 0.0  # a rate too, not "nobody's"
+    assert float(keras.ops.convert_to_numpy(settable.learning_rate)) == 0.0

@@ -69,13 +69,15 @@ def test_planes_are_images_of_their_own(tmp_path: Path, stack: Path, batch_size:
     assert {row["file_name"] for row in rows[2:]} == {stack.as_posix()}
     names = ["alone", *(f"cells.ome_{frame:04d}" for frame in (1, 2, 3))]
     written = {f"{name}_{kind}.png" for name in names for kind in ("overlay", "labels")}
-    assert {path.name for path in out.iterdir()} == written | {"predictions.json"}
+    assert {path.name for path in out.iterdir()} == written | {"predictions.json", "images.json"}
 
 
 def test_a_file_of_several_planes_has_one_file_of_each_whole_format(tmp_path: Path, stack: Path) -> None:
     out = tmp_path / "out"
     assert not predict_files(StandIn(), [stack], out, save=["ome-tiff", "geojson"])
-    assert {path.name for path in out.iterdir()} == {"predictions.json", "cells.ome_labels.ome.tif", "cells.ome.geojson"}
+    assert {path.name for path in out.iterdir()} == {
+        "predictions.json", "images.json", "cells.ome_labels.ome.tif", "cells.ome.geojson"
+    }  # fmt: skip
     labels = tifffile.imread(out / "cells.ome_labels.ome.tif")
     assert [np.unique(plane).tolist() for plane in labels] == [[0, 1, 2], [0, 3, 4], [0, 5, 6]]
     features = json.loads((out / "cells.ome.geojson").read_text())["features"]
@@ -170,7 +172,7 @@ def test_planes_before_a_broken_one_are_kept_and_no_half_volume_is(tmp_path: Pat
     ((path, message),) = predict_files(StandIn(), [stack], out, save=["labels", "ome-tiff"])
     assert path == stack and "Cannot read" in message
     done = {path.name for path in out.iterdir()}
-    assert done <= {"predictions.json", "cells.ome_0001_labels.png", "cells.ome_0002_labels.png"}
+    assert done <= {"predictions.json", "images.json", "cells.ome_0001_labels.png", "cells.ome_0002_labels.png"}
     assert {row["frame"] for row in rows_in(out)} == {int(name[10:14]) for name in done if name.endswith(".png")}
 
 
@@ -207,9 +209,15 @@ def test_what_was_done_before_the_model_failed_is_kept(tmp_path: Path, stack: Pa
             self.done += 1
             if self.done == 3:
                 if error is KeyboardInterrupt:
-                    time.sleep(0.2)  # it keeps what is written by then; an error, whatever was found
+                    wait_for_rows_of(2)  # it keeps what is written by then; an error, whatever was found
                 raise error
             return super().predict_on_batch(batch)
+
+    def wait_for_rows_of(frame: int) -> None:
+        for _ in range(500):
+            if any(f'"frame": {frame}' in part.read_text() for part in out.glob(".predictions.json.*.part")):
+                return
+            time.sleep(0.02)
 
     threads, out = threading.active_count(), tmp_path / "out"
     with pytest.raises(error):

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
 
+import maskrcnn
 from maskrcnn.cli.console import errors, progress, tell
 from maskrcnn.cli.models import load_to_run
-from maskrcnn.cli.options import (
-    LARGE,
-    MEDICAL,
-    MODEL_OPTION,
-    BatchOption,
-    parse_window,
-)
-
-if TYPE_CHECKING:
-    from maskrcnn.config.model import ModelConfig
-    from maskrcnn.results.names import Names
-    from maskrcnn.structures import Detections, Detector
+from maskrcnn.cli.options import LARGE, MEDICAL, MODEL_OPTION, BatchOption, ImagesOption, parse_window
 
 
 def predict(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Images, folders of images, or quoted globs.")],
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="INPUT...", help="Images, folders of images, or quoted globs.")
+    ] = None,
     model: Annotated[Path | None, MODEL_OPTION] = None,
     out: Annotated[
         Path,
@@ -59,6 +50,16 @@ def predict(
     measurements: Annotated[
         bool, typer.Option("--measure", help="Measure every object: measurements.csv and measurements.parquet.")
     ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            exists=True,
+            help="Rows carry the image ids of this data set, and its class ids by name. Without INPUT its images are taken.",
+        ),
+    ] = None,
+    images: ImagesOption = None,
     window: Annotated[
         str | None,
         typer.Option(
@@ -104,108 +105,47 @@ def predict(
 
     An image that can't be read is reported and skipped; the exit code is then 1.
     """
-    from maskrcnn.images.files import search_images
-    from maskrcnn.images.opening import is_slide, survey
-    from maskrcnn.results.names import Names
+    from maskrcnn.verbs.predict import PredictConfig
+    from maskrcnn.verbs.predict_folder import plan_prediction, predict_folder
     from maskrcnn.weights.published import SHIPPED
 
-    shown, names = parse_window(window), Names()
-    images, others = found = search_images(inputs, is_slide=is_slide)
-    if others:
-        tell(f"{found.said_of_others()}.")
-    surveys = {path: survey(path, tile=tile, axis=axis) for path in images}
-    large = [path for path, found in surveys.items() if found.is_for_tiles]
-    images = [path for path, found in surveys.items() if not found.is_for_tiles]
-    if large and (measurements or shown is not None or not set(save or ()) <= {"overlay", "labels", "geojson", "zarr"}):
-        raise ValueError(
-            f"{large[0]} is found in tiles: leave out --measure and --window, and save overlay, labels, geojson or zarr."
-        )
+    config = PredictConfig(
+        score=score,
+        batch_size=batch_size,
+        save=save or ("overlay", "labels"),
+        measurements=measurements,
+        window=parse_window(window),
+        axis=axis,
+        keep_patient=keep_patient,
+        tile=tile,
+        overlap=overlap,
+        scale=scale,
+    )
+    if data is None and not inputs:
+        raise typer.BadParameter("Missing argument 'INPUT...': name images, folders or globs; or --data.")
+    dataset = None if data is None else maskrcnn.load_dataset(data, images=images, verify_images=False)
+    job = plan_prediction(inputs or [], config, data=dataset)
     loaded = load_to_run(model or SHIPPED["nuclei"], engine)
     if model is None:
         tell("Without --model: cell nuclei, found by the model that comes with the package.")
-
-    if tile is None:
-        _tell_of_long_images({path: surveys[path].size for path in images}, loaded.config)
-
-    from maskrcnn.verbs.predict import predict_files
-
-    options = {"tile": tile or None, "overlap": overlap, "scale": scale, "score": score, "batch_size": batch_size}
-    done, failures = _predict_large(loaded, large, out, names, save=save, **options)
-    if images:
-        with progress("Predicting", sum(surveys[path].num_planes for path in images)) as advance:
-
-            def on_image(path: Path, result: Detections | Exception) -> None:
-                nonlocal done
-                done += not isinstance(result, Exception)
-                advance()
-
-            failures += predict_files(
-                loaded,
-                images,
-                out,
-                score=score,
-                batch_size=batch_size,
-                save=save or ("overlay", "labels"),
-                measurements=measurements,
-                window=shown,
-                axis=axis,
-                keep_patient=keep_patient,
-                names=names,
-                on_image=on_image,
-            )
-    for _, message in failures:
+    with _Bars() as bars:
+        predicted = predict_folder(loaded, job, out, watcher=bars, log=tell)
+    for _, message in predicted.failures:
         errors.print(f"[bold red]Skipped:[/] {escape(message)}")
-    tell(f"{done} of {done + len(failures)} images done" + (f"; the results are in {out}" if out.is_dir() else ""))
-    if failures:
+    done, total = predicted.done, predicted.done + len(predicted.failures)
+    tell(f"{done} of {total} images done" + (f"; the results are in {out}" if out.is_dir() else ""))
+    if predicted.failures:
         raise typer.Exit(1)
 
 
-def _tell_of_long_images(sizes: dict[Path, tuple[int, int] | None], config: ModelConfig) -> None:
-    """Says of which images the model sees so little that tiles are better."""
-    from maskrcnn.inference.tiles import shrinkage
+class _Bars(ExitStack):
+    """A bar for each part of a prediction, one after the other."""
 
-    long = {path: size for path, size in sizes.items() if size is not None and shrinkage(size, config.image)}
-    if long:
-        path, (height, width) = next(iter(long.items()))
-        factor = shrinkage((height, width), config.image) or 1.0
-        others = f" ({len(long) - 1} others are as long)" if len(long) > 1 else ""
-        tell(
-            f"{path}: {width} × {height} pixels are seen at 1/{factor:.1f} of their size, where small objects are "
-            f"lost{others}; --tile {min(height, width)} finds them in tiles."
-        )
+    def begin(self, total: int, about: str = "") -> None:
+        self.close()
+        if about:
+            tell(about)
+        self._advance = self.enter_context(progress("Predicting", total))
 
-
-def _advance_by_one(advance: Callable[..., None], _: Any) -> None:
-    advance()
-
-
-def _predict_large(
-    model: Detector, paths: Sequence[Path], out: Path, names: Names, *, save: Sequence[str] | None, **options: Any
-) -> tuple[int, list[tuple[Path, str]]]:
-    """How many large images are done, and the others with what was wrong."""
-    from maskrcnn.images.opening import image_size
-    from maskrcnn.inference.tiles import num_tiles
-    from maskrcnn.results.names import stem_of
-    from maskrcnn.verbs.predict import predict_large
-
-    failures: list[tuple[Path, str]] = []
-    where = {name: options[name] for name in ("tile", "overlap", "scale")}
-    for path in paths:
-        try:
-            height, width = image_size(path)
-            count, side = num_tiles(model.config, (height, width), **where)
-            chosen = "" if options["tile"] else "; --tile N sets their side, --tile 0 sees an image as a whole"
-            tell(f"{path}: {width} × {height} pixels, found in {count} tiles of {side}{chosen}")
-            with progress("Predicting", count) as advance:
-                predict_large(
-                    model,
-                    path,
-                    out,
-                    name=names.new(stem_of(path)),
-                    save=save or ("overlay", "labels"),
-                    on_tile=partial(_advance_by_one, advance),
-                    **options,
-                )
-        except (ValueError, OSError) as error:
-            failures.append((path, str(error)))
-    return len(paths) - len(failures), failures
+    def advance(self) -> None:
+        self._advance()

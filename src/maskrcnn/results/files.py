@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from maskrcnn import extras
-from maskrcnn.atomic import part_of, write_png, write_whole
+from maskrcnn.atomic import write_png, write_whole
 from maskrcnn.config.model import Category
 from maskrcnn.results.dicom_seg import write_dicom_seg
 from maskrcnn.results.draw import draw_detections
+from maskrcnn.results.earlier import IMAGES
 from maskrcnn.results.geojson import geojson_features, write_features
+from maskrcnn.results.json_rows import JsonRows
 from maskrcnn.results.measure import MeasurementTable, measure
 from maskrcnn.results.names import Names, stem_of
 from maskrcnn.results.rows import coco_results, label_map
@@ -39,8 +42,9 @@ class PredictionWriter:
 
     For each image `NAME_overlay.png` (masks, boxes, names, scores) and `NAME_labels.png` (16-bit label map), or what else is
     asked for; NAME is the image's own without its suffix, numbered where it has been used, and with the plane's number where
-    the file has several. And `predictions.json`, the rows of all images in COCO's result format. That one appears when the
-    writer closes, and it closes the same way after an error or Ctrl-C: what was written until then is kept.
+    the file has several. And `predictions.json`, the rows of all images in COCO's result format, and `images.json`, which says
+    for each image its NAME. Those appear when the writer closes, and it closes the same way after an error or Ctrl-C: what was
+    written until then is kept.
 
     A whole file has one `NAME_labels.ome.tif`, `NAME_labels.nii.gz`, `NAME_seg.dcm` or `NAME.geojson`, whatever its planes; it
     appears when the last of them is done. The objects of all planes are numbered through in it, and `measurements.csv` has both
@@ -51,6 +55,7 @@ class PredictionWriter:
         save: some of `SAVE_FORMATS`.
         measurements: whether each image's objects are measured, see `measure`.
         names: those given in the folder so far, where others write into it too.
+        image_ids: of images by their path, such as those of a data set; others, and all where None, count from 1.
 
     Example:
         with PredictionWriter("found") as writer:
@@ -67,13 +72,9 @@ class PredictionWriter:
         save: Sequence[str] = ("overlay", "labels"),
         measurements: bool = False,
         names: Names | None = None,
+        image_ids: Mapping[str, int] | None = None,
     ) -> None:
-        for name in save:
-            if name not in SAVE_FORMATS:
-                raise ValueError(f"Results are saved as {', '.join(SAVE_FORMATS)}; received {name!r}.")
-        for needed, module, why in _NEEDED:
-            if needed in save or (needed == "measurements" and measurements):
-                extras.load(module, extra="medical", why=why)  # now, not after the first image
+        check_formats(save, measurements=measurements)
         self.folder = Path(folder)
         self.save = frozenset(save)
         self._measure = measurements
@@ -81,14 +82,16 @@ class PredictionWriter:
         self._stack: _Stack | None = None
         self._num_images = 0
         self._names = names or Names()
-        self._part = part_of(self.folder / "predictions.json")
-        self._file: BinaryIO | None = None
-        self._end = 0  # of the last whole image's rows
+        self._image_ids = image_ids or {}
+        self._rows = JsonRows(self.folder / "predictions.json")
+        self._images = JsonRows(self.folder / IMAGES)
+        self._closing: ExitStack | None = None
 
     def __enter__(self) -> PredictionWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._file = open(self._part, "wb")
-        self._append("[")
+        self._closing = ExitStack()
+        self._closing.enter_context(self._images)
+        self._closing.enter_context(self._rows)
         if self._measure:
             self._table = MeasurementTable(self.folder)
         return self
@@ -131,6 +134,8 @@ class PredictionWriter:
         Raises:
             ValueError: what was asked for cannot be written of this file; the rest of it is.
         """
+        if self._closing is None:
+            raise RuntimeError("A PredictionWriter writes inside its `with` block.")
         source = plane.source
         if self._stack is None or self._stack.source is not source:
             self.check(source)
@@ -145,12 +150,14 @@ class PredictionWriter:
         if "labels" in self.save and labels is not None:
             write_png(self.folder / f"{name}_labels.png", labels)
         file_name = Path(source.path).as_posix()
-        rows = coco_results(detections, image_id=self._num_images, file_name=file_name, categories=categories)
+        image_id = self._image_ids.get(source.path, self._num_images)
+        rows = coco_results(detections, image_id=image_id, file_name=file_name, categories=categories)
+        image: dict[str, Any] = {"id": image_id, "file_name": file_name, "name": name}
         if several:
             rows = [{"file_name": row["file_name"], "frame": plane.number} | row for row in rows]
-        if rows:
-            separator = ",\n" if self._end > len("[") else "\n"
-            self._append(separator + ",\n".join(json.dumps(row, allow_nan=False) for row in rows))
+            image |= {"frame": plane.number, "name_in_file": stack.name}
+        self._images.add([image | {"num_objects": len(detections)}])
+        self._rows.add(rows)
         measured = measure(detections, plane.values, pixel_size=source.pixel_size) if self._table is not None else None
         if self._table is not None and measured is not None:
             before = len(stack.names)
@@ -173,21 +180,25 @@ class PredictionWriter:
         return name
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        assert self._file is not None
-        self._file.seek(self._end)  # rows that were broken off in the middle go
-        self._file.truncate()
-        self._append("\n]\n")
-        self._file.close()
-        os.replace(self._part, self.folder / "predictions.json")
+        assert self._closing is not None
+        self._closing.__exit__(kind, error, trace)
         if self._table is not None:
             self._table.close()
 
-    def _append(self, text: str) -> None:
-        if self._file is None:
-            raise RuntimeError("A PredictionWriter writes inside its `with` block.")
-        self._file.write(text.encode())
-        self._file.flush()
-        self._end = self._file.tell()
+
+def check_formats(save: Sequence[str], *, measurements: bool = False) -> None:
+    """Whether results can be saved so, before the first image is read.
+
+    Raises:
+        ValueError: a format that is none of `SAVE_FORMATS`.
+        ImportError: what writes it is not installed.
+    """
+    for name in save:
+        if name not in SAVE_FORMATS:
+            raise ValueError(f"Results are saved as {', '.join(SAVE_FORMATS)}; received {name!r}.")
+    for needed, module, why in _NEEDED:
+        if needed in save or (needed == "measurements" and measurements):
+            extras.load(module, extra="medical", why=why)
 
 
 class _Stack:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from maskrcnn import engines
+from maskrcnn.config.model import Category, ModelConfig
 from maskrcnn.images.files import find_images
 from maskrcnn.images.images import read_planes
 from maskrcnn.images.large import reduced
@@ -25,6 +27,37 @@ from maskrcnn.results.files import PredictionWriter
 from maskrcnn.results.large import LONGEST_OVERLAY, LargeWriter
 from maskrcnn.results.names import Names, stem_of
 from maskrcnn.structures import Detector, Plane
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """How images are looked at, and what is kept of it.
+
+    Attributes:
+        score: least score of what is written.
+        batch_size: images that go through the model together.
+        save: what is written for each image besides its rows: some of `results.files.SAVE_FORMATS`; of images that are found in
+            tiles, of `results.large.LARGE_FORMATS`.
+        measurements: whether `measurements.csv` and `measurements.parquet` are written.
+        window: (centre, width) of the grey values that the model is shown, or the number of a DICOM file's own window; see
+            `read_planes`.
+        axis: how NIfTI volumes are sliced.
+        keep_patient: whether DICOM segmentations carry the patient's and the study's attributes of their source.
+        tile: images larger than this, in pixels, are found in tiles of it; 0: none is. None: slides, zarr and images from 100
+            million pixels on, in tiles of the model's short side.
+        overlap, scale: of tiles, see `detect_large`.
+    """
+
+    score: float = 0.5
+    batch_size: int = 1
+    save: Sequence[str] = ("overlay", "labels")
+    measurements: bool = False
+    window: tuple[float, float] | int | None = None
+    axis: Literal["axial", "coronal", "sagittal"] = "axial"
+    keep_patient: bool = False
+    tile: int | None = None
+    overlap: int | None = None
+    scale: float | None = None
 
 
 def predict(
@@ -69,33 +102,21 @@ def predict_files(
     inputs: Iterable[str | Path],
     out: str | Path,
     *,
-    score: float = 0.5,
-    batch_size: int = 1,
-    save: Sequence[str] = ("overlay", "labels"),
-    measurements: bool = False,
-    window: tuple[float, float] | int | None = None,
-    axis: str = "axial",
-    keep_patient: bool = False,
     names: Names | None = None,
     on_image: Callable[[Path, Detections | Exception], None] | None = None,
+    **settings: Any,
 ) -> list[tuple[Path, str]]:
     """Writes `predictions.json` and, for each image, an overlay and a label map into a folder; see `PredictionWriter`.
 
-    Frames of DICOM, slices of NIfTI and pages of TIFF are images of their own, and read one by one.
+    Frames of DICOM, slices of NIfTI and pages of TIFF are images of their own, and read one by one. No image is tiled.
 
     Args:
-        model: a `MaskRCNN`.
+        model: a `MaskRCNN`, or an exported model on its engine.
         inputs: files, folders and globs.
         out: folder, made where it is not there.
-        score: least score of what is written.
-        batch_size: images that go through the model together.
-        save: what is written for each image besides its rows: some of `results.files.SAVE_FORMATS`.
-        measurements: whether `measurements.csv` and `measurements.parquet` are written.
-        window: (centre, width) of what is shown to the model, or the number of a DICOM file's own window; see `read_planes`.
-        axis: axial, coronal or sagittal: how NIfTI volumes are sliced.
-        keep_patient: whether DICOM segmentations carry the patient's and the study's attributes of their source.
         names: those given in the folder so far, where others write into it too.
         on_image: called after each image with its path and its detections, or what was wrong with it.
+        **settings: fields of `PredictConfig`.
 
     Returns:
         The files that could not be read, or not be saved as asked, each with the reason. The others are done.
@@ -104,52 +125,52 @@ def predict_files(
         FileNotFoundError: a file named in `inputs` is not there, or nothing in them is an image.
         ImportError: what reads or writes a format is not installed.
     """
-    failures: list[tuple[Path, str]] = []
-    paths = find_images(inputs)
+    config = PredictConfig(**settings)
+    return write_predictions(model, find_images(inputs), Path(out), config, names=names, on_image=on_image)
 
-    image_config = model.config.image
-    options: dict[str, Any] = {"channels": image_config.channels, "scaling": image_config.scaling}
-    options |= {"window": window, "axis": axis, "keep_patient": keep_patient}
 
-    seen: deque[tuple[Path, Plane | Exception]] = deque()  # what the reading thread met, until its turn has come
+def write_predictions(
+    model: Detector,
+    paths: Sequence[Path],
+    out: Path,
+    config: PredictConfig,
+    *,
+    names: Names | None = None,
+    image_ids: Mapping[str, int] | None = None,
+    categories: Sequence[Category] | None = None,
+    on_image: Callable[[Path, Detections | Exception], None] | None = None,
+) -> list[tuple[Path, str]]:
+    """As `predict_files`, of files: read by one thread, looked at by this one, written by a third.
 
-    def readable() -> Iterator[Pixels]:
-        for path in paths:
+    Args:
+        model, out, names, on_image: as there.
+        paths: of the images.
+        config: how they are looked at, and what is kept.
+        image_ids: of the images by path, see `PredictionWriter`.
+        categories: what labels mean in the rows; the model's own where None.
+    """
+    failures, meaning = list[tuple[Path, str]](), categories or model.config.categories
+    options: dict[str, Any] = {"save": config.save, "measurements": config.measurements}
+    with PredictionWriter(out, names=names, image_ids=image_ids, **options) as writer:
+
+        def write(item: tuple[Path, Plane | Exception, Detections | None]) -> tuple[Path, Detections | Exception]:
+            path, plane, detections = item
+            if isinstance(plane, Exception):
+                return path, plane
+            assert detections is not None
             try:
-                for plane in read_planes(path, **options):
-                    writer.check(plane.source)
-                    image = as_pixels(plane, image_config)
-                    seen.append((path, plane))
-                    yield image
-            except (ValueError, OSError) as error:
-                seen.append((path, error))
+                writer.write_plane(plane, detections, meaning)
+            except ValueError as error:
+                return path, error
+            return path, detections
 
-    def in_order(found: Iterable[Detections]) -> Iterator[tuple[Path, Plane | Exception, Detections | None]]:
-        for detections in found:
-            while isinstance(seen[0][1], Exception):
-                yield *seen.popleft(), None
-            yield *seen.popleft(), detections
-        for path, error in seen:
-            yield path, error, None
-
-    def write(item: tuple[Path, Plane | Exception, Detections | None]) -> tuple[Path, Detections | Exception]:
-        path, plane, detections = item
-        if isinstance(plane, Exception):
-            return path, plane
-        assert detections is not None
-        try:
-            writer.write_plane(plane, detections, model.config.categories)
-        except ValueError as error:
-            return path, error
-        return path, detections
-
-    with PredictionWriter(out, save=save, measurements=measurements, names=names) as writer:
-        images = readable()
+        reading = _Reading(paths, model.config, config, writer.check)
+        images = reading.images()
         first = list(islice(images, 1))
-        several = len(paths) > 1 or _has_several_planes(seen)
+        several = len(paths) > 1 or reading.has_several_planes()
         ahead = chain(first, images) if several else [*first, *images]
-        found = detect(model, ahead, batch_size=batch_size, score=score)
-        with closing(found), closing(behind(write, in_order(found), WAITING if several else 0)) as written:  # type: ignore[type-var]
+        found = detect(model, ahead, batch_size=config.batch_size, score=config.score)
+        with closing(found), closing(behind(write, reading.beside(found), WAITING if several else 0)) as written:  # type: ignore[type-var]
             for path, result in written:
                 if isinstance(result, Exception):
                     failures.append((path, str(result)))
@@ -158,9 +179,47 @@ def predict_files(
     return failures
 
 
-def _has_several_planes(seen: Sequence[tuple[Path, Plane | Exception]]) -> bool:
-    """Whether what was read first is one plane of several."""
-    return bool(seen) and isinstance(seen[0][1], Plane) and seen[0][1].source.num_planes > 1
+class _Reading:
+    """The planes of files as the model takes them, and what each was: another thread reads, this one asks later."""
+
+    def __init__(
+        self, paths: Sequence[Path], model_config: ModelConfig, config: PredictConfig, check: Callable[[Any], None]
+    ) -> None:
+        image = model_config.image
+        self._paths, self._image, self._check = paths, image, check
+        self._options: Mapping[str, Any] = {
+            "channels": image.channels,
+            "scaling": image.scaling,
+            "window": config.window,
+            "axis": config.axis,
+            "keep_patient": config.keep_patient,
+        }
+        self._seen: deque[tuple[Path, Plane | Exception]] = deque()  # until the model's answer is there
+
+    def images(self) -> Iterator[Pixels]:
+        for path in self._paths:
+            try:
+                for plane in read_planes(path, **self._options):
+                    self._check(plane.source)
+                    image = as_pixels(plane, self._image)
+                    self._seen.append((path, plane))
+                    yield image
+            except (ValueError, OSError) as error:
+                self._seen.append((path, error))
+
+    def beside(self, found: Iterable[Detections]) -> Iterator[tuple[Path, Plane | Exception, Detections | None]]:
+        """Each plane with what was found in it, and in its place each error."""
+        for detections in found:
+            while isinstance(self._seen[0][1], Exception):
+                yield *self._seen.popleft(), None
+            yield *self._seen.popleft(), detections
+        for path, error in self._seen:
+            yield path, error, None
+
+    def has_several_planes(self) -> bool:
+        """Whether what was read first is one plane of several."""
+        first = self._seen[0][1] if self._seen else None
+        return isinstance(first, Plane) and first.source.num_planes > 1
 
 
 def predict_large(
