@@ -61,6 +61,6 @@ def test_settings_are_fields_of_the_run_or_of_the_model():
 
 
 def test_the_page_of_the_documentation_is_that_of_the_fields():
-    page = (Path(__file__).parents[2] / "docs/reference.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs/reference/run.md").read_text(encoding="utf-8")
     assert page == reference(), "run scripts/reference"
     assert all(f"| `{field.name}` |" in page for field in dataclasses.fields(RunConfig))

@@ -1,7 +1,7 @@
 """The numbers of a training run, each written once.
 
 `maskrcnn.train` takes them as arguments or as a `RunConfig`; the options of `maskrcnn train`, their help, and the table in
-docs/reference.md are made from the fields.
+docs/reference/run.md are made from the fields.
 """
 
 # ruff: noqa: RUF009 - `_field` is `dataclasses.field`
