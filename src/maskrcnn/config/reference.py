@@ -10,7 +10,8 @@ from maskrcnn.config.run import RunConfig, about
 HEAD = """# Every setting of a training run
 
 Made by `scripts/reference` from the fields of `maskrcnn.config.run.RunConfig`; do not edit it by hand. Each is an argument of
-`maskrcnn.train` by its name, and an option of `maskrcnn train` where one is named; which to turn says [Training](../training.md).
+`maskrcnn.train` by its name, and an option of `maskrcnn train` where one is named; [Training](../training.md)
+says which to turn.
 """
 
 
