@@ -12,7 +12,9 @@ LOSSES = {"loss": 1.25, "class_loss": 0.5, "rpn_box_loss": 0.125}
 
 def shown(*moments: Progress, seconds: float, terminal: bool = False) -> str:
     text = io.StringIO()
-    with TrainingDisplay(Console(file=text, force_terminal=terminal, width=300), seconds=seconds) as display:
+    with TrainingDisplay(
+        Console(file=text, force_terminal=terminal, color_system=None, highlight=False, width=300), seconds=seconds
+    ) as display:
         for moment in moments:
             display.show(moment)
     return text.getvalue()

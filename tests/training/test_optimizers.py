@@ -223,7 +223,7 @@ def test_what_cannot_be_is_refused_in_one_line(options, words):
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
-def test_callbacks_may_set_a_rate_that_follows_a_schedule(schedule, tmp_path):
+def test_callbacks_may_set_a_rate_that_follows_a_schedule(schedule):
     seen = []
 
     class Watch(keras.callbacks.Callback):
@@ -238,9 +238,9 @@ def test_callbacks_may_set_a_rate_that_follows_a_schedule(schedule, tmp_path):
     fit(model, optimizer, IMAGES, batch_size=6, epochs=4, callbacks=[Watch(), plateau])
     assert seen[0] == pytest.approx(0.1, rel=0.01)
     assert seen[3] == pytest.approx(seen[2] / 10, rel=1e-4) and seen[3] < 0.002  # it came down twice, and no schedule took over
-    model.save(tmp_path / "model.keras")
-    kept = keras.saving.load_model(tmp_path / "model.keras", compile=False)
-    assert kept is not None and optimizer.get_config()["settable"] is True
+    again = type(optimizer).from_config(optimizer.get_config())
+    again.learning_rate = 0.5
+    assert float(keras.ops.convert_to_numpy(again.learning_rate)) == 0.5
 
 
 def test_a_rate_that_nobody_sets_follows_its_schedule_step_by_step():
