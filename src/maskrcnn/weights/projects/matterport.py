@@ -21,7 +21,9 @@ from maskrcnn.weights.projects.matterport_layouts import (
     KEEP,
     MASK_CLASSES,
     SWAPPED,
+    delta_weights,
     dense,
+    floats,
     less_bias,
     without_first,
 )
@@ -157,21 +159,8 @@ def changes(numbers: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
     Raises:
         ValueError: for settings that no model here can follow.
     """
-    ratios = _floats(numbers["RPN_ANCHOR_RATIOS"])
-    if len(ratios) != shapes.num_anchors:
-        raise ValueError(
-            f"The file's RPN has {shapes.num_anchors} anchors a place and RPN_ANCHOR_RATIOS {list(ratios)} are {len(ratios)}; "
-            f"give the {shapes.num_anchors} that the model was trained with: config={{'RPN_ANCHOR_RATIOS': [...]}}."
-        )
-    if len(numbers["RPN_ANCHOR_SCALES"]) != 5:
-        raise ValueError(
-            f"RPN_ANCHOR_SCALES has one number for each of the five levels; received {list(numbers['RPN_ANCHOR_SCALES'])}."
-        )
-    for name in ("RPN_ANCHOR_STRIDE", "BACKBONE_STRIDES", "USE_RPN_ROIS"):
-        if _plain(numbers[name]) != DEFAULTS[name]:
-            raise ValueError(f"{name}={numbers[name]!r} has no counterpart here; only {DEFAULTS[name]!r} can be followed.")
-    if numbers["MASK_POOL_SIZE"] not in (14, 28):
-        raise ValueError(f"MASK_POOL_SIZE is 14 or 28; received {numbers['MASK_POOL_SIZE']}.")
+    _check(numbers, shapes)
+    ratios = floats(numbers["RPN_ANCHOR_RATIOS"])
     norm = "frozen" if numbers["TRAIN_BN"] is False else "live"  # None is matterport's word for live
     return {
         **_image_changes(numbers),
@@ -186,7 +175,7 @@ def changes(numbers: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
         "anchors__ratios": tuple(1.0 / ratio for ratio in ratios),  # ours are height / width
         "anchors__ends": "last_pixel",
         "rpn__channels": shapes.rpn,
-        "rpn__delta_weights": _delta_weights(numbers["RPN_BBOX_STD_DEV"]),
+        "rpn__delta_weights": delta_weights(numbers["RPN_BBOX_STD_DEV"]),
         "rpn__max_scale": NO_LIMIT,
         "rpn__rank": "all_levels",
         "rpn__num_sampled": int(numbers["RPN_TRAIN_ANCHORS_PER_IMAGE"]),
@@ -206,7 +195,7 @@ def changes(numbers: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
         "box_head__pool_size": shapes.pool_size,
         "box_head__norm": norm,
         "box_head__epsilon": 1e-3,
-        "box_head__delta_weights": _delta_weights(numbers["BBOX_STD_DEV"]),
+        "box_head__delta_weights": delta_weights(numbers["BBOX_STD_DEV"]),
         "box_head__max_scale": NO_LIMIT,
         "box_head__box_beta": 1.0,
         "mask_head__mask_size": 2 * int(numbers["MASK_POOL_SIZE"]),
@@ -222,6 +211,25 @@ def changes(numbers: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
         "detect__max_detections": int(numbers["DETECTION_MAX_INSTANCES"]),
         "detect__candidates": int(numbers["POST_NMS_ROIS_INFERENCE"]),
     }
+
+
+def _check(numbers: Mapping[str, Any], shapes: Shapes) -> None:
+    """Refuses numbers that contradict the file, or that no model here can follow."""
+    ratios = floats(numbers["RPN_ANCHOR_RATIOS"])
+    if len(ratios) != shapes.num_anchors:
+        raise ValueError(
+            f"The file's RPN has {shapes.num_anchors} anchors a place and RPN_ANCHOR_RATIOS {list(ratios)} are {len(ratios)}; "
+            f"give the {shapes.num_anchors} that the model was trained with: config={{'RPN_ANCHOR_RATIOS': [...]}}."
+        )
+    if len(numbers["RPN_ANCHOR_SCALES"]) != 5:
+        raise ValueError(
+            f"RPN_ANCHOR_SCALES has one number for each of the five levels; received {list(numbers['RPN_ANCHOR_SCALES'])}."
+        )
+    for name in ("RPN_ANCHOR_STRIDE", "BACKBONE_STRIDES", "USE_RPN_ROIS"):
+        if _plain(numbers[name]) != DEFAULTS[name]:
+            raise ValueError(f"{name}={numbers[name]!r} has no counterpart here; only {DEFAULTS[name]!r} can be followed.")
+    if numbers["MASK_POOL_SIZE"] not in (14, 28):
+        raise ValueError(f"MASK_POOL_SIZE is 14 or 28; received {numbers['MASK_POOL_SIZE']}.")
 
 
 def _image_changes(numbers: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,7 +250,7 @@ def _image_changes(numbers: Mapping[str, Any]) -> dict[str, Any]:
         "place": "centre",
         "padding": "black",
         "channel_order": "rgb",
-        "mean": _floats(numbers["MEAN_PIXEL"]),
+        "mean": floats(numbers["MEAN_PIXEL"]),
         "std": (1.0, 1.0, 1.0),
         "stride": 64,  # the frame is halved six times
     }
@@ -382,16 +390,6 @@ def _categories(num_classes: int, names: Sequence[str | Category] | None) -> tup
     if categories == COCO:
         return categories, ("The 80 classes are COCO's, in the order of its ids.",)
     return categories, (f"The {num_classes} classes are known by number alone, for the file has no names; give class_names.",)
-
-
-def _delta_weights(deviations: Sequence[float]) -> tuple[float, ...]:
-    """Standard deviations of dy, dx, dh, dw → what dx, dy, dw, dh are divided by."""
-    dy, dx, dh, dw = (1.0 / float(value) for value in deviations)
-    return dx, dy, dw, dh
-
-
-def _floats(values: Any) -> tuple[float, ...]:
-    return tuple(float(value) for value in np.asarray(values).ravel())
 
 
 def _plain(value: Any) -> Any:

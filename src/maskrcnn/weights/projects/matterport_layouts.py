@@ -1,6 +1,9 @@
-"""How matterport/Mask_RCNN's arrays lie in their files, and how in ours: each `Layout` goes both ways."""
+"""How matterport/Mask_RCNN's arrays and numbers are written, and how ours: each `Layout` goes both ways."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -48,3 +51,13 @@ def dense(side: int) -> Layout:
 def less_bias(bias: np.ndarray) -> Layout:
     """A mean from which the bias of the convolution before is taken: norm(x + b) with mean m is norm(x) with mean m - b."""
     return Layout(lambda mean: mean - bias, lambda mean: mean + bias)
+
+
+def delta_weights(deviations: Sequence[float]) -> tuple[float, ...]:
+    """Standard deviations of dy, dx, dh, dw → what dx, dy, dw, dh are divided by."""
+    dy, dx, dh, dw = (1.0 / float(value) for value in deviations)
+    return dx, dy, dw, dh
+
+
+def floats(values: Any) -> tuple[float, ...]:
+    return tuple(float(value) for value in np.asarray(values).ravel())
