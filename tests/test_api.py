@@ -291,7 +291,7 @@ def test_the_same_seed_gives_the_same_weights():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"preset": "resnet18_fpn", "num_classes": 1}, "Unknown preset 'resnet18_fpn'; possible: resnet50_fpn"),
+        ({"preset": "resnet19_fpn", "num_classes": 1}, "Unknown preset 'resnet19_fpn'; possible: resnet50_fpn"),
         ({"preset": "resnet50_fpn"}, "give num_classes"),
         ({"preset": "resnet50_fpn", "num_classes": 0}, "received num_classes=0"),
         ({"preset": "resnet50_fpn", "num_classes": 3, "class_names": ["a"]}, "contradicts"),
