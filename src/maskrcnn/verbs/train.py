@@ -106,8 +106,8 @@ def run_plan(
         network = _start(plan, log)
     if config.freeze:
         freeze(network, config.freeze)
-    # A state that was kept of an optimizer whose rate nobody could set has no place for one.
-    settable = bool(callbacks) and (state is None or any(name.endswith("/set_rate") for name in state.arrays))
+    # The kept state of an optimizer whose rate nobody could set has no place for one; that of the other has.
+    settable = bool(callbacks) if state is None else any(name.endswith("/set_rate") for name in state.arrays)
     network.compile(make_optimizer(config, num_steps=plan.steps * config.epochs, settable=settable))
     batches = partial(_batches, network, plan)
     first = batches(0)  # a wrong augmentation is told before anything is written; and images of other channels
