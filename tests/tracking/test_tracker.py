@@ -215,6 +215,8 @@ def test_without_its_library_a_tracker_says_what_to_install(monkeypatch):
 
 
 def test_tracking_loads_neither_keras_nor_the_library_it_does_not_need():
-    code = "import sys, maskrcnn.tracking as t; t.Tracker(); print([m for m in ('keras', 'trackers') if m in sys.modules])"
+    code = (
+        "import sys, maskrcnn.tracking.tracker as t; t.Tracker(); print([m for m in ('keras', 'trackers') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]"

@@ -106,13 +106,15 @@ class Dataset:
         Raises:
             ValueError: no image, or no object in any of them, or crowd regions alone; with the faults that may be the reason.
         """
+        num_objects = sum(len(sample.labels) for sample in self.samples)
         num_crowds = sum(int(sample.crowd.sum()) for sample in self.samples)
-        if num_crowds and num_crowds == sum(len(sample.labels) for sample in self.samples):
-            reasons = f":\n{summarize(self.faults)}" if self.faults else "."
-            raise ValueError(f"All {num_crowds} objects are crowd regions, of which nothing is learnt: {CROWDS}{reasons}")
-        if not any(len(sample.labels) for sample in self.samples):
-            reasons = f":\n{summarize(self.faults)}" if self.faults else "."
-            raise ValueError(f"{self.name or 'The data set'} holds no object to train on in {len(self)} images{reasons}")
+        if num_objects > num_crowds:
+            return
+        all_crowds = f": all {num_crowds} objects are crowd regions; {CROWDS}" if num_crowds else ""
+        reasons = f":\n{summarize(self.faults)}" if self.faults else "."
+        raise ValueError(
+            f"{self.name or 'The data set'} holds no object to train on in {len(self)} images{all_crowds}{reasons}"
+        )
 
     def with_categories(self, categories: Sequence[Category]) -> Dataset:
         """The same images with labels that count in other categories of the same names: those of a model, say.

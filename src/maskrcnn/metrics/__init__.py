@@ -1,5 +1,1 @@
-"""Stage 4: from detections and truth to numbers."""
-
-from __future__ import annotations
-
-__all__ = ["evaluate_biology", "evaluate_coco"]
+"""From detections and ground truth to numbers."""

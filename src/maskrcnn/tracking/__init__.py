@@ -1,5 +1,1 @@
-"""Stage 4: detections of many frames become tracks: the same object, the same id."""
-
-from __future__ import annotations
-
-__all__ = ["TRACKERS", "Tracker"]
+"""Detections of many frames become tracks: the same object, the same id."""
