@@ -73,8 +73,14 @@ def convert(
 def _print_published() -> None:
     from maskrcnn.weights.published import PUBLISHED
 
-    table = Table(Column("name", no_wrap=True, overflow="fold"), "what", "box AP", "mask AP", "licence of the weights")
-    for name, published in PUBLISHED.items():
+    table = Table(
+        Column("name", no_wrap=True, overflow="fold"),
+        "what",
+        "box AP",
+        "mask AP",
+        Column("licence of the weights", min_width=12),
+    )
+    for key, published in PUBLISHED.items():
         scores = ("" if score is None else str(score) for score in (published.box_ap, published.mask_ap))
-        table.add_row(name, published.about, *scores, published.licence)
+        table.add_row(key, published.about, *scores, published.licence)
     console.print(table)

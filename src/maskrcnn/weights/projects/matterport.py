@@ -70,7 +70,7 @@ TELLING = (
 BACKBONES = {6: "resnet50", 23: "resnet101"}  # by the blocks of stage 4
 LETTERS = "abcdefghijklmnopqrstuvw"  # of the blocks
 NO_LIMIT = 1e6  # of enlarging a box: from one pixel beyond every frame, and float32 still holds its square
-NO_LONGEST_SIDE = 1 << 20  # pixels, for the modes that know no longest side
+NO_LONGEST_SIDE = 1 << 16  # pixels, for the modes that know no longest side: the most that a configuration may say
 
 
 class Shapes(NamedTuple):
