@@ -61,6 +61,13 @@ def test_reading_images_loads_no_keras():
     assert python(code).stdout.strip() == "[]"
 
 
+def test_a_model_imports_the_kernels_of_its_own_backend_alone():
+    """Those of another would need its library, which need not be installed."""
+    names = "('tensorflow', 'jax', 'torch')"
+    code = f"import sys, maskrcnn.api; print([m for m in {names} if 'maskrcnn.ops.native.' + m in sys.modules])"
+    assert python(code, KERAS_BACKEND="tensorflow").stdout.strip() == "['tensorflow']"
+
+
 @pytest.mark.parametrize("first", ["import maskrcnn.verbs.train", "maskrcnn.train", "from maskrcnn.verbs.train import train"])
 def test_a_verb_is_its_function_whoever_imports_its_module_first(first):
     code = f"import maskrcnn; {first}; import maskrcnn.verbs.train; print(type(maskrcnn.train).__name__)"

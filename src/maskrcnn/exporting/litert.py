@@ -17,7 +17,6 @@ from maskrcnn.engines.litert import ENTRY
 from maskrcnn.exporting.graph import inference_graph
 from maskrcnn.ops.native import PORTABLE, Kernels
 from maskrcnn.ops.native.portable import gather_bins, pixels_of
-from maskrcnn.ops.native.tensorflow import num_used
 from maskrcnn.structures import PaddedDetections
 
 BACKEND = "tensorflow"
@@ -121,6 +120,8 @@ def _in_slices(
         (B, N, …) each.
     """
     import tensorflow as tf
+
+    from maskrcnn.ops.native.tensorflow import num_used
 
     batch, num_rows = tf.shape(valid)[0], valid.shape[1]
     size = min(size, num_rows)

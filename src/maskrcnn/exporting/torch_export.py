@@ -11,7 +11,6 @@ from maskrcnn.engines.engine import OUTPUTS, describe
 from maskrcnn.engines.pt2 import DESCRIPTION, GUARDS
 from maskrcnn.ops.native import PORTABLE, Samples
 from maskrcnn.ops.native.portable import pixels_of, rows_of, sum_samples
-from maskrcnn.ops.native.torch import sum_bins
 
 BACKEND = "torch"
 SUFFIX = ".pt2"
@@ -71,6 +70,8 @@ def _trace(model: Any) -> Any:
 
 def _pool_levels(features: Any, levels: Any, y: Samples, x: Samples) -> Any:
     """As PyTorch's own, of sides that are free; where boxes have different numbers of samples, one after the other."""
+    from maskrcnn.ops.native.torch import sum_bins  # PyTorch may be absent where nothing is exported to it
+
     pixels = pixels_of(features, _as_scalar)
     rows = rows_of(pixels, levels, y, x)
     same = isinstance(y.count, int)
