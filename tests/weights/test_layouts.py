@@ -10,6 +10,9 @@ from maskrcnn.weights.checkpoint import Layout
 SHAPES = {
     "VECTOR": (5,),
     "CONV": (4, 3, 2, 5),
+    "DEPTHWISE": (4, 1, 3, 5),
+    "CHANNEL_FACTORS": (4, 1, 1),
+    "MATRIX": (9, 3),
     "DENSE": (4, 3),
     "LOGITS_BACKGROUND_LAST": (4, 3),
     "LOGIT_BIAS_BACKGROUND_LAST": (4,),
