@@ -50,7 +50,7 @@ def test_first_dense_undoes_itself():
 @pytest.mark.parametrize("name", SHAPES)
 def test_arrays_of_another_rank_are_refused(name):
     with pytest.raises(ValueError):
-        getattr(layouts, name).to_ours(values(2, 2, 2))
+        getattr(layouts, name).to_ours(values(2, 2, 2, 2, 2))
 
 
 @pytest.mark.parametrize("groups", [1, 2])
