@@ -10,14 +10,14 @@ from small_data import read_samples
 from maskrcnn.annotations.coco import read_coco
 from maskrcnn.config.augment import AugmentConfig
 from maskrcnn.config.model import Category, ImageConfig, ModelConfig
-from maskrcnn.data import reading as crops
+from maskrcnn.data import reading
 from maskrcnn.data.augment import make_augment
 from maskrcnn.data.dataset import Dataset
 from maskrcnn.data.loader import make_loader
 from maskrcnn.data.reading import cut_sample, read_near_object
 from maskrcnn.geometry.masks import mask_to_box
 from maskrcnn.geometry.rle import rle_to_mask
-from maskrcnn.images import opening as tiles
+from maskrcnn.images import opening
 
 IMAGE = ImageConfig(short_side=64, long_side=64)
 
@@ -89,7 +89,7 @@ def test_training_reads_squares_of_large_images_at_their_own_pixels(crop_side, m
     dataset = Dataset([sample], (Category(1, "a"), Category(2, "b")), name="large")
     config = ModelConfig(dataset.categories, image=IMAGE)
     if not crop_side:
-        monkeypatch.setattr(crops, "LARGE", 150 * 220)
+        monkeypatch.setattr(reading, "LARGE", 150 * 220)
     augment = make_augment(AugmentConfig(horizontal_flip=0.0, crop_side=crop_side), IMAGE, dataset.samples)
     loader = make_loader(dataset, config, batch_size=1, augment=augment, repeat=True, shuffle=True)
     seen = set()
@@ -107,7 +107,7 @@ def test_training_reads_squares_of_large_images_at_their_own_pixels(crop_side, m
 
 
 def test_large_images_of_a_data_set_are_not_decoded(tmp_path, monkeypatch):
-    monkeypatch.setattr(tiles, "LARGE", 40_000)
+    monkeypatch.setattr(opening, "LARGE", 40_000)
     path = tmp_path / "large.tif"
     tifffile.imwrite(path, np.zeros((200, 300, 3), np.uint8), tile=(64, 64), compression="zlib", photometric="rgb")
     path.write_bytes(path.read_bytes()[:-50] + bytes(50))  # its last tile: nobody looks at it
