@@ -145,3 +145,38 @@ def test_the_command_compares_and_reports(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_finder_needs_no_more_than_its_protocol() -> None:
     assert isinstance(Recalled(random_set(0)), scoring.Finder)
     assert not isinstance(SimpleNamespace(config=None), scoring.Finder)
+
+
+def test_saved_results_have_the_truths_own_ids_and_score_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = random_set(2)
+    (tmp_path / "val.json").write_text("{}")
+    monkeypatch.setattr(maskrcnn, "load_dataset", lambda path, **_: dataset(data))
+    monkeypatch.setattr("maskrcnn.cli.evaluate.load_to_run", lambda path, engine: Recalled(data))
+    rows, scores = tmp_path / "new" / "rows.json", tmp_path / "scores.json"
+    options = ["--data", str(tmp_path / "val.json"), "--save-results", str(rows), "--json", str(scores)]
+    result = CliRunner().invoke(app, ["evaluate", "--model", "any", *options])
+    assert result.exit_code == 0, result.output
+    saved, names = json.loads(rows.read_text()), {sample.image_id: sample.file_name for sample in data.samples}
+    assert len(saved) == sum(len(found) for _, found in data.results) > 0
+    assert all(row["file_name"] == names[row["image_id"]] for row in saved)
+    assert {row["category_id"] for row in saved} <= {category.id for category in CATEGORIES}
+    without_names = [{name: value for name, value in row.items() if name != "file_name"} for row in saved]
+    rows.write_text(json.dumps(without_names))  # as pycocotools sees them
+    again = compare(rows, rows, dataset(data))
+    assert again["first"]["AP"] == pytest.approx(json.loads(scores.read_text())["mask"]["AP"], abs=1e-6)
+    assert CliRunner().invoke(app, ["evaluate", "--compare", "a", "b", *options]).exit_code != 0
+
+
+def test_images_of_one_name_are_told_apart_by_their_ids(tmp_path: Path) -> None:
+    data = random_set(2)
+    first, *rest, second = data.samples
+    twins = [first.replace(file_name="cam1/1.png"), *rest, second.replace(file_name="cam2/1.png")]
+    data = data._replace(samples=twins)
+    path = evaluate(Recalled(data), dataset(data)).save_results(tmp_path / "rows.json")
+    rows = json.loads(path.read_text())
+    assert {row["file_name"] for row in rows} >= {"cam1/1.png", "cam2/1.png"}
+    assert compare(path, path, dataset(data))["difference"]["AP"]["value"] == 0
+    wrong = [{**row, "image_id": second.image_id} if row["file_name"] == "cam1/1.png" else row for row in rows]
+    path.write_text(json.dumps(wrong))
+    with pytest.raises(ValueError, match="cam1/1.png, which is not one image"):
+        compare(path, path, dataset(data))

@@ -56,6 +56,15 @@ def evaluate(
         ),
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the scores there as well.")] = None,
+    save_results: Annotated[
+        Path | None,
+        typer.Option(
+            "--save-results",
+            metavar="FILE",
+            dir_okay=False,
+            help="Write what is found as a COCO result file, with the image ids and class ids of DATA.",
+        ),
+    ] = None,
     biology: Annotated[
         float | None,
         typer.Option(
@@ -78,6 +87,8 @@ def evaluate(
 
     maskrcnn evaluate --tracks truth.txt tracked/
     """
+    if save_results is not None and (tracks is not None or compare is not None):
+        raise typer.BadParameter("--save-results writes what --model finds in --data; leave out --tracks and --compare.")
     if tracks is not None:
         if model is not None or data is not None:
             raise typer.BadParameter(
@@ -109,6 +120,8 @@ def evaluate(
     if json_file is not None:
         write_scores(json_file, scores)
         tell(f"Scores written to {json_file}")
+    if save_results is not None:
+        tell(f"Results written to {scores.save_results(save_results)}")
     if report is not None:
         scores.title = f"{model} on {data}"
         tell(f"The report is {scores.report(report)}")

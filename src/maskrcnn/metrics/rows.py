@@ -7,7 +7,7 @@ zeros without a word. Masks are held as the bytes of their RLE, about 150 bytes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ import numpy as np
 from hotcoco import COCO, COCOeval
 
 from maskrcnn.config.model import Category
-from maskrcnn.geometry.rle import rle_from_json, rle_to_box
+from maskrcnn.geometry.rle import rle_from_json, rle_to_box, rle_to_json
 from maskrcnn.structures import Detections, Sample
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)  # COCO's
@@ -220,6 +220,21 @@ class Evaluation:
         evaluator.params.max_dets = [self.max_detections]
         evaluator.params.area_rng, evaluator.params.area_rng_lbl = [_ALL_AREAS], ["all"]
         return evaluator
+
+    def as_json(self) -> Iterator[dict[str, Any]]:
+        """The results as rows of a COCO result file, with the ground truth's ids of images and categories."""
+        rows = self.rows
+        for row, box in enumerate(_xywh(rows.boxes).tolist()):
+            sample, category = self.samples[int(rows.images[row])], self.categories[int(rows.labels[row])]
+            yield {
+                "file_name": sample.file_name,
+                "image_id": sample.image_id,
+                "category_id": category.id,
+                "category_name": category.name,
+                "bbox": box,
+                "score": float(rows.scores[row]),
+                "segmentation": rle_to_json(rows.rle(row, self.samples)),
+            }
 
     def _truth(self) -> COCO:
         objects = self.objects

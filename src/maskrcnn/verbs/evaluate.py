@@ -23,6 +23,7 @@ from maskrcnn.metrics.rows import Evaluation, RowCollector, collect_rows
 from maskrcnn.reports.comparison import write_comparison
 from maskrcnn.reports.errors import write_error_report
 from maskrcnn.results.draw import as_rgb
+from maskrcnn.results.json_rows import JsonRows
 from maskrcnn.structures import Detector, Sample
 
 
@@ -59,6 +60,21 @@ class Scores(dict[str, Any]):
             The page's path.
         """
         return write_error_report(folder, self.evaluation, self.analysis, self, title=self.title, read=read_rgb)
+
+    def save_results(self, path: str | os.PathLike[str]) -> Path:
+        """Writes what was found as a COCO result file: rows with the image ids and category ids of the ground truth.
+
+        `pycocotools` and `maskrcnn.compare` take it beside that ground truth.
+
+        Args:
+            path: of the file; its folder is made where it is not there.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with JsonRows(path) as file:
+            for row in self.evaluation.as_json():
+                file.add([row])
+        return path
 
 
 def evaluate(
@@ -151,24 +167,40 @@ def read_results(path: Path, samples: Sequence[Sample], categories: Sequence[Cat
     faulty = next((number for number, row in enumerate(rows) if not fields <= row.keys()), None)
     if faulty is not None:
         raise ValueError(f"Result {faulty} of {path} lacks {', '.join(sorted(fields - rows[faulty].keys()))}.")
-    places = _by_file_name(samples)
+    images = _Images(samples)
     by_name = {category.name: category.id for category in categories}
     named = []
     for row in rows:
-        name = Path(str(row["file_name"])).name if "file_name" in row else None
-        if name is not None and name not in places:
-            raise ValueError(f"{path} has results of {name}, which is not one image of the data; is it of other images?")
-        image_id = row["image_id"] if name is None else places[name]
+        image_id = images.id_of(row)
+        if image_id is None:
+            raise ValueError(
+                f"{path} has results of {row['file_name']}, which is not one image of the data; is it of other images?"
+            )
         category_id = by_name.get(row.get("category_name", ""), row["category_id"])
         named.append({**row, "image_id": image_id, "category_id": category_id})
     return Evaluation(samples, categories, collect_rows(samples, categories, named))
 
 
-def _by_file_name(samples: Sequence[Sample]) -> dict[str, int]:
-    """The image of each file name that only one has."""
-    names = [Path(sample.file_name).name for sample in samples]
-    counts = Counter(names)
-    return {name: sample.image_id for name, sample in zip(names, samples) if counts[name] == 1}
+class _Images:
+    """Which image of a data set a row of results is of."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self._names = {sample.image_id: sample.file_name for sample in samples}
+        names = [Path(name).name for name in self._names.values()]
+        counts = Counter(names)
+        self._of_one = {name: number for name, number in zip(names, self._names) if counts[name] == 1}
+        self._counts = counts
+
+    def id_of(self, row: Mapping[str, Any]) -> Any:
+        """By the name of its file, where only one image has that, else by its id; None where the two contradict each other."""
+        if "file_name" not in row:
+            return row["image_id"]
+        name = Path(str(row["file_name"])).name
+        if self._counts[name] <= 1:
+            return self._of_one.get(name)
+        known = self._names.get(row["image_id"])
+        same = known is not None and Path(str(row["file_name"])).as_posix().endswith(Path(known).as_posix())
+        return row["image_id"] if same else None
 
 
 def read_rgb(sample: Sample) -> np.ndarray:
