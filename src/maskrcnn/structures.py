@@ -43,6 +43,7 @@ class Sample:
         rles: N COCO RLE dicts `{"size": [h, w], "counts": bytes}`.
         areas: (N,) float32, as annotated (COCO's size classes rest on it).
         annotation_ids: (N,) int64.
+        scores: (N,) float32 in [0, 1] of objects that a model found, on their way to a file; None of ground truth.
         image: (H, W, C) uint8 once it has been read, else None; RGB where C is 3.
         frame: (height, width) of a frame that a fitted image is cropped for; None leaves the choice to `ImageConfig`.
         fitted: whether the image has the size in which the model will see it, because an augmentation chose that; else the
@@ -62,6 +63,7 @@ class Sample:
     image: np.ndarray | None = None
     fitted: bool = False
     frame: tuple[int, int] | None = None
+    scores: np.ndarray | None = None
 
     def replace(self, **changes: Any) -> Sample:
         return replace(self, **changes)

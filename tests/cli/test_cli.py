@@ -1,6 +1,7 @@
 """The command line: what it offers, and that every failure is one line on stderr with exit code 2."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,11 +16,14 @@ from small_checkpoint import torchvision_tensors, with_shallow_resnet, write_tor
 from typer.testing import CliRunner
 
 import maskrcnn
+from maskrcnn.annotations.formats import WRITERS
 from maskrcnn.cli import app
 from maskrcnn.cli.options import parse_setting, parse_settings
 from maskrcnn.config.model import Category, ImageConfig, ModelConfig
 from maskrcnn.config.run import RunConfig, about
 from maskrcnn.data.shapes import make_shapes
+from maskrcnn.results.files import SAVE_FORMATS
+from maskrcnn.results.large import LARGE_FORMATS
 from maskrcnn.structures import PaddedDetections
 from maskrcnn.weights.published import PUBLISHED, SHIPPED
 
@@ -162,6 +166,33 @@ def test_predict_shows_a_window_and_saves_what_is_asked_for(run_folder, tmp_path
     assert "2 of 2 images" in done.stdout
     names = {"predictions.json", "images.json", "deep.geojson", "deep_0001_overlay.png", "deep_0002_overlay.png"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
+
+
+def test_predict_writes_for_annotation_tools_and_says_what_they_cannot_hold(run_folder, tmp_path):
+    Image.new("RGB", (60, 40)).save(tmp_path / "one.png")
+    saves = [word for name in sorted(WRITERS) for word in ("--save", name)]
+    done = run("predict", "--model", run_folder, tmp_path / "one.png", *saves, "--out", tmp_path / "out")
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    assert {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()} == {f"predictions-{name}" for name in WRITERS}
+    assert "Not in predictions-yolo/: the scores of 1 objects" in done.stdout
+    assert len(maskrcnn.load_dataset(tmp_path / "out/predictions-cvat", strict=True).samples[0].labels) == 1
+
+
+def test_what_results_cannot_be_saved_as_is_said_before_a_model_is_loaded(tmp_path, monkeypatch):
+    def load(*_, **__):
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("maskrcnn.cli.predict.load_to_run", load)
+    Image.new("RGB", (60, 40)).save(tmp_path / "one.png")
+    for name, why in (("bmp", "Results are saved as overlay, labels, .*; received 'bmp'"), ("zarr", "found in tiles")):
+        done = run("predict", tmp_path / "one.png", "--save", name, "--out", tmp_path / "out")
+        assert done.exit_code == 2 and re.search(why, done.stderr), done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_help_of_save_names_every_format():
+    told = run("predict", "--help").stdout
+    assert [name for name in {*SAVE_FORMATS, *LARGE_FORMATS, *WRITERS} if name not in told] == []
 
 
 @pytest.mark.parametrize("window", ["bone", "40,400,7", "nan,10", "40,"])

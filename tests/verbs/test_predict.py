@@ -15,11 +15,13 @@ from medical_files import PATIENT, frame_groups, write_dicom
 from PIL import Image
 
 from maskrcnn.config.model import Category, ImageConfig, ModelConfig
+from maskrcnn.data.dataset import load_dataset
 from maskrcnn.images.images import read_image, read_planes
 from maskrcnn.inference.whole import detect
 from maskrcnn.results.files import SAVE_FORMATS, PredictionWriter
 from maskrcnn.structures import Detections, PaddedDetections
-from maskrcnn.verbs.predict import predict_files
+from maskrcnn.verbs.predict import PredictConfig, predict_files
+from maskrcnn.verbs.predict_folder import predict_folder
 
 DEEP = np.random.default_rng(0).integers(0, 60_000, (3, 48, 64)).astype(np.uint16)
 
@@ -233,3 +235,29 @@ def test_results_are_named_after_their_file(tmp_path: Path, name: str, stem: str
     none = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, int), np.zeros((0, 28, 28)), (4, 4), ["cell"])
     with PredictionWriter(tmp_path) as writer:
         assert writer.write(name, np.zeros((4, 4, 3), np.uint8), none, StandIn.config.categories) == stem
+
+
+def test_data_sets_for_annotation_tools_are_written_of_all_images(tmp_path: Path, stack: Path) -> None:
+    Image.fromarray(DEEP[0].astype(np.uint8)).save(tmp_path / "alone.png")
+    out = tmp_path / "out"
+    told: list[str] = []
+    done = predict_folder(StandIn(), [tmp_path / "alone.png", stack], out, save=["coco", "yolo"], log=told.append)
+    assert done.done == 4 and not done.failures
+    assert {path.name for path in out.iterdir()} == {"predictions.json", "images.json", "predictions-coco", "predictions-yolo"}
+    written = json.loads((out / "predictions-coco/annotations.json").read_text())
+    for row, annotation in zip(rows_in(out), written["annotations"], strict=True):
+        assert row["score"] == pytest.approx(annotation["score"])
+        assert (row["image_id"], row["category_id"]) == (annotation["image_id"], annotation["category_id"])
+    assert len(load_dataset(out / "predictions-yolo", strict=True)) == 4
+    assert told == ["Not in predictions-yolo/: the scores of 8 objects: the format has no place for them"]
+    predict_folder(StandIn(), [tmp_path / "alone.png"], out, save=["coco"], log=told.append)
+    assert (out / "earlier/1/predictions-yolo").is_dir() and len(load_dataset(out / "predictions-coco")) == 1
+
+
+def test_names_of_formats_are_looked_at_before_anything_else() -> None:
+    with pytest.raises(ValueError, match="overlay, labels, .*, zarr, coco, .*, qupath; received 'bmp'"):
+        PredictConfig(save=["bmp"])
+    with pytest.raises(ValueError, match=r"a list of formats; received 'coco', not \['coco'\]"):
+        PredictConfig(save="coco")
+    with pytest.raises(ValueError, match="zarr holds the label maps of images that are found in tiles"):
+        PredictConfig(save=["zarr"]).check_whole()

@@ -18,6 +18,7 @@ FILE = "annotations.json"
 
 def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Fault]:
     """Writes `annotations.json` and `images/`. Objects without holes are polygons, others and crowd regions run lengths.
+    Objects that a model found have a `score` too.
 
     The ids of images, annotations and categories are the data set's own where they are its own alone.
 
@@ -49,6 +50,7 @@ def _annotation(sample: Sample, row: Row, annotation_id: int, image_id: int, cat
     left, top, right, bottom = sample.boxes[row.number].tolist()
     polygons = row.polygons()
     plain = not row.crowd and all(len(rings) == 1 for rings in polygons)
+    score = {} if row.score is None else {"score": row.score}
     return {
         "id": annotation_id,
         "image_id": image_id,
@@ -57,6 +59,7 @@ def _annotation(sample: Sample, row: Row, annotation_id: int, image_id: int, cat
         "area": float(sample.areas[row.number]),
         "iscrowd": int(row.crowd),
         "segmentation": [rings[0].ravel().tolist() for rings in polygons] if plain else rle_to_json(row.rle),
+        **score,
     }
 
 

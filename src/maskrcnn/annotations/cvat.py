@@ -143,6 +143,7 @@ def _bitmap(text: str, height: int, width: int) -> np.ndarray:
 
 def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Fault]:
     """Writes `annotations.xml` and `images/`: polygons, and masks of objects with holes or of several parts.
+    The score of an object that a model found is its attribute `score`.
 
     Returns:
         What the format cannot say: crowd regions.
@@ -152,7 +153,10 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
     SubElement(root, "version").text = "1.1"
     labels = SubElement(SubElement(SubElement(root, "meta"), "task"), "labels")
     for category in data.categories:
-        SubElement(SubElement(labels, "label"), "name").text = category.name
+        label = SubElement(labels, "label")
+        SubElement(label, "name").text = category.name
+        if any(sample.scores is not None for sample in data.samples):
+            _declare_score(label)
     out.mkdir(parents=True, exist_ok=True)
     for number, (sample, name) in enumerate(placed_images(data, out / "images", images)):
         sides = {"width": str(sample.size[1]), "height": str(sample.size[0])}
@@ -163,17 +167,30 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
     return losses.faults()
 
 
+def _declare_score(label: Element) -> None:
+    attribute = SubElement(SubElement(label, "attributes"), "attribute")
+    texts = {"name": "score", "mutable": "False", "input_type": "text", "default_value": "", "values": ""}
+    for key, text in texts.items():
+        SubElement(attribute, key).text = text
+
+
 def _add_shape(image: Element, row: Row) -> None:
-    shape = {"label": row.name, "source": "file", "occluded": "0", "z_order": "0"}
+    element = _shape_in(image, row)
+    if row.score is not None:
+        SubElement(element, "attribute", {"name": "score"}).text = f"{row.score:.4f}"
+
+
+def _shape_in(image: Element, row: Row) -> Element:
+    source = "file" if row.score is None else "auto"
+    shape = {"label": row.name, "source": source, "occluded": "0", "z_order": "0"}
     polygons = row.polygons()
     if len(polygons) == 1 and len(polygons[0]) == 1:
         points = ";".join(f"{x:.2f},{y:.2f}" for x, y in polygons[0][0].tolist())
-        SubElement(image, "polygon", {**shape, "points": points})
-        return
+        return SubElement(image, "polygon", {**shape, "points": points})
     cutout, (left, top) = row.cutout()
     flat = cutout.ravel()
     edges = np.flatnonzero(np.diff(flat, prepend=False, append=not flat[-1]))  # an even run is background
     counts = np.diff(edges, prepend=0)
     box = {"left": left, "top": top, "width": cutout.shape[1], "height": cutout.shape[0]}
     rle = ", ".join(map(str, counts.tolist()))
-    SubElement(image, "mask", {**shape, "rle": rle, **{key: str(value) for key, value in box.items()}})
+    return SubElement(image, "mask", {**shape, "rle": rle, **{key: str(value) for key, value in box.items()}})

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from maskrcnn import extras
 from maskrcnn.annotations import (
     cityscapes,
     coco,
@@ -169,6 +170,18 @@ def write_annotations(data: Annotated, format_name: str, out: Path, *, images: I
     Raises:
         ValueError: for a format that is not written, and for what it cannot hold.
     """
+    check_writable(format_name)
+    return WRITERS[format_name](data, out, images=images)
+
+
+def check_writable(format_name: str) -> None:
+    """Whether a format is written here, before anything is read.
+
+    Raises:
+        ValueError: it is not.
+        ImportError: what writes it is not installed.
+    """
     if format_name not in WRITERS:
         raise ValueError(f"Data sets are written as {', '.join(WRITERS)}; received {format_name!r}.")
-    return WRITERS[format_name](data, out, images=images)
+    if format_name == "imagej":
+        extras.load("roifile", extra="annotations", why="ImageJ's ROIs need roifile")

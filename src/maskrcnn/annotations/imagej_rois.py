@@ -122,18 +122,25 @@ def _draw_roi(roi: Any, kinds: Any, size: Size) -> Rle:
     return draw_even_odd(rings, size)
 
 
-def roi_of(rings: Sequence[np.ndarray], name: str) -> bytes:
-    """One region as ImageJ's bytes: its rings (P, 2) x, y in pixels, holes among them."""
+def roi_of(rings: Sequence[np.ndarray], name: str, *, score: float | None = None) -> bytes:
+    """One region as ImageJ's bytes: its rings (P, 2) x, y in pixels, holes among them; a score is a property of it."""
     roifile = extras.load("roifile", extra="annotations", why="ImageJ's ROIs need roifile")
+    roi = _outline(roifile, rings, name)
+    if score is not None:
+        roi.props = f"score: {score:.4f}\n"
+    return roi.tobytes()
+
+
+def _outline(roifile: Any, rings: Sequence[np.ndarray], name: str) -> Any:
     if len(rings) == 1:
-        return roifile.ImagejRoi.frompoints(rings[0].astype(np.float32), name=name).tobytes()
+        return roifile.ImagejRoi.frompoints(rings[0].astype(np.float32), name=name)
     steps: list[float] = []
     for ring in rings:
         for number, (x, y) in enumerate(ring.tolist()):
             steps += [1.0 if number else 0.0, x, y]  # a line to here; a new path from here
         steps.append(4.0)  # closed
     points = np.concatenate(list(rings))
-    roi = roifile.ImagejRoi(
+    return roifile.ImagejRoi(
         roitype=roifile.ROI_TYPE.RECT,
         name=name,
         left=int(points[:, 0].min()),
@@ -143,7 +150,6 @@ def roi_of(rings: Sequence[np.ndarray], name: str) -> bytes:
         multi_coordinates=np.array(steps, np.float32),
         shape_roi_size=len(steps),
     )
-    return roi.tobytes()
 
 
 def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Fault]:
@@ -161,7 +167,8 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
         rois = []
         for row in losses.without_crowds(rows_of(sample, data)):
             roi_name = f"{safe_name(row.name)}-{row.number + 1}"
-            rois.append((roi_name, roi_of([ring for rings in row.polygons() for ring in rings], roi_name)))
+            rings = [ring for rings in row.polygons() for ring in rings]
+            rois.append((roi_name, roi_of(rings, roi_name, score=row.score)))
 
         def archive(file: BinaryIO, rois: list[tuple[str, bytes]] = rois) -> None:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as written:

@@ -113,7 +113,7 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
     wins.
 
     Returns:
-        What the format cannot say: classes, crowd regions and what lies under other objects.
+        What the format cannot say: scores, classes, crowd regions and what lies under other objects.
 
     Raises:
         ValueError: for more than 65535 objects in an image.
@@ -121,7 +121,7 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
     losses = Losses()
     (out / "masks").mkdir(parents=True, exist_ok=True)
     for sample, name in placed_images(data, out / "images", images):
-        rows = losses.without_crowds(rows_of(sample, data))
+        rows = losses.without_scores(rows_of(sample, data))
         if len(rows) > 65535:
             raise ValueError(f"A label map holds up to 65535 objects; {sample.file_name} has {len(rows)}.")
         values = np.zeros(sample.size, np.uint16)

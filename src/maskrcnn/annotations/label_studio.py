@@ -171,7 +171,8 @@ def _numbers(value: dict[str, Any], *names: str) -> list[float]:
 def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Fault]:
     """Writes `tasks.json` with brush masks, and `images/`, to be imported with local storage that is rooted in `out`.
 
-    The labelling configuration wants `<BrushLabels name="label" toName="image">` with the classes.
+    The labelling configuration wants `<BrushLabels name="label" toName="image">` with the classes. What a model found are
+    predictions, which Label Studio shows beforehand and takes over where a person agrees.
 
     Returns:
         What the format cannot say: crowd regions.
@@ -181,13 +182,20 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
     tasks = []
     for sample, name in placed_images(data, out / "images", images):
         result = [_region(row, sample.size) for row in losses.without_crowds(rows_of(sample, data))]
-        tasks.append({"data": {"image": f"/data/local-files/?d=images/{name}"}, "annotations": [{"result": result}]})
+        task: dict[str, Any] = {"data": {"image": f"/data/local-files/?d=images/{name}"}}
+        if sample.scores is None:
+            task["annotations"] = [{"result": result}]
+        else:
+            mean = float(sample.scores.mean()) if len(sample.scores) else 0.0
+            task["predictions"] = [{"model_version": "maskrcnn", "score": mean, "result": result}]
+        tasks.append(task)
     write_json(out / "tasks.json", tasks)
     return losses.faults()
 
 
 def _region(row: Row, size: Size) -> dict[str, Any]:
-    return {
+    score = {} if row.score is None else {"score": row.score}
+    return score | {
         "id": f"r{row.number + 1}",
         "type": "brushlabels",
         "from_name": "label",

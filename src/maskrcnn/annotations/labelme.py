@@ -168,6 +168,8 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
 
 def _shape(row: Row) -> dict[str, Any]:
     shape: dict[str, Any] = {"label": row.name, "group_id": None, "description": "", "flags": {}}
+    if row.score is not None:
+        shape["score"] = row.score  # X-AnyLabeling shows it; LabelMe keeps what it does not know
     polygons = row.polygons()
     if len(polygons) == 1 and len(polygons[0]) == 1:
         return {**shape, "shape_type": "polygon", "points": polygons[0][0].astype(float).tolist(), "mask": None}

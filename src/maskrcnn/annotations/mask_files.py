@@ -52,13 +52,13 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
     """Writes `images/`, and `masks/IMAGE/CLASS_K.png` of 0 and 255 for each object.
 
     Returns:
-        What the format cannot say: crowd regions.
+        What the format cannot say: scores, crowd regions.
     """
     losses = Losses()
     for sample, name in placed_images(data, out / "images", images):
         folder = out / "masks" / Path(name).stem
         folder.mkdir(parents=True, exist_ok=True)
-        for row in losses.without_crowds(rows_of(sample, data)):
+        for row in losses.without_scores(rows_of(sample, data)):
             mask = rle_to_mask(row.rle).astype(np.uint8) * 255
             write_png(folder / f"{safe_name(row.name)}_{row.number}.png", mask)
     return losses.faults()

@@ -94,6 +94,7 @@ def _draw_geometry(geometry: Any, size: Size) -> Rle:
 
 def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Fault]:
     """Writes each image with a GeoJSON of its name: polygons with holes along the pixels' edges.
+    What a model found are detections, with their scores as measurements.
 
     Returns:
         What the format cannot say: nothing; of a crowd region its class is lost, for it is classified as "Ignore*".
@@ -110,5 +111,10 @@ def _feature(row: Row) -> dict[str, Any]:
     geometry = {"type": "MultiPolygon", "coordinates": polygons}
     if len(polygons) == 1:
         geometry = {"type": "Polygon", "coordinates": polygons[0]}
-    properties = {"objectType": "annotation", "classification": {"name": IGNORED if row.crowd else row.name}}
+    properties: dict[str, Any] = {
+        "objectType": "annotation" if row.score is None else "detection",
+        "classification": {"name": IGNORED if row.crowd else row.name},
+    }
+    if row.score is not None:
+        properties["measurements"] = {"score": row.score}
     return {"type": "Feature", "geometry": geometry, "properties": properties}

@@ -154,6 +154,7 @@ def _decode(text: str, size: Size, by_column: bool) -> np.ndarray:
 
 def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Fault]:
     """Writes `train.csv` (ImageId, ClassName, EncodedPixels) and `images/`: pixels column by column, counted from 1.
+    Objects that a model found have a column Score.
 
     Returns:
         What the format cannot say: crowd regions.
@@ -164,13 +165,14 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
     def table(file: BinaryIO) -> None:
         text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
         rows = csv.writer(text)
-        rows.writerow(["ImageId", "ClassName", "EncodedPixels"])
+        scored = any(sample.scores is not None for sample in data.samples)
+        rows.writerow(["ImageId", "ClassName", "EncodedPixels", *(["Score"] if scored else [])])
         for sample, name in placed_images(data, out / "images", images):
             objects = losses.without_crowds(rows_of(sample, data))
             for row in objects:
-                rows.writerow([name, row.name, _encode(row.rle)])
+                rows.writerow([name, row.name, _encode(row.rle), *([row.score] if scored else [])])
             if not objects:
-                rows.writerow([name, "", ""])
+                rows.writerow([name, "", "", *([""] if scored else [])])
         text.detach()
 
     write_whole(out / "train.csv", table)

@@ -23,7 +23,7 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
     Where objects overlap, the later one wins. Crowd regions are painted with 255, which VOC does not score.
 
     Returns:
-        What the format cannot say: what lies under other objects.
+        What the format cannot say: scores, what lies under other objects.
 
     Raises:
         ValueError: for more than 254 objects in an image, or more than 254 classes, which palette images cannot number.
@@ -39,6 +39,7 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
         rows = rows_of(sample, data)
         if len(rows) > MOST:
             raise ValueError(f"Pascal VOC numbers up to {MOST} objects in an image; {name} has {len(rows)}.")
+        losses.count_scores(rows)
         numbers, classes = _painted(sample, rows, losses)
         _write_palette(out / "SegmentationObject" / f"{stem}.png", numbers)
         _write_palette(out / "SegmentationClass" / f"{stem}.png", classes)

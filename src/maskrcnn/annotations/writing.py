@@ -42,6 +42,7 @@ class Row(NamedTuple):
         number: its place in the sample, from 0.
         rle: its mask, of the whole image.
         crowd: whether it is a crowd region.
+        score: of an object that a model found; None of ground truth.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Row(NamedTuple):
     number: int
     rle: Rle
     crowd: bool
+    score: float | None = None
 
     def cutout(self) -> tuple[np.ndarray, tuple[int, int]]:
         """The mask cut to its box, (h, w) bool, and its corner (left, top)."""
@@ -63,9 +65,10 @@ class Row(NamedTuple):
 
 def rows_of(sample: Sample, data: Annotated) -> list[Row]:
     """The objects of a sample that have pixels."""
+    scores = [None] * len(sample.labels) if sample.scores is None else sample.scores.tolist()
     rows = [
-        Row(data.categories[label].name, int(label), number, rle, bool(crowd))
-        for number, (label, rle, crowd) in enumerate(zip(sample.labels, sample.rles, sample.crowd, strict=True))
+        Row(data.categories[label].name, int(label), number, rle, bool(crowd), score)
+        for number, (label, rle, crowd, score) in enumerate(zip(sample.labels, sample.rles, sample.crowd, scores, strict=True))
     ]
     return [row for row in rows if rle_to_box(row.rle)[2] > 0]
 
@@ -89,6 +92,16 @@ class Losses:
         if len(singles) < len(rows):
             self.add("crowd regions", "{} crowd regions are left out: the format has none", len(rows) - len(singles))
         return singles
+
+    def without_scores(self, rows: Sequence[Row]) -> list[Row]:
+        """The single objects; scores, which the format has no place for, are counted as lost, and crowd regions too."""
+        self.count_scores(rows)
+        return self.without_crowds(rows)
+
+    def count_scores(self, rows: Sequence[Row]) -> None:
+        num_scores = sum(row.score is not None for row in rows)
+        if num_scores:
+            self.add("scores", "the scores of {} objects: the format has no place for them", num_scores)
 
 
 def placed_images(data: Annotated, folder: Path, images: ImagesTo) -> Iterator[tuple[Sample, str]]:
@@ -136,7 +149,7 @@ def _place(sample: Sample, path: Path, images: ImagesTo) -> None:
     part.unlink(missing_ok=True)
     if images == "link":
         try:
-            os.link(sample.path, part)
+            os.link(os.path.realpath(sample.path), part)  # a link to a link might lead nowhere from here
         except OSError:  # another disk, or a system without such links
             shutil.copyfile(sample.path, part)
     else:

@@ -223,7 +223,7 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
     join parts; the pixels inside are the same.
 
     Returns:
-        What the format cannot say: crowd regions.
+        What the format cannot say: scores, crowd regions.
     """
     losses = Losses()
     labels = out / "labels" / "train"
@@ -232,7 +232,7 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
         sides = np.array(sample.size[::-1], np.float64)
         lines = [
             " ".join([str(row.label), *(f"{value:.8f}".rstrip("0").rstrip(".") for value in (ring / sides).ravel())])
-            for row in losses.without_crowds(rows_of(sample, data))
+            for row in losses.without_scores(rows_of(sample, data))
             for ring in [one_ring(row.polygons())]
         ]
         write_text(labels / f"{Path(name).stem}.txt", "".join(f"{line}\n" for line in lines))

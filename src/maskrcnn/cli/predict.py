@@ -43,8 +43,9 @@ def predict(
         typer.Option(
             "--save",
             metavar="FORMAT",
-            help="What to write for each image: overlay, labels (both by default), geojson, ome-tiff, nifti or dicom-seg. "
-            "Repeat for more.",
+            help="What to write for each image: overlay, labels (both by default), geojson, ome-tiff, nifti or dicom-seg; of "
+            "images in tiles also zarr. Or for an annotation tool, all images in one folder predictions-FORMAT: coco, yolo, "
+            "labelme, voc, cvat, label-studio, qupath, imagej, label-maps, mask-files or rle-csv. Repeat for more.",
         ),
     ] = None,
     measurements: Annotated[
@@ -102,6 +103,8 @@ def predict(
     maskrcnn predict --model runs/first photo.jpg folder/ "more/*.tif" --out found
 
     Without --model it looks for cell nuclei, with the model that comes with the package.
+
+    maskrcnn predict --model runs/first folder/ --save cvat --out found
 
     An image that can't be read is reported and skipped; the exit code is then 1.
     """

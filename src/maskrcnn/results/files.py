@@ -80,7 +80,7 @@ class PredictionWriter:
         self._measure = measurements
         self._table: MeasurementTable | None = None
         self._stack: _Stack | None = None
-        self._num_images = 0
+        self._num_images = self.image_id = 0  # the id of the image that was written last
         self._names = names or Names()
         self._image_ids = image_ids or {}
         self._rows = JsonRows(self.folder / "predictions.json")
@@ -144,15 +144,15 @@ class PredictionWriter:
         several = source.num_planes > 1
         name = self._names.new(f"{stack.name}_{plane.number:04d}") if several else stack.name
         self._num_images += 1
+        self.image_id = self._image_ids.get(source.path, self._num_images)
         if "overlay" in self.save:
             write_png(self.folder / f"{name}_overlay.png", draw_detections(plane.image, detections))
         labels = label_map(detections) if self.save & _LABELLED else None
         if "labels" in self.save and labels is not None:
             write_png(self.folder / f"{name}_labels.png", labels)
         file_name = Path(source.path).as_posix()
-        image_id = self._image_ids.get(source.path, self._num_images)
-        rows = coco_results(detections, image_id=image_id, file_name=file_name, categories=categories)
-        image: dict[str, Any] = {"id": image_id, "file_name": file_name, "name": name}
+        rows = coco_results(detections, image_id=self.image_id, file_name=file_name, categories=categories)
+        image: dict[str, Any] = {"id": self.image_id, "file_name": file_name, "name": name}
         if several:
             rows = [{"file_name": row["file_name"], "frame": plane.number} | row for row in rows]
             image |= {"frame": plane.number, "name_in_file": stack.name}

@@ -1,14 +1,17 @@
-"""What can be done with a data set: written in another tool's format."""
+"""What can be done with a data set, and with what a model found: written in another tool's format."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from maskrcnn.annotations.faults import Fault
 from maskrcnn.annotations.formats import WRITERS, write_annotations
+from maskrcnn.annotations.predicted import write_found
 from maskrcnn.annotations.writing import ImagesTo
 from maskrcnn.data.dataset import Dataset, load_dataset
+from maskrcnn.structures import Detections
 
 
 class Converted(NamedTuple):
@@ -41,8 +44,34 @@ def convert_data(data: str | Path | Dataset, *, to: str, out: str | Path, images
     """
     if to not in WRITERS:
         raise ValueError(f"Data sets are written as {', '.join(WRITERS)}; received {to!r}.")
+    out = _new_folder(out)
+    dataset = load_dataset(data) if isinstance(data, (str, Path)) else data
+    return Converted(dataset, write_annotations(dataset, to, out, images=images))
+
+
+def save_predictions(found: Iterable[Detections], to: str, out: str | Path, *, images: ImagesTo = "copy") -> list[Fault]:
+    """Writes what a model found as a data set: `save_predictions(maskrcnn.predict("folder"), "cvat", "found")`.
+
+    Scores go along where the format has a place for them. In Label Studio's the objects are predictions, in QuPath's
+    detections.
+
+    Args:
+        found: what was found in each image.
+        to: the format, see docs/data.md.
+        out: a folder that is not there or empty.
+        images: "copy" into the folder, "link" to them, which takes no room, or "none".
+
+    Returns:
+        What the format cannot say, counted.
+
+    Raises:
+        ValueError: for an unknown format, a folder with something in it, and what the format cannot hold.
+    """
+    return write_found(found, to, _new_folder(out), images=images)
+
+
+def _new_folder(out: str | Path) -> Path:
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is not empty; name a new folder to write to.")
-    dataset = load_dataset(data) if isinstance(data, (str, Path)) else data
-    return Converted(dataset, write_annotations(dataset, to, out, images=images))
+    return out

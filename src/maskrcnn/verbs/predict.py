@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from maskrcnn import engines
+from maskrcnn.annotations.formats import WRITERS, check_writable
+from maskrcnn.annotations.predicted import PredictedSets
 from maskrcnn.config.model import Category, ModelConfig
 from maskrcnn.images.files import find_images
 from maskrcnn.images.images import read_planes
@@ -23,8 +26,8 @@ from maskrcnn.inference.stitching import Tile
 from maskrcnn.inference.tiles import detect_large
 from maskrcnn.inference.whole import detect
 from maskrcnn.pipeline import behind
-from maskrcnn.results.files import PredictionWriter
-from maskrcnn.results.large import LONGEST_OVERLAY, LargeWriter
+from maskrcnn.results.files import SAVE_FORMATS, PredictionWriter, check_formats
+from maskrcnn.results.large import LARGE_FORMATS, LONGEST_OVERLAY, LargeWriter
 from maskrcnn.results.names import Names, stem_of
 from maskrcnn.structures import Detector, Plane
 
@@ -36,8 +39,9 @@ class PredictConfig:
     Attributes:
         score: least score of what is written.
         batch_size: images that go through the model together.
-        save: what is written for each image besides its rows: some of `results.files.SAVE_FORMATS`; of images that are found in
-            tiles, of `results.large.LARGE_FORMATS`.
+        save: what is written besides the rows: for each image some of `results.files.SAVE_FORMATS`, of images that are found
+            in tiles of `results.large.LARGE_FORMATS`; and of all images together data sets, some of
+            `annotations.formats.WRITERS`.
         measurements: whether `measurements.csv` and `measurements.parquet` are written.
         window: (centre, width) of the grey values that the model is shown, or the number of a DICOM file's own window; see
             `read_planes`.
@@ -58,6 +62,35 @@ class PredictConfig:
     tile: int | None = None
     overlap: int | None = None
     scale: float | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.save, str):
+            raise ValueError(f"Results are saved in a list of formats; received {self.save!r}, not [{self.save!r}].")
+        known = dict.fromkeys([*SAVE_FORMATS, *LARGE_FORMATS, *WRITERS])
+        for name in self.save:
+            if name not in known:
+                raise ValueError(f"Results are saved as {', '.join(known)}; received {name!r}.")
+
+    def by_image(self) -> list[str]:
+        """What is written for each image."""
+        return [name for name in self.save if name not in WRITERS]
+
+    def data_sets(self) -> list[str]:
+        """What is written of all images together."""
+        return [name for name in self.save if name in WRITERS]
+
+    def check_whole(self) -> None:
+        """Whether all can be written of images that the model sees as a whole.
+
+        Raises:
+            ValueError: a format of images in tiles alone.
+            ImportError: what writes a format is not installed.
+        """
+        if "zarr" in self.save:
+            raise ValueError("zarr holds the label maps of images that are found in tiles (--tile N); others take ome-tiff.")
+        check_formats(self.by_image(), measurements=self.measurements)
+        for name in self.data_sets():
+            check_writable(name)
 
 
 def predict(
@@ -122,6 +155,7 @@ def predict_files(
         The files that could not be read, or not be saved as asked, each with the reason. The others are done.
 
     Raises:
+        ValueError: a format of data sets cannot hold what was found; everything else is written.
         FileNotFoundError: a file named in `inputs` is not there, or nothing in them is an image.
         ImportError: what reads or writes a format is not installed.
     """
@@ -139,6 +173,7 @@ def write_predictions(
     image_ids: Mapping[str, int] | None = None,
     categories: Sequence[Category] | None = None,
     on_image: Callable[[Path, Detections | Exception], None] | None = None,
+    log: Callable[[str], None] = warnings.warn,
 ) -> list[tuple[Path, str]]:
     """As `predict_files`, of files: read by one thread, looked at by this one, written by a third.
 
@@ -148,10 +183,13 @@ def write_predictions(
         config: how they are looked at, and what is kept.
         image_ids: of the images by path, see `PredictionWriter`.
         categories: what labels mean in the rows; the model's own where None.
+        log: told what a format of data sets cannot say.
     """
     failures, meaning = list[tuple[Path, str]](), categories or model.config.categories
-    options: dict[str, Any] = {"save": config.save, "measurements": config.measurements}
-    with PredictionWriter(out, names=names, image_ids=image_ids, **options) as writer:
+    options: dict[str, Any] = {"save": config.by_image(), "measurements": config.measurements}
+    config.check_whole()
+    sets = PredictedSets(out, config.data_sets(), meaning)
+    with PredictionWriter(out, names=names, image_ids=image_ids, **options) as writer, sets:
 
         def write(item: tuple[Path, Plane | Exception, Detections | None]) -> tuple[Path, Detections | Exception]:
             path, plane, detections = item
@@ -159,7 +197,8 @@ def write_predictions(
                 return path, plane
             assert detections is not None
             try:
-                writer.write_plane(plane, detections, meaning)
+                name = writer.write_plane(plane, detections, meaning)
+                sets.add(plane, detections, name=name, image_id=writer.image_id)
             except ValueError as error:
                 return path, error
             return path, detections
@@ -176,6 +215,10 @@ def write_predictions(
                     failures.append((path, str(result)))
                 if on_image:
                     on_image(path, result)
+    for line in sets.report():
+        log(line)
+    if sets.failures:
+        raise ValueError(f"{'; '.join(sets.failures)}. All other results are in {out}.")
     return failures
 
 

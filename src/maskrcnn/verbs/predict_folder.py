@@ -14,7 +14,6 @@ from maskrcnn.inference.detections import Detections
 from maskrcnn.inference.tiles import num_tiles, shrinkage
 from maskrcnn.locks import owned
 from maskrcnn.results.earlier import set_aside
-from maskrcnn.results.files import check_formats
 from maskrcnn.results.large import LARGE_FORMATS
 from maskrcnn.results.names import Names, stem_of
 from maskrcnn.structures import Detector
@@ -97,7 +96,7 @@ def plan_prediction(inputs: Iterable[str | Path], config: PredictConfig | None =
             f"{large[0]} is found in tiles: leave out --measure and --window, and save {', '.join(LARGE_FORMATS)}."
         )
     if whole:
-        check_formats(config.save, measurements=config.measurements)
+        config.check_whole()
     if data is None:
         return job
     by_place = {Path(sample.path).resolve(): sample.image_id for sample in data.samples}
@@ -175,6 +174,7 @@ def predict_folder(
                     image_ids=job.image_ids,
                     categories=job.categories_for(model.config),
                     on_image=on_image,
+                    log=log,
                 )
         except KeyboardInterrupt as stop:
             stop.add_note(f"Stopped; {done} images are done, and their results are whole in {out}.")
