@@ -46,7 +46,12 @@ BACKEND_ROOMS = ("ops", "model")
 QUICK_ROOMS = (
     "annotations", "config", "data", "doctor", "geometry", "images", "inference", "metrics", "reports", "results", "tracking",
 )  # fmt: skip
-NEED_GRAPHS = ("data/test_loader.py", "inference/test_whole.py", "inference/test_inspection.py")  # of the quick rooms
+NEED_GRAPHS = (
+    "data/test_loader.py",
+    "inference/test_whole.py",
+    "inference/test_inspection.py",
+    "reports/test_inspection.py",
+)  # of the quick rooms
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

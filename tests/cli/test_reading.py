@@ -24,7 +24,7 @@ def scene(tmp_path):
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize("command", ["data stats", "data preview", "data convert", "evaluate"])
+@pytest.mark.parametrize("command", ["data stats", "data preview", "data convert", "evaluate", "inspect"])
 def test_every_command_that_takes_data_has_them(command):
     done = run(*command.split(), "--help")
     assert done.exit_code == 0

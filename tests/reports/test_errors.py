@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pages import Elements, assert_looks_right, assert_self_contained
 from random_results import CATEGORIES, RandomSet, random_set
 
 from maskrcnn.config.model import Category
@@ -34,35 +33,16 @@ def report_of(folder: Path, data: RandomSet, *, read: Any = grey, categories: An
     return page.read_text(), numbers
 
 
-class Elements(HTMLParser):
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.all: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.all.append((tag, dict(attributes)))
-        if tag not in ("meta", "img", "br"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.all.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
 def test_the_page_asks_for_nothing_from_outside(tmp_path: Path) -> None:
     page, _ = report_of(tmp_path / "report", random_set(0))
-    elements = Elements(page)
-    assert not elements.open
-    sources = [attributes["src"] for _, attributes in elements.all if "src" in attributes]
-    assert len(sources) > 10
-    assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
-    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in elements.all}
-    assert not re.search(r"https?:|@import|url\(", re.sub(r'src="[^"]*"', "", page))
+    assert_self_contained(page, images=11)
     assert {path.name for path in (tmp_path / "report").iterdir()} == {"report.html", "report.json"}
+
+
+@pytest.mark.slow
+def test_the_page_looks_right_in_a_browser(tmp_path: Path) -> None:
+    report_of(tmp_path, random_set(0))
+    assert_looks_right(tmp_path / "report.html")
 
 
 def test_every_entry_of_the_contents_has_its_section(tmp_path: Path) -> None:

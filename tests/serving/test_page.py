@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pages import CHROMIUM, FLAGS
 from PIL import Image
 from small_server import BrightDetector, image_bytes, live, whole_boxes
 
@@ -21,12 +21,7 @@ from maskrcnn.serving.labelling.store import Store
 from maskrcnn.serving.settings import ServerSettings
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-CHROMIUM = shutil.which("chromium")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 SCALE = 8  # at which an image of 64 pixels is shown, at most
 WAIT = 60_000  # milliseconds; the machine may be busy
 

@@ -24,6 +24,7 @@ from maskrcnn.cli.demo import demo
 from maskrcnn.cli.evaluate import evaluate
 from maskrcnn.cli.export import export
 from maskrcnn.cli.info import info
+from maskrcnn.cli.inspect import inspect
 from maskrcnn.cli.predict import predict
 from maskrcnn.cli.serve import serve
 from maskrcnn.cli.track import track
@@ -93,6 +94,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(track)
 app.command()(predict)
+app.command()(inspect)
 app.command(epilog=EPILOG)(convert)
 app.command()(export)
 app.command()(serve)

@@ -25,7 +25,7 @@ from maskrcnn.inference.given import as_pixels, path_of
 from maskrcnn.inference.whole import original, original_boxes
 from maskrcnn.model.mask_rcnn import Network
 from maskrcnn.model.trace import Trace, sampled_rois, trace
-from maskrcnn.results.draw import as_rgb, colour_of
+from maskrcnn.results.draw import as_rgb, colour_of, resized
 from maskrcnn.structures import RoiTargets, Sample
 
 _MOST_BOXES = 40  # drawn of a stage where nothing else is asked for
@@ -100,13 +100,19 @@ class Boxes:
         best = f", scores {self.scores[-1]:.3f} to {self.scores[0]:.3f}" if len(self) else ""
         return f"Boxes({self.name}: {len(self)}{best})"
 
-    def plot(self, *, most: int = _MOST_BOXES) -> Image.Image:
-        """The image with the best boxes drawn in, the best on top; one colour a level or class."""
-        canvas = np.ascontiguousarray(self.image.copy())
+    def plot(self, *, most: int = _MOST_BOXES, side: int | None = None) -> Image.Image:
+        """The image with the best boxes drawn in, the best on top; one colour a level or class.
+
+        Args:
+            most: so many boxes are drawn.
+            side: pixels of the plot's longer side; the image's own where None.
+        """
+        scale = 1.0 if side is None else side / max(self.image.shape[:2])
+        canvas = resized(self.image, scale)
         line = max(1, round(min(canvas.shape[:2]) / 400))
         keys = self.levels if self.levels is not None else self.labels
         for row in reversed(range(min(most, len(self)))):
-            left, top, right, bottom = np.rint(self.boxes[row]).astype(int).tolist()
+            left, top, right, bottom = np.rint(self.boxes[row] * scale).astype(int).tolist()
             colour = colour_of(0 if keys is None else int(keys[row]))
             cv2.rectangle(canvas, (left, top), (max(left, right - 1), max(top, bottom - 1)), colour, line)
         return Image.fromarray(canvas)

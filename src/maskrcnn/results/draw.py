@@ -129,6 +129,13 @@ def _of(detections: Detections) -> Iterator[tuple[int, _Cutout]]:
     return zip(order, detections[order].cutouts())
 
 
+def resized(image: np.ndarray, scale: float) -> np.ndarray:
+    """A copy of an (H, W, C) uint8 image, its sides so many times as long."""
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return image.copy() if scale == 1 else cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=way)
+
+
 def _draw(
     image: np.ndarray,
     boxes: np.ndarray,
