@@ -40,8 +40,7 @@ def fit_to_frame(image: np.ndarray, image_config: ImageConfig) -> tuple[np.ndarr
     if image_config.resize == "mmdet":
         return by_channel(lambda pixels: cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR), image), scale
     if image_config.resize == "matterport":
-        resized = _bilinear(image, size, np.float64, black_around=True)
-        return np.clip(resized, image.min(), image.max()).astype(np.uint8), scale  # scikit-image's `clip`
+        return resize_black_around(image, size), scale
     return resize_region(image, (0, 0, width, height), size), scale
 
 
@@ -65,6 +64,12 @@ def fitted_size(height: int, width: int, image_config: ImageConfig) -> tuple[tup
     half = 0.0 if image_config.resize == "torchvision" else 0.5
     new_height, new_width = (max(1, int(side + half)) for side in sides)
     return (new_height, new_width), scale
+
+
+def resize_black_around(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image (H, W, C) at `size` (height, width) as scikit-image's `resize(order=1, mode="constant")`; its type stays."""
+    resized = _bilinear(image, size, np.float64, black_around=True)
+    return np.clip(resized, image.min(), image.max()).astype(image.dtype)  # scikit-image's `clip`
 
 
 def resize_region(image: np.ndarray, region: tuple[float, float, float, float], size: tuple[int, int]) -> np.ndarray:

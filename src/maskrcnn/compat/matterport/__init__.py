@@ -13,10 +13,10 @@ Of a script only the imports change:
 Names, defaults and answers are that project's; the network, its losses and the reading of data are this package's.
 """
 
-from maskrcnn.compat.matterport import dataset as utils
 from maskrcnn.compat.matterport import model as modellib
+from maskrcnn.compat.matterport import utils, visualize
 from maskrcnn.compat.matterport.config import Config
 from maskrcnn.compat.matterport.dataset import Dataset
 from maskrcnn.compat.matterport.model import MaskRCNN
 
-__all__ = ["Config", "Dataset", "MaskRCNN", "modellib", "utils"]
+__all__ = ["Config", "Dataset", "MaskRCNN", "modellib", "utils", "visualize"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,14 @@ import numpy as np
 from maskrcnn import api
 from maskrcnn.compat.matterport.config import LOSSES, Config
 from maskrcnn.compat.matterport.dataset import Dataset, LazySamples, as_rgb
+from maskrcnn.compat.matterport.inputs import compose_image_meta as compose_image_meta
+from maskrcnn.compat.matterport.inputs import load_image_gt as load_image_gt
+from maskrcnn.compat.matterport.inputs import log as log
+from maskrcnn.compat.matterport.inputs import mold_image as mold_image
+from maskrcnn.compat.matterport.inputs import parse_image_meta as parse_image_meta
+from maskrcnn.compat.matterport.inputs import parse_image_meta_graph as parse_image_meta_graph
+from maskrcnn.compat.matterport.inputs import unmold_image as unmold_image
+from maskrcnn.compat.matterport.successors import successors
 from maskrcnn.config import fields, presets
 from maskrcnn.config.model import Category, ModelConfig
 from maskrcnn.data.augment import make_augment
@@ -33,6 +42,21 @@ LAYERS = {  # of `MaskRCNN.train`: what each word lets learn, by matterport's na
     "5+": r"(res5.*)|(bn5.*)|(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
     "all": ".*",
 }
+
+__getattr__ = successors(
+    "model",
+    {
+        "BatchNorm": "keras.layers.BatchNormalization(trainable=False) does that.",
+        "DataGenerator": "model.train makes its batches by itself; maskrcnn.data.loader.make_loader gives them.",
+        "build_detection_targets": "model.keras_model.inspect(image, truth) shows what each proposal learns.",
+        "build_rpn_targets": "model.keras_model.inspect(image, truth) shows what each anchor learns.",
+        "data_generator": "model.train makes its batches by itself; maskrcnn.data.loader.make_loader gives them.",
+        "fpn_classifier_graph": "maskrcnn.layers.BoxHead is that part of the network.",
+        "build_fpn_mask_graph": "maskrcnn.layers.MaskHead is that part of the network.",
+        "build_rpn_model": "maskrcnn.layers.RPN is that part of the network.",
+        "resnet_graph": "maskrcnn.model.backbones.resnet builds it.",
+    },
+)
 
 IMAGENET = "imagenet"  # what `get_imagenet_weights` gives and `load_weights` takes
 _RUN = re.compile(r".*[/\\][\w-]+(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})[/\\]mask_rcnn_[\w-]+(\d{4})\.(?:h5|keras)")
@@ -58,6 +82,7 @@ class MaskRCNN:
         self.config = config
         self.model_dir = str(model_dir)
         self.shapes = weights.shapes_of(config)
+        self._has_backbone = False  # weights that were learnt
         self.keras_model = api.MaskRCNN(_model_config(config, self.shapes))
         self.set_log_dir()
 
@@ -78,6 +103,7 @@ class MaskRCNN:
         excluded = set(exclude or ())
         if str(filepath) == IMAGENET:
             backbones.put(backbones.imagenet(self.config.BACKBONE), self.keras_model.backbone)
+            self._has_backbone = True
             return
         arrays = _arrays(Path(filepath), self.config)
         layers, found = weights.layer_names(self.shapes), []
@@ -94,6 +120,8 @@ class MaskRCNN:
             found.append(weight)
         for weight in found:
             weight.assign(arrays[weight.path])
+        inside = {weight.path for weight in self.keras_model.backbone.weights}
+        self._has_backbone = self._has_backbone or any(weight.path in inside for weight in found)
         self.set_log_dir(filepath)
 
     def get_imagenet_weights(self) -> str:
@@ -160,6 +188,12 @@ class MaskRCNN:
             )
         batches = self._loader(train_dataset, augmentation)
         self.set_trainable(LAYERS.get(layers, layers))
+        if not self._has_backbone and not all(layer.trainable for layer in self._convolutions()):
+            warnings.warn(
+                f"layers={layers!r} leaves a backbone of random weights as it is, on which nothing can be learnt: call "
+                'load_weights first, or train layers="all".',
+                stacklevel=2,
+            )
         self.compile(learning_rate, self.config.LEARNING_MOMENTUM)
         folder = Path(self.log_dir)
         folder.mkdir(parents=True, exist_ok=True)
@@ -189,6 +223,11 @@ class MaskRCNN:
                     layer.trainable = bool(re.fullmatch(layer_regex, name)) and not (norm and frozen)
         for weight in (network.mask_head.class_kernel, network.mask_head.class_bias):
             weight.trainable = bool(re.fullmatch(layer_regex, "mrcnn_mask"))
+
+    def _convolutions(self) -> list[Any]:
+        """The layers of the backbone that learn where it is not frozen."""
+        layers = self.keras_model.backbone._flatten_layers(include_self=False)
+        return [layer for layer in layers if isinstance(layer, keras.layers.Conv2D)]
 
     def compile(self, learning_rate: float, momentum: float) -> None:
         """SGD with the config's clipping and decay, which spares norms; the config's weights of the losses."""
