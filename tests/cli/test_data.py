@@ -32,6 +32,11 @@ def shapes(tmp_path):
     [
         ("stats", "DATA --images --model --image-size --json"),
         ("preview", "DATA --out --augment --images --model --image-size --input-channels --num-images --seed"),
+        ("convert", "DATA --to --out --images --place-images"),
+        ("split", "DATA --out --val --test --seed --group-by --keep-alike --ignore-alike --to --images --place-images"),
+        ("merge", "DATA --out --rename --to --place-images"),
+        ("select", "DATA --class --without-class --min-area --max-area --files --rest-as-crowds --drop-empty-classes --to"),
+        ("sample", "DATA --num-images --seed --out --to --images --place-images"),
     ],
 )
 def test_every_command_offers_its_options(command, options):
@@ -100,6 +105,11 @@ def test_a_preview_is_written(shapes, tmp_path):
         (["data", "stats", "DATA", "--model", "resnet9000"], "there is no 'resnet9000'"),
         (["data", "preview", "DATA"], "Missing option '--out'"),
         (["data", "preview", "DATA", "--out", "x.png", "--augment", "wild"], "Unknown augmentation 'wild'"),
+        (["data", "split", "DATA", "--out", "."], "is not empty; name a new folder"),
+        (["data", "split", "DATA", "--out", "parts", "--group-by", "["], "is none: "),
+        (["data", "merge", "DATA", "--out", "both", "--rename", "circle"], "--rename takes OLD=NEW, two class names"),
+        (["data", "select", "DATA", "--out", "some", "--class", "owl"], "has no class 'owl'; it has"),
+        (["data", "sample", "DATA", "--out", "some", "--to", "odd"], "written as coco"),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_2(words, said, shapes, tmp_path, monkeypatch):
@@ -119,3 +129,23 @@ def test_settings_of_a_model_are_those_it_holds(shapes, tmp_path, monkeypatch):
     done = run("data", "stats", shapes, "--model", tmp_path / "model.keras")
     assert done.exit_code == 0, done.stderr
     assert "short side 128, long side at most 192" in done.stdout
+
+
+def test_parts_are_written_joined_and_thinned_out(tmp_path):
+    """What one command writes the next one reads."""
+    made = make_shapes(tmp_path / "shapes", num_train=6, num_val=2)[0]
+    commands = [
+        ["split", made, "--out", tmp_path / "parts", "--val", 0.34, "--place-images", "link", "--ignore-alike"],
+        ["merge", tmp_path / "parts/train", tmp_path / "parts/val", "--out", tmp_path / "both", "--rename", "circle=disc"],
+        ["select", tmp_path / "both", "--class", "disc", "--drop-empty-images", "--out", tmp_path / "discs", "--to", "labelme"],
+        ["sample", tmp_path / "discs", "--num-images", 1, "--out", tmp_path / "one", "--to", "yolo"],
+    ]
+    for words in commands:
+        done = run("data", *words)
+        assert done.exit_code == 0, done.stderr
+        assert "Written to" in done.stdout
+    parts = [maskrcnn.load_dataset(tmp_path / "parts", split=name) for name in ("train", "val")]
+    assert [len(part) for part in parts] == [4, 2]
+    assert len(maskrcnn.load_dataset(tmp_path / "both", strict=True)) == 6
+    one = maskrcnn.load_dataset(tmp_path / "one", strict=True)
+    assert len(one) == 1 and [category.name for category in one.categories] == ["disc"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_data import dataset_of
 
-from maskrcnn.data.split import split
+from maskrcnn.data.split import named_groups, split
 
 
 def counts(data) -> np.ndarray:
@@ -54,3 +54,15 @@ def test_what_cannot_be_split_is_an_error(data, fraction):
         split(data, fraction, 0)
     with pytest.raises(ValueError, match="it has 1"):
         split(data, 0.5, 0, group_of=lambda _: "one patient")
+
+
+def test_groups_are_named_by_folder_or_by_a_pattern(data):
+    files = ["a/p1_x.png", "a/p1_y.png", "b/p2_x.png", "b/other.png"]
+    samples = [sample.replace(file_name=name, path=f"/data/{name}") for sample, name in zip(data.samples, files)]
+    assert named_groups(samples, "folder") == ["/data/a", "/data/a", "/data/b", "/data/b"]
+    assert named_groups(samples, r"p\d") == ["p1", "p1", "p2", None]
+    assert named_groups(samples, r"/p\d_(.)") == ["x", "y", "x", None]
+    with pytest.raises(ValueError, match="matches none of 4 file names, such as a/p1_x.png"):
+        named_groups(samples, "patient")
+    with pytest.raises(ValueError, match="is none: "):
+        named_groups(samples, "(")

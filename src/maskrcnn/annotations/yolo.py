@@ -8,7 +8,7 @@ read.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -236,7 +236,16 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
             for ring in [one_ring(row.polygons())]
         ]
         write_text(labels / f"{Path(name).stem}.txt", "".join(f"{line}\n" for line in lines))
-    names = {number: category.name for number, category in enumerate(data.categories)}
-    content = {"path": ".", "train": "images/train", "val": "images/train", "names": names}
-    write_text(out / "data.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    _write_yaml(out, {"train": "images/train", "val": "images/train"}, data)
     return losses.faults()
+
+
+def write_parts(out: Path, parts: Mapping[str, Annotated]) -> None:
+    """Writes a `data.yaml` above data sets that `write` wrote into folders named train, val and test, for YOLO's trainer."""
+    _write_yaml(out, {name: f"{name}/images/train" for name in parts}, next(iter(parts.values())))
+
+
+def _write_yaml(out: Path, places: Mapping[str, str], data: Annotated) -> None:
+    names = {number: category.name for number, category in enumerate(data.categories)}
+    content = {"path": ".", **places, "names": names}
+    write_text(out / "data.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

@@ -19,7 +19,8 @@ from typer.core import TyperGroup
 import maskrcnn
 from maskrcnn.cli.console import console, tell_error, tell_stop, tell_warning
 from maskrcnn.cli.convert import EPILOG, convert
-from maskrcnn.cli.data import convert_data, preview, stats
+from maskrcnn.cli.data import preview, stats
+from maskrcnn.cli.data_sets import convert_data, merge_data, sample_data, select_data, split_data
 from maskrcnn.cli.demo import demo
 from maskrcnn.cli.evaluate import evaluate
 from maskrcnn.cli.export import export
@@ -70,7 +71,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 data_app = typer.Typer(
-    help="Data before anything is trained: what they hold, how they vary in training, and in another format."
+    help="Data before anything is trained: what they hold, how they vary, in parts, joined, and in another format."
 )
 
 
@@ -104,3 +105,7 @@ app.add_typer(data_app, name="data")
 data_app.command()(stats)
 data_app.command()(preview)
 data_app.command("convert")(convert_data)
+data_app.command("split")(split_data)
+data_app.command("merge")(merge_data)
+data_app.command("select")(select_data)
+data_app.command("sample")(sample_data)

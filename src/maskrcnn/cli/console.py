@@ -31,8 +31,8 @@ def verbosity() -> int:
 
 
 @contextmanager
-def progress(title: str, total: int | None) -> Iterator[Callable[..., None]]:
-    """A bar with the time left; yields what moves it on by one."""
+def progress(title: str, total: int | None, *, at_once: bool = True) -> Iterator[Callable[..., None]]:
+    """A bar with the time left; yields what moves it on by one. It is shown at once, or when it first moves."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -41,9 +41,20 @@ def progress(title: str, total: int | None) -> Iterator[Callable[..., None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=errors) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda steps=1: bar.advance(task, steps)
+    bar = Progress(*columns, console=errors)
+    task = bar.add_task(title, total=total)
+
+    def advance(steps: int = 1) -> None:
+        bar.start()
+        bar.advance(task, steps)
+
+    try:
+        if at_once:
+            bar.start()
+        yield advance
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 def tell_error(error: Exception) -> None:

@@ -1,10 +1,10 @@
-"""`maskrcnn data`: what a data set holds, how it varies in training, and the same in another format."""
+"""`maskrcnn data`: what a data set holds, and how it varies in training."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -82,33 +82,6 @@ def preview(
     image_config = _looked_at_by(model, image_size, dataset, input_channels).image
     draw_preview(dataset, out, augment=augment, image_config=image_config, num_images=num_images, seed=seed)
     tell(f"The sheet is in {out}")
-
-
-@with_reading_options
-def convert_data(
-    data: DataArgument,
-    *,
-    reading: dict[str, Any],
-    to: Annotated[
-        str, typer.Option("--to", metavar="FORMAT", help="coco, yolo, labelme, voc, cvat … (docs/data.md lists all).")
-    ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", file_okay=False, help="A new folder to write to.")],
-    images: ImagesOption = None,
-    place: Annotated[
-        Literal["copy", "link", "none"],
-        typer.Option("--place-images", metavar="copy|link|none", help="Whether images come into the folder too."),
-    ] = "copy",
-) -> None:
-    """Write a data set in another tool's format.
-
-    maskrcnn data convert export.json --to yolo --out cells-yolo
-    """
-    from maskrcnn.verbs import data as verb
-
-    dataset = maskrcnn.load_dataset(data, images=images, verify_images=False, **reading)
-    converted = verb.convert_data(dataset, to=to, out=out, images=place)
-    tell(converted.summary())
-    tell(f"Written to {out} as {to}")
 
 
 def _looked_at_by(model: str, image_size: int | None, dataset: Dataset, input_channels: int = 3) -> ModelConfig:

@@ -95,7 +95,6 @@ BOUNDS: dict[str, dict[str, tuple[float, float]]] = {
         "nms_iou": _FRACTION,
         "max_detections": _ROWS,
         "candidates": _ROWS,
-        "best_scores": _FRACTION,
     },
 }
 MOST_CLASSES = 100_000

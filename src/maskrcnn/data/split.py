@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import re
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -81,3 +83,31 @@ def _share_out(counts: np.ndarray, fraction: float, rng: np.random.Generator) ->
         fewest = counts[:, -1].argmin()
         second[fewest] = not second[fewest]
     return second
+
+
+def named_groups(samples: Sequence[Sample], group_by: str) -> list[str | None]:
+    """The group of each image: patient, video, scene.
+
+    Args:
+        samples: of a data set.
+        group_by: "folder", for the folder that an image lies in; or a regular expression, searched for in the file names: what
+            its first brackets match names the group, or all that it matches where it has none. `^[^_]+` takes what comes
+            before the first underscore.
+
+    Returns:
+        Names; None for images whose names do not match, which are nobody's.
+
+    Raises:
+        ValueError: for what is no regular expression, or matches no image.
+    """
+    if group_by == "folder":
+        return [str(Path(sample.path or sample.file_name).parent) for sample in samples]
+    try:
+        pattern = re.compile(group_by)
+    except re.error as error:
+        raise ValueError(f"Groups are named by folder or a regular expression; {group_by!r} is none: {error}.") from None
+    matches = [pattern.search(sample.file_name) for sample in samples]
+    if not any(matches):
+        example = samples[0].file_name if samples else "no image"
+        raise ValueError(f"{group_by!r} matches none of {len(samples)} file names, such as {example}.")
+    return [match and (match.group(1) if pattern.groups else match.group()) for match in matches]

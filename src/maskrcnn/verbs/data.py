@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from maskrcnn.annotations.faults import Fault
-from maskrcnn.annotations.formats import WRITERS, write_annotations
+from maskrcnn.annotations.formats import check_writable, write_annotations
 from maskrcnn.annotations.predicted import write_found
 from maskrcnn.annotations.writing import ImagesTo
+from maskrcnn.atomic import new_folder
 from maskrcnn.data.dataset import Dataset, load_dataset
 from maskrcnn.structures import Detections
 
@@ -36,17 +37,16 @@ def convert_data(data: str | Path | Dataset, *, to: str, out: str | Path, images
     Args:
         data: a path, or a `Dataset` that was read with more to say about it, see `load_dataset`.
         to: the new format, see docs/data.md.
-        out: a folder that is not there or empty.
+        out: a folder that is not there or empty. It appears whole or not at all.
         images: "copy" into the folder, "link" to them, which takes no room, or "none".
 
     Raises:
         ValueError: for an unknown format, a folder with something in it, and what the format cannot hold.
     """
-    if to not in WRITERS:
-        raise ValueError(f"Data sets are written as {', '.join(WRITERS)}; received {to!r}.")
-    out = _new_folder(out)
-    dataset = load_dataset(data) if isinstance(data, (str, Path)) else data
-    return Converted(dataset, write_annotations(dataset, to, out, images=images))
+    check_writable(to)
+    with new_folder(Path(out)) as folder:
+        dataset = load_dataset(data) if isinstance(data, (str, Path)) else data
+        return Converted(dataset, write_annotations(dataset, to, folder, images=images))
 
 
 def save_predictions(found: Iterable[Detections], to: str, out: str | Path, *, images: ImagesTo = "copy") -> list[Fault]:
@@ -58,7 +58,7 @@ def save_predictions(found: Iterable[Detections], to: str, out: str | Path, *, i
     Args:
         found: what was found in each image.
         to: the format, see docs/data.md.
-        out: a folder that is not there or empty.
+        out: a folder that is not there or empty. It appears whole or not at all.
         images: "copy" into the folder, "link" to them, which takes no room, or "none".
 
     Returns:
@@ -67,11 +67,6 @@ def save_predictions(found: Iterable[Detections], to: str, out: str | Path, *, i
     Raises:
         ValueError: for an unknown format, a folder with something in it, and what the format cannot hold.
     """
-    return write_found(found, to, _new_folder(out), images=images)
-
-
-def _new_folder(out: str | Path) -> Path:
-    out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} is not empty; name a new folder to write to.")
-    return out
+    check_writable(to)
+    with new_folder(Path(out)) as folder:
+        return write_found(found, to, folder, images=images)
