@@ -119,7 +119,7 @@ class MaskRCNN(FittableNetwork):
             file, source=source, class_names=class_names, new_classes=new_classes, matterport_config=matterport_config
         )
 
-    def detect(self, images: Any, *, batch_size: int = 1, score: float | None = None) -> list[Detections]:
+    def detect(self, images: Any, *, batch_size: int = 1, score: whole.Score = None) -> list[Detections]:
         """Finds objects in images of any size.
 
         Args:
@@ -127,7 +127,8 @@ class MaskRCNN(FittableNetwork):
                 tensor of values from 0 to 255, a (B, H, W, C) one, an image of Pillow; or an iterable of those. C is the
                 model's `config.image.channels`. A model of 3 channels repeats grey, one of 1 takes RGB's luma.
             batch_size: images that go through the model together.
-            score: least score; the model's own `config.detect.score` where None, below which nothing is kept anyway.
+            score: least score; the model's own `config.detect.score` where None, below which nothing is kept anyway; `"auto"`:
+                of each class the best that the model holds, which `maskrcnn evaluate --save-scores` writes into it.
 
         Returns:
             One `Detections` an image, in original pixels. `maskrcnn.inference.whole.detect` yields them one by one.

@@ -94,14 +94,14 @@ def test_what_the_sentence_says_gives_an_image():
 
 @pytest.mark.parametrize("score", ["0.5", 50, -0.1, float("nan"), True])
 def test_a_score_is_a_number_from_0_to_1(score):
-    with pytest.raises(ValueError, match="score is a number from 0 to 1, such as 0.5; received"):
+    with pytest.raises(ValueError, match='score is a number from 0 to 1, such as 0.5, or "auto"; received'):
         check_score(score)
     with pytest.raises(ValueError, match="from 0 to 1"):
         list(detect(None, RGB, score=score))  # before anything else is looked at
 
 
 def test_scores_at_the_ends_and_none_are_taken():
-    for score in (None, 0, 1, 0.5, np.float32(0.25)):
+    for score in (None, 0, 1, 0.5, np.float32(0.25), "auto"):
         check_score(score)
 
 

@@ -16,7 +16,7 @@ from maskrcnn.data.resize import offset_in_frame
 from maskrcnn.images.images import read_image
 from maskrcnn.inference.batches import READERS
 from maskrcnn.inference.given import as_pixels
-from maskrcnn.inference.whole import detect, original
+from maskrcnn.inference.whole import detect, least_scores, original
 from maskrcnn.structures import PaddedDetections
 
 CORNER = ModelConfig(categories=(Category(1, "thing"),))
@@ -34,6 +34,24 @@ def answer_of(boxes) -> PaddedDetections:
         masks=np.ones((1, num, 28, 28), np.float32),
         valid=np.ones((1, num), bool),
     )
+
+
+def test_auto_takes_each_class_from_its_own_best_score_up():
+    categories = tuple(Category(number, name) for number, name in enumerate(("cat", "dog"), start=1))
+    config = ModelConfig(categories=categories)
+    answer = answer_of([[0, 0, 9, 9]] * 6)._replace(labels=np.array([[0, 1, 0, 1, 0, 1]], np.int32))  # scores 1.0 0.9 … 0.5
+    with pytest.raises(ValueError, match="no best scores .*--save-scores"):
+        least_scores("auto", config)
+    chosen = least_scores("auto", replace(config, detect__best_scores=(0.85, 0.65)))
+    found = original(answer, 0, (64, 64), (64, 64), (64, 64), config, score=chosen)
+    assert found.names == ["cat", "dog", "dog"]
+    np.testing.assert_allclose(found.scores, [1.0, 0.9, 0.7])
+    assert least_scores(0.3, config) == 0.3
+    assert least_scores(None, config) is None
+    with pytest.raises(ValueError, match="one number for each of 2 classes"):
+        replace(config, detect__best_scores=(0.5,))
+    with pytest.raises(ValueError, match=r"detect\.best_scores is 0 to 1; received 1\.5"):
+        replace(config, detect__best_scores=(0.5, 1.5))
 
 
 @pytest.mark.parametrize("config", [CORNER, CENTRE, MATTERPORT])

@@ -9,7 +9,7 @@ import typer
 
 import maskrcnn
 from maskrcnn.cli.console import console, progress, tell
-from maskrcnn.cli.models import load_to_run
+from maskrcnn.cli.models import load_keras, load_to_run
 from maskrcnn.cli.options import (
     DATA_HELP,
     MODEL_OPTION,
@@ -55,6 +55,13 @@ def evaluate(
             "With --report DIR also as a page.",
         ),
     ] = None,
+    save_scores: Annotated[
+        bool,
+        typer.Option(
+            "--save-scores",
+            help="Write each class's best score threshold on DATA into the model, for predict --score auto.",
+        ),
+    ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the scores there as well.")] = None,
     save_results: Annotated[
         Path | None,
@@ -106,6 +113,12 @@ def evaluate(
     if model is None or data is None:
         missing = "--model" if model is None else "--data"
         raise typer.BadParameter(f"Missing option '{missing}': give --model and --data, or --tracks TRUTH RESULT alone.")
+    if save_scores:
+        load_keras()
+
+        from maskrcnn.verbs.evaluate import check_own_model
+
+        check_own_model(model)  # refused before the model looks at anything
     dataset = maskrcnn.load_dataset(data, images=images, strict=strict, **reading)
     tell(dataset.summary())
     loaded = load_to_run(model, None)
@@ -122,6 +135,9 @@ def evaluate(
         tell(f"Scores written to {json_file}")
     if save_results is not None:
         tell(f"Results written to {scores.save_results(save_results)}")
+    if save_scores:
+        shown = ", ".join(f"{name} {score:.3f}" for name, score in list(scores.best_scores().items())[:10])
+        tell(f"Best scores written into {scores.save_best_scores(model)}: {shown}")
     if report is not None:
         scores.title = f"{model} on {data}"
         tell(f"The report is {scores.report(report)}")

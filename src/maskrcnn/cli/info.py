@@ -68,6 +68,9 @@ def _print_model(model: MaskRCNN) -> None:
     if config.origin:
         tell(f"Weights: {config.origin}")
     tell(f"Classes ({config.num_classes}): {', '.join(config.class_names)}")
+    if config.detect.best_scores:
+        shown = zip(config.class_names, config.detect.best_scores)
+        tell(f"Best scores, for --score auto: {', '.join(f'{name} {score:.3f}' for name, score in shown)}")
     tell(
         f"Preprocessing: shorter side {image.short_side} pixels, longer at most {image.long_side}; "
         f"{image.channel_order.upper() if image.channels == 3 else f'{image.channels} channels'}, mean {image.mean}, "

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -95,6 +95,19 @@ def parse_class_weights(text: str | None) -> str | dict[str, float] | None:
         return {name.strip(): float(value) for name, _, value in pairs}
     except ValueError:
         raise typer.BadParameter(f"--class-weights is balanced, effective or NAME=X,NAME=X; received {text}.") from None
+
+
+def parse_score(text: str) -> float | Literal["auto"]:
+    """`0.5`, or `auto`."""
+    if text == "auto":
+        return "auto"
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not 0.0 <= score <= 1.0:
+        raise typer.BadParameter(f"--score is a number from 0 to 1, or auto; received {text}.")
+    return score
 
 
 def parse_window(text: str | None) -> tuple[float, float] | int | None:

@@ -12,7 +12,7 @@ from rich.markup import escape
 import maskrcnn
 from maskrcnn.cli.console import errors, progress, tell
 from maskrcnn.cli.models import load_to_run
-from maskrcnn.cli.options import LARGE, MEDICAL, MODEL_OPTION, BatchOption, ImagesOption, parse_window
+from maskrcnn.cli.options import LARGE, MEDICAL, MODEL_OPTION, BatchOption, ImagesOption, parse_score, parse_window
 
 
 def predict(
@@ -24,7 +24,14 @@ def predict(
         Path,
         typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for predictions.json, overlays and label maps."),
     ] = Path("predictions"),
-    score: Annotated[float, typer.Option("--score", metavar="X", min=0.0, max=1.0, help="The least score that counts.")] = 0.5,
+    score: Annotated[
+        str,
+        typer.Option(
+            "--score",
+            metavar="X|auto",
+            help="The least score that counts; auto: each class's best, which evaluate --save-scores wrote into the model.",
+        ),
+    ] = "0.5",
     batch_size: BatchOption = 1,
     engine: Annotated[
         Literal[
@@ -113,7 +120,7 @@ def predict(
     from maskrcnn.weights.published import SHIPPED
 
     config = PredictConfig(
-        score=score,
+        score=parse_score(score),
         batch_size=batch_size,
         save=save or ("overlay", "labels"),
         measurements=measurements,

@@ -95,6 +95,7 @@ BOUNDS: dict[str, dict[str, tuple[float, float]]] = {
         "nms_iou": _FRACTION,
         "max_detections": _ROWS,
         "candidates": _ROWS,
+        "best_scores": _FRACTION,
     },
 }
 MOST_CLASSES = 100_000

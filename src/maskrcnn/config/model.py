@@ -225,6 +225,8 @@ class DetectConfig:
     nms: Literal["per_class", "class_agnostic"] = "per_class"
     max_detections: int = 100  # Mask R-CNN, section 3.1
     candidates: int = 1000  # best (RoI, class) pairs that enter NMS
+    # Of each class the least score with the best F1 on some data, which `score="auto"` takes; (): nobody measured them.
+    best_scores: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -270,6 +272,11 @@ class ModelConfig:
             raise ValueError(
                 f"box_head.class_weights has one number for each of {len(names)} classes, or none at all; "
                 f"received {len(self.box_head.class_weights)}. Where classes change, set it anew; () weighs all alike."
+            )
+        if len(self.detect.best_scores) not in (0, len(names)):
+            raise ValueError(
+                f"detect.best_scores has one number for each of {len(names)} classes, or none at all; received "
+                f"{len(self.detect.best_scores)}. Where classes change, measure them anew; () is none."
             )
 
     @property

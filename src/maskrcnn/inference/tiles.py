@@ -17,7 +17,7 @@ from maskrcnn.data.resize import fitted_size
 from maskrcnn.images.large import LargeImage
 from maskrcnn.images.opening import open_large
 from maskrcnn.inference.stitching import Part, Tile, as_detections, finished_groups, link_parts, parts_of, put_together
-from maskrcnn.inference.whole import detect
+from maskrcnn.inference.whole import Score, detect
 from maskrcnn.structures import Detections, Detector, PaddedDetections
 
 LONG = 2.5  # from which on `shrinkage` counts
@@ -70,7 +70,7 @@ def detect_large(
     tile: int | None = None,
     overlap: int | None = None,
     scale: float | None = None,
-    score: float | None = None,
+    score: Score = None,
     batch_size: int = 1,
     on_tile: Callable[[Tile], None] | None = None,
 ) -> Iterator[Detections]:
@@ -85,7 +85,7 @@ def detect_large(
         overlap: pixels that neighbouring tiles share, at least; None: an eighth of a tile. Objects up to so large are seen
             whole by some tile; larger ones are put together.
         scale: by how much a tile is enlarged before the model sees it, in place of what brings it to the model's short side.
-        score: least score; the model's own where None.
+        score: least score, as in `inference.whole.detect`.
         batch_size: tiles that go through the model together.
         on_tile: called after each tile.
 

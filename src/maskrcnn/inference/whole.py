@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,8 +16,11 @@ from maskrcnn.inference.detections import Detections
 from maskrcnn.inference.given import each_image
 from maskrcnn.structures import ChecksMemory, Detector, PaddedDetections
 
+AUTO = "auto"  # of each class the best score that the model holds
+Score = float | Literal["auto"] | None
 
-def detect(model: Detector, images: Any, *, batch_size: int = 1, score: float | None = None) -> Iterator[Detections]:
+
+def detect(model: Detector, images: Any, *, batch_size: int = 1, score: Score = None) -> Iterator[Detections]:
     """Finds objects, image by image. Few batches of images are held in memory: those that threads get ready meanwhile.
 
     Args:
@@ -27,7 +30,7 @@ def detect(model: Detector, images: Any, *, batch_size: int = 1, score: float | 
             reads a little ahead. The planes of a volume are `maskrcnn.read_planes(path)`. C is the model's
             `config.image.channels`, see `to_channels`.
         batch_size: images that go through the model together.
-        score: least score, from 0 to 1; the model's own where None.
+        score: least score, from 0 to 1; the model's own where None; `"auto"`: of each class the best, see `least_scores`.
 
     Yields:
         `Detections` in original pixels, in the order of the images. They hold the image where `images` is a list of arrays, or
@@ -40,6 +43,7 @@ def detect(model: Detector, images: Any, *, batch_size: int = 1, score: float | 
     if batch_size < 1:
         raise ValueError(f"batch_size is at least 1; received {batch_size}.")
     check_score(score)
+    least = least_scores(score, model.config)
     frames: set[tuple[int, int]] = set()
     with closing(prepared_batches(each_image(images), model.config, batch_size)) as batches:  # type: ignore[type-var]
         for batch in batches:
@@ -49,19 +53,40 @@ def detect(model: Detector, images: Any, *, batch_size: int = 1, score: float | 
             frames.add(frame)
             answer = PaddedDetections(*model.predict_on_batch({"images": batch.images, "sizes": batch.sizes}))
             for row, (size, path, image) in enumerate(batch.originals):
-                found = original(answer, row, batch.sizes[row], frame, size, model.config, score=score, path=path)
+                found = original(answer, row, batch.sizes[row], frame, size, model.config, score=least, path=path)
                 yield found if image is None else replace(found, image=image)
 
 
+def least_scores(score: Score, config: ModelConfig) -> float | np.ndarray | None:
+    """What a least score means for a model: a number for all classes, or `"auto"`, (K,) float64 the best of each.
+
+    The best scores are those of `config.detect.best_scores`: `maskrcnn evaluate --save-scores` writes them into a model.
+
+    Raises:
+        ValueError: as `check_score`, and for `"auto"` where the model holds none.
+    """
+    check_score(score)
+    if not isinstance(score, str):
+        return score
+    if not config.detect.best_scores:
+        raise ValueError(
+            'The model holds no best scores for score="auto"; write them into it with maskrcnn evaluate --model MODEL '
+            "--data DATA --save-scores, or give a number such as 0.5."
+        )
+    return np.array(config.detect.best_scores, np.float64)
+
+
 def check_score(score: object) -> None:
-    """Refuses a least score that is no number from 0 to 1; None is the model's own.
+    """Refuses a least score that is neither a number from 0 to 1 nor `"auto"`; None is the model's own.
 
     Raises:
         ValueError: for anything else, a percentage or a text, say.
     """
     is_number = isinstance(score, (int, float, np.integer, np.floating)) and not isinstance(score, bool)
-    if score is not None and not (is_number and 0.0 <= score <= 1.0):  # type: ignore[operator]
-        raise ValueError(f"score is a number from 0 to 1, such as 0.5; received {score!r}.")
+    if score is None or (isinstance(score, str) and score == AUTO):
+        return
+    if not (is_number and 0.0 <= score <= 1.0):  # type: ignore[operator]
+        raise ValueError(f'score is a number from 0 to 1, such as 0.5, or "auto"; received {score!r}.')
 
 
 def original(
@@ -72,7 +97,7 @@ def original(
     original_size: tuple[int, int],
     config: ModelConfig,
     *,
-    score: float | None = None,
+    score: float | np.ndarray | None = None,
     path: str | None = None,
 ) -> Detections:
     """One image's detections, from pixels of the frame to pixels of the original.
@@ -84,12 +109,13 @@ def original(
         frame: (height, width) of the frame.
         original_size: (height, width) of the image itself.
         config: of the model: the names of the classes, where the image lies in its frame, what a box's end means.
-        score: least score; None keeps all.
+        score: least score, of all classes or (K,) of each; None keeps all.
     """
     boxes = original_boxes(answer.boxes[row], size, frame, original_size, config)
     keep = answer.valid[row]
     if score is not None:
-        keep = keep & (answer.scores[row] >= score)
+        least = score[answer.labels[row]] if isinstance(score, np.ndarray) else score
+        keep = keep & (answer.scores[row] >= least)
     if config.anchors.ends == "last_pixel":
         keep = keep & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # matterport drops what rounding left without area
     return Detections(

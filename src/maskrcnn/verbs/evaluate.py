@@ -18,13 +18,16 @@ from maskrcnn.images.images import read_image
 from maskrcnn.inference import scoring
 from maskrcnn.metrics.analysis import analyse
 from maskrcnn.metrics.bootstrap import compare as compare_evaluations
-from maskrcnn.metrics.curves import best_scores
+from maskrcnn.metrics.curves import USUAL_SCORE, best_scores
 from maskrcnn.metrics.rows import Evaluation, RowCollector, collect_rows
 from maskrcnn.reports.comparison import write_comparison
 from maskrcnn.reports.errors import write_error_report
 from maskrcnn.results.draw import as_rgb
 from maskrcnn.results.json_rows import JsonRows
 from maskrcnn.structures import Detector, Sample
+from maskrcnn.weights.finding import model_file
+from maskrcnn.weights.models import read_config, save_best_scores
+from maskrcnn.weights.published import SHIPPED
 
 
 class Scores(dict[str, Any]):
@@ -49,6 +52,29 @@ class Scores(dict[str, Any]):
         """The least score of each class that gives the best F1 on this data, at mask IoU 0.5."""
         names = [category.name for category in self.evaluation.categories]
         return dict(zip(names, best_scores(self.evaluation).tolist()))
+
+    def save_best_scores(self, model: str | Path) -> Path:
+        """Writes `best_scores` into the file of the model, where `predict(score="auto")` finds them.
+
+        Its weights stay as they are. Classes that the data does not have, or in which nothing is found, get 0.5. A model that
+        was exported before does not know of it.
+
+        Args:
+            model: the run's folder or `.keras` file that was evaluated.
+
+        Returns:
+            The file that was changed.
+
+        Raises:
+            ValueError: a model that comes with the package, or one of other classes.
+        """
+        path = check_own_model(model)
+        known = read_config(path)["config"]["config"]["categories"]
+        names, best = {category["name"] for category in known}, self.best_scores()
+        if not names & best.keys():
+            raise ValueError(f"{path} has none of the classes that were evaluated: {', '.join(list(best)[:5])}.")
+        save_best_scores(path, best, rest=USUAL_SCORE)
+        return path
 
     def report(self, folder: str | os.PathLike[str]) -> Path:
         """Writes the error report: `report.html`, which opens without a network, and `report.json` with its numbers.
@@ -75,6 +101,23 @@ class Scores(dict[str, Any]):
             for row in self.evaluation.as_json():
                 file.add([row])
         return path
+
+
+def check_own_model(model: str | Path) -> Path:
+    """The file of a model that may be changed.
+
+    Raises:
+        FileNotFoundError: no such model.
+        ValueError: an exported one, or one that comes with the package.
+    """
+    path = model_file(model)
+    if path.resolve() in {shipped.resolve() for shipped in SHIPPED.values()}:
+        raise ValueError(
+            f"{model} comes with the package and stays as it is; save a copy and evaluate that: "
+            f"maskrcnn.load_model({str(model)!r}).save('own.keras')."
+        )
+    read_config(path)
+    return path
 
 
 def evaluate(

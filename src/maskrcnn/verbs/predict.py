@@ -37,7 +37,7 @@ class PredictConfig:
     """How images are looked at, and what is kept of it.
 
     Attributes:
-        score: least score of what is written.
+        score: least score of what is written; `"auto"`: of each class the best that the model holds.
         batch_size: images that go through the model together.
         save: what is written besides the rows: for each image some of `results.files.SAVE_FORMATS`, of images that are found
             in tiles of `results.large.LARGE_FORMATS`; and of all images together data sets, some of
@@ -52,7 +52,7 @@ class PredictConfig:
         overlap, scale: of tiles, see `detect_large`.
     """
 
-    score: float = 0.5
+    score: float | Literal["auto"] = 0.5
     batch_size: int = 1
     save: Sequence[str] = ("overlay", "labels")
     measurements: bool = False
@@ -94,7 +94,11 @@ class PredictConfig:
 
 
 def predict(
-    images: Any, *, model: Detector | str | Path = "nuclei", score: float = 0.5, batch_size: int = 1
+    images: Any,
+    *,
+    model: Detector | str | Path = "nuclei",
+    score: float | Literal["auto"] = 0.5,
+    batch_size: int = 1,
 ) -> list[Detections]:
     """Finds the objects in images, in one line.
 
@@ -105,7 +109,7 @@ def predict(
     Args:
         images: a path, a folder, a glob, an (H, W, C) or (H, W) uint8 array, an image of Pillow, or a list of those.
         model: a model; a run's folder or a file of one, exported ones too; or `"nuclei"`, which comes with the package.
-        score: the least score.
+        score: the least score; `"auto"`: of each class the best that the model holds, see `maskrcnn evaluate --save-scores`.
         batch_size: images that go through the model together.
 
     Returns:
@@ -113,7 +117,7 @@ def predict(
 
     Raises:
         FileNotFoundError: no such image or model.
-        ValueError: what is no image, or no model.
+        ValueError: what is no image, or no model; `"auto"` where the model holds no best scores.
     """
     detector = open_model(model) if isinstance(model, (str, Path)) else model
     if isinstance(images, (str, Path)):
@@ -274,7 +278,7 @@ def predict_large(
     tile: int | None = None,
     overlap: int | None = None,
     scale: float | None = None,
-    score: float = 0.5,
+    score: float | Literal["auto"] = 0.5,
     batch_size: int = 1,
     save: Sequence[str] = ("overlay", "labels"),
     on_tile: Callable[[Tile], None] | None = None,

@@ -12,6 +12,7 @@ from maskrcnn.images.files import search_images
 from maskrcnn.images.opening import image_size, is_slide, survey
 from maskrcnn.inference.detections import Detections
 from maskrcnn.inference.tiles import num_tiles, shrinkage
+from maskrcnn.inference.whole import least_scores
 from maskrcnn.locks import owned
 from maskrcnn.results.earlier import set_aside
 from maskrcnn.results.large import LARGE_FORMATS
@@ -140,6 +141,7 @@ def predict_folder(
         KeyboardInterrupt: it was stopped; its note says what is kept.
     """
     job = inputs if isinstance(inputs, Job) else plan_prediction(inputs, PredictConfig(**settings), data=data)
+    least_scores(job.config.score, model.config)  # refused before anything is moved or written
     out, names, done = Path(out), Names(), 0
     failures: list[tuple[Path, str]] = []
 

@@ -195,6 +195,7 @@ def _start(plan: Plan, log: Callable[[str], None]) -> MaskRCNN:
     config, categories = plan.config, plan.train.categories
     init, numbers = config.init, config.matterport_config
     common: dict[str, Any] = {"input_channels": config.input_channels, "seed": config.seed, "log": log}
+    common |= {"detect__best_scores": ()}  # those of init are of weights that training changes
     common |= plan.model_changes()
     path = None if init in (None, "auto", "imagenet") else finding.resolve(str(init))
     if path is None or not holds_whole_model(path) or (config.model is not None and is_model(path)):

@@ -7,7 +7,8 @@ import json
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,8 @@ import h5py
 import keras
 import numpy as np
 
+from maskrcnn.config import fields
+from maskrcnn.config import model as configs
 from maskrcnn.weights import class_rows
 from maskrcnn.weights.stem import inflate, stem_kernel
 
@@ -163,12 +166,40 @@ def save(model: keras.Model, path: str | Path, *, precision: Literal["float32", 
     Raises:
         ValueError: weights too large for half precision.
     """
-    path = Path(path)
-    unfinished = path.with_name(f".{path.stem}.unfinished.keras")
-    try:
+    with _replacing(Path(path)) as unfinished:
         model.save(unfinished)
         if precision == "float16":
             _halve(unfinished)
+
+
+def save_best_scores(path: str | Path, scores: Mapping[str, float], *, rest: float) -> None:
+    """Writes each class's best score into a `.keras` file, for `score="auto"`; its weights stay as they are, byte for byte.
+
+    Args:
+        path: of the file, replaced whole.
+        scores: by the classes' names.
+        rest: of the model's classes that are not among them.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_config`.
+    """
+    path = Path(path)
+    description = read_config(path)
+    config = configs.from_dict(description["config"]["config"])
+    best = tuple(float(scores.get(name, rest)) for name in config.class_names)
+    description["config"]["config"] = fields.to_dict(fields.replace(config, detect__best_scores=best))
+    with _replacing(path) as unfinished, zipfile.ZipFile(path) as old, zipfile.ZipFile(unfinished, "w") as new:
+        for entry in old.infolist():
+            content = json.dumps(description).encode() if entry.filename == "config.json" else old.read(entry)
+            new.writestr(entry, content)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Where a model is written before it takes the place of `path`."""
+    unfinished = path.with_name(f".{path.stem}.unfinished.keras")
+    try:
+        yield unfinished
         with open(unfinished, "rb+") as file:
             os.fsync(file.fileno())  # a rename may reach the disk before what it renames
         os.replace(unfinished, path)
