@@ -106,7 +106,7 @@ def parse_score(text: str) -> float | Literal["auto"]:
     except ValueError:
         score = math.nan
     if not 0.0 <= score <= 1.0:
-        raise typer.BadParameter(f"--score is a number from 0 to 1, or auto; received {text}.")
+        raise typer.BadParameter(f"a number from 0 to 1, or auto; received {text}.", param_hint="'--score'")
     return score
 
 
