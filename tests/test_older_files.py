@@ -42,4 +42,4 @@ def test_a_run_folder_opens_with_its_model_and_the_optimizer_it_was_trained_with
     assert model.config.image.short_side == arguments["image_size"] == 64
     assert model.config.box_head.hidden == arguments["box_head__hidden"] == 16
     assert type(model.optimizer) is Adam and model.optimizer.global_clipnorm == arguments["clip_norm"]
-    assert model.loss == "binary_crossentropy"
+    assert model.mask_loss == "binary_crossentropy"

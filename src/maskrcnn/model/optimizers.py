@@ -75,7 +75,10 @@ class _DetectorOptimizer:
 
     def _get_current_learning_rate(self) -> Any:
         rate = super()._get_current_learning_rate()
-        return rate if self._set_rate is None else ops.where(self._set_rate >= 0, self._set_rate, rate)
+        if self._set_rate is None:
+            return rate
+        set_rate = ops.convert_to_tensor(self._set_rate)  # JAX's `where` takes no Keras variable
+        return ops.where(set_rate >= 0, set_rate, rate)
 
     def build(self, variables: list[Any]) -> None:
         self.exclude_from_weight_decay(var_list=[variable for variable in variables if not variable.name.endswith("kernel")])
