@@ -18,6 +18,7 @@ from maskrcnn.inference.detections import Detections
 from maskrcnn.inference.inspection import Inspection, inspect
 from maskrcnn.initialization import Start, open_model
 from maskrcnn.structures import Sample
+from maskrcnn.weights.finding import published_model
 
 
 @keras.saving.register_keras_serializable(package="maskrcnn", name="MaskRCNN")
@@ -201,8 +202,8 @@ def load_model(path: str | Path, *, compile: bool = True) -> MaskRCNN:
     maskrcnn` alone imports no Keras.
 
     Args:
-        path: a `.keras` file; the folder of a training run, which means its `best.keras`, else its `last.keras`; or `"nuclei"`,
-            the model that comes with the package.
+        path: a `.keras` file; the folder of a training run, which means its `best.keras`, else its `last.keras`; `"nuclei"`,
+            the model that comes with the package; or the name of a published model, which `from_checkpoint` opens.
         compile: with its loss and optimizer, to go on training. Where they are your own and not registered with Keras, the
             model comes without them, and a warning says so.
 
@@ -210,6 +211,9 @@ def load_model(path: str | Path, *, compile: bool = True) -> MaskRCNN:
         FileNotFoundError: nothing there.
         ValueError: not a model of this package, or a damaged one.
     """
+    published = published_model(path)
+    if published is not None:
+        return MaskRCNN.from_checkpoint(published)
     model = open_model(path, MaskRCNN, compile=compile)
     assert isinstance(model, MaskRCNN)
     return model

@@ -266,3 +266,21 @@ def test_an_unknown_name_names_the_nearest(find) -> None:
 def test_without_the_variable_the_cache_is_the_platforms(monkeypatch) -> None:
     monkeypatch.delenv("MASKRCNN_HOME", raising=False)
     assert finding.cache_folder().parts[-2:] == ("maskrcnn", "weights") or os.name == "nt"
+
+
+def test_a_published_name_is_a_model_to_work_with_and_a_backbone_is_not(cache, monkeypatch) -> None:
+    import maskrcnn
+    from maskrcnn.cli import models
+
+    assert finding.published_model("torchvision-v2") == "torchvision-v2"
+    assert finding.published_model("runs/first") is finding.published_model(Path("nuclei")) is None
+    backbones = [name for name, file in PUBLISHED.items() if file.is_backbone]
+    assert {"torchvision-resnet50", "timm-resnet50d", "torchvision-swin_tiny"} <= set(backbones)
+    assert not any(file.box_ap for name, file in PUBLISHED.items() if name in backbones)
+    with pytest.raises(ValueError, match="torchvision-resnet50 is a backbone alone"):
+        models.load_model("torchvision-resnet50")
+    fetched, opened = [], []
+    monkeypatch.setattr(finding, "fetch", lambda name: fetched.append(name) or cache / "file.pth")
+    monkeypatch.setattr(maskrcnn.MaskRCNN, "from_checkpoint", lambda name: opened.append(name) or "model")
+    assert models.load_model(Path("torchvision-v2")) == maskrcnn.load_model("torchvision-v2") == "model"
+    assert (fetched, opened) == (["torchvision-v2"], ["torchvision-v2"] * 2)

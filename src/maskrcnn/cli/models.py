@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 def load_model(name_or_path: str | Path) -> maskrcnn.MaskRCNN:
     """A model; where there is none, that is said before Keras is loaded, which takes seconds."""
-    from maskrcnn.weights.finding import model_file
+    from maskrcnn.weights.finding import fetch, model_file, published_model
 
-    path = model_file(name_or_path)
+    published = published_model(name_or_path)
+    path = model_file(name_or_path) if published is None else fetch(published)
     load_keras()
-    return maskrcnn.load_model(path)
+    return maskrcnn.load_model(published or path)
 
 
 def load_to_run(name_or_path: str | Path, engine: str | None) -> Detector:

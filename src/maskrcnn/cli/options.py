@@ -13,7 +13,8 @@ import typer
 MODEL_OPTION = typer.Option(
     "--model",
     metavar="RUN|FILE|NAME",
-    help="A folder that `train` wrote (its best.keras), a .keras file, or nuclei, which comes with the package.",
+    help="A folder that `train` wrote (its best.keras), a .keras file, nuclei, which comes with the package, or a published "
+    "model such as torchvision-v2, which is downloaded on first use (maskrcnn convert list).",
 )
 
 

@@ -17,7 +17,10 @@ from maskrcnn.cli.options import LARGE, MEDICAL, MODEL_OPTION, BatchOption, Imag
 
 def predict(
     inputs: Annotated[
-        list[str] | None, typer.Argument(metavar="INPUT...", help="Images, folders of images, or quoted globs.")
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUT...", help="Images, folders of images, quoted globs, https:// addresses, or - for standard input."
+        ),
     ] = None,
     model: Annotated[Path | None, MODEL_OPTION] = None,
     out: Annotated[
@@ -109,6 +112,8 @@ def predict(
 
     maskrcnn predict --model runs/first photo.jpg folder/ "more/*.tif" --out found
 
+    maskrcnn predict --model torchvision-v2 https://example.org/photo.jpg --out found
+
     Without --model it looks for cell nuclei, with the model that comes with the package.
 
     maskrcnn predict --model runs/first folder/ --save cvat --out found
@@ -134,7 +139,7 @@ def predict(
     if data is None and not inputs:
         raise typer.BadParameter("Missing argument 'INPUT...': name images, folders or globs; or --data.")
     dataset = None if data is None else maskrcnn.load_dataset(data, images=images, verify_images=False)
-    job = plan_prediction(inputs or [], config, data=dataset)
+    job = plan_prediction(inputs or [], config, data=dataset, out=out, log=tell)
     loaded = load_to_run(model or SHIPPED["nuclei"], engine)
     if model is None:
         tell("Without --model: cell nuclei, found by the model that comes with the package.")

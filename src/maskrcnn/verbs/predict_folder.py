@@ -10,6 +10,7 @@ from maskrcnn.config.model import Category, ModelConfig
 from maskrcnn.data.dataset import Dataset
 from maskrcnn.images.files import search_images
 from maskrcnn.images.opening import image_size, is_slide, survey
+from maskrcnn.images.remote import bring
 from maskrcnn.inference.detections import Detections
 from maskrcnn.inference.tiles import num_tiles, shrinkage
 from maskrcnn.inference.whole import least_scores
@@ -20,6 +21,7 @@ from maskrcnn.results.names import Names, stem_of
 from maskrcnn.structures import Detector
 from maskrcnn.verbs.predict import PredictConfig, predict_large, write_predictions
 
+INPUTS = "inputs"  # folder of images that were no files
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".mts")
 
 
@@ -61,13 +63,23 @@ class Predicted(NamedTuple):
     earlier: Path | None  # where results of an earlier prediction in the same folder are now
 
 
-def plan_prediction(inputs: Iterable[str | Path], config: PredictConfig | None = None, *, data: Dataset | None = None) -> Job:
+def plan_prediction(
+    inputs: Iterable[str | Path],
+    config: PredictConfig | None = None,
+    *,
+    data: Dataset | None = None,
+    out: str | Path = ".",
+    log: Callable[[str], None] = print,
+) -> Job:
     """Looks at inputs and settings.
 
     Args:
-        inputs: files, folders and globs of images; the data set's images where there are none.
+        inputs: files, folders and globs of images, addresses that begin with https://, and `-` for standard input; the data
+            set's images where there are none.
         config: the defaults where None.
         data: whose image ids, and category ids by name, the rows carry.
+        out: folder of the results; images that are no files yet are kept in its folder `inputs`.
+        log: told what those are called.
 
     Raises:
         ValueError: what is no image, such as a video; formats that cannot be; settings that images in tiles do not have.
@@ -76,6 +88,7 @@ def plan_prediction(inputs: Iterable[str | Path], config: PredictConfig | None =
     config, inputs = config or PredictConfig(), list(inputs)
     if data is not None and not inputs:
         inputs = [sample.path for sample in data.samples]
+    inputs = bring(inputs, Path(out) / INPUTS, log)
     images, others = searched = search_images(inputs, is_slide=is_slide)
     for path in images:
         if path.suffix.lower() in VIDEO_SUFFIXES:
@@ -128,7 +141,7 @@ def predict_folder(
 
     Args:
         model: a `MaskRCNN`, or an exported model on its engine.
-        inputs: files, folders and globs; or what `plan_prediction` made of them.
+        inputs: as of `plan_prediction`, or what that made of them.
         out: folder, made where it is not there; one process at a time has it.
         data: whose image ids, and category ids by name, the rows carry.
         watcher: shows how far it is.
@@ -140,7 +153,9 @@ def predict_folder(
         FolderInUseError: another process writes into the folder.
         KeyboardInterrupt: it was stopped; its note says what is kept.
     """
-    job = inputs if isinstance(inputs, Job) else plan_prediction(inputs, PredictConfig(**settings), data=data)
+    job = inputs
+    if not isinstance(job, Job):
+        job = plan_prediction(job, PredictConfig(**settings), data=data, out=out, log=log)
     least_scores(job.config.score, model.config)  # refused before anything is moved or written
     out, names, done = Path(out), Names(), 0
     failures: list[tuple[Path, str]] = []

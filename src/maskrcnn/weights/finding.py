@@ -53,13 +53,30 @@ def model_file(name_or_path: str | Path) -> Path:
     if not path.exists():
         path = SHIPPED.get(str(path), path)
     if not path.exists():
-        raise FileNotFoundError(f"No model file at {path}; a model that comes with the package is {', '.join(SHIPPED)}.")
+        raise FileNotFoundError(
+            f"No model file at {path}; a model that comes with the package is {', '.join(SHIPPED)}, and maskrcnn convert list "
+            "names those that are downloaded."
+        )
     if not path.is_dir():
         return path
     found = [path / name for name in ("best.keras", "last.keras") if (path / name).is_file()]
     if not found:
         raise FileNotFoundError(f"{path} holds neither best.keras nor last.keras; is it the folder of a training run?")
     return found[0]
+
+
+def published_model(name_or_path: str | Path) -> str | None:
+    """The name of a published model, where it is one.
+
+    Raises:
+        ValueError: it is the name of a backbone alone.
+    """
+    name = str(name_or_path)
+    if name not in PUBLISHED:
+        return None
+    if PUBLISHED[name].is_backbone:
+        raise ValueError(f"{name} is a backbone alone, which finds nothing; train a model from it with --init {name}.")
+    return name
 
 
 def fetch(name: str, *, progress: bool = True, cache: str | Path | None = None) -> Path:

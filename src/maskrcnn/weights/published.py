@@ -42,6 +42,11 @@ class Published:
         return self.url.rpartition("/")[2]
 
     @property
+    def is_backbone(self) -> bool:
+        """Whether it is a classifier's backbone alone, which finds nothing by itself."""
+        return " on ImageNet" in self.about
+
+    @property
     def origin(self) -> str:
         """One line for people: what, from where, under which licence."""
         return f"{self.about}, {self.url}, licence: {self.licence}"
