@@ -467,11 +467,11 @@ def test_names_of_the_classes_come_from_the_file_or_the_caller(files, foreign):
 
 @pytest.mark.parametrize("own", [False, True], ids=["torchvision", "maskrcnn"])
 @pytest.mark.parametrize(
-    ("classes", "anew"),
-    [(["cat", "dog", "cow"], False), (["cat", "cow", "dog"], True), (["nut"], True)],
-    ids=["the same", "in another order", "fewer"],
+    ("classes", "fate"),
+    [(["cat", "dog", "cow"], "kept"), (["cat", "cow", "dog"], "carried over"), (["nut"], "start anew")],
+    ids=["the same", "in another order", "others"],
 )
-def test_layers_of_new_classes_start_anew_and_are_named(files, foreign, tmp_path, own, classes, anew):
+def test_what_becomes_of_the_layers_of_classes_is_said(files, foreign, tmp_path, own, classes, fate):
     file, told = files["torchvision v1"], []
     if own:
         file = tmp_path / "own.keras"
@@ -481,13 +481,31 @@ def test_layers_of_new_classes_start_anew_and_are_named(files, foreign, tmp_path
     )
     assert model.config.class_names == classes
     said = [line for line in told if line.startswith("The classes differ from the file's")]
-    assert len(said) == anew
-    assert all("rows of classes with the same name" in line if own else name in line for name in CLASS_LAYERS for line in said)
-    if anew and not own:
+    assert len(said) == (fate != "kept") and all(fate in line for line in said)
+    if fate == "start anew":
+        assert all(name in said[0] for name in CLASS_LAYERS)
+    if fate == "start anew" and not own:
         assert told[-1].startswith("Not used of the file: ") and "roi_heads.mask_predictor.mask_fcn_logits.weight" in told[-1]
     same = np.array_equal(model.box_head.classes.kernel, foreign.box_head.classes.kernel)
-    assert same is not anew
+    assert same is (fate == "kept")
     np.testing.assert_array_equal(model.rpn.get_weights()[0], foreign.rpn.get_weights()[0])
+
+
+@pytest.mark.parametrize("source", ["torchvision v1", "torchvision v2", "detectron2", "MMDetection"])
+def test_rows_of_classes_of_the_same_name_are_carried_over_from_other_projects(files, source):
+    told, options = [], {**small_checkpoint.SMALL, "class_names": small_checkpoint.NAMES, "seed": 3}
+    first = MaskRCNN.from_checkpoint(files[source], log=lambda line: None, **options)
+    model = MaskRCNN.from_checkpoint(files[source], new_classes=["dog", "nut", "cat"], log=told.append, **options)
+    assert "carried over; new ones start anew: nut." in told[-1] and "0 start anew" in told[-2]
+    scores = [np.array(each.box_head.classes.kernel) for each in (first, model)]  # (F, K + 1), the background first
+    deltas = [np.array(each.box_head.deltas.kernel).reshape(len(scores[0]), -1, 4) for each in (first, model)]
+    masks = [np.array(each.mask_head.class_kernel) for each in (first, model)]
+    for new, old in ((0, 1), (2, 0)):  # dog, cat
+        np.testing.assert_array_equal(scores[1][:, new + 1], scores[0][:, old + 1])
+        np.testing.assert_array_equal(deltas[1][:, new], deltas[0][:, old])
+        np.testing.assert_array_equal(masks[1][new], masks[0][old])
+    np.testing.assert_array_equal(scores[1][:, 0], scores[0][:, 0])
+    assert not any(np.array_equal(masks[1][1], row) for row in masks[0])
 
 
 def test_new_classes_keep_their_ids(files):

@@ -103,7 +103,7 @@ class MaskRCNN(FittableNetwork):
             source: `"torchvision"`, `"detectron2"`, `"mmdet"`, `"matterport"`, or `"auto"`: told by the tensors' names.
             class_names: what the file's classes are called, background not counted, where the file or COCO does not say it.
             new_classes: the classes to learn now. Where they differ from the file's, rows of classes with the same name are
-                carried over from a file of this package, the others start anew, and `log` is told.
+                carried over, the others start anew, and `log` is told.
             input_channels: of the images; the file's where None, else the first convolution is inflated, see
                 `maskrcnn.weights.stem`.
             matterport_config: the numbers a matterport file was trained with: their `Config`, or a dict in their names.

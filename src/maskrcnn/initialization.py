@@ -213,11 +213,14 @@ class Start:
             self.log(f"Assumed: {sentence}")
         config = config_with_channels(checkpoint.config, self.input_channels)
         config = fields.replace(config, **({"origin": origin_of(file, checkpoint)} | self.changes))
-        remake = new_classes is not None and names_of(new_classes) != config.class_names
+        known = config.class_names
         if new_classes is not None:
             config = fields.replace(config, categories=numbered_or_named(None, new_classes))
-        model = self._seeded(config)
-        report_weights(self.log, put_weights(path, checkpoint, model, remake_classes=remake))
+        model, others = self._seeded(config), config.class_names != known
+        report = put_weights(path, checkpoint, model, source_classes=known if others else None)
+        report_weights(self.log, report)
+        if others and not report.remade:
+            self.log(carried_classes(known, config.class_names))
         report_inflation(self.log, checkpoint.config, model)
         return model
 

@@ -86,9 +86,9 @@ def test_put_changes_nothing_where_one_weight_does_not_fit(network, checkpoint, 
         np.testing.assert_array_equal(array, before[path])
 
 
-def test_class_layers_start_anew_on_demand_and_are_reported_on_both_sides(network, checkpoint):
+def test_layers_of_other_classes_stay_as_they_are_and_are_reported_on_both_sides(network, checkpoint):
     before = values(network)
-    report = put(checkpoint, network, remake_classes=True)
+    report = put(checkpoint, network, source_classes=["of", "others"])
     after = values(network)
     assert {path for path in after if np.array_equal(after[path], before[path])} == OF_CLASSES
     assert set(report.remade) == OF_CLASSES
@@ -96,10 +96,10 @@ def test_class_layers_start_anew_on_demand_and_are_reported_on_both_sides(networ
     assert not OF_CLASSES & set(report.loaded)
 
 
-def test_class_layers_that_start_anew_need_not_be_in_the_file(network, checkpoint):
+def test_layers_of_other_classes_need_not_be_in_the_file(network, checkpoint):
     for path in OF_CLASSES:
         del checkpoint.arrays[path]
-    assert put(checkpoint, network, remake_classes=True).unused == ()
+    assert put(checkpoint, network, source_classes=["of", "others"]).unused == ()
 
 
 def test_a_backbone_fills_the_backbone_alone_and_the_rest_is_reported(network, checkpoint):

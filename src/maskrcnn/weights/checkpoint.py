@@ -6,7 +6,7 @@ and what its conventions are, as changes of our configuration. Nothing here know
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ import numpy as np
 from maskrcnn.config import fields
 from maskrcnn.config.model import Category, ModelConfig
 from maskrcnn.model.backbones.stages import OUTPUT_NORMS
-from maskrcnn.weights.class_rows import belongs_to_classes
+from maskrcnn.weights import class_rows
 from maskrcnn.weights.stem import inflate, stem_kernel
 
 
@@ -107,14 +107,16 @@ def translate(tensors: Mapping[str, np.ndarray], rules: Iterable[Rule]) -> tuple
     return arrays, names
 
 
-def put(checkpoint: Checkpoint, model: keras.Model, *, remake_classes: bool = False) -> Report:
+def put(checkpoint: Checkpoint, model: keras.Model, *, source_classes: Sequence[str] | None = None) -> Report:
     """Gives a model the checkpoint's weights: all that it should, or none where something does not fit.
 
     Where only the number of an image's channels differs, the first convolution is inflated (`weights.stem`).
 
     Args:
         model: a `Network`; a backbone's file touches `model.backbone` alone.
-        remake_classes: leave the layers that know the classes as they are.
+        source_classes: what the file's classes are called, where the model's are others. In the layers that know the classes,
+            rows of classes with the same name are carried over (`weights.class_rows`), and the rest stays as it is. None: the
+            model has the file's classes, in their order.
 
     Raises:
         ValueError: naming the first tensor that is missing or of another shape.
@@ -125,9 +127,13 @@ def put(checkpoint: Checkpoint, model: keras.Model, *, remake_classes: bool = Fa
         else [model.backbone, model.fpn, model.rpn, model.box_head, model.mask_head]
     )
     wanted = [weight for part in parts for weight in part.weights]
-    if remake_classes:
-        wanted = [weight for weight in wanted if not belongs_to_classes(weight.path)]
     arrays, stem = dict(checkpoint.arrays), stem_kernel(model.backbone)
+    if source_classes is not None:
+        target_classes = model.config.class_names
+        if class_rows.shared(source_classes, target_classes):
+            arrays |= class_rows.carry_all(arrays, model.weights, source_classes, target_classes)
+        else:
+            wanted = [weight for weight in wanted if not class_rows.belongs_to_classes(weight.path)]
     if stem is not None and stem.path in arrays:
         arrays[stem.path] = inflate(arrays[stem.path], stem.shape)
     if checkpoint.categories is None:  # norms behind C2 … C5 are of the detector, and no classifier has them

@@ -5,9 +5,11 @@ Shapes: `K` classes of the source, `L` of the target, `F` features of a layer's 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from keras import ops
 
 _BACKGROUND = object()  # row 0 of the scores
 
@@ -51,6 +53,26 @@ def carry(path: str, found: np.ndarray, fresh: np.ndarray, source: Sequence[str]
         if name in old:
             answer[row] = rows_found[old.index(name)]
     return _class_last(path, answer, fresh.shape)
+
+
+def carry_all(
+    found: Mapping[str, np.ndarray], weights: Sequence[Any], source: Sequence[str], target: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """`carry` for all of a model's class layers that the source has too.
+
+    Args:
+        found: the source's weights by path.
+        weights: Keras's, of the target model.
+        source, target: names of classes, as in `carry`.
+
+    Returns:
+        The class layers for the target's classes, by path.
+    """
+    return {
+        weight.path: carry(weight.path, found[weight.path], np.asarray(ops.convert_to_numpy(weight)), source, target)
+        for weight in weights
+        if belongs_to_classes(weight.path) and weight.path in found and found[weight.path].ndim == len(weight.shape)
+    }
 
 
 def _class_first(path: str, values: np.ndarray) -> np.ndarray:

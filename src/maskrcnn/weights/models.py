@@ -126,7 +126,7 @@ def transfer(source: keras.Model, target: keras.Model, *, source_classes: Sequen
         found[stem.path] = inflate(found[stem.path], stem.shape)
     old, new = list(source_classes or source.config.class_names), target.config.class_names
     if old != new and class_rows.shared(old, new):
-        found |= _class_weights(found, target, old, new)
+        found |= class_rows.carry_all(found, target.weights, old, new)
     remake_classes = old != new and not class_rows.shared(old, new)
     for weight in target.weights:
         name = weight.path
@@ -144,16 +144,6 @@ def transfer(source: keras.Model, target: keras.Model, *, source_classes: Sequen
     for weight, value in fits:
         weight.assign(value)
     return remade
-
-
-def _class_weights(found: dict[str, np.ndarray], target: keras.Model, old: list[str], new: list[str]) -> dict[str, np.ndarray]:
-    """The class layers for the target's classes, by path: shared classes as found, the others as the target has them."""
-    carried = {}
-    for weight in target.weights:
-        path, fresh = weight.path, np.asarray(keras.ops.convert_to_numpy(weight))
-        if class_rows.belongs_to_classes(path) and path in found and found[path].ndim == fresh.ndim:
-            carried[path] = class_rows.carry(path, found[path], fresh, old, new)
-    return carried
 
 
 def save(model: keras.Model, path: str | Path, *, precision: Literal["float32", "float16"] = "float32") -> None:
