@@ -9,6 +9,7 @@ from drawn import SIZE, assert_scene, numbers
 from maskrcnn.config.model import ImageConfig
 from maskrcnn.data.dataset import load_dataset
 from maskrcnn.data.reading import read_sample
+from maskrcnn.inference.given import as_pixels, each_image
 
 zarr = pytest.importorskip("zarr")
 IMAGE = np.random.default_rng(0).integers(0, 256, (3, *SIZE), np.uint8)
@@ -54,3 +55,9 @@ def test_several_label_images_are_told_and_several_planes_left_out(tmp_path):
     assert [sample.file_name for sample in data.samples] == ["a.zarr"]
     assert [fault.kind for fault in data.faults] == ["several label images", "broken annotations", "broken annotations"]
     assert "several planes" in data.faults[1].message and "39×60" in data.faults[2].message
+
+
+def test_a_folder_zarr_is_an_image_to_be_searched(tmp_path):
+    write(tmp_path / "a.zarr", numbers())
+    (given,) = each_image([str(tmp_path / "a.zarr")])
+    np.testing.assert_array_equal(as_pixels(given, ImageConfig()), np.moveaxis(IMAGE, 0, 2))

@@ -11,7 +11,7 @@ from maskrcnn.geometry.masks import mask_to_box
 from maskrcnn.geometry.rle import cutout_rle, rle_region
 from maskrcnn.images.images import read_image
 from maskrcnn.images.large import Region
-from maskrcnn.images.opening import LARGE, is_zarr, open_large
+from maskrcnn.images.opening import LARGE, is_zarr, open_large, read_whole_zarr
 from maskrcnn.structures import Sample
 
 
@@ -120,8 +120,8 @@ def read_sample(sample: Sample, image_config: ImageConfig) -> Sample:
         ValueError: for an image that cannot be read, or of other channels than the model's.
     """
     if sample.image is None and is_zarr(sample.path):  # read in regions alone; this one is all of it
-        with open_large(sample.path, channels=image_config.channels, scaling=image_config.scaling) as large:
-            return sample.replace(image=large.read((0, 0, sample.size[1], sample.size[0])))
+        image = read_whole_zarr(sample.path, channels=image_config.channels, scaling=image_config.scaling)
+        return sample.replace(image=image)
     if sample.image is None:
         image = read_image(sample.path, channels=image_config.channels, scaling=image_config.scaling)
         return sample.replace(image=image)

@@ -126,6 +126,17 @@ def open_large(source: Any, *, channels: int | None = 3, scaling: Scaling = "all
     return large
 
 
+def read_whole_zarr(path: str | Path, *, channels: int, scaling: Scaling) -> np.ndarray:
+    """(H, W, C) uint8: all of a folder zarr, which `read_image` does not take.
+
+    Raises:
+        ValueError, ImportError: as `open_large`.
+    """
+    with open_large(path, channels=channels, scaling=scaling) as large:
+        height, width = large.size
+        return large.read((0, 0, width, height))
+
+
 class _Slide:
     """Level 0 of a slide as an array."""
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from maskrcnn.config.model import ImageConfig
 from maskrcnn.images.files import find_images
 from maskrcnn.images.images import read_image
+from maskrcnn.images.opening import is_zarr, read_whole_zarr
 from maskrcnn.images.plain import byte_values
 from maskrcnn.images.values import to_channels
 from maskrcnn.structures import Plane
@@ -66,6 +67,8 @@ def as_pixels(item: Any, image_config: ImageConfig) -> Pixels:
     Raises:
         ValueError: for what is no image; one line with what came and what was wanted.
     """
+    if isinstance(item, (str, Path)) and is_zarr(item):
+        return read_whole_zarr(item, channels=image_config.channels, scaling=image_config.scaling)
     if isinstance(item, (str, Path, *_ENCODED)):
         return read_image(item, channels=image_config.channels, scaling=image_config.scaling)
     if item is None or isinstance(item, (list, tuple)):
@@ -81,10 +84,10 @@ def as_pixels(item: Any, image_config: ImageConfig) -> Pixels:
 
 
 def _files(given: str | Path) -> list[str | Path]:
-    """A path as it is, or the images of a folder or a glob."""
+    """A path as it is, a folder zarr too, or the images of a folder or a glob."""
     path = Path(given)
     is_glob = glob.has_magic(str(given)) and not path.exists()
-    return list(find_images([given])) if is_glob or path.is_dir() else [given]
+    return list(find_images([given])) if is_glob or (path.is_dir() and not is_zarr(path)) else [given]
 
 
 def _check_axes(image: np.ndarray, channels: int) -> None:
