@@ -36,8 +36,8 @@ OPERATORS = (
     "detach div embedding embedding_bag eq exp expand flatten flip floor floor_divide full full_like ge gelu group_norm gt "
     "index_select le lift_fresh_copy log log2 logical_and logical_not logical_or lt matmul max_pool2d maximum mean meshgrid "
     "minimum mul ne neg not_equal ones ones_like pad permute pow ravel reciprocal relu relu6 remainder reshape rsqrt rsub "
-    "select sigmoid slice softmax sort split sqrt square squeeze stack sub sum sym_size to transpose unbind unsqueeze var "
-    "view where zeros zeros_like"
+    "select sigmoid slice softmax sort split sqrt square squeeze stack sub sum sym_size tile to transpose unbind unsqueeze "
+    "var view where zeros zeros_like"
 )
 TARGET = re.compile(
     rf"torch\.ops\.aten\.({OPERATORS.replace(' ', '|')})\.\w+|torch\.ops\.higher_order\.while_loop"
