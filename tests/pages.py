@@ -40,15 +40,16 @@ class Elements(HTMLParser):
         assert self.open.pop() == tag
 
 
-def assert_self_contained(page: str, *, images: int) -> None:
-    """Well formed, without a script or an address, its images inside of it, at least so many."""
+def assert_self_contained(page: str, *, images: int, scripts: int = 0) -> None:
+    """Well formed, without an address and with so many scripts, all of it and its images inside, at least so many of those."""
     elements = Elements(page)
     assert not elements.open
     sources = [attributes["src"] or "" for _, attributes in elements.all if "src" in attributes]
     assert len(sources) >= images
     assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
     assert all(attributes["alt"] for tag, attributes in elements.all if tag == "img")
-    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in elements.all}
+    assert sum(tag == "script" for tag, _ in elements.all) == scripts
+    assert not {"link", "iframe", "object", "base"} & {tag for tag, _ in elements.all}
     assert not re.search(r"https?:|@import|url\(", re.sub(r'src="[^"]*"', "", page))
     ids = [attributes["id"] for _, attributes in elements.all if "id" in attributes]
     assert len(set(ids)) == len(ids)

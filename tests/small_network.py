@@ -88,7 +88,7 @@ def make_batch(
     channels: int = 3,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """A `Batch` as a dict: discs of one colour a class on noise, one image for each count of objects.
+    """A `Batch` as a dict: discs of one color a class on noise, one image for each count of objects.
 
     Args:
         counts: objects in each image, crowds among them.

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from faulty_data import write_faulty
 from small_data import dataset_of
 from typer.testing import CliRunner
 
@@ -32,6 +33,7 @@ def shapes(tmp_path):
     [
         ("stats", "DATA --images --model --image-size --json"),
         ("preview", "DATA --out --augment --images --model --image-size --input-channels --num-images --seed"),
+        ("check", "DATA --val --model --out --json --fix --to --place-images --images --val-images --strict"),
         ("convert", "DATA --to --out --images --place-images"),
         ("split", "DATA --out --val --test --seed --group-by --keep-alike --ignore-alike --to --images --place-images"),
         ("merge", "DATA --out --rename --to --place-images"),
@@ -149,3 +151,29 @@ def test_parts_are_written_joined_and_thinned_out(tmp_path):
     assert len(maskrcnn.load_dataset(tmp_path / "both", strict=True)) == 6
     one = maskrcnn.load_dataset(tmp_path / "one", strict=True)
     assert len(one) == 1 and [category.name for category in one.categories] == ["disc"]
+
+
+def test_a_check_lists_writes_and_repairs(tmp_path):
+    train, val = write_faulty(tmp_path / "data")
+    outputs = ["--out", tmp_path / "check.html", "--json", tmp_path / "check.json", "--fix", tmp_path / "fixed"]
+    done = run("data", "check", train, "--val", val, *outputs)
+    assert done.exit_code == 0, done.stderr
+    assert "same image twice:" in done.stdout and "twice.png, again.png: 2 files have the same pixels" in done.stdout
+    assert "train: 6 images are written, 5 left out" in done.stdout
+    assert "same image twice" in (tmp_path / "check.html").read_text()
+    assert json.loads((tmp_path / "check.json").read_text())["counts"]["same image twice"] == 1
+    assert run("data", "check", train, "--strict").exit_code == 1
+    repaired = run("data", "check", tmp_path / "fixed", "--val", tmp_path / "fixed", "--strict")
+    assert repaired.exit_code == 0, repaired.stdout
+
+
+def test_a_check_without_a_model_loads_no_keras(tmp_path):
+    train, _ = write_faulty(tmp_path / "data")
+    code = (
+        "import sys\nfrom maskrcnn.cli import app\ntry:\n    app()\nfinally:\n"
+        "    print([name for name in ('keras', 'tensorflow', 'torch', 'jax') if name in sys.modules])"
+    )
+    words = ["data", "check", train, "--out", tmp_path / "check.html", "--val", "0.3"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"

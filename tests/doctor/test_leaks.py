@@ -7,18 +7,12 @@ import io
 import cv2
 import numpy as np
 import pytest
+from faulty_data import scene
 from PIL import Image
 from small_data import dataset_of
 
 from maskrcnn.doctor.fingerprints import Fingerprint, fingerprint, take_fingerprints
 from maskrcnn.doctor.leaks import alike, joined, same
-
-
-def scene(seed: int, size: tuple[int, int] = (120, 160)) -> np.ndarray:
-    """(H, W, 3) uint8: soft shapes, as photos have them; noise alone is like nothing but itself."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (6, 8, 3)).astype(np.float32)
-    return cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
 
 
 def as_jpeg(image: np.ndarray, quality: int) -> np.ndarray:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from hotcoco import mask as coco_mask
 
 from maskrcnn.annotations.objects import TrueObject
+from maskrcnn.annotations.outlines import Rle
 from maskrcnn.geometry.rle import rle_area
 
 SAME = 0.95  # IoU from where on two masks of one class are one object
-NEAR = 0.1  # of a box's sides: the edges of boxes around one object lie closer
 
 
 def without_repeats(objects: Sequence[TrueObject], report: Callable[[TrueObject, str], None]) -> list[TrueObject]:
@@ -18,39 +18,59 @@ def without_repeats(objects: Sequence[TrueObject], report: Callable[[TrueObject,
 
     Crowd regions may cover one place twice.
 
-    Masks are compared only where areas and boxes are nearly equal, which few are: sorted by area, each object meets those alone
-    that are up to 5 % larger.
-
     Args:
         report: is given each object that is left out, and a message that names its twin.
     """
     if len(objects) < 2:
         return list(objects)
-    areas = [rle_area(thing.rle) for thing in objects]
-    boxes = [thing.box.tolist() for thing in objects]
-    order = sorted(range(len(objects)), key=areas.__getitem__)
     left_out: set[int] = set()
+
+    def may_be_one(one: int, other: int) -> bool:
+        return one not in left_out and other not in left_out and _alike(objects[one], objects[other])
+
+    boxes = [thing.box.tolist() for thing in objects]
+    for earlier, later, _ in twins([thing.rle for thing in objects], boxes, may_be_one, least=SAME):
+        left_out.add(later)
+        twin = objects[earlier].annotation_id
+        report(objects[later], f"it has the class and the mask of annotation {twin}; one of them is used")
+    return [thing for place, thing in enumerate(objects) if place not in left_out]
+
+
+def twins(
+    rles: Sequence[Rle], boxes: Sequence[list[float]], may_be_one: Callable[[int, int], bool], *, least: float
+) -> Iterator[tuple[int, int, float]]:
+    """Pairs of masks in one image that overlap by an IoU of `least` or more.
+
+    Masks are compared only where areas and boxes are nearly equal, which few are: sorted by area, each object meets those alone
+    that are not much larger.
+
+    Args:
+        rles: the masks.
+        boxes: theirs, xyxy.
+        may_be_one: asked before two are compared.
+        least: above 0.5.
+
+    Yields:
+        The places of the two, the earlier one first, and their IoU.
+    """
+    areas = [rle_area(rle) for rle in rles]
+    order = sorted(range(len(rles)), key=areas.__getitem__)
     for place, one in enumerate(order):
         for other in order[place + 1 :]:
-            if areas[one] < SAME * areas[other]:
+            if areas[one] < least * areas[other]:
                 break
-            if one in left_out or other in left_out or not _alike(objects[one], objects[other]):
+            if not may_be_one(one, other) or not _near(boxes[one], boxes[other], 2 * (1 - least)):
                 continue
-            if not _near(boxes[one], boxes[other]):
-                continue
-            if coco_mask.iou([objects[one].rle], [objects[other].rle], [False])[0, 0] >= SAME:
-                earlier, later = sorted((one, other))
-                left_out.add(later)
-                twin = objects[earlier].annotation_id
-                report(objects[later], f"it has the class and the mask of annotation {twin}; one of them is used")
-    return [thing for place, thing in enumerate(objects) if place not in left_out]
+            iou = float(coco_mask.iou([rles[one]], [rles[other]], [False])[0, 0])
+            if iou >= least:
+                yield min(one, other), max(one, other), iou
 
 
 def _alike(one: TrueObject, other: TrueObject) -> bool:
     return one.label == other.label and not one.crowd and not other.crowd
 
 
-def _near(one: list[float], other: list[float]) -> bool:
-    """Whether no edge of two boxes (4,) xyxy is farther from the other's than `NEAR` of the longer side."""
-    reach = NEAR * max(one[2] - one[0], one[3] - one[1]) + 1.0
+def _near(one: list[float], other: list[float], part: float) -> bool:
+    """Whether no edge of two boxes (4,) xyxy is farther from the other's than that part of the longer side."""
+    reach = part * max(one[2] - one[0], one[3] - one[1]) + 1.0
     return all(abs(a - b) <= reach for a, b in zip(one, other, strict=True))

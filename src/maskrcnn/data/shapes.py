@@ -112,7 +112,7 @@ def _draw_ground(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
 
 
 def _draw_paint(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, 3) float32: one colour with some light and shade."""
+    """(H, W, 3) float32: one color with some light and shade."""
     return (rng.uniform(20, 235, 3) + (_draw_clouds(rng, size, 6)[:, :, None] - 0.5) * 50).astype(np.float32)
 
 

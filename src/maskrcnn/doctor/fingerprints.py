@@ -33,7 +33,7 @@ class Fingerprint(NamedTuple):
         small: (256,) int8, the image as 16×16 grey values, mean 0 and standard deviation 32.
         channels: of the file: 1, 3, 4 …
         depth: of its values, such as "uint8".
-        plain: whether all pixels have one colour; then `bits` and `small` say nothing.
+        plain: whether all pixels have one color; then `bits` and `small` say nothing.
     """
 
     digest: bytes

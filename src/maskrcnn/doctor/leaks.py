@@ -19,7 +19,7 @@ Prints = Sequence[Fingerprint | ValueError | None]
 
 
 def alike(ones: Prints, others: Prints | None = None) -> Iterator[tuple[int, int]]:
-    """Pairs of images that are the same or nearly so; images of one colour and those without a fingerprint are like no other.
+    """Pairs of images that are the same or nearly so; images of one color and those without a fingerprint are like no other.
 
     Args:
         ones: N of them.

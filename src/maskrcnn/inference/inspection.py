@@ -101,7 +101,7 @@ class Boxes:
         return f"Boxes({self.name}: {len(self)}{best})"
 
     def plot(self, *, most: int = _MOST_BOXES, side: int | None = None) -> Image.Image:
-        """The image with the best boxes drawn in, the best on top; one colour a level or class.
+        """The image with the best boxes drawn in, the best on top; one color a level or class.
 
         Args:
             most: so many boxes are drawn.

@@ -1,4 +1,4 @@
-"""An HTML file that needs nothing else: style and images lie in it, it has no script and asks no server."""
+"""An HTML file that needs nothing else: style, images and a script, where it has one, lie in it, and it asks no server."""
 
 from __future__ import annotations
 
@@ -23,16 +23,25 @@ class Section(NamedTuple):
     html: str
 
 
-def document(title: str, paragraphs: Sequence[str], sections: Sequence[Section]) -> str:
-    """The whole page; sections without content are left out."""
+def document(title: str, paragraphs: Sequence[str], sections: Sequence[Section], *, style: str = "", script: str = "") -> str:
+    """The whole page; sections without content are left out.
+
+    Args:
+        title: its heading.
+        paragraphs: below that.
+        sections: what it holds.
+        style: CSS beyond that of all pages.
+        script: an ES module, run when the page is there; what the page says can be read without it.
+    """
     sections = [section for section in sections if section.html]
-    style = (files("maskrcnn.reports") / "templates" / "report.css").read_text(encoding="utf-8")
+    style = template("report.css") + style
     contents = "".join(f'<li><a href="#{section.anchor}">{escape(section.heading)}</a></li>' for section in sections)
     body = "".join(
         f'<section id="{section.anchor}">\n<h2>{escape(section.heading)}</h2>\n{section.html}</section>\n'
         for section in sections
     )
     lead = "".join(f"<p>{escape(paragraph)}</p>\n" for paragraph in paragraphs if paragraph)
+    run = f'<script type="module">\n{script}</script>\n' if script else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -49,9 +58,14 @@ def document(title: str, paragraphs: Sequence[str], sections: Sequence[Section])
 <nav aria-label="Contents"><ul>{contents}</ul></nav>
 <main>
 {body}</main>
-</body>
+{run}</body>
 </html>
 """
+
+
+def template(name: str) -> str:
+    """A file that comes with the package for pages."""
+    return (files("maskrcnn.reports") / "templates" / name).read_text(encoding="utf-8")
 
 
 def paragraph(text: str) -> str:

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from maskrcnn.images.images import read_image
 from maskrcnn.metrics.errors import status_at
 from maskrcnn.metrics.rows import Evaluation
 from maskrcnn.reports.crops import GREEN, ORANGE, WHITE, Outline, crop
 from maskrcnn.reports.document import image_tag
+from maskrcnn.results.draw import as_rgb
 from maskrcnn.structures import Sample
 
 Reader = Callable[[Sample], np.ndarray]  # gives (H, W, 3) uint8 RGB
@@ -148,6 +150,15 @@ def _by_image(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, list[int
     for number, row in enumerate(rows):
         numbers.setdefault(row["image_id"], []).append(number)
     yield from numbers.items()
+
+
+def read_rgb(sample: Sample) -> np.ndarray:
+    """(H, W, 3) uint8 of a sample, as people see it.
+
+    Raises:
+        ValueError, OSError: its file cannot be read.
+    """
+    return as_rgb(sample.image) if sample.image is not None else read_image(sample.path)
 
 
 def read_or_black(read: Reader, sample: Sample) -> np.ndarray:

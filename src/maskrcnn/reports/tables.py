@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
+from maskrcnn.doctor.findings import Checkup
 from maskrcnn.doctor.stats import PERCENTILES, DataStats
 
 
@@ -140,3 +142,26 @@ def print_stats(stats: DataStats, console: Console) -> None:
     say("Suggestions, for maskrcnn train:" if stats.suggestions else "Suggestions: none, the settings fit.")
     for suggestion in stats.suggestions:
         say(f"  {suggestion.arguments}\n      {suggestion.reason}")
+
+
+def print_checkup(checkup: Checkup, console: Console, *, examples: int = 3) -> None:
+    """Prints what `check_data` found: a row for each kind, then the first few of each in full."""
+    kinds = checkup.kinds()
+    if not kinds:
+        console.print("Nothing was found: all checks passed.")
+        return
+    table = Table("", Column("what", overflow="fold"), Column("times", justify="right"), Column("--fix", overflow="fold"))
+    colours = {"fault": "bold red", "warning": "yellow", "note": "dim"}
+    for kind, found in kinds.items():
+        remedies = {finding.remedy for finding in found}
+        remedy = next(iter(remedies)) if len(remedies) == 1 else "see each"
+        table.add_row(f"[{colours[found[0].level]}]{found[0].level}[/]", escape(kind), str(len(found)), escape(remedy))
+    console.print(table)
+    for kind, found in kinds.items():
+        console.print(f"{kind}:", markup=False, soft_wrap=True)
+        for finding in found[:examples]:
+            names = [checkup.place_of(where)["file_name"] for where in finding.where[:4]]
+            where = ", ".join(names) + (f" and {len(finding.where) - 4} more" if len(finding.where) > 4 else "")
+            console.print(f"    {f'{where}: ' if where else ''}{finding.message}", markup=False, soft_wrap=True)
+        if len(found) > examples:
+            console.print(f"    … and {len(found) - examples} more", markup=False)

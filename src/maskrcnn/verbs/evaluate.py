@@ -9,20 +9,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from maskrcnn.annotations.place import read_json
 from maskrcnn.config.model import Category
 from maskrcnn.data.dataset import Dataset, open_dataset
-from maskrcnn.images.images import read_image
 from maskrcnn.inference import scoring
 from maskrcnn.metrics.analysis import analyse
 from maskrcnn.metrics.bootstrap import compare as compare_evaluations
 from maskrcnn.metrics.curves import USUAL_SCORE, best_scores
 from maskrcnn.metrics.rows import Evaluation, RowCollector, collect_rows
 from maskrcnn.reports.comparison import write_comparison
+from maskrcnn.reports.error_images import read_rgb
 from maskrcnn.reports.errors import write_error_report
-from maskrcnn.results.draw import as_rgb
 from maskrcnn.results.json_rows import JsonRows
 from maskrcnn.structures import Detector, Sample
 from maskrcnn.weights.finding import model_file
@@ -244,12 +241,3 @@ class _Images:
         known = self._names.get(row["image_id"])
         same = known is not None and Path(str(row["file_name"])).as_posix().endswith(Path(known).as_posix())
         return row["image_id"] if same else None
-
-
-def read_rgb(sample: Sample) -> np.ndarray:
-    """(H, W, 3) uint8 of a sample, as people see it.
-
-    Raises:
-        ValueError, OSError: its file cannot be read.
-    """
-    return as_rgb(sample.image) if sample.image is not None else read_image(sample.path)
