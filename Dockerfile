@@ -3,7 +3,7 @@
 #   docker run --rm --publish 127.0.0.1:8000:8000 --volume "$PWD/runs/first:/model:ro" --env MASKRCNN_MODEL=/model maskrcnn-serve
 FROM python:3.11-slim AS build
 WORKDIR /source
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE NOTICE ./
 COPY src src
 RUN python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --constraint constraints.txt ".[tensorflow-cpu,serve,medical,video,openvino]"

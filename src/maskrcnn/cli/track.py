@@ -48,6 +48,15 @@ def track(
             help="What to write: overlay, mot, mots, json, csv (all by default), ctc. Repeat for more.",
         ),
     ] = None,
+    codec: Annotated[
+        Literal["av1", "vp9", "h264", "mpeg4"] | None,
+        typer.Option(
+            "--codec",
+            metavar="av1|vp9|h264|mpeg4",
+            help="Of the overlay video. Default: the first of av1, vp9 and mpeg4 that FFmpeg can write; h264 plays on old "
+            "devices too.",
+        ),
+    ] = None,
     batch_size: BatchOption = 1,
 ) -> None:
     """Follow the objects of a video: an overlay video, and their tracks as MOT, MOTS, COCO-video JSON and CSV.
@@ -57,17 +66,18 @@ def track(
     Without --model it looks for cell nuclei, with the model that comes with the package. Ctrl-C ends it and keeps what is
     done.
     """
+    from maskrcnn.verbs.track import check_tracking, track_files
     from maskrcnn.weights.published import SHIPPED
 
+    files: dict[str, Any] = {"codec": codec} | ({"save": save} if save else {})
+    check_tracking(source, **files)
     loaded = load_to_run(model or SHIPPED["nuclei"], None)
     if model is None:
         tell("Without --model: cell nuclei, found by the model that comes with the package.")
 
-    from maskrcnn.verbs.track import track_files
-
     done = 0
     options: dict[str, Any] = {"tracker": tracker, "every": every, "score": score, "lost": lost, "rate": rate}
-    options |= {"batch_size": batch_size} | ({"save": save} if save else {})
+    options |= files | {"batch_size": batch_size, "log": tell}
     with ExitStack() as bar:
         advance: Callable[..., Any] = bool  # until the bar is there
 
@@ -82,7 +92,7 @@ def track(
 
         try:
             track_files(loaded, source, out, on_start=on_start, on_frame=on_frame, **options)
-        except (KeyboardInterrupt, ValueError):
+        except ValueError:
             if done:
                 tell(f"Stopped after {done} frames; the results up to there are in {out}")
             raise

@@ -56,6 +56,17 @@ def open_video(
     return Video(video.name, video.rate, video.num_frames, ahead(_of_one_size(video), READ_AHEAD))
 
 
+def check_source(source: Any) -> None:
+    """Whether there is something to open, before a model is loaded: a file, images, or the number of a camera.
+
+    Raises:
+        ValueError: nothing is there, or no images are.
+    """
+    is_camera = isinstance(source, int) or str(source).isdecimal()
+    if isinstance(source, (str, Path)) and not is_camera and not _is_video(str(source)):
+        find_images([source])
+
+
 def _is_video(source: str) -> bool:
     path = Path(source)
     named = path.name.lower().endswith(ALL_SUFFIXES) and not path.name.lower().endswith((".gif", ".apng"))

@@ -8,9 +8,10 @@ from contextlib import closing
 from typing import Any
 
 from maskrcnn.images.decoder import Video
-from maskrcnn.images.video import open_video
+from maskrcnn.images.video import check_source, open_video
 from maskrcnn.inference.whole import detect
-from maskrcnn.results.tracks.writer import DEFAULT_FORMATS, TrackWriter
+from maskrcnn.locks import owned
+from maskrcnn.results.tracks.writer import DEFAULT_FORMATS, TrackWriter, check_track_formats
 from maskrcnn.structures import Detections, Detector, VideoFrame
 from maskrcnn.tracking.tracker import Tracker
 
@@ -123,17 +124,22 @@ def track_files(
     batch_size: int = 1,
     rate: float | None = None,
     save: Sequence[str] = DEFAULT_FORMATS,
+    codec: str | None = None,
+    log: Callable[[str], None] = print,
     on_start: Callable[[int | None], None] | None = None,
     on_frame: Callable[[VideoFrame, Detections], None] | None = None,
 ) -> int:
     """Follows the objects of a video and writes what was found into a folder.
 
-    However it ends, by an error or by Ctrl-C too, the files are whole up to the last frame that was done.
+    However it ends, by an error or by Ctrl-C too, the files are whole up to the last frame that was done. One process at a
+    time has the folder.
 
     Args:
         model, source, tracker, every, score, lost, batch_size, rate: as in `track`.
         out: folder, made where it is not there.
         save: what is written, some of `maskrcnn.results.tracks.writer.TRACK_FORMATS`.
+        codec: of the overlay, see `OverlayWriter`.
+        log: told where an earlier process left the folder without having finished.
         on_start: called with the number of frames to come, None where it is not known.
         on_frame: called after each frame.
 
@@ -141,20 +147,40 @@ def track_files(
         The number of frames.
 
     Raises:
-        ValueError, ImportError: as `track`.
+        ValueError, ImportError: as `track`, and for what cannot be saved so.
+        FolderInUseError: another process writes into the folder.
+        KeyboardInterrupt: it was stopped; its note says what is kept.
     """
+    check_tracking(source, save=save, codec=codec)
     follow = Tracker(tracker, score=score, lost=lost)
     video = _open(model, source, every, rate)
     if on_start is not None:
         on_start(video.num_frames)
     count = 0
-    with (
-        TrackWriter(out, model.config.categories, rate=video.rate, name=video.name, save=save) as writer,
-        closing(_track(model, video.frames, follow, batch_size)) as frames,  # type: ignore[type-var]
-    ):
-        for frame, detections in frames:
-            writer.write(frame, detections)
-            count += 1
-            if on_frame is not None:
-                on_frame(frame, detections)
+    try:
+        with (
+            owned(out, "tracking", log),
+            TrackWriter(out, model.config.categories, rate=video.rate, name=video.name, save=save, codec=codec) as writer,
+            closing(_track(model, video.frames, follow, batch_size)) as frames,  # type: ignore[type-var]
+        ):
+            for frame, detections in frames:
+                writer.write(frame, detections)
+                count += 1
+                if on_frame is not None:
+                    on_frame(frame, detections)
+    except KeyboardInterrupt as stop:
+        if count:
+            stop.add_note(f"Stopped after {count} frames; the results up to there are in {out}.")
+        raise
     return count
+
+
+def check_tracking(source: Any, *, save: Sequence[str] = DEFAULT_FORMATS, codec: str | None = None) -> None:
+    """Looks at what `track_files` is given, before a model is loaded. The arguments are those of it.
+
+    Raises:
+        ValueError: a source that is not there, or what cannot be saved so.
+        ImportError: what writes a format is not installed.
+    """
+    check_track_formats(save, codec)
+    check_source(source)

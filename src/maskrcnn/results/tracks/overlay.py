@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,19 @@ from maskrcnn.results.draw import draw_tracks
 from maskrcnn.structures import Detections, VideoFrame
 
 TRAIL = 30  # frames
-ENCODERS = ("libx264", "libopenh264", "h264_videotoolbox", "mpeg4")  # H.264 where the build has it, the best first
+CODECS = {  # encoders of FFmpeg for each, the best first
+    "av1": ("libsvtav1",),
+    "vp9": ("libvpx-vp9",),
+    "h264": ("libx264", "libopenh264", "h264_videotoolbox"),
+    "mpeg4": ("mpeg4",),
+}
+ENCODERS = ("libsvtav1", "libvpx-vp9", "libopenh264", "h264_videotoolbox", "mpeg4")  # unasked: none under the GPL, as x264 is
+OPTIONS = {
+    "libsvtav1": {"preset": "9", "crf": "30"},
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "28", "b": "0"},
+    "libx264": {"preset": "veryfast", "crf": "20"},
+}
+LEAST_SIDE = {"libsvtav1": 16}  # pixels
 TICKS = 60_000  # a second, in which most frame rates come out even; MPEG-4 takes up to 65,535
 BITS = 0.15  # a pixel, for encoders that do not see to the quality themselves
 
@@ -27,9 +41,15 @@ class OverlayWriter:
     Args:
         path: the file; it is there when the writer closes, if there was a frame.
         rate: frames a second, on average.
+        codec: one of `CODECS`; None: the first of `ENCODERS` that the build has.
+
+    Raises:
+        ValueError: another codec, or one that the build has no encoder for.
+        ImportError: PyAV is not installed.
     """
 
-    def __init__(self, path: Path, *, rate: float) -> None:
+    def __init__(self, path: Path, *, rate: float, codec: str | None = None) -> None:
+        self._encoders = find_encoders(codec)
         self._av = extras.load("av", extra="video", why="Overlay videos need av (PyAV)")
         self._path, self._part = path, part_of(path)
         self._rate = Fraction(rate).limit_denominator(1001)
@@ -60,18 +80,19 @@ class OverlayWriter:
         self._container.mux(self._stream.encode(encoded))
 
     def _open(self, width: int, height: int) -> None:
-        encoder = next((name for name in ENCODERS if name in self._av.codecs_available), None)
-        if encoder is None:
-            raise ValueError(f"This build of FFmpeg has none of {', '.join(ENCODERS)}; leave out overlay.")
+        fitting = [name for name in self._encoders if min(width, height) >= LEAST_SIDE.get(name, 1)]
+        encoder = (fitting or self._encoders)[0]
         self._container = self._av.open(os.fspath(self._part), "w", format="mp4")
         self._stream = self._container.add_stream(encoder, rate=self._rate)
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, TICKS)
         self._stream.codec_context.max_b_frames = 0  # MP4 adds up the times of decoding, which then are those of showing
-        if encoder == "libx264":
-            self._stream.options = {"preset": "veryfast", "crf": "20"}
+        if encoder in OPTIONS:
+            self._stream.options = OPTIONS[encoder]
         else:
             self._stream.bit_rate = round(BITS * width * height * float(self._rate))
+        with _quiet_svt():
+            self._stream.codec_context.open()
 
     def close(self) -> None:
         if self._container is None:
@@ -79,3 +100,35 @@ class OverlayWriter:
         self._container.mux(self._stream.encode())
         self._container.close()
         os.replace(self._part, self._path)
+
+
+def find_encoders(codec: str | None) -> list[str]:
+    """The encoders of a codec that the installed build of FFmpeg has, the best first.
+
+    Args:
+        codec: one of `CODECS`; None: any of `ENCODERS`.
+
+    Raises:
+        ValueError: another codec, or none of its encoders is there.
+        ImportError: PyAV is not installed.
+    """
+    if codec is not None and codec not in CODECS:
+        raise ValueError(f"An overlay's codec is {', '.join(CODECS)}; received {codec!r}.")
+    av = extras.load("av", extra="video", why="Overlay videos need av (PyAV)")
+    names = ENCODERS if codec is None else CODECS[codec]
+    found = [name for name in names if name in av.codecs_available]
+    if not found:
+        raise ValueError(f"This build of FFmpeg has none of {', '.join(names)}; choose another codec, or leave out overlay.")
+    return found
+
+
+@contextmanager
+def _quiet_svt() -> Iterator[None]:
+    """SVT-AV1 writes its settings to stderr when it opens, unless this variable says that errors alone count."""
+    before = os.environ.get("SVT_LOG")
+    os.environ["SVT_LOG"] = before or "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SVT_LOG"]

@@ -18,12 +18,28 @@ from maskrcnn.config.model import Category
 from maskrcnn.results.tracks.cell_tracking import CellTracking
 from maskrcnn.results.tracks.coco_video import CocoVideo
 from maskrcnn.results.tracks.mot import Mot, Mots
-from maskrcnn.results.tracks.overlay import OverlayWriter
+from maskrcnn.results.tracks.overlay import OverlayWriter, find_encoders
 from maskrcnn.results.tracks.tables import Positions, Summary
 from maskrcnn.structures import Detections, VideoFrame
 
 TRACK_FORMATS = ("overlay", "mot", "mots", "json", "csv", "ctc")
 DEFAULT_FORMATS = ("overlay", "mot", "mots", "json", "csv")
+
+
+def check_track_formats(save: Sequence[str], codec: str | None = None) -> None:
+    """Whether tracks can be saved so, before the first frame is read.
+
+    Raises:
+        ValueError: for a format that is none of `TRACK_FORMATS`, or a codec of the overlay that is none or cannot be written.
+        ImportError: for an overlay, where PyAV is not installed.
+    """
+    unknown = sorted(set(save) - set(TRACK_FORMATS))
+    if unknown:
+        raise ValueError(f"What a tracked video can be saved as is {', '.join(TRACK_FORMATS)}; received {unknown[0]!r}.")
+    if "overlay" in save:
+        find_encoders(codec)
+    elif codec is not None:
+        raise ValueError(f"A codec is of the overlay; received {codec!r} without it. Save overlay too, or leave the codec out.")
 
 
 class _Writer(Protocol):
@@ -57,10 +73,10 @@ class TrackWriter:
         rate: frames a second, on average.
         name: of the video, in the JSON.
         save: some of `TRACK_FORMATS`.
+        codec: of the overlay, see `OverlayWriter`.
 
     Raises:
-        ValueError: for a format that is none of them.
-        ImportError: for an overlay, where PyAV is not installed.
+        ValueError, ImportError: as `check_track_formats`.
     """
 
     def __init__(
@@ -71,13 +87,12 @@ class TrackWriter:
         rate: float,
         name: str = "video",
         save: Sequence[str] = DEFAULT_FORMATS,
+        codec: str | None = None,
     ) -> None:
-        unknown = sorted(set(save) - set(TRACK_FORMATS))
-        if unknown:
-            raise ValueError(f"What a tracked video can be saved as is {', '.join(TRACK_FORMATS)}; received {unknown[0]!r}.")
+        check_track_formats(save, codec)
         self.folder = Path(folder)
         makers: tuple[tuple[str, str, Callable[[Path], _Writer]], ...] = (
-            ("overlay", "overlay.mp4", lambda path: OverlayWriter(path, rate=rate)),
+            ("overlay", "overlay.mp4", lambda path: OverlayWriter(path, rate=rate, codec=codec)),
             ("mot", "mot.txt", Mot),
             ("mots", "mots.txt", lambda path: Mots(path, categories)),
             ("json", "tracks.json", lambda path: CocoVideo(path, categories, name)),
