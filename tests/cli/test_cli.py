@@ -77,6 +77,28 @@ def test_every_command_offers_its_options(command):
         assert option in done.stdout
 
 
+@pytest.mark.parametrize("words", [[], ["train"], ["predict"], ["data"], ["track"], ["evaluate"]])
+def test_help_fits_a_narrow_terminal_with_whole_words(words):
+    lines = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "80"}).stdout.splitlines()
+    assert len(lines) > 10 and max(map(len, lines)) <= 80
+    if not words:
+        shown = " ".join("".join(line.strip("│╭╰─ ") + " " for line in lines).split())
+        assert "Print the version and exit." in shown and "Show versions, backend and devices; or a model's layers" in shown
+
+
+def test_shells_complete_commands_and_options(monkeypatch):
+    def completed(text):
+        monkeypatch.setenv("COMP_WORDS", text)
+        monkeypatch.setenv("COMP_CWORD", str(text.count(" ")))
+        monkeypatch.setenv("_MASKRCNN_COMPLETE", "complete_bash")
+        done = CliRunner().invoke(app, [], prog_name="maskrcnn")
+        return done.stdout.split()
+
+    assert completed("maskrcnn tr") == ["train", "track"]
+    assert completed("maskrcnn predict --eng") == ["--engine"]
+    assert "--install-completion" in run("--help").stdout
+
+
 def test_help_loads_no_keras():
     code = "import sys, maskrcnn.cli; print([m for m in ('keras', 'tensorflow', 'cv2', 'grain') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

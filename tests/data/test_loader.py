@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -179,3 +181,12 @@ def test_batches_have_the_models_channels_each_stretched_by_itself(tmp_path):
     assert (batch["images"].max(axis=(1, 2)) == 255).all() and (batch["valid"].sum(axis=1) == 3).all()
     with pytest.raises(ValueError, match=r"0.tif: an image for a model of 3 channels"):
         make_loader(dataset, rgb, batch_size=3).batch(0)
+
+
+def test_without_jax_nothing_is_said_of_it_and_other_warnings_stay():
+    code = (
+        "import sys, absl.logging; sys.modules['jax'] = sys.modules['jax.profiler'] = None\n"
+        "import maskrcnn.data.quiet_grain\nabsl.logging.warning('jax profiler')"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
+    assert said.splitlines() == ["WARNING:absl:jax profiler"]

@@ -66,7 +66,6 @@ class Commands(TyperGroup):
 
 app = typer.Typer(
     cls=Commands,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -79,7 +78,7 @@ data_app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def start(
     context: typer.Context,
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     _: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and the backend's own messages.")] = False,
 ) -> None:
     """Mask R-CNN on Keras: find every object in an image, with its class, its box and its mask.

@@ -46,7 +46,12 @@ def predict(
             "torch",
         ]
         | None,
-        typer.Option("--engine", help="What runs the model. Default: what it is for."),
+        typer.Option(
+            "--engine",
+            metavar="ENGINE",
+            help="What runs the model: keras, litert, onnxruntime, openvino, saved-model or torch. Default: keras, and for an "
+            "exported model the engine that it was written for.",
+        ),
     ] = None,
     save: Annotated[
         list[str] | None,

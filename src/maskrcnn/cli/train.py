@@ -26,7 +26,9 @@ def train(
     val: Annotated[
         str | None,
         typer.Option(
-            "--val", metavar="VAL|X", help="What to score each epoch on; or a part of DATA to keep for it. Default: 0.2."
+            "--val",
+            metavar="VAL|X",
+            help="What to score each epoch on: annotations as of --data, or the part of DATA to keep for it. Default: 0.2.",
         ),
     ] = None,
     resume: Annotated[
@@ -37,7 +39,7 @@ def train(
         typer.Option(
             "--set",
             metavar="FIELD=VALUE",
-            help="Any number of the model, by its place in maskrcnn.config: detect.max_detections=400. Repeat for more.",
+            help="A setting of the model, by its place in maskrcnn.ModelConfig: detect.max_detections=400. Repeat for more.",
         ),
     ] = None,
     reading: dict[str, Any] | None = None,

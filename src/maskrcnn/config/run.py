@@ -55,8 +55,8 @@ class RunConfig:
 
     model: str | None = _field(
         None,
-        "Architecture: mobilenet_v2_fpn (small), resnet50_fpn or resnet101_fpn. Default: that of a whole model in init, else "
-        "mobilenet_v2_fpn.",
+        "Architecture: mobilenet_v2_fpn (small), resnet50_fpn, resnet101_fpn and others. Default: that of a whole model in "
+        "init, else mobilenet_v2_fpn.",
         metavar="PRESET",
     )
     init: str | Path | None = _field(
@@ -87,7 +87,8 @@ class RunConfig:
     )
     monitor: str | None = _field(
         None,
-        "Logged value that tells the best model. Default: val_mask_ap, or the newest where there is no val.",
+        "Logged value by which the best model is chosen, such as val_loss. Default: val_mask_ap; without validation data the "
+        "newest model is kept.",
         metavar="NAME",
     )
     patience: int | None = _field(
@@ -128,14 +129,20 @@ class RunConfig:
     )
     focal_gamma: float = _field(
         0.0,
-        "Focal loss for the classes, such as 2; 0 is cross-entropy.",
+        "Focal loss for the classes, whose authors take 2; 0 is cross-entropy.",
         source="Lin et al. 2017",
         group=DATA,
         metavar="X",
         least=0.0,
     )
     label_smoothing: float = _field(
-        0.0, "Of the classes, such as 0.1.", source="Szegedy et al. 2016", group=DATA, metavar="X", least=0.0, most=1.0
+        0.0,
+        "Of the classes; 0.1 is usual where it is used.",
+        source="Szegedy et al. 2016",
+        group=DATA,
+        metavar="X",
+        least=0.0,
+        most=1.0,
     )
     schedule: str = _field(
         "cosine",
@@ -166,14 +173,19 @@ class RunConfig:
     )
     clip_norm: float | None = _field(
         10.0,  # steps beyond it are accidents: a first step on a crowded image
-        "Longest gradient of a step, over all weights; None in Python clips nothing.",
+        "Longest gradient of a step, over all weights; 0 clips nothing, and so does None in Python.",
         group=DETAIL,
         metavar="X",
         least=0.0,
     )
     accumulate: int = _field(1, "Batches that make one step.", group=DETAIL, metavar="N", least=1)
     ema: float = _field(
-        0.0, "Score and save averaged weights, such as 0.998; 0 averages none.", group=DETAIL, metavar="X", least=0.0, most=1.0
+        0.0,
+        "Score and save weights that are averaged over steps, with this decay: 0.998 for runs of some thousand steps. 0: off.",
+        group=DETAIL,
+        metavar="X",
+        least=0.0,
+        most=1.0,
     )
     backbone_rate: float = _field(1.0, "Factor of the backbone's learning rate.", group=DETAIL, metavar="X", least=0.0)
     precision: str = _field(
@@ -190,10 +202,18 @@ class RunConfig:
         group=DETAIL,
         metavar="NAME",
     )
-    dropout: float = _field(0.0, "In the box head, such as 0.5.", group=DETAIL, metavar="X", least=0.0, most=1.0)
+    dropout: float = _field(
+        0.0,
+        "Part of the box head's hidden values that is left out in training; 0.5 is usual where it is used. 0: off.",
+        group=DETAIL,
+        metavar="X",
+        least=0.0,
+        most=1.0,
+    )
     stochastic_depth: float = _field(
         0.0,
-        "Part of the images for which the backbone's last block is left out, earlier ones less often, such as 0.1.",
+        "Part of the images for which the backbone's last block is left out, earlier ones less often; 0.1 is usual where it is "
+        "used. 0: off.",
         source="Huang et al. 2016",
         group=DETAIL,
         metavar="X",

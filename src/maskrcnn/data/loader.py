@@ -7,23 +7,19 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
-import grain
 import keras
 import numpy as np
-from absl import flags, logging
+from absl import flags
 from keras.src.trainers.data_adapters.grain_dataset_adapter import GrainDatasetAdapter
 
 from maskrcnn.config.model import ModelConfig
 from maskrcnn.data.augment import Augment, Augmentation
 from maskrcnn.data.batch import make_batch
 from maskrcnn.data.dataset import Dataset
+from maskrcnn.data.quiet_grain import grain
 from maskrcnn.data.reading import read_part
 from maskrcnn.data.resize import possible_frames
 from maskrcnn.structures import Batch, Sample
-
-# Grain warns wherever JAX is not installed, of which it would only use the profiler.
-logging.get_absl_logger().addFilter(lambda record: "jax profiler" not in record.getMessage())
-
 
 PASSES = 2**32  # of a loader that repeats: Grain asks for a length, and its own for "endless" overflows in batches of one
 MAX_THREADS = 8  # a reading process; beyond, Python's lock is busy
