@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
@@ -337,6 +337,21 @@ class VideoFrame(NamedTuple):
     time: float  # seconds since the first frame
     image: np.ndarray  # (H, W, 3) uint8 RGB, upright
     path: str | None = None  # of the image, where a folder of images is the video
+
+
+class RunView(NamedTuple):
+    """A training as its report shows it. Images are `data:` URIs, so that each is drawn and encoded once."""
+
+    title: str
+    paragraphs: Sequence[str]  # what is trained on what
+    epochs: int  # of the whole run
+    history: Sequence[Mapping[str, float]]  # a row an epoch: "epoch" from 0, losses, scores
+    rates: Sequence[tuple[int, float]]  # (epoch from 0, learning rate at its end)
+    hints: Sequence[str]
+    inputs: Sequence[tuple[str, str]]  # (file name, image): augmented, with the ground truth
+    truths: Sequence[tuple[str, str]]  # (file name, image): of the validation images, with the ground truth
+    looks: Mapping[int, Sequence[str]]  # by epoch from 0, the same images with what was found in them
+    settings: Sequence[tuple[str, str, str]]  # (name, value, default) of what differs from the default
 
 
 class TrackedObjects(NamedTuple):

@@ -55,7 +55,7 @@ def chart(name: str, lines: Mapping[str, Sequence[float]]) -> str:
         last = next((value for value in reversed(values) if math.isfinite(value)), math.nan)
         legend += f'<span class="{kind}">{kind} {last:.3g}</span>'
     return (
-        f"<figure><figcaption><b>{escape(name.replace('_', ' '))}</b>{legend}</figcaption>\n"
+        f'<figure class="chart"><figcaption><b>{escape(name.replace("_", " "))}</b>{legend}</figcaption>\n'
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(name)} by epoch">'
         f'<g class="grid">{grid}{foot}</g>{drawn}</svg></figure>\n'
     )

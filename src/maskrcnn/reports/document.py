@@ -101,8 +101,10 @@ def number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def image_tag(image: np.ndarray, description: str) -> str:
-    """An (H, W, 3) uint8 RGB image, inside of the page."""
+def image_tag(image: np.ndarray | str, description: str) -> str:
+    """An (H, W, 3) uint8 RGB image, or one that is a `data:` URI already, inside of the page."""
+    if isinstance(image, str):
+        return f'<img alt="{escape(description)}" loading="lazy" src="{image}">'
     height, width = image.shape[:2]
     source = data_uri(Image.fromarray(image))
     return f'<img alt="{escape(description)}" width="{width}" height="{height}" loading="lazy" src="{source}">'

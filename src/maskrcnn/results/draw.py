@@ -46,8 +46,30 @@ def draw_detections(image: np.ndarray, detections: Detections, *, show_scores: b
     names = detections.names if detections.class_names else [""] * len(detections)
     scores = [f"{score:.2f}" if show_scores else "" for score in detections.scores]
     captions = [[f"{name} {score}".strip() for name, score in zip(names, scores)], scores if one_class else names]
-    colour_keys = range(len(detections)) if one_class else detections.labels
-    return _draw(as_rgb(image), detections.boxes, _of(detections), [colour_of(int(key)) for key in colour_keys], captions)
+    return _draw(as_rgb(image), detections.boxes, _of(detections), _colours(detections), captions)
+
+
+def draw_masks(image: np.ndarray, detections: Detections) -> np.ndarray:
+    """A copy of the image with masks and outlines alone, in the colours of `draw_detections`: for images too small for text.
+
+    Args:
+        image: (H, W, C) uint8, the original image; drawn on as `as_rgb` shows it.
+        detections: what was found in it.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: for an image that is no (H, W, C) uint8, or not of the detections' size.
+    """
+    _check(image, detections.size)
+    return _draw(as_rgb(image), detections.boxes, _of(detections), _colours(detections), [])
+
+
+def _colours(detections: Detections) -> list[tuple[int, int, int]]:
+    """Of classes, or of objects where the model has one class only."""
+    keys = range(len(detections)) if len(detections.class_names) < 2 else detections.labels
+    return [colour_of(int(key)) for key in keys]
 
 
 def draw_truth(image: np.ndarray, sample: Sample, categories: Sequence[Category]) -> np.ndarray:

@@ -11,10 +11,12 @@ import keras
 from maskrcnn.data.loader import Loader, num_batches
 from maskrcnn.interrupts import StopRequest
 from maskrcnn.model.mask_rcnn import Network
+from maskrcnn.structures import RunView
 from maskrcnn.training.callbacks import CocoEvaluation, EarlyStopping, SaveModels, StopOnNonFinite, WriteHistory
 from maskrcnn.training.plan import Plan
 from maskrcnn.training.progress import Progress, ReportProgress
 from maskrcnn.training.resume import KeepState
+from maskrcnn.training.showing import ShowRun
 from maskrcnn.training.tensorboard import TensorBoard
 
 
@@ -57,7 +59,14 @@ class RunCallbacks:
 
 
 def make_callbacks(
-    plan: Plan, network: Network, batches: Loader, stop: StopRequest, report: Callable[[Progress], None] | None
+    plan: Plan,
+    network: Network,
+    batches: Loader,
+    stop: StopRequest,
+    *,
+    report: Callable[[Progress], None] | None,
+    show: Callable[[RunView], None],
+    log: Callable[[str], None],
 ) -> RunCallbacks:
     """All callbacks of a run but the user's.
 
@@ -67,6 +76,8 @@ def make_callbacks(
         batches: of the whole run, for the one that gave a loss that is not finite.
         stop: a signal that waits for the end of a step.
         report: told how far the training is.
+        show: writes the report of the run.
+        log: told what goes wrong beside the training.
     """
     config, out = plan.config, plan.out
     reporting = None
@@ -75,10 +86,14 @@ def make_callbacks(
         reporting = ReportProgress(report, epochs=config.epochs, steps=plan.steps, validation_steps=validation_steps)
     on_scored = None if reporting is None else reporting.on_scored
     evaluation = None if plan.val is None else CocoEvaluation(plan.val, on_scored=on_scored)
+    history = WriteHistory(out / "history.csv")
     remembering: dict[str, Any] = {
         "models": SaveModels(out, monitor=plan.monitor, evaluation=evaluation),
-        "history": WriteHistory(out / "history.csv"),
+        "history": history,
     }
+    if not config.no_report:
+        parts: dict[str, Any] = {"evaluation": evaluation, "batch_of": batches.batch, "log": log}
+        remembering["report"] = ShowRun(plan, write=show, history=lambda: history.memory, **parts)
     if config.patience is not None and plan.monitor is not None:
         remembering["early_stopping"] = EarlyStopping(plan.monitor, patience=config.patience)
     keeping = KeepState(

@@ -19,6 +19,7 @@ from maskrcnn.data.dataset import Dataset, open_dataset
 from maskrcnn.inference.scoring import evaluate
 from maskrcnn.results.draw import draw_detections
 from maskrcnn.structures import Detections
+from maskrcnn.training.examples import batch_truth
 from maskrcnn.training.optimizers import averaged
 from maskrcnn.weights.models import save
 
@@ -43,6 +44,7 @@ class CocoEvaluation(keras.callbacks.Callback):
 
     Attributes:
         scores: the newest of `maskrcnn.inference.scoring`.
+        kept: by image id the newest detections, of the images whose ids are there.
     """
 
     def __init__(
@@ -57,14 +59,21 @@ class CocoEvaluation(keras.callbacks.Callback):
         self.batch_size = batch_size
         self.on_scored = on_scored
         self.scores: dict[str, Any] = {}
+        self.kept: dict[int, Detections | None] = {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._num_scored = 0
         with averaged(self.model):
-            self.scores = evaluate(self.model, self.dataset, batch_size=self.batch_size, progress=self._count)
+            self.scores = evaluate(
+                self.model, self.dataset, batch_size=self.batch_size, progress=self._count, on_found=self._keep
+            )
         for name, (kind, key) in LOGGED.items() if logs is not None else ():
             value = self.scores[kind][key]
             logs[name] = 0.0 if value is None else value  # type: ignore[index]  # no object to find: nothing was found
+
+    def _keep(self, image_id: int, detections: Detections) -> None:
+        if image_id in self.kept:
+            self.kept[image_id] = detections
 
     def _count(self, num_images: int) -> None:
         self._num_scored += num_images
@@ -247,13 +256,5 @@ class StopOnNonFinite(keras.callbacks.Callback):
         np.savez_compressed(self.folder / "batch.npz", **arrays)
         class_names = [category.name for category in self.categories]
         for row, number in enumerate(arrays["image_ids"]):
-            image, valid = np.rint(arrays["images"][row]).astype(np.uint8), arrays["valid"][row]
-            truth = Detections(
-                boxes=arrays["boxes"][row][valid],
-                scores=np.ones(valid.sum(), np.float32),
-                labels=arrays["labels"][row][valid],
-                small_masks=arrays["masks"][row][valid].astype(np.float32),
-                size=image.shape[:2],
-                class_names=class_names,
-            )
+            image, truth = batch_truth(arrays, row, class_names)
             write_png(self.folder / f"{row + 1}_{int(number)}.png", draw_detections(image, truth, show_scores=False))

@@ -13,10 +13,11 @@ from maskrcnn.config.run import RunConfig
 from maskrcnn.data.dataset import Dataset
 from maskrcnn.training.state import FILE, State
 
-RESULTS = ("best.keras", "last.keras", "history.csv", "metrics.json")
+REPORT = "report.html"
+RESULTS = ("best.keras", "last.keras", "history.csv", "metrics.json", REPORT)
 
 
-MAY_CHANGE = ("save_minutes", "workers", "strict", "reading", "changes")  # the last two are recorded one by one
+MAY_CHANGE = ("save_minutes", "workers", "strict", "no_report", "reading", "changes")  # the last two are recorded one by one
 
 
 def settings_of_run(config: RunConfig, data: Any, val: Any) -> dict[str, Any]:

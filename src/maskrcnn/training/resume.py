@@ -95,7 +95,8 @@ class KeepState(keras.callbacks.Callback):
             self._keep(0, 0)
             return
         for name, callback in self.remembering.items():
-            callback.memory = self.state.memories[name]
+            if name in self.state.memories:  # a run that was begun by an earlier version lacks what is newer
+                callback.memory = self.state.memories[name]
         restore(self.model, self.state.arrays)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

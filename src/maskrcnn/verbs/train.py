@@ -22,9 +22,10 @@ from maskrcnn.data.loader import Loader
 from maskrcnn.data.reading import read_sample
 from maskrcnn.interrupts import StopRequest
 from maskrcnn.locks import owned
+from maskrcnn.reports.training import write_training_report
 from maskrcnn.training.assembly import RunCallbacks, make_callbacks
 from maskrcnn.training.callbacks import CocoEvaluation
-from maskrcnn.training.folder import clear_results
+from maskrcnn.training.folder import REPORT, clear_results
 from maskrcnn.training.freezing import freeze
 from maskrcnn.training.optimizers import make_optimizer, slots_of
 from maskrcnn.training.plan import PRESET, Plan, make_plan
@@ -54,9 +55,10 @@ def train(
     """Trains a model and leaves everything in a folder.
 
     The folder gets `best.keras` (by the mask AP on `val`, or by `monitor`; without either the newest), `last.keras`,
-    `history.csv`, `config.json`, `metrics.json` (the scores of `best.keras`), `tensorboard/`, and `resume.safetensors`, from
-    which a run that was killed goes on. All but TensorBoard's files are replaced whole, never half-written. Ctrl-C and SIGTERM
-    end the run after the step that is being computed, when its state is saved.
+    `history.csv`, `config.json`, `metrics.json` (the scores of `best.keras`), `report.html` (curves, images and hints, written
+    anew after each epoch), `tensorboard/`, and `resume.safetensors`, from which a run that was killed goes on. All but
+    TensorBoard's files are replaced whole, never half-written. Ctrl-C and SIGTERM end the run after the step that is being
+    computed, when its state is saved.
 
     Example:
         maskrcnn.train("train.json", "val.json", "runs/first", epochs=50, augment="photos", detect__max_detections=400)
@@ -124,7 +126,8 @@ def run_plan(
         log(f"Going on after epoch {state.epoch}, step {state.step}.")
     write_json(plan.out / "config.json", {"arguments": plan.settings, "model": fields.to_dict(network.config)})
     with StopRequest() as stop:
-        own = make_callbacks(plan, network, first, stop, report)
+        show = partial(write_training_report, plan.out / REPORT)
+        own = make_callbacks(plan, network, first, stop, report=report, show=show, log=log)
         try:
             _fit(network, plan, batches, own, callbacks, verbose)
         except KeyboardInterrupt as error:
