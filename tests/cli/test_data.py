@@ -34,6 +34,7 @@ def shapes(tmp_path):
         ("stats", "DATA --images --model --image-size --json"),
         ("preview", "DATA --out --augment --images --model --image-size --input-channels --num-images --seed"),
         ("check", "DATA --val --model --out --json --fix --to --place-images --images --val-images --strict"),
+        ("view", "DATA --out --num-images --only-faulty --seed --images --open"),
         ("convert", "DATA --to --out --images --place-images"),
         ("split", "DATA --out --val --test --seed --group-by --keep-alike --ignore-alike --to --images --place-images"),
         ("merge", "DATA --out --rename --to --place-images"),

@@ -20,7 +20,7 @@ import maskrcnn
 from maskrcnn.cli.console import console, tell_error, tell_stop, tell_warning
 from maskrcnn.cli.convert import EPILOG, convert
 from maskrcnn.cli.data import preview, stats
-from maskrcnn.cli.data_check import check_data
+from maskrcnn.cli.data_check import check_data, view_data
 from maskrcnn.cli.data_sets import convert_data, merge_data, sample_data, select_data, split_data
 from maskrcnn.cli.demo import demo
 from maskrcnn.cli.evaluate import evaluate
@@ -105,6 +105,7 @@ app.add_typer(data_app, name="data")
 data_app.command()(stats)
 data_app.command()(preview)
 data_app.command("check")(check_data)
+data_app.command("view")(view_data)
 data_app.command("convert")(convert_data)
 data_app.command("split")(split_data)
 data_app.command("merge")(merge_data)

@@ -1,4 +1,4 @@
-"""`maskrcnn data check`: all that is wrong or odd with a data set."""
+"""`maskrcnn data check` and `view`: all that is wrong or odd with a data set, and its images to look at."""
 
 from __future__ import annotations
 
@@ -95,3 +95,33 @@ def check_data(
         tell(f"The repaired copy is in {fix}")
     if strict and checkup.of_level("fault"):
         raise typer.Exit(1)
+
+
+@with_reading_options
+def view_data(
+    data: DataArgument,
+    *,
+    reading: dict[str, Any],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", dir_okay=False, help="The HTML page to write.")] = Path(
+        "view.html"
+    ),
+    num_images: Annotated[
+        int, typer.Option("--num-images", metavar="N", min=1, help="At most so many, drawn at random, with every class.")
+    ] = 200,
+    only_faulty: Annotated[bool, typer.Option("--only-faulty", help="Images with a fault or a warning alone.")] = False,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Same seed, same images.")] = 0,
+    images: ImagesOption = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Write a page of images with their ground truth, to be filtered by class, size and fault.
+
+    maskrcnn data view train.json --out view.html --open
+    """
+    from maskrcnn.data.dataset import load_dataset
+    from maskrcnn.verbs import view_data as verb
+
+    dataset = load_dataset(data, images=images, verify_images=False, **reading)
+    page = verb.view_data(dataset, out, num_images=num_images, only_faulty=only_faulty, seed=seed)
+    tell(f"The page is {page}")
+    if show:
+        typer.launch(str(page.resolve()))

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from maskrcnn.images.images import read_image
+from maskrcnn.images.images import read_image, read_values
+from maskrcnn.images.values import to_channels
 from maskrcnn.metrics.errors import status_at
 from maskrcnn.metrics.rows import Evaluation
 from maskrcnn.reports.crops import GREEN, ORANGE, WHITE, Outline, crop
@@ -153,12 +154,18 @@ def _by_image(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, list[int
 
 
 def read_rgb(sample: Sample) -> np.ndarray:
-    """(H, W, 3) uint8 of a sample, as people see it.
+    """(H, W, 3) uint8 of a sample, as people see it; of other channels than grey and RGB in false colors.
 
     Raises:
         ValueError, OSError: its file cannot be read.
     """
-    return as_rgb(sample.image) if sample.image is not None else read_image(sample.path)
+    if sample.image is not None:
+        return as_rgb(sample.image)
+    try:
+        return read_image(sample.path)
+    except ValueError:  # of other channels, or it cannot be read at all: then this says so
+        values = read_values(sample.path, channels=None)
+        return as_rgb(to_channels(values, values.shape[2] if values.ndim == 3 else 1))
 
 
 def read_or_black(read: Reader, sample: Sample) -> np.ndarray:

@@ -36,13 +36,14 @@ def thumbnails(parts: Mapping[str, Dataset], wanted: Sequence[Where], read: Read
         where = wanted[number]
         sample = parts[where.part].samples[where.place]
         if where[:2] != shown:
-            shown, image = where[:2], _read(sample, read)
+            shown, image = where[:2], read_or_none(sample, read)
         if image is not None:
             drawn[number] = image_tag(_draw(sample, where, image, side), sample.file_name)
     return drawn
 
 
-def _read(sample: Sample, read: Reader) -> np.ndarray | None:
+def read_or_none(sample: Sample, read: Reader) -> np.ndarray | None:
+    """The image, (H, W, 3) uint8 RGB; None where it cannot be read, or has 100 million pixels and more."""
     if has_many_pixels(sample.size):
         return None
     try:
