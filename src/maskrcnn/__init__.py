@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from maskrcnn.exporting.export import export
     from maskrcnn.images.images import read_planes
     from maskrcnn.inference.detections import Detections
+    from maskrcnn.inference.ensemble import Ensemble
     from maskrcnn.results.measure import measure
     from maskrcnn.structures import Sample
     from maskrcnn.verbs.convert import convert
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MaskRCNN",
+    "Ensemble",
     "load_model",
     "train",
     "predict",
@@ -54,6 +56,7 @@ __all__ = [
 
 _HOMES = {
     "MaskRCNN": "maskrcnn.api",
+    "Ensemble": "maskrcnn.inference.ensemble",
     "load_model": "maskrcnn.api",
     "train": "maskrcnn.verbs.train",
     "predict": "maskrcnn.verbs.predict",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
@@ -248,6 +248,16 @@ class Detector(Protocol):
         Returns:
             The five fields of `PaddedDetections`, in their order; boxes in pixels of the frame.
         """
+
+
+@runtime_checkable
+class Finder(Protocol):
+    """What has its own way from images to detections, such as several models asked together."""
+
+    @property
+    def config(self) -> ModelConfig: ...
+
+    def detect(self, images: Any, *, batch_size: int, score: Any) -> Iterable[Detections]: ...
 
 
 @runtime_checkable

@@ -180,6 +180,16 @@ def test_predict_writes_its_results_and_ends_with_0(run_folder, tmp_path):
     assert (tmp_path / "out" / "predictions.json").is_file()
 
 
+def test_several_models_look_at_an_image_together_and_with_tta_six_times_each(run_folder, tmp_path, monkeypatch):
+    Image.new("RGB", (60, 40)).save(tmp_path / "good.png")
+    looks = []
+    monkeypatch.setattr("maskrcnn.inference.ensemble.fuse", lambda answers, **_: looks.append(len(answers)) or answers[0])
+    for options, count in ((("--model", run_folder), 2), (("--tta",), 6)):
+        done = run("predict", "--model", run_folder, *options, "--out", tmp_path / "out", tmp_path / "good.png")
+        assert done.exit_code == 0, done.stderr
+        assert looks.pop() == count
+
+
 def test_predict_shows_a_window_and_saves_what_is_asked_for(run_folder, tmp_path):
     tifffile.imwrite(tmp_path / "deep.tif", np.full((2, 40, 60), 500, np.uint16), photometric="minisblack")
     options = ("--window", "-40,400", "--save", "geojson", "--save", "overlay", "--out", tmp_path / "out")
@@ -204,7 +214,7 @@ def test_what_results_cannot_be_saved_as_is_said_before_a_model_is_loaded(tmp_pa
     def load(*_, **__):
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("maskrcnn.cli.predict.load_to_run", load)
+    monkeypatch.setattr("maskrcnn.cli.predict.load_together", load)
     Image.new("RGB", (60, 40)).save(tmp_path / "one.png")
     for name, why in (("bmp", "Results are saved as overlay, labels, .*; received 'bmp'"), ("zarr", "found in tiles")):
         done = run("predict", tmp_path / "one.png", "--save", name, "--out", tmp_path / "out")

@@ -9,13 +9,14 @@ import typer
 
 import maskrcnn
 from maskrcnn.cli.console import console, progress, tell
-from maskrcnn.cli.models import load_keras, load_to_run
+from maskrcnn.cli.models import load_keras, load_to_run, load_together
 from maskrcnn.cli.options import (
     DATA_HELP,
-    MODEL_OPTION,
+    MODELS_OPTION,
     BatchOption,
     ImagesOption,
     StrictOption,
+    TtaOption,
 )
 from maskrcnn.cli.reading import with_reading_options
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 def evaluate(
     *,
     reading: dict[str, Any],
-    model: Annotated[Path | None, MODEL_OPTION] = None,
+    model: Annotated[list[Path] | None, MODELS_OPTION] = None,
     data: Annotated[Path | None, typer.Option("--data", metavar="DATA", exists=True, help=DATA_HELP)] = None,
     tracks: Annotated[
         tuple[Path, Path] | None,
@@ -83,6 +84,7 @@ def evaluate(
         ),
     ] = None,
     batch_size: BatchOption = 1,
+    tta: TtaOption = False,
     images: ImagesOption = None,
     strict: StrictOption = False,
 ) -> None:
@@ -97,31 +99,33 @@ def evaluate(
     if save_results is not None and (tracks is not None or compare is not None):
         raise typer.BadParameter("--save-results writes what --model finds in --data; leave out --tracks and --compare.")
     if tracks is not None:
-        if model is not None or data is not None:
+        if model or data is not None:
             raise typer.BadParameter(
                 "--tracks scores two files of tracks and needs neither --model nor --data; leave them out."
             )
         _evaluate_tracks(*tracks, json_file)
         return
     if compare is not None:
-        if model is not None or data is None:
+        if model or data is None:
             raise typer.BadParameter("--compare A B takes models or result files: give --data too, and no --model.")
         dataset = maskrcnn.load_dataset(data, images=images, strict=strict, **reading)
         tell(dataset.summary())
         _compare(*compare, dataset, batch_size, report, json_file)
         return
-    if model is None or data is None:
-        missing = "--model" if model is None else "--data"
+    if not model or data is None:
+        missing = "--model" if not model else "--data"
         raise typer.BadParameter(f"Missing option '{missing}': give --model and --data, or --tracks TRUTH RESULT alone.")
     if save_scores:
         load_keras()
 
         from maskrcnn.verbs.evaluate import check_own_model
 
-        check_own_model(model)  # refused before the model looks at anything
+        if len(model) > 1 or tta:
+            raise typer.BadParameter("--save-scores writes into one model, of its own answers: give one --model, and no --tta.")
+        check_own_model(model[0])  # refused before the model looks at anything
     dataset = maskrcnn.load_dataset(data, images=images, strict=strict, **reading)
     tell(dataset.summary())
-    loaded = load_to_run(model, None)
+    loaded = load_together(model, None, tta=tta)
 
     from maskrcnn.inference.scoring import write_scores
     from maskrcnn.reports.tables import print_scores
@@ -137,9 +141,9 @@ def evaluate(
         tell(f"Results written to {scores.save_results(save_results)}")
     if save_scores:
         shown = ", ".join(f"{name} {score:.3f}" for name, score in list(scores.best_scores().items())[:10])
-        tell(f"Best scores written into {scores.save_best_scores(model)}: {shown}")
+        tell(f"Best scores written into {scores.save_best_scores(model[0])}: {shown}")
     if report is not None:
-        scores.title = f"{model} on {data}"
+        scores.title = f"{', '.join(map(str, model))} on {data}"
         tell(f"The report is {scores.report(report)}")
 
 

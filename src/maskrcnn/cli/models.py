@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import maskrcnn
 
 if TYPE_CHECKING:
-    from maskrcnn.structures import Detector
+    from maskrcnn.structures import Detector, Finder
 
 
 def load_model(name_or_path: str | Path) -> maskrcnn.MaskRCNN:
@@ -29,6 +30,16 @@ def load_to_run(name_or_path: str | Path, engine: str | None) -> Detector:
     if engine in (None, "keras") and engines.recognise(name_or_path) is None:
         return load_model(name_or_path)
     return engines.load(name_or_path, engine)
+
+
+def load_together(names_or_paths: Sequence[str | Path], engine: str | None, *, tta: bool) -> Detector | Finder:
+    """A model, or several that are asked together; with `tta` each looks at an image six times, see `Ensemble`."""
+    models = [load_to_run(each, engine) for each in names_or_paths]
+    if len(models) == 1 and not tta:
+        return models[0]
+    from maskrcnn.inference.ensemble import TTA_SCALES, Ensemble
+
+    return Ensemble(models, flip="horizontal", scales=TTA_SCALES) if tta else Ensemble(models)
 
 
 def load_keras() -> None:

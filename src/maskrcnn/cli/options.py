@@ -10,12 +10,22 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-MODEL_OPTION = typer.Option(
-    "--model",
-    metavar="RUN|FILE|NAME",
-    help="A folder that `train` wrote (its best.keras), a .keras file, nuclei, which comes with the package, or a published "
-    "model such as torchvision-v2, which is downloaded on first use (maskrcnn convert list).",
+MODEL_HELP = (
+    "A folder that `train` wrote (its best.keras), a .keras file, nuclei, which comes with the package, or a published model "
+    "such as torchvision-v2, which is downloaded on first use (maskrcnn convert list)."
 )
+MODEL_OPTION = typer.Option("--model", metavar="RUN|FILE|NAME", help=MODEL_HELP)
+MODELS_OPTION = typer.Option(
+    "--model", metavar="RUN|FILE|NAME", help=f"{MODEL_HELP} Repeat for several that are asked together (an ensemble)."
+)
+TtaOption = Annotated[
+    bool,
+    typer.Option(
+        "--tta",
+        help="Test-time augmentation: look at each image six times, mirrored and at three scales, and fuse the answers. It "
+        "takes about seven times as long.",
+    ),
+]
 
 
 ImagesOption = Annotated[

@@ -11,8 +11,17 @@ from rich.markup import escape
 
 import maskrcnn
 from maskrcnn.cli.console import errors, progress, tell
-from maskrcnn.cli.models import load_to_run
-from maskrcnn.cli.options import LARGE, MEDICAL, MODEL_OPTION, BatchOption, ImagesOption, parse_score, parse_window
+from maskrcnn.cli.models import load_together
+from maskrcnn.cli.options import (
+    LARGE,
+    MEDICAL,
+    MODELS_OPTION,
+    BatchOption,
+    ImagesOption,
+    TtaOption,
+    parse_score,
+    parse_window,
+)
 
 
 def predict(
@@ -22,7 +31,7 @@ def predict(
             metavar="INPUT...", help="Images, folders of images, quoted globs, https:// addresses, or - for standard input."
         ),
     ] = None,
-    model: Annotated[Path | None, MODEL_OPTION] = None,
+    model: Annotated[list[Path] | None, MODELS_OPTION] = None,
     out: Annotated[
         Path,
         typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for predictions.json, overlays and label maps."),
@@ -36,6 +45,7 @@ def predict(
         ),
     ] = "0.5",
     batch_size: BatchOption = 1,
+    tta: TtaOption = False,
     engine: Annotated[
         Literal[
             "keras",
@@ -145,8 +155,8 @@ def predict(
         raise typer.BadParameter("Missing argument 'INPUT...': name images, folders or globs; or --data.")
     dataset = None if data is None else maskrcnn.load_dataset(data, images=images, verify_images=False)
     job = plan_prediction(inputs or [], config, data=dataset, out=out, log=tell)
-    loaded = load_to_run(model or SHIPPED["nuclei"], engine)
-    if model is None:
+    loaded = load_together(model or [SHIPPED["nuclei"]], engine, tta=tta)
+    if not model:
         tell("Without --model: cell nuclei, found by the model that comes with the package.")
     with _Bars() as bars:
         predicted = predict_folder(loaded, job, out, watcher=bars, log=tell)

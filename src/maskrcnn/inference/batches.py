@@ -30,7 +30,7 @@ class _Batch(NamedTuple):
 
 def prepared_batches(images: Iterable[Any], config: ModelConfig, batch_size: int) -> Iterator[_Batch]:
     """Batches ready for the model. Where there are several, threads read and resize the next ones while the model works."""
-    batches = _batches(iter(images), batch_size)
+    batches = in_batches(iter(images), batch_size)
     keep = isinstance(images, Sized)  # then the caller holds them all; of a stream each is let go
     prepare = partial(_prepare, config=config, batch_size=batch_size, keep=keep)
     if isinstance(images, Sized) and len(images) <= batch_size:
@@ -60,7 +60,8 @@ def _prepare(items: list[Any], config: ModelConfig, batch_size: int, keep: bool)
     return _Batch(images, sizes, originals)
 
 
-def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+def in_batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of `size` items; the last may be shorter."""
     batch: list[Any] = []
     for item in items:
         batch.append(item)

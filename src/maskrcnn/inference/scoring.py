@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from maskrcnn.annotations.objects import are_unnamed
 from maskrcnn.atomic import write_json
@@ -18,24 +18,13 @@ from maskrcnn.inference.whole import detect
 from maskrcnn.metrics.biology import SCORES, BiologyScores
 from maskrcnn.metrics.coco import evaluate_coco
 from maskrcnn.pipeline import behind
-from maskrcnn.structures import Detections, Detector, Sample
+from maskrcnn.structures import Detections, Detector, Finder, Sample
 
 if TYPE_CHECKING:
-    from maskrcnn.config.model import ModelConfig
     from maskrcnn.data.dataset import Dataset
 
 
 T = TypeVar("T")
-
-
-@runtime_checkable
-class Finder(Protocol):
-    """What has its own way from images to detections, such as several models asked together."""
-
-    @property
-    def config(self) -> ModelConfig: ...
-
-    def detect(self, images: Sequence[Any], *, batch_size: int, score: float) -> Iterable[Detections]: ...
 
 
 def evaluate(

@@ -18,7 +18,7 @@ from maskrcnn.images.large import LargeImage
 from maskrcnn.images.opening import open_large
 from maskrcnn.inference.stitching import Part, Tile, as_detections, finished_groups, link_parts, parts_of, put_together
 from maskrcnn.inference.whole import Score, detect
-from maskrcnn.structures import Detections, Detector, PaddedDetections
+from maskrcnn.structures import ChecksMemory, Detections, Detector, Finder, PaddedDetections
 
 LONG = 2.5  # from which on `shrinkage` counts
 EDGE = 4  # pixels of the frame, a cell of the finest features (P2): a mask that comes so near to a border is cut by it
@@ -33,6 +33,10 @@ class Reconfigured:
 
     def predict_on_batch(self, batch: dict[str, np.ndarray], /) -> PaddedDetections:
         return self.model.predict_on_batch(batch)
+
+    def check_memory(self, frame: tuple[int, int], batch_size: int) -> None:
+        if isinstance(self.model, ChecksMemory):
+            self.model.check_memory(frame, batch_size)
 
 
 def tiles_of(size: tuple[int, int], *, tile: int, overlap: int) -> list[list[Tile]]:
@@ -64,7 +68,7 @@ def _spans(length: int, tile: int, overlap: int) -> list[tuple[int, int, int, in
 
 
 def detect_large(
-    model: Detector,
+    model: Detector | Finder,
     source: Any,
     *,
     tile: int | None = None,
@@ -77,7 +81,7 @@ def detect_large(
     """Finds the objects of an image of any size.
 
     Args:
-        model: a `MaskRCNN`.
+        model: a `MaskRCNN`, an engine, or an `Ensemble`.
         source: a path, an array, or a `LargeImage`; see `open_large`.
         tile: side of the squares that the model sees as one image each, in pixels. As every image they are resized to the
             model's short side, so this is also the scale at which objects are seen: choose it as large as the images of the
@@ -93,11 +97,13 @@ def detect_large(
         After each row of tiles the objects that are done, in pixels of the whole image, with bitmaps; best first.
 
     Raises:
-        ValueError: for a source that is no image; for an overlap that is no part of a tile.
+        ValueError: for a source that is no image; for an overlap that is no part of a tile; for a scale and an ensemble.
     """
     image = model.config.image
     tile = _tile(model.config, tile, scale)
     if scale is not None:
+        if not isinstance(model, Detector):
+            raise ValueError("A scale of tiles is for one model; an ensemble has scales of its own, Ensemble(scales=…).")
         side = round(tile * scale)
         seen = replace(
             model.config, image__short_side=side, image__long_side=max(side, round(side * image.long_side / image.short_side))

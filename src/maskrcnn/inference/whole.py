@@ -14,17 +14,17 @@ from maskrcnn.data.resize import offset_in_frame
 from maskrcnn.inference.batches import prepared_batches
 from maskrcnn.inference.detections import Detections
 from maskrcnn.inference.given import each_image
-from maskrcnn.structures import ChecksMemory, Detector, PaddedDetections
+from maskrcnn.structures import ChecksMemory, Detector, Finder, PaddedDetections
 
 AUTO = "auto"  # of each class the best score that the model holds
 Score = float | Literal["auto"] | None
 
 
-def detect(model: Detector, images: Any, *, batch_size: int = 1, score: Score = None) -> Iterator[Detections]:
+def detect(model: Detector | Finder, images: Any, *, batch_size: int = 1, score: Score = None) -> Iterator[Detections]:
     """Finds objects, image by image. Few batches of images are held in memory: those that threads get ready meanwhile.
 
     Args:
-        model: a `MaskRCNN`.
+        model: a `MaskRCNN`, an engine, or an `Ensemble`.
         images: a path, a folder or a glob; the bytes of an image file, or an open one; an (H, W, C) or (H, W) array or tensor
             of values from 0 to 255, a (B, H, W, C) one, an image of Pillow, a `Plane`; or an iterable of those, which a thread
             reads a little ahead. The planes of a volume are `maskrcnn.read_planes(path)`. C is the model's
@@ -43,6 +43,9 @@ def detect(model: Detector, images: Any, *, batch_size: int = 1, score: Score = 
     if batch_size < 1:
         raise ValueError(f"batch_size is at least 1; received {batch_size}.")
     check_score(score)
+    if not isinstance(model, Detector):
+        yield from model.detect(images, batch_size=batch_size, score=score)  # type: ignore[misc]
+        return
     least = least_scores(score, model.config)
     frames: set[tuple[int, int]] = set()
     with closing(prepared_batches(each_image(images), model.config, batch_size)) as batches:  # type: ignore[type-var]

@@ -29,7 +29,7 @@ from maskrcnn.pipeline import behind
 from maskrcnn.results.files import SAVE_FORMATS, PredictionWriter, check_formats
 from maskrcnn.results.large import LARGE_FORMATS, LONGEST_OVERLAY, LargeWriter
 from maskrcnn.results.names import Names, stem_of
-from maskrcnn.structures import Detector, Plane
+from maskrcnn.structures import Detector, Finder, Plane
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class PredictConfig:
 def predict(
     images: Any,
     *,
-    model: Detector | str | Path = "nuclei",
+    model: Detector | Finder | str | Path = "nuclei",
     score: float | Literal["auto"] = 0.5,
     batch_size: int = 1,
 ) -> list[Detections]:
@@ -108,7 +108,8 @@ def predict(
 
     Args:
         images: a path, a folder, a glob, an (H, W, C) or (H, W) uint8 array, an image of Pillow, or a list of those.
-        model: a model; a run's folder or a file of one, exported ones too; or `"nuclei"`, which comes with the package.
+        model: a model, or an `Ensemble` of several; a run's folder or a file of one, exported ones too; or `"nuclei"`, which
+            comes with the package.
         score: the least score; `"auto"`: of each class the best that the model holds, see `maskrcnn evaluate --save-scores`.
         batch_size: images that go through the model together.
 
@@ -135,7 +136,7 @@ def open_model(path: str | Path) -> Detector:
 
 
 def predict_files(
-    model: Detector,
+    model: Detector | Finder,
     inputs: Iterable[str | Path],
     out: str | Path,
     *,
@@ -168,7 +169,7 @@ def predict_files(
 
 
 def write_predictions(
-    model: Detector,
+    model: Detector | Finder,
     paths: Sequence[Path],
     out: Path,
     config: PredictConfig,
@@ -270,7 +271,7 @@ class _Reading:
 
 
 def predict_large(
-    model: Detector,
+    model: Detector | Finder,
     source: str | Path,
     out: str | Path,
     *,

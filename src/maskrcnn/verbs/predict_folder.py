@@ -18,7 +18,7 @@ from maskrcnn.locks import owned
 from maskrcnn.results.earlier import set_aside
 from maskrcnn.results.large import LARGE_FORMATS
 from maskrcnn.results.names import Names, stem_of
-from maskrcnn.structures import Detector
+from maskrcnn.structures import Detector, Finder
 from maskrcnn.verbs.predict import PredictConfig, predict_large, write_predictions
 
 INPUTS = "inputs"  # folder of images that were no files
@@ -122,7 +122,7 @@ def plan_prediction(
 
 
 def predict_folder(
-    model: Detector,
+    model: Detector | Finder,
     inputs: Iterable[str | Path] | Job,
     out: str | Path,
     *,
@@ -212,7 +212,7 @@ def _tell_of_long_images(sizes: Mapping[Path, tuple[int, int] | None], config: M
         )
 
 
-def _one_large(model: Detector, path: Path, out: Path, names: Names, job: Job, watcher: Watcher | None) -> str | None:
+def _one_large(model: Detector | Finder, path: Path, out: Path, names: Names, job: Job, watcher: Watcher | None) -> str | None:
     """Finds an image in tiles; what was wrong with it, if something was."""
     config = job.config
     where: dict[str, Any] = {"tile": config.tile or None, "overlap": config.overlap, "scale": config.scale}
