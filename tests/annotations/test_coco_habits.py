@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from small_data import SQUARE, annotation, write_image
 
 from maskrcnn.config.model import Category
@@ -253,3 +255,27 @@ def test_two_names_that_only_end_alike_are_not_put_together(write_coco):
     images = [{**IMAGE, "file_name": "video1/a.png"}, {**IMAGE, "id": 2, "file_name": "video2/a.png"}]
     with pytest.raises(ValueError, match="2 × duplicate image"):
         load_dataset(write_coco([annotation(1)], images=images))
+
+
+# ── image files ──
+
+
+def write_cut_jpeg(path) -> None:
+    """A photograph of a camera that stopped before the end marker."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = io.BytesIO()
+    Image.fromarray(np.full((20, 30, 3), 90, np.uint8)).save(file, "JPEG")
+    path.write_bytes(file.getvalue().removesuffix(b"\xff\xd9"))
+
+
+def test_a_jpeg_that_lacks_its_end_is_used_and_told(write_coco, tmp_path):
+    path = write_coco([annotation(1)], images=[{**IMAGE, "file_name": "a.jpg"}], sizes={})
+    write_cut_jpeg(tmp_path / "data" / "a.jpg")
+    data = load_dataset(path)
+    assert_square(data)
+    assert "end marker alone is missing" in only_fault(data, "image file without its end").message
+    assert not load_dataset(path, verify_images=False).faults  # which decodes nothing
+    write_cut_jpeg(tmp_path / "maps/images/b.jpg")
+    (tmp_path / "maps/masks").mkdir()
+    Image.fromarray(np.pad(np.full((4, 14), 3, np.uint8), 8)).save(tmp_path / "maps/masks/b.png")
+    only_fault(load_dataset(tmp_path / "maps", masks="instances"), "image file without its end")

@@ -33,6 +33,11 @@ def write_dicom_file(path: Path) -> None:
     write_dicom(path, GREY)
 
 
+def write_jpeg_xl(path: Path) -> None:
+    imagecodecs = pytest.importorskip("imagecodecs", reason="the extra `large` is not installed")
+    path.write_bytes(imagecodecs.jpegxl_encode(RGB, lossless=True))
+
+
 WRITERS = {
     "a.png": lambda path: Image.fromarray(RGB).save(path),
     "deep.png": lambda path: Image.fromarray(STACK[0]).save(path),
@@ -45,6 +50,7 @@ WRITERS = {
     "slices.nii.gz": write_nifti,
     "a.dcm": write_dicom_file,
     "a.npy": lambda path: np.save(path, RGB),
+    "a.jxl": write_jpeg_xl,
 }
 PLANES = {"stack.tif": 5, "stack.ome.tif": 5, "slices.nii": 5, "slices.nii.gz": 5}
 
@@ -147,7 +153,7 @@ def test_a_file_is_known_by_its_content(tmp_path):
 
 
 def test_every_row_of_the_table_recognises_and_reads():
-    assert len(FORMATS) == 5
+    assert len(FORMATS) == 6
     assert all(callable(module.recognise) and callable(module.read) for module in FORMATS)
 
 

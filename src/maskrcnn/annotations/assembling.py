@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from maskrcnn.annotations.faults import Fault
+from maskrcnn.annotations.faults import WITHOUT_END, Fault
 from maskrcnn.annotations.finding import Found
 from maskrcnn.annotations.objects import OBJECT, Annotations, TrueObject, make_sample
 from maskrcnn.annotations.outlines import Rle, Size
@@ -17,7 +17,7 @@ from maskrcnn.annotations.place import ReadOptions
 from maskrcnn.annotations.repeats import without_repeats
 from maskrcnn.config.model import Category
 from maskrcnn.geometry.rle import rle_area, rle_to_box
-from maskrcnn.images.sizes import measure_images
+from maskrcnn.images.sizes import RepairedSize, measure_images
 
 
 class Drawn(NamedTuple):
@@ -103,6 +103,8 @@ def assemble(
         if isinstance(size, ValueError):
             report("unreadable image", str(size))
             continue
+        if isinstance(size, RepairedSize):
+            report(WITHOUT_END, size.message, repaired=True)
         if entry.found.by_name:
             message = f"{entry.file_name!r} was found by its last part alone: {entry.found.path}"
             report("image found by name", message, repaired=True)

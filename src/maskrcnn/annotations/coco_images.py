@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from maskrcnn.annotations.faults import Fault
+from maskrcnn.annotations.faults import WITHOUT_END, Fault
 from maskrcnn.annotations.finding import ImageFinder
 from maskrcnn.annotations.numbers import as_id, as_side
-from maskrcnn.images.sizes import measure_images
+from maskrcnn.images.sizes import RepairedSize, measure_images
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,8 @@ def find_images(
         if isinstance(size, ValueError):
             leave_out("unreadable image", str(size), ids[0])
             continue
+        if isinstance(size, RepairedSize):
+            faults.append(Fault(WITHOUT_END, size.message, ids[0], repaired=True))
         if len(ids) > 1:
             message = (
                 f"{entries[0]['file_name']} is listed as images {', '.join(map(str, ids))}; their annotations are put together"

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+WITHOUT_END = "image file without its end"
+
 
 @dataclass(frozen=True)
 class Fault:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from maskrcnn.annotations.faults import Fault
+from maskrcnn.annotations.faults import WITHOUT_END, Fault
 from maskrcnn.annotations.finding import Found, ImageFinder, image_folders
 from maskrcnn.annotations.objects import OBJECT, Annotations, TrueObject, make_sample
 from maskrcnn.annotations.outlines import ellipse_points
@@ -19,7 +19,7 @@ from maskrcnn.annotations.place import Place, ReadOptions, read_table
 from maskrcnn.annotations.repeats import without_repeats
 from maskrcnn.config.model import Category
 from maskrcnn.geometry.rle import polygons_to_rle, rle_area, rle_to_box
-from maskrcnn.images.sizes import measure_images
+from maskrcnn.images.sizes import RepairedSize, measure_images
 
 IMAGES_OF_PROJECT = "_via_img_metadata"  # where a project keeps what an export consists of
 ROUNDING = 1.0  # pixels; a region that reaches out of its image by less was rounded
@@ -169,8 +169,10 @@ def _find_images(
     for (image_id, (name, path, regions)), size in zip(present.items(), sizes, strict=True):
         if isinstance(size, ValueError):
             faults.append(Fault("unreadable image", f"{size} ({len(regions)} annotations)", image_id))
-        else:
-            images.append(_Image(image_id, name, path, size, regions))
+            continue
+        if isinstance(size, RepairedSize):
+            faults.append(Fault(WITHOUT_END, size.message, image_id, repaired=True))
+        images.append(_Image(image_id, name, path, size, regions))
     return images, faults
 
 

@@ -21,6 +21,7 @@ class Content:
         file: the open file, to be sought before it is read.
         length: in bytes.
         start: the first bytes.
+        repaired: what was missing of a file whose pixels are all there, once they were decoded; "" of one that is whole.
     """
 
     def __init__(self, source: FileLike) -> None:
@@ -38,6 +39,7 @@ class Content:
             self.name, self.file = f"the {len(source):,} bytes", io.BytesIO(source)
         else:
             self.name, self.file = str(getattr(source, "name", "the open file")), cast(BinaryIO, source)
+        self.repaired = ""
         self._is_own = self.path is not None
         with errors_in_one_line(self.name):
             self.length = self.file.seek(0, io.SEEK_END)

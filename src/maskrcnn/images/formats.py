@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maskrcnn.images import arrays, dicom, nifti, plain, tiff_file
+from maskrcnn.images import arrays, dicom, jpeg_xl, nifti, plain, tiff_file
 from maskrcnn.images.content import Content, FileLike
 from maskrcnn.images.opened import Display, Format, ImageFile
 
 # A new format is a module with `recognise` and `read`, and a row here; the first that recognises a file reads it.
-FORMATS: tuple[Format, ...] = (arrays, nifti, dicom, tiff_file, plain)
+FORMATS: tuple[Format, ...] = (arrays, nifti, dicom, tiff_file, jpeg_xl, plain)
 
 
 def open_file(source: FileLike, display: Display | None = None) -> ImageFile:

@@ -36,8 +36,8 @@ def read_image(source: FileLike, *, channels: int = 3, scaling: Scaling = "all_c
 
     Args:
         source: JPEG, PNG, TIFF, BMP, WebP, GIF, AVIF, JPEG 2000, PPM and what else `images.pillow.FORMATS` lists, HEIC with the
-            extra `heif`; DICOM or NIfTI of one plane, see `read_planes`; a `.npy` of (H, W) or (H, W, C). A path, the bytes
-            of such a file, or an open one.
+            extra `heif`, JPEG XL with the extra `large`; DICOM or NIfTI of one plane, see `read_planes`; a `.npy` of (H, W) or
+            (H, W, C). A path, the bytes of such a file, or an open one.
         channels: how many the image shall have.
         scaling: of values of more than 8 bits, see `ImageConfig.scaling`.
 

@@ -12,8 +12,6 @@ _KNOWN: tuple[tuple[int, bytes, str], ...] = (
     (0, b"%PDF", "it is a PDF file, which is not read; save its pages as PNG"),
     (0, b"\xd7\xcd\xc6\x9a", "it is a WMF file, which is not read; save it as PNG"),
     (40, b" EMF", "it is an EMF file, which is not read; save it as PNG"),
-    (0, b"\xff\x0a", "it is a JPEG XL file, which is not read; save it as PNG"),
-    (0, b"\0\0\0\x0cJXL ", "it is a JPEG XL file, which is not read; save it as PNG"),
     (0, b"<svg", "it is an SVG file, which has no pixels; save it as PNG"),
     (0, b"PK\x03\x04", "it is a ZIP archive; unpack it first"),
     (0, b"\x1aE\xdf\xa3", _VIDEO),  # Matroska and WebM

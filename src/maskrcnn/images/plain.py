@@ -65,6 +65,8 @@ def values_of(
     """
     orientation, is_deep = orientation_of(image), _is_deep(image)
     decoded = load(image, content.file)  # raises where the file is cut off, which OpenCV passes over
+    if decoded is not image:
+        content.repaired = "its end marker alone is missing; all of its pixels are there"
     if not is_deep:
         values = byte_values(decoded, channels)
     elif len(image.getbands()) == 1:

@@ -12,11 +12,21 @@ from maskrcnn.images.opened import Display
 from maskrcnn.images.opening import has_many_pixels, image_size, is_slide
 
 
+class RepairedSize(tuple[int, int]):
+    """(height, width) of an image that could be read although its file is not whole.
+
+    Attributes:
+        message: what was missing.
+    """
+
+    message: str
+
+
 def measure_images(paths: Sequence[Path], *, decode: bool) -> list[tuple[int, int] | ValueError]:
     """For each image its (height, width), or the error that reading it gives.
 
     With `decode` every image is read to its last pixel, a few at a time: the one way to find those that are cut off. Large
-    ones, of which training reads parts, are taken at their header's word.
+    ones, of which training reads parts, are taken at their header's word. What was repaired has a `RepairedSize`.
     """
 
     def measure(path: Path) -> tuple[int, int] | ValueError:
@@ -26,7 +36,11 @@ def measure_images(paths: Sequence[Path], *, decode: bool) -> list[tuple[int, in
             with open_file(path, Display(channels=None)) as file:
                 if file.has_regions and has_many_pixels(file.size):
                     return file.size
-                return file.first().shape[:2] if decode else file.size
+                size = file.first().shape[:2] if decode else file.size
+                if file.content.repaired:
+                    size = RepairedSize(size)
+                    size.message = f"{path}: {file.content.repaired}"
+                return size
         except ValueError as error:
             return error
 
