@@ -90,11 +90,13 @@ def _resampled(evaluation: Evaluation, weights: np.ndarray) -> np.ndarray:
         totals = weights[:, places].sum(axis=1)  # (B,) objects of the resample
         chosen = np.flatnonzero(rows.labels == label)
         chosen = chosen[np.argsort(-rows.scores[chosen], kind="stable")]
-        for k in range(len(IOU_THRESHOLDS)):
-            correct, counted = matches.correct[k, chosen], matches.counted[k, chosen]
-            for part in np.array_split(np.arange(len(weights)), max(1, len(weights) * len(chosen) // _LARGEST)):
-                own = weights[part][:, rows.images[chosen]]  # (b, n)
-                scores[part, k, label] = weighted_ap(own * counted, correct, totals[part])
+        counted = matches.counted[:, chosen]
+        for part in np.array_split(np.arange(len(weights)), max(1, len(weights) * len(chosen) // _LARGEST)):
+            own = weights[part][:, rows.images[chosen]].astype(np.int32)  # (b, n)
+            for k in range(len(IOU_THRESHOLDS)):
+                if k == 0 or (counted[k] != counted[k - 1]).any():  # most data have no crowd regions: one sum for all
+                    ranks = np.cumsum(own * counted[k], axis=1, dtype=np.int32)
+                scores[part, k, label] = _ap(own, ranks, matches.correct[k, chosen], totals[part])
     return scores
 
 
@@ -109,15 +111,21 @@ def weighted_ap(results: np.ndarray, correct: np.ndarray, num_objects: np.ndarra
     Returns:
         (B,) AP, NaN where there was nothing to find.
     """
+    return _ap(results, np.cumsum(results, axis=1), correct, num_objects)
+
+
+def _ap(results: np.ndarray, ranks: np.ndarray, correct: np.ndarray, num_objects: np.ndarray) -> np.ndarray:
+    """As `weighted_ap`, where the results up to each one are summed already: ranks (B, n)."""
     places = np.flatnonzero(correct)
     ap = np.where(num_objects > 0, 0.0, np.nan)
     if len(places):
         hits = np.cumsum(results[:, places], axis=1)
-        precision = hits / np.maximum(np.cumsum(results, axis=1)[:, places], 1)
+        precision = hits / np.maximum(ranks[:, places], 1)
         best_from_here = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
         recall = hits / np.maximum(num_objects, 1)[:, None]
-        reached = np.searchsorted(RECALL_GRID, recall, side="right")  # of COCO's recalls, by each hit and those before it
-        ap += (best_from_here * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALL_GRID)
+        for row in range(len(results)):
+            first = np.searchsorted(recall[row], RECALL_GRID)  # the hit that reaches each of COCO's recalls
+            ap[row] += best_from_here[row, first[first < len(places)]].sum() / len(RECALL_GRID)
     return ap
 
 
