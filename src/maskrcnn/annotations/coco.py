@@ -6,19 +6,33 @@ flat polygons, names with backslashes. What is meant without doubt is read, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import gc
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from maskrcnn.annotations.coco_images import Image, ImageList, find_images, group_annotations, read_images
+from maskrcnn.annotations.coco_columns import Columns, ImagePlace, UnusualError
+from maskrcnn.annotations.coco_images import (
+    Image,
+    ImageList,
+    group_annotations,
+    locate_images,
+    read_images,
+    usable_images,
+)
 from maskrcnn.annotations.coco_objects import ObjectReader
 from maskrcnn.annotations.faults import Fault
 from maskrcnn.annotations.finding import image_folders
+from maskrcnn.annotations.json_parts import read_parts
 from maskrcnn.annotations.numbers import as_id
 from maskrcnn.annotations.objects import Annotations, TrueObject, make_sample
-from maskrcnn.annotations.place import Place, ReadOptions
-from maskrcnn.annotations.repeats import without_repeats
+from maskrcnn.annotations.place import Place, ReadOptions, read_json
+from maskrcnn.annotations.repeats import images_with_twins, without_repeats
 from maskrcnn.config.model import Category
+from maskrcnn.structures import Sample
 
 NAME = "coco"
 TITLE = "COCO JSON (images, annotations, categories)"
@@ -27,17 +41,23 @@ BACKGROUND = {"_background_", "background", "__background__", "__ignore__", "_ig
 
 
 def recognise(place: Place) -> bool:
-    """A JSON with lists of images, annotations and categories, whose annotations are no segments."""
+    """A JSON with lists of images, annotations and categories, whose annotations are no segments.
+
+    In a large file the categories may come too late to be waited for; without them it is refused when it is read.
+    """
     if place.suffix != ".json" or not place.head.lstrip().startswith("{"):
         return False
-    content = place.json
-    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in WANTED):
+    content = place.sketch
+    wanted = WANTED[:2] if place.is_large_object else WANTED
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in wanted):
         return False
     return not any(isinstance(entry, dict) and "segments_info" in entry for entry in content["annotations"][:3])
 
 
 def read(place: Place, options: ReadOptions) -> Annotations:
-    """Every usable image of a COCO file with its usable objects, and all that was wrong with the rest."""
+    """Every usable image of a COCO file with its usable objects, and all that was wrong with the rest; see `read_coco`."""
+    if place.is_large_object:
+        return _read_parts(partial(read_parts, place.path), place.path, options, lambda: read_json(place.path))
     return read_coco(place.json, place.path, options)
 
 
@@ -56,13 +76,130 @@ def read_coco(content: Any, path: Path, options: ReadOptions | None = None) -> A
     Raises:
         ValueError: for a file that is not COCO's JSON as a whole.
     """
-    options = options or ReadOptions()
     _check_whole(content, path)
+    return _read_parts(lambda: iter(content.items()), path, options or ReadOptions(), lambda: content)
+
+
+def _read_parts(
+    parts: Callable[[], Iterable[tuple[str, Any]]], path: Path, options: ReadOptions, whole: Callable[[], Any]
+) -> Annotations:
+    """Reads the file in columns, part by part; or the slower way, all of it, where its ids are not as they should be.
+
+    Args:
+        parts: goes through the file: its keys, and their values or parts of those.
+        whole: what the file holds.
+    """
+    with _without_collections():
+        try:
+            return _read_in_columns(parts, path, options)
+        except UnusualError:
+            return _read_one_by_one(whole(), path, options)
+
+
+def _read_in_columns(parts: Callable[[], Iterable[tuple[str, Any]]], path: Path, options: ReadOptions) -> Annotations:
+    """Draws annotations as they come, so that few are held as JSON has them; twice through a file whose images come last."""
+    found: dict[str, list[Any]] = {}
+    table: _Table | None = None
+    is_late = False
+    for key, value in parts():
+        if key not in WANTED or not isinstance(value, list):
+            continue
+        if key != "annotations":
+            found.setdefault(key, []).extend(value)
+            continue
+        found[key] = []
+        if table is None and "images" in found:
+            table = _Table(found.pop("images"), path, options)
+        if table is not None:
+            table.columns.add(value)
+        is_late |= table is None
+    if table is None:
+        _check_whole(found, path)
+        table = _Table(found["images"], path, options)
+        for key, value in parts() if is_late else ():
+            if key == "annotations":
+                table.columns.add(value)
+    _check_whole({**found, "images": []}, path)
+    return table.annotations(found["categories"])
+
+
+class _Table:
+    """What is known of a file once its images are: where each annotation belongs.
+
+    Args:
+        images: as the JSON lists them.
+        path: of the JSON.
+        options: how it is to be read.
+    """
+
+    def __init__(self, images: list[Any], path: Path, options: ReadOptions) -> None:
+        self._path, self._options = path, options
+        self._lvis_faults = _lvis_faults(images)
+        self._listed = read_images(images)
+        self._located = locate_images(self._listed, image_folders(path, options.images), options.verify_images)
+        places: dict[int, ImagePlace | None] = dict.fromkeys(self._listed.entries)
+        for row, image in enumerate(usable_images(self._listed, self._located)[0]):
+            if image.listed_size in (None, image.size):
+                places |= {number: ImagePlace(row, image.size, k) for k, number in enumerate(image.ids)}
+        self.columns = Columns(places)
+
+    def annotations(self, categories: list[Any]) -> Annotations:
+        """Everything, once all annotations are in the columns.
+
+        Raises:
+            UnusualError: for ids that come twice.
+        """
+        self.columns.check_ids()
+        counts = self.columns.counts()
+        options = self._options
+        labels, classes, faults = _read_categories(categories, self._path, self.columns.used_categories, options.classes)
+        images, image_faults = usable_images(self._listed, self._located, lambda number: counts.get(number, 0))
+        faults += self._listed.faults + image_faults + self.columns.strangers + self._lvis_faults
+        objects, told = self.columns.objects(images, labels, crowds_are_objects=options.crowds_are_objects)
+        told_of: dict[int, list[Fault]] = defaultdict(list)
+        for row, theirs in told:
+            told_of[row] += theirs
+        alike = images_with_twins(objects)
+        samples = []
+        for row, image in enumerate(images):
+            if image.listed_size != image.size:
+                fault = _size_fault(image, sum(counts.get(number, 0) for number in image.ids))
+                faults.append(fault)
+                if not fault.repaired:
+                    continue
+            faults += told_of.get(row, ())
+            sample = objects.sample(row, image)
+            if alike[row]:
+                sample = _without_twins(sample, image, faults)
+            samples.append(sample)
+        return Annotations(samples, classes, faults)
+
+
+def _without_twins(sample: Sample, image: Image, faults: list[Fault]) -> Sample:
+    things = [
+        TrueObject(*values)
+        for values in zip(
+            sample.boxes,
+            sample.labels.tolist(),
+            sample.crowd.tolist(),
+            sample.rles,
+            sample.areas.tolist(),
+            sample.annotation_ids.tolist(),
+            strict=True,
+        )
+    ]
+    kept = without_repeats(things, _twice(image, faults))
+    return sample if len(kept) == len(things) else make_sample(image.ids[0], image.file_name, image.path, image.size, kept)
+
+
+def _read_one_by_one(content: Any, path: Path, options: ReadOptions) -> Annotations:
+    """As `_read_in_columns`, of a file with ids that are text, have a point, are missing or come twice."""
     listed = read_images(content["images"])
     annotations, annotation_faults = group_annotations(content["annotations"], listed)
     used = {entry["category_id"] for own in annotations.values() for entry in own}
     labels, categories, faults = _read_categories(content["categories"], path, used, options.classes)
-    images, image_faults = find_images(listed, image_folders(path, options.images), annotations, options.verify_images)
+    located = locate_images(listed, image_folders(path, options.images), options.verify_images)
+    images, image_faults = usable_images(listed, located, lambda number: len(annotations.get(number, ())))
     faults += listed.faults + image_faults + annotation_faults + _lvis_faults(content["images"])
     reader = ObjectReader(labels, faults, crowds_are_objects=options.crowds_are_objects)
     samples = []
@@ -76,6 +213,18 @@ def read_coco(content: Any, path: Path, options: ReadOptions | None = None) -> A
         objects = without_repeats([thing for entry in own for thing in reader.read(entry, image.size)], _twice(image, faults))
         samples.append(make_sample(image.ids[0], image.file_name, image.path, image.size, objects))
     return Annotations(samples, categories, faults)
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Python looks for circles again and again while millions of objects are made: a third of the time, and none is in one."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _twice(image: Image, faults: list[Fault]) -> Any:

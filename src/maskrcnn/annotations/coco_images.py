@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import reprlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from maskrcnn.annotations.faults import WITHOUT_END, Fault
-from maskrcnn.annotations.finding import ImageFinder
+from maskrcnn.annotations.finding import Found, ImageFinder
 from maskrcnn.annotations.numbers import as_id, as_side
 from maskrcnn.images.sizes import RepairedSize, measure_images
 
@@ -40,7 +40,8 @@ class ImageList:
     """What a JSON lists.
 
     Attributes:
-        entries: by id; None for an id that two files share, so that nobody knows whose annotations are whose.
+        entries: by id their file_name, height and width as they are written; None for an id that two files share, so that
+            nobody knows whose annotations are whose.
         texts: numbers of ids that are no numbers.
         faults: what was wrong.
     """
@@ -71,7 +72,7 @@ def read_images(given: list[Any]) -> ImageList:
             message = f"an image has a whole number as id and a file_name; received {reprlib.repr(entry)}"
             listed.faults.append(Fault("broken image entry", message))
             continue
-        entry = {**entry, "file_name": name}
+        entry = {"file_name": name, "height": entry.get("height"), "width": entry.get("width")}
         earlier = listed.entries.setdefault(image_id, entry)
         if earlier is entry:
             continue
@@ -99,35 +100,63 @@ def _name_of(entry: Any) -> str | None:
     return None
 
 
-def find_images(
-    listed: ImageList, folders: Sequence[Path], annotations: dict[int, list[Any]], verify_images: bool
-) -> tuple[list[Image], list[Fault]]:
-    """The images whose files are there and can be read; and a fault for each of the others."""
-    faults: list[Fault] = []
+@dataclass(frozen=True)
+class Located:
+    """Where the images of a list are, before anybody knows how many annotations each has.
 
-    def leave_out(kind: str, message: str, image_id: int) -> None:
-        num_annotations = len(annotations.get(image_id, []))
-        faults.append(Fault(kind, f"{message} ({num_annotations} annotations)" if num_annotations else message, image_id))
+    Attributes:
+        files: the ids of each file that is there; several where a file is listed more than once.
+        sizes: of each of the files its (height, width), or why it cannot be read.
+        missing: of ids without a file, in the list's order, what was found.
+        by_name: ids whose file was found by the last part of its name alone.
+    """
 
+    files: dict[Path, list[int]]
+    sizes: list[tuple[int, int] | ValueError]
+    missing: dict[int, Found]
+    by_name: set[int]
+
+
+def locate_images(listed: ImageList, folders: Sequence[Path], verify_images: bool) -> Located:
+    """Looks for the images' files and measures them."""
     finder = ImageFinder(folders)
-    present: dict[Path, list[int]] = {}
+    files: dict[Path, list[int]] = {}
+    missing: dict[int, Found] = {}
     by_name: set[int] = set()
     for image_id, entry in listed.entries.items():
         if entry is None:
             continue
         found = finder.find(entry["file_name"])
         if found.path is None:
-            leave_out("file name outside of its folder" if found.outside else "missing image", found.problem, image_id)
-        else:
-            present.setdefault(found.path, []).append(image_id)
-            if found.by_name:
-                by_name.add(image_id)
-    sizes = measure_images(list(present), decode=verify_images)
+            missing[image_id] = found
+            continue
+        files.setdefault(found.path, []).append(image_id)
+        if found.by_name:
+            by_name.add(image_id)
+    return Located(files, measure_images(list(files), decode=verify_images), missing, by_name)
+
+
+def usable_images(
+    listed: ImageList, located: Located, num_annotations: Callable[[int], int] = lambda _: 0
+) -> tuple[list[Image], list[Fault]]:
+    """The images whose files are there and can be read; and a fault for each of the others.
+
+    Args:
+        num_annotations: of each image's id.
+    """
+    faults: list[Fault] = []
+
+    def leave_out(kind: str, message: str, image_id: int) -> None:
+        count = num_annotations(image_id)
+        faults.append(Fault(kind, f"{message} ({count} annotations)" if count else message, image_id))
+
+    for image_id, found in located.missing.items():
+        leave_out("file name outside of its folder" if found.outside else "missing image", found.problem, image_id)
     images = []
-    for (path, ids), size in zip(present.items(), sizes, strict=True):
+    for (path, ids), size in zip(located.files.items(), located.sizes, strict=True):
         entries = [listed.entries[number] or {} for number in ids]
         names = {entry["file_name"] for entry in entries}
-        if len(names) > 1 and by_name.intersection(ids):
+        if len(names) > 1 and located.by_name.intersection(ids):
             for number in ids:
                 leave_out("duplicate image", f"{path} may be any of {', '.join(sorted(names))}; none is used", number)
             continue
@@ -141,7 +170,7 @@ def find_images(
                 f"{entries[0]['file_name']} is listed as images {', '.join(map(str, ids))}; their annotations are put together"
             )
             faults.append(Fault("duplicate image", message, ids[0], repaired=True))
-        elif ids[0] in by_name:
+        elif ids[0] in located.by_name:
             message = f"{entries[0]['file_name']!r} was found by its last part alone: {path}"
             faults.append(Fault("image found by name", message, ids[0], repaired=True))
         height, width = as_side(entries[0].get("height")), as_side(entries[0].get("width"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import reprlib
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -109,9 +108,9 @@ class ObjectReader:
             repaired=True,
         )
         height, width = size
-        if isinstance(segmentation, list) and segmentation:
+        if isinstance(segmentation, list) and _flat(segmentation):
             polygons = [segmentation] if are_numbers(segmentation) else segmentation
-            segmentation = [(np.reshape(polygon, (-1, 2)) * (width, height)).ravel().tolist() for polygon in polygons]
+            segmentation = [[value * (height if k % 2 else width) for k, value in enumerate(polygon)] for polygon in polygons]
         if isinstance(bbox, list) and len(bbox) == 4 and are_numbers(bbox) and max(bbox) <= 1:
             bbox = (np.array(bbox) * (width, height, width, height)).tolist()
         return segmentation, bbox
@@ -203,10 +202,11 @@ def _choose_box(bbox: Any, mask_box: np.ndarray, size: Size) -> tuple[np.ndarray
         return mask_box, ("degenerate box", message)
     x, y, width, height = bbox
     box = (x, y, x + width, y + height)
-    edges = tuple(min(max(edge, 0.0), limit) for edge, limit in zip(box, (size[1], size[0]) * 2))
+    edges = [min(max(float(edge), 0.0), limit) for edge, limit in zip(box, (size[1], size[0]) * 2)]
     clipped = np.array(edges, np.float32)
-    if _contradict(edges, mask_box.tolist()):
-        kind = "box outside of its image" if not _area(edges) else "box contradicts its mask"
+    inside = np.array([edges])
+    if contradict(inside, mask_box[None].astype(np.float64))[0]:
+        kind = "box outside of its image" if not _area(inside)[0] else "box contradicts its mask"
         return mask_box, (kind, f"bbox {reprlib.repr(bbox)} in an image of {size[0]}×{size[1]}; measured on its mask instead")
     if max(abs(edge - inside) for edge, inside in zip(box, edges)) > ROUNDING:
         return clipped, (
@@ -216,18 +216,25 @@ def _choose_box(bbox: Any, mask_box: np.ndarray, size: Size) -> tuple[np.ndarray
     return clipped, None
 
 
-def _contradict(box: Sequence[float], mask_box: Sequence[float]) -> bool:
-    """Whether a box and its mask's box cannot mean one thing: IoU under `AGREE`, by more than rounding does to small objects.
+def contradict(boxes: np.ndarray, mask_boxes: np.ndarray) -> np.ndarray:
+    """Whether boxes and their masks' boxes cannot mean one thing: IoU under `AGREE`, by more than rounding of small objects.
 
     Annotated boxes follow the polygons, masks the pixels: in COCO the edges differ by up to 6 pixels, the IoU is over 0.8 for
-    all but objects of 2 pixels. In plain numbers, for arrays of four would take most of the time of a large file.
+    all but objects of 2 pixels.
+
+    Args:
+        boxes, mask_boxes: (N, 4) xyxy.
+
+    Returns:
+        (N,) bool.
     """
-    one, other = _area(box), _area(mask_box)
-    both = (max(box[0], mask_box[0]), max(box[1], mask_box[1]), min(box[2], mask_box[2]), min(box[3], mask_box[3]))
-    shared = _area(both)
-    farthest = max(abs(edge - measured) for edge, measured in zip(box, mask_box))
-    return (shared < AGREE * (one + other - shared) and farthest > NEAR) or one == 0
+    one, other = _area(boxes), _area(mask_boxes)
+    shared = _area(
+        np.concatenate([np.maximum(boxes[:, :2], mask_boxes[:, :2]), np.minimum(boxes[:, 2:], mask_boxes[:, 2:])], axis=1)
+    )
+    farthest = np.abs(boxes - mask_boxes).max(axis=1)
+    return ((shared < AGREE * (one + other - shared)) & (farthest > NEAR)) | (one == 0)
 
 
-def _area(box: Sequence[float]) -> float:
-    return max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)
+def _area(boxes: np.ndarray) -> np.ndarray:
+    return np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0), axis=1)

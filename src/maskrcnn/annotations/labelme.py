@@ -44,7 +44,7 @@ def recognise(place: Place) -> bool:
     if place.is_folder:
         files = place.files_ending(".json")
         return any(_looks_like(file) for file in files[:3])
-    return place.suffix == ".json" and _is_labelme(place.json)
+    return place.suffix == ".json" and _is_labelme(place.sketch)
 
 
 def read(place: Place, options: ReadOptions) -> Annotations:

@@ -49,6 +49,42 @@ def make_sample(image_id: int, file_name: str, path: Path, size: tuple[int, int]
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Objects:
+    """The objects of all images in columns, those of an image side by side: of image k the rows `starts[k]` to `starts[k + 1]`.
+
+    Attributes:
+        starts: (K + 1,) int64.
+        boxes, labels, crowd, areas, ids, rles: as `Sample` has them, (N, …).
+        measured: (N,) int64 pixels of each mask.
+    """
+
+    starts: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    crowd: np.ndarray
+    areas: np.ndarray
+    ids: np.ndarray
+    rles: list[dict[str, Any]]
+    measured: np.ndarray
+
+    def sample(self, row: int, image: Any) -> Sample:
+        """The sample of one image; its arrays are parts of the columns."""
+        own = slice(int(self.starts[row]), int(self.starts[row + 1]))
+        return Sample(
+            image_id=image.ids[0],
+            file_name=image.file_name,
+            path=str(image.path),
+            size=image.size,
+            boxes=self.boxes[own],
+            labels=self.labels[own],
+            crowd=self.crowd[own],
+            rles=self.rles[own],
+            areas=self.areas[own],
+            annotation_ids=self.ids[own],
+        )
+
+
 class Annotations(NamedTuple):
     """What a file or folder of annotations holds.
 

@@ -29,7 +29,7 @@ def recognise(place: Place) -> bool:
     """A JSON like COCO's whose annotations have `segments_info`."""
     if place.suffix != ".json" or ('"images"' not in place.head and '"annotations"' not in place.head):
         return False
-    content = place.json
+    content = place.sketch
     annotations = content.get("annotations") if isinstance(content, dict) else None
     return isinstance(annotations, list) and any(
         isinstance(entry, dict) and "segments_info" in entry for entry in annotations[:3]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,10 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree
 
+from maskrcnn.annotations.json_parts import decode_json, read_parts
 from maskrcnn.images.files import PLAIN_SUFFIXES
 
 HEAD = 65_536  # bytes of a text file that say what it is
 MAX_XML_BYTES = 2**30
+LARGE_JSON = 2**22  # bytes from where on an object is read part by part
 MAX_CSV_FIELD = 2**27  # characters: the run lengths of one object
 ANNOTATION_SUFFIXES = (".json", ".xml", ".csv", ".yaml", ".yml", ".geojson")
 
@@ -99,6 +100,26 @@ class Place:
         return read_json(self.path) if self.head.lstrip()[:1] in ("{", "[") else None
 
     @cached_property
+    def sketch(self) -> Any:
+        """What a JSON file holds, as `json`; of a large object the beginning, which says what it is.
+
+        Of lists their first entries, and no key behind the first of COCO's annotations where images came before them.
+        """
+        if not self.is_large_object:
+            return self.json
+        begun: dict[str, Any] = {}
+        for key, value in read_parts(self.path):
+            begun.setdefault(key, value)
+            if {"images", "annotations"} <= begun.keys():
+                break
+        return begun
+
+    @cached_property
+    def is_large_object(self) -> bool:
+        """Whether this is a JSON object that is better read part by part."""
+        return self.head.lstrip().startswith("{") and self.path.stat().st_size > LARGE_JSON
+
+    @cached_property
     def xml(self) -> ElementTree.Element | None:
         """The root of an XML file; None for anything else.
 
@@ -158,8 +179,7 @@ def read_json(path: Path) -> Any:
         ValueError: for a file that cannot be read.
     """
     try:
-        content = path.read_bytes()
-        return json.loads(content[3:] if content.startswith(b"\xef\xbb\xbf") else content)
+        return decode_json(path.read_bytes())
     except OSError as error:
         raise ValueError(f"Cannot read {path}: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:

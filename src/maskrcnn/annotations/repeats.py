@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 from hotcoco import mask as coco_mask
 
-from maskrcnn.annotations.objects import TrueObject
+from maskrcnn.annotations.objects import Objects, TrueObject
 from maskrcnn.annotations.outlines import Rle
 from maskrcnn.geometry.rle import rle_area
 
@@ -64,6 +65,32 @@ def twins(
             iou = float(coco_mask.iou([rles[one]], [rles[other]], [False])[0, 0])
             if iou >= least:
                 yield min(one, other), max(one, other), iou
+
+
+def images_with_twins(objects: Objects) -> np.ndarray:
+    """(K,) bool: the images in which objects may be drawn twice: of one class, alike in area and box, and no crowd regions.
+
+    Objects stand in the order of their areas; each is compared with the next, the one behind it and so on, all of them at once,
+    until nobody's is near enough.
+    """
+    num_images = len(objects.starts) - 1
+    image = np.repeat(np.arange(num_images), np.diff(objects.starts))
+    flagged = np.zeros(num_images, bool)
+    order = np.lexsort((objects.measured, objects.labels, image))
+    order = order[~objects.crowd[order]]
+    left, step = np.arange(len(order)), 0
+    while len(left):
+        step += 1
+        left = left[left + step < len(order)]
+        one, other = order[left], order[left + step]
+        same = (image[one] == image[other]) & (objects.labels[one] == objects.labels[other])
+        same &= objects.measured[one] >= SAME * objects.measured[other]
+        left, one, other = left[same], one[same], other[same]
+        boxes = objects.boxes[one]
+        reach = 2 * (1 - SAME) * (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0.0) + 1.0
+        near = (np.abs(boxes - objects.boxes[other]) <= reach[:, None]).all(axis=1)
+        flagged[image[one[near]]] = True
+    return flagged
 
 
 def _alike(one: TrueObject, other: TrueObject) -> bool:

@@ -36,7 +36,7 @@ def describe(place: Place) -> str:
     if is_image(place.path):
         return "a single image; wanted are annotations, or a folder with images and their masks"
     if place.head.lstrip()[:1] in ("{", "["):
-        return _describe_json(place.json)
+        return _describe_json(place.sketch)
     if place.head.lstrip().startswith("<"):
         root = place.xml
         return f"XML with the root {root.tag!r} of no tool that is known" if root is not None else "empty"

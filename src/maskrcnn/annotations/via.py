@@ -36,7 +36,7 @@ def recognise(place: Place) -> bool:
     """A project or an export of VIA: JSON of images with regions, or a CSV with the columns of VIA."""
     if place.suffix == ".csv":
         return set(place.columns) >= COLUMNS
-    return place.suffix == ".json" and place.head.lstrip().startswith("{") and is_via(place.json)
+    return place.suffix == ".json" and place.head.lstrip().startswith("{") and is_via(place.sketch)
 
 
 def is_via(content: Any) -> bool:

@@ -6,6 +6,7 @@ A region is (left, top, right, bottom) in whole pixels. Of a pyramid the largest
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,7 +79,7 @@ def is_slide(path: Path) -> bool:
 
 def is_zarr(path: str | Path) -> bool:
     """Whether a folder is a zarr array, or a group such as OME-Zarr."""
-    return any((Path(path) / name).is_file() for name in _ZARR_FILES)
+    return os.path.isdir(path) and any((Path(path) / name).is_file() for name in _ZARR_FILES)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:

@@ -8,8 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from maskrcnn.images.formats import open_file
+from maskrcnn.images.jpeg_size import plain_jpeg_size
 from maskrcnn.images.opened import Display
 from maskrcnn.images.opening import has_many_pixels, image_size, is_slide
+
+TOGETHER = 32  # headers that a thread reads as one task: handing one over costs as much as reading it
 
 
 class RepairedSize(tuple[int, int]):
@@ -30,6 +33,8 @@ def measure_images(paths: Sequence[Path], *, decode: bool) -> list[tuple[int, in
     """
 
     def measure(path: Path) -> tuple[int, int] | ValueError:
+        if not decode and (size := plain_jpeg_size(path)) is not None and not has_many_pixels(size):
+            return size
         try:
             if is_slide(path):
                 return image_size(path)
@@ -44,5 +49,7 @@ def measure_images(paths: Sequence[Path], *, decode: bool) -> list[tuple[int, in
         except ValueError as error:
             return error
 
+    step = 1 if decode else TOGETHER
+    parts = [paths[start : start + step] for start in range(0, len(paths), step)]
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # decoders let go of Python's lock
-        return list(threads.map(measure, paths))
+        return [size for sizes in threads.map(lambda part: [measure(path) for path in part], parts) for size in sizes]
