@@ -44,7 +44,8 @@ def evaluate(
             "--report",
             metavar="DIR",
             file_okay=False,
-            help="Write report.html there: curves, kinds of error, best score thresholds, the worst images; and report.json.",
+            help="Write report.html there: curves, kinds of error, best score thresholds, the worst images; of tracks, when "
+            "each was lost or switched; and report.json.",
         ),
     ] = None,
     compare: Annotated[
@@ -103,7 +104,7 @@ def evaluate(
             raise typer.BadParameter(
                 "--tracks scores two files of tracks and needs neither --model nor --data; leave them out."
             )
-        _evaluate_tracks(*tracks, json_file)
+        _evaluate_tracks(*tracks, json_file, report)
         return
     if compare is not None:
         if model or data is None:
@@ -169,12 +170,15 @@ def _compare(first: Path, second: Path, dataset: Dataset, batch_size: int, repor
         tell(f"The page is {report / 'comparison.html'}")
 
 
-def _evaluate_tracks(truth: Path, result: Path, json_file: Path | None) -> None:
-    from maskrcnn.inference.scoring import evaluate_tracks, write_scores
+def _evaluate_tracks(truth: Path, result: Path, json_file: Path | None, report: Path | None) -> None:
+    from maskrcnn.inference.scoring import write_scores
     from maskrcnn.reports.tables import print_track_scores
+    from maskrcnn.verbs.evaluate_tracks import evaluate_tracks
 
-    scores = evaluate_tracks(truth, result)
+    scores = evaluate_tracks(truth, result, folder=report)
     print_track_scores(scores, console)
     if json_file is not None:
         write_scores(json_file, scores)
         tell(f"Scores written to {json_file}")
+    if report is not None:
+        tell(f"The report is {report / 'report.html'}")

@@ -39,8 +39,7 @@ def evaluate_tracks(truth: Mapping[str, Video], result: Mapping[str, Video]) -> 
         ImportError: trackeval is not installed.
     """
     metrics = extras.load("trackeval.metrics", extra="tracking", why="Scores of tracks need trackeval")
-    pairs = _paired(truth, result)
-    masks = all(objects.rles is not None for video in (*truth.values(), *result.values()) for objects in video.values())
+    pairs, masks = _paired(truth, result), _have_masks(truth, result)
     scorers = [metrics.HOTA()] + [
         kind({"PRINT_CONFIG": False, "THRESHOLD": SAME}) for kind in (metrics.CLEAR, metrics.Identity)
     ]
@@ -56,6 +55,26 @@ def evaluate_tracks(truth: Mapping[str, Video], result: Mapping[str, Video]) -> 
             name: _summary([scores[name] for scores in by_scorer], [data], masks) for name, data in prepared.items()
         }
     return answer
+
+
+def prepare_tracks(truth: Mapping[str, Video], result: Mapping[str, Video]) -> dict[str, dict[str, Any]]:
+    """Each video as `evaluate_tracks` compares it, by the truth's name of it.
+
+    Returns:
+        For each video `frames`, their numbers; `gt_ids` and `tracker_ids`, for each frame the ids counted from 0; and
+        `similarity_scores`, for each frame (N, M) IoU, 0 between different classes; `gt_names` and `tracker_names`, the ids as
+        the files have them.
+
+    Raises:
+        ValueError: as `evaluate_tracks`.
+    """
+    pairs, masks = _paired(truth, result), _have_masks(truth, result)
+    note = _note_on_classes(pairs)
+    return {name: _prepare(*pair, masks=masks, by_class=not note) for name, pair in pairs.items()}
+
+
+def _have_masks(truth: Mapping[str, Video], result: Mapping[str, Video]) -> bool:
+    return all(objects.rles is not None for video in (*truth.values(), *result.values()) for objects in video.values())
 
 
 def _paired(truth: Mapping[str, Video], result: Mapping[str, Video]) -> dict[str, tuple[Video, Video]]:
@@ -96,7 +115,8 @@ def _prepare(truth: Video, result: Video, *, masks: bool, by_class: bool) -> dic
     true_ids: dict[int, int] = {}
     found_ids: dict[int, int] = {}
     data: dict[str, Any] = {"gt_ids": [], "tracker_ids": [], "similarity_scores": []}
-    for frame in sorted({*truth, *result}):
+    frames = sorted({*truth, *result})
+    for frame in frames:
         true, found = (_of(video, frame, masks) for video in (truth, result))
         alike = _similarity(true, found)
         if by_class:
@@ -108,6 +128,9 @@ def _prepare(truth: Video, result: Video, *, masks: bool, by_class: bool) -> dic
         data["tracker_ids"].append(_numbered(found.ids[kept], found_ids))
         data["similarity_scores"].append(alike[counted][:, kept])
     return data | {
+        "frames": frames,
+        "gt_names": list(true_ids),
+        "tracker_names": list(found_ids),
         "num_timesteps": len(data["gt_ids"]),
         "num_gt_ids": len(true_ids),
         "num_tracker_ids": len(found_ids),
