@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from maskrcnn.images.values import looked_up, windowed
+from maskrcnn.images import values as values_module
+from maskrcnn.images.values import looked_up, stretch, windowed
 
 VALUES = np.linspace(-1100, 1100, 2201).reshape(31, 71)
 
@@ -45,3 +46,15 @@ def test_a_table_shows_its_entries_and_its_ends_beyond_them():
     table = np.array([0, 1023, 2046, 4095])
     shown = looked_up(np.array([[-5, 10, 10.6, 12, 13, 99]]), table, first=10, bits=12)
     assert shown.tolist() == [[0, 0, 64, 127, 255, 255]]
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("scaling", ["all_channels", "each_channel"])
+def test_values_of_16_bits_are_counted_and_stretched_as_floats_are(seed, scaling, monkeypatch):
+    rng = np.random.default_rng(seed)
+    monkeypatch.setattr(values_module, "_COUNTED", 300)  # several blocks
+    shape = (int(rng.integers(1, 60)), int(rng.integers(1, 60)), int(rng.integers(1, 5)))
+    low, high = sorted(rng.integers(0, 1 << 16, 2).tolist())
+    image = rng.integers(low, high + 1 if seed % 4 else low + 1, shape).astype(np.uint16)
+    for given in (image, image.view(np.int16), image[::-1, ::2], image[:, :, 0]):
+        np.testing.assert_array_equal(stretch(given, scaling), stretch(given.astype(np.float64), scaling))

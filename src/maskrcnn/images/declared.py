@@ -71,9 +71,9 @@ def check_memory(size: tuple[int, int], channels: int, bytes_a_value: int) -> No
         ValueError: it does not fit; the reason names what reads it in parts.
     """
     check_size(*size)
-    # Bytes are held by the decoder, by NumPy and as RGB; deeper values as floats too, while they are stretched.
+    # Values are held by the decoder, by NumPy and as RGB; those of more than 16 bits as floats too, while they are stretched.
     values = math.prod(size) * channels
-    needed = 3 * values + 4 * math.prod(size) if bytes_a_value == 1 else (3 * bytes_a_value + 12) * values
+    needed = 3 * bytes_a_value * values + (4 * math.prod(size) if bytes_a_value <= 2 else 12 * values)
     if needed < _SMALL or not is_checked():
         return
     if needed > SHARE * (free := available()):

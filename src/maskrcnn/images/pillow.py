@@ -73,7 +73,8 @@ def load(image: Image.Image, file: BinaryIO) -> Image.Image:
         OSError: the file is cut off, or broken.
         ValueError: it does not fit in the free memory.
     """
-    check_memory(image.size[::-1], len(image.getbands()), 1 if image.mode not in ("I", "F") and ";16" not in image.mode else 4)
+    bytes_a_value = 4 if image.mode in ("I", "F") else 2 if ";16" in image.mode else 1
+    check_memory(image.size[::-1], len(image.getbands()), bytes_a_value)
     try:
         image.load()
     except OSError:

@@ -8,6 +8,7 @@ import numpy as np
 
 from maskrcnn.config.model import Scaling
 
+_COUNTED = 1 << 22  # values at a time, of which NumPy makes integers of 8 bytes
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
@@ -47,6 +48,8 @@ def check_real(values: np.ndarray) -> None:
 
 def stretch(values: np.ndarray, scaling: Scaling = "all_channels") -> np.ndarray:
     """Values of any kind to uint8, between their `limits`. What is no number is black, as -inf is; inf is white."""
+    if values.dtype in (np.uint16, np.int16):
+        return _stretch_counted(values, each_channel=values.ndim == 3 and scaling == "each_channel")
     values = values.astype(np.float32)
     return between(values, *limits(values, each_channel=values.ndim == 3 and scaling == "each_channel"))
 
@@ -69,6 +72,37 @@ def limits(values: np.ndarray, *, each_channel: bool) -> tuple[np.ndarray, np.nd
         pairs.append((finite.min(), finite.max()) if low == high and finite.size else (low, high))
     low, high = np.array(pairs).T
     return low, high
+
+
+def _stretch_counted(values: np.ndarray, *, each_channel: bool) -> np.ndarray:
+    """What `stretch` gives of whole numbers of 16 bits, by counting them: a fifth of the memory, and no sorting."""
+    shown = np.empty(values.shape, np.uint8)
+    groups = [(values[..., k], shown[..., k]) for k in range(values.shape[-1])] if each_channel else [(values, shown)]
+    known = np.arange(1 << 16, dtype=np.uint16).view(values.dtype)  # each value, at the place of its bits
+    order = np.argsort(known)
+    for group, out in groups:
+        step = max(1, _COUNTED // group[0].size)  # rows
+        blocks = [slice(start, start + step) for start in range(0, len(group), step)]
+        counts = np.zeros(1 << 16, np.int64)
+        for block in blocks:
+            counts += np.bincount(group[block].view(np.uint16).ravel(), minlength=1 << 16)
+        pair = [_percentile(known[order], counts[order], part) for part in (0.1, 99.9)]
+        if pair[0] == pair[1]:
+            present = known[counts > 0]
+            pair = [present.min(), present.max()]
+        table = between(known.astype(np.float32), *np.array(pair, np.float64)[:, None])
+        for block in blocks:
+            out[block] = table[group[block].view(np.uint16)]
+    return shown
+
+
+def _percentile(values: np.ndarray, counts: np.ndarray, percent: float) -> float:
+    """As `np.percentile`, of sorted values of which each comes so many times."""
+    ends = np.cumsum(counts)
+    place = (ends[-1] - 1) * (percent / 100)
+    low, part = int(place), place - int(place)
+    first, second = (float(values[np.searchsorted(ends, k, side="right")]) for k in (low, min(low + 1, int(ends[-1]) - 1)))
+    return second - (second - first) * (1 - part) if part >= 0.5 else first + (second - first) * part
 
 
 def between(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
