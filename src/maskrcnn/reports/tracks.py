@@ -74,7 +74,7 @@ def _video(name: str, events: TrackEvents) -> str:
     worst = np.lexsort((-missed, -switched))[:_MOST_TRACKS]
     text = (
         "A row is a track of the truth, its colour the number that it was found under; a thin red line where it was missed, a "
-        "black stroke where the number changed. Those that changed most come first."
+        "stroke across it where the number changed. Those that changed most come first."
     )
     if len(events.tracks) > len(worst):
         text += f" {len(worst)} of {len(events.tracks)} tracks."
