@@ -17,6 +17,7 @@ from maskrcnn.geometry.rle import (
     polygons_to_rle,
     rle_area,
     rle_from_json,
+    rle_region,
     rle_to_box,
     rle_to_json,
     rle_to_mask,
@@ -284,3 +285,15 @@ def test_coverage_is_each_cells_part_of_mask():
     np.testing.assert_allclose(covered, reference.crop(mask, box, 14), atol=1e-6)
     assert masks.coverage(mask_to_rle(mask), box, (3, 9)).shape == (3, 9)
     np.testing.assert_array_equal(masks.coverage(mask_to_rle(mask), np.array([0, 0, 24, 20]), SIZE), mask)
+
+
+def test_a_region_of_a_mask_is_that_part_of_its_bitmap():
+    rng = np.random.default_rng(0)
+    for density in (0.0, 0.02, 0.5, 0.98, 1.0) * 60:
+        height, width = rng.integers(1, 40, 2).tolist()
+        mask = rng.random((height, width)) < density
+        left, right = np.sort(rng.integers(0, width + 1, 2)).tolist()
+        top, bottom = np.sort(rng.integers(0, height + 1, 2)).tolist()
+        seen, area = rle_region(mask_to_rle(mask), (left, top, right, bottom))
+        np.testing.assert_array_equal(seen, mask[top:bottom, left:right])
+        assert area == mask.sum()

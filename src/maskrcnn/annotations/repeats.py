@@ -11,6 +11,7 @@ from maskrcnn.annotations.objects import Objects, TrueObject
 from maskrcnn.annotations.outlines import Rle
 from maskrcnn.geometry.rle import rle_area
 
+FEW = 100  # objects up to which plain loops are the quickest
 SAME = 0.95  # IoU from where on two masks of one class are one object
 
 
@@ -56,15 +57,42 @@ def twins(
     """
     areas = [rle_area(rle) for rle in rles]
     order = sorted(range(len(rles)), key=areas.__getitem__)
-    for place, one in enumerate(order):
-        for other in order[place + 1 :]:
-            if areas[one] < least * areas[other]:
-                break
-            if not may_be_one(one, other) or not _near(boxes[one], boxes[other], 2 * (1 - least)):
-                continue
+    near = _near_boxes if len(rles) > FEW else _near_few
+    for one, other in near(order, areas, boxes, least):
+        if may_be_one(one, other):
             iou = float(coco_mask.iou([rles[one]], [rles[other]], [False])[0, 0])
             if iou >= least:
                 yield min(one, other), max(one, other), iou
+
+
+def _near_few(
+    order: Sequence[int], areas: Sequence[int], boxes: Sequence[list[float]], least: float
+) -> Iterator[tuple[int, int]]:
+    """Pairs with areas and boxes that are nearly equal; in plain numbers, for arrays of a few rows would take longer."""
+    for place, one in enumerate(order):
+        reach = _reach(boxes[one], least)
+        for other in order[place + 1 :]:
+            if areas[one] < least * areas[other]:
+                break
+            if all(abs(a - b) <= reach for a, b in zip(boxes[one], boxes[other])):
+                yield one, other
+
+
+def _near_boxes(
+    order: Sequence[int], areas: Sequence[int], boxes: Sequence[list[float]], least: float
+) -> Iterator[tuple[int, int]]:
+    """The same for thousands of objects."""
+    in_order, edges = np.array(areas)[order], np.array(boxes)[order]  # (N,) from small to large, (N, 4)
+    stops = np.searchsorted(least * in_order, in_order, side="right")
+    for place, one in enumerate(order):
+        differing = np.abs(edges[place + 1 : stops[place]] - edges[place]).max(axis=1, initial=0.0)
+        for behind in np.flatnonzero(differing <= _reach(boxes[one], least)).tolist():
+            yield one, order[place + 1 + behind]
+
+
+def _reach(box: list[float], least: float) -> float:
+    """Pixels that the edges of a box around the same object may be off: a part of the longer side, and rounding."""
+    return 2 * (1 - least) * max(box[2] - box[0], box[3] - box[1]) + 1.0
 
 
 def images_with_twins(objects: Objects) -> np.ndarray:
@@ -95,9 +123,3 @@ def images_with_twins(objects: Objects) -> np.ndarray:
 
 def _alike(one: TrueObject, other: TrueObject) -> bool:
     return one.label == other.label and not one.crowd and not other.crowd
-
-
-def _near(one: list[float], other: list[float], part: float) -> bool:
-    """Whether no edge of two boxes (4,) xyxy is farther from the other's than that part of the longer side."""
-    reach = part * max(one[2] - one[0], one[3] - one[1]) + 1.0
-    return all(abs(a - b) <= reach for a, b in zip(one, other, strict=True))

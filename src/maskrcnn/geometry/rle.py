@@ -157,12 +157,14 @@ def rle_region(rle: dict[str, Any], region: tuple[int, int, int, int]) -> tuple[
     first, last = edges[:-1:2], edges[1::2]  # of each run of mask
     first = first[: len(last)]
     steps = np.zeros((right - left, bottom - top + 1), np.int32)  # RLE runs down the columns
-    touched = (int(first[0]) // height, (int(last[-1]) - 1) // height + 1) if len(last) else (0, 0)
-    for column in range(max(left, touched[0]), min(right, touched[1])):
-        begin = column * height
-        runs = slice(np.searchsorted(last, begin + top, side="right"), np.searchsorted(first, begin + bottom))
-        np.add.at(steps[column - left], first[runs].clip(begin + top) - (begin + top), 1)
-        np.add.at(steps[column - left], last[runs].clip(max=begin + bottom) - (begin + top), -1)
+    touching = slice(np.searchsorted(last, left * height, side="right"), np.searchsorted(first, right * height))
+    begin, end = first[touching].clip(left * height), last[touching].clip(max=right * height)
+    columns = (end - 1) // height - begin // height + 1  # that each run reaches over: one, for most
+    run = np.repeat(np.arange(len(begin)), columns)
+    column = begin[run] // height + np.arange(len(run)) - np.repeat(np.cumsum(columns) - columns, columns)
+    for edge, step in ((begin, 1), (end, -1)):
+        row = (edge[run] - column * height).clip(top, bottom) - top
+        np.add.at(steps, (column - left, row), step)
     return np.cumsum(steps[:, :-1], axis=1).T > 0, int((last - first).sum())
 
 
