@@ -28,7 +28,9 @@ SMALLER = {  # later options win: what makes a command of the docs small enough 
     "predict": [],
     "evaluate": [],
     "inspect": [],
+    "data check": [],
     "data stats": [],
+    "data view": [],
 }
 SMALLER_PYTHON = {
     'from_preset("resnet50_fpn", num_classes=2)': (
@@ -130,7 +132,14 @@ def small_project(tmp_path, monkeypatch):
 
 
 # How many blocks of each page are marked: one that loses its mark by accident is missed.
-TESTED = {"README.md": 1, "docs/evaluation.md": 2, "docs/first-model.md": 4, "docs/large.md": 1, "docs/medical.md": 2}
+TESTED = {
+    "README.md": 1,
+    "docs/data.md": 1,
+    "docs/evaluation.md": 2,
+    "docs/first-model.md": 4,
+    "docs/large.md": 1,
+    "docs/medical.md": 2,
+}
 
 
 def test_every_marked_block_is_known():

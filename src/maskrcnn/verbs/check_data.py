@@ -105,7 +105,10 @@ class Repaired(NamedTuple):
 
     def summary(self) -> str:
         """A few lines to print."""
-        lines = [f"{name}: {len(part)} images are written, {self.left_out[name]} left out" for name, part in self.parts.items()]
+        lines = [
+            f"{f'{name}: ' if len(self.parts) > 1 else ''}{len(part)} images are written, {self.left_out[name]} left out"
+            for name, part in self.parts.items()
+        ]
         return "\n".join([*lines, *(f"not written: {fault.message}" for fault in self.lost)])
 
 
