@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -184,3 +186,20 @@ def test_tensorboard_gets_scores_by_class_and_a_sheet_of_images(shapes, tmp_path
     assert told["training/learning_rate"][0] > 0
     sheet, _ = told["validation/truth_and_found"]
     assert sheet.shape[1:] == (WIDTH, 3) and len(evaluation.dataset) <= NUM_IMAGES
+
+
+def test_what_cannot_be_scored_is_not_logged_and_the_loss_tells_the_best_model(shapes, tmp_path):
+    empty = load_dataset(shapes[1])
+    nothing = {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int32), "crowd": np.zeros(0, bool), "rles": []}
+    nothing |= {"areas": np.zeros(0, np.float32), "annotation_ids": np.zeros(0, np.int64)}
+    empty = replace(empty, samples=[sample.replace(**nothing) for sample in empty.samples])
+    told: list[str] = []
+    with with_small_backbone():
+        train(load_dataset(shapes[0]), empty, tmp_path, **{**SETTINGS, "epochs": 2, "log": told.append})
+    assert any("hold no object: nothing can be scored" in line for line in told)
+    with open(tmp_path / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 and not [name for name in rows[0] if name.endswith(("_ap", "_ap50"))]
+    losses = [float(row["val_loss"]) for row in rows]
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["epoch"] == 1 + losses.index(min(losses)) and metrics["mask"]["AP"] is None

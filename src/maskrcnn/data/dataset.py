@@ -94,11 +94,16 @@ class Dataset:
             f"({num_crowds} of them crowds), classes {len(self.categories)}"
         ]
         num_repaired = sum(fault.repaired for fault in self.faults)
-        if 2 * num_crowds > num_objects:
+        if 2 * (num_crowds - self._num_left_out) > num_objects:
             lines.append(f"{num_crowds} of {num_objects} objects are crowd regions, of which nothing is learnt: {CROWDS}")
         if self.faults:
             lines += [f"{len(self.faults)} faults, {num_repaired} of them repaired:", summarize(self.faults)]
         return "\n".join(lines)
+
+    @property
+    def has_objects(self) -> bool:
+        """Whether there is an object to find: crowd regions are none."""
+        return any((~sample.crowd).any() for sample in self.samples)
 
     def check_trainable(self) -> None:
         """Refuses what nothing can be learnt from.
@@ -110,11 +115,17 @@ class Dataset:
         num_crowds = sum(int(sample.crowd.sum()) for sample in self.samples)
         if num_objects > num_crowds:
             return
-        all_crowds = f": all {num_crowds} objects are crowd regions; {CROWDS}" if num_crowds else ""
+        hint = f"; {CROWDS}" if num_crowds > self._num_left_out else ""
+        all_crowds = f": all {num_crowds} objects are crowd regions{hint}" if num_crowds else ""
         reasons = f":\n{summarize(self.faults)}" if self.faults else "."
         raise ValueError(
             f"{self.name or 'The data set'} holds no object to train on in {len(self)} images{all_crowds}{reasons}"
         )
+
+    @property
+    def _num_left_out(self) -> int:
+        """How many crowd regions may stand in the place of objects that were left out: those nobody has marked so."""
+        return sum(not fault.repaired and fault.annotation_id is not None for fault in self.faults)
 
     def with_categories(self, categories: Sequence[Category]) -> Dataset:
         """The same images with labels that count in other categories of the same names: those of a model, say.
@@ -200,7 +211,7 @@ def load_dataset(
     if not samples:
         reasons = f":\n{summarize(faults)}" if faults else "."
         raise ValueError(f"{path} has no usable image{reasons}")
-    return Dataset(samples, categories, faults, name=path.name)
+    return Dataset(samples, categories, faults, name=path.name or path.resolve().name)
 
 
 def open_dataset(data: Any) -> Any:

@@ -29,26 +29,12 @@ def read_parts(
             train and val are read then; or None: `FRACTION` of `data`.
         seed: of the split.
         val_images: folder of the images of `val`, where it is another data set.
-        log: is told how images were shared out, and that nothing can be scored where there is no object to find.
+        log: is told how images were shared out.
         **reading: see `load_dataset`; for both.
 
     Raises:
         ValueError: for data that cannot be read, and a fraction that is none.
     """
-    train, rest = _read(data, val, seed, val_images, log, reading)
-    if not any((~sample.crowd).any() for sample in rest.samples):
-        log(f"The {len(rest)} images to validate with hold no object: nothing can be scored on them.")
-    return train, rest
-
-
-def _read(
-    data: str | Path,
-    val: str | Path | float | None,
-    seed: int,
-    val_images: str | Path | None,
-    log: Callable[[str], None],
-    reading: dict[str, Any],
-) -> tuple[Dataset, Dataset]:
     fraction = FRACTION if val is None else _fraction(val)
     if fraction is not None:
         whole = load_dataset(data, **reading)

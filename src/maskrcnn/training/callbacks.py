@@ -21,15 +21,15 @@ from maskrcnn.results.draw import draw_detections
 from maskrcnn.structures import Detections
 from maskrcnn.training.examples import batch_truth
 from maskrcnn.training.optimizers import averaged
+from maskrcnn.training.plan import LOGGED
 from maskrcnn.weights.models import save
-
-LOGGED = {"val_mask_ap": ("mask", "AP"), "val_mask_ap50": ("mask", "AP50"), "val_box_ap": ("box", "AP")}
 
 
 class CocoEvaluation(keras.callbacks.Callback):
     """Average precision after each epoch, as `val_mask_ap`, `val_mask_ap50` and `val_box_ap` for every later callback.
 
-    Of the averaged weights, where the optimizer averages them.
+    Of the averaged weights, where the optimizer averages them. What cannot be measured is not logged: nothing is, where the
+    data hold no object to find.
 
     Example:
         ```python
@@ -69,7 +69,8 @@ class CocoEvaluation(keras.callbacks.Callback):
             )
         for name, (kind, key) in LOGGED.items() if logs is not None else ():
             value = self.scores[kind][key]
-            logs[name] = 0.0 if value is None else value  # type: ignore[index]  # no object to find: nothing was found
+            if value is not None:
+                logs[name] = value  # type: ignore[index]
 
     def _keep(self, image_id: int, detections: Detections) -> None:
         if image_id in self.kept:

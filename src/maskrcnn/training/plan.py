@@ -18,6 +18,7 @@ from maskrcnn.training.state import State, load_state
 from maskrcnn.weights.published import SHIPPED
 
 Data = str | Path | Dataset
+LOGGED = {"val_mask_ap": ("mask", "AP"), "val_mask_ap50": ("mask", "AP50"), "val_box_ap": ("box", "AP")}  # of `evaluate`
 PRESET = "mobilenet_v2_fpn"
 
 
@@ -43,7 +44,8 @@ class Plan:
     @property
     def monitor(self) -> str | None:
         """Name of the logged value that tells the best model."""
-        return self.config.monitor or (None if self.val is None else "val_mask_ap")
+        by_itself = None if self.val is None else "val_mask_ap" if self.val.has_objects else "val_loss"
+        return self.config.monitor or by_itself
 
     @property
     def steps(self) -> int:
@@ -86,6 +88,13 @@ def make_plan(
     train_data.check_trainable()
     plan = Plan(config, out, train_data, val_data, settings, state)
     _check_model(plan)
+    if val_data is not None and not val_data.has_objects:
+        if config.monitor in LOGGED:
+            raise ValueError(f"monitor={config.monitor} is measured on objects, and the images to validate with hold none.")
+        log(
+            f"The {len(val_data)} images to validate with hold no object: nothing can be scored on them, and "
+            f"{plan.monitor} tells the best model."
+        )
     if config.patience is not None and plan.monitor is None:
         raise ValueError(f"patience is at least 1 and needs val or monitor; received {config.patience}, without either.")
     return plan
