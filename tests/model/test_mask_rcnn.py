@@ -101,6 +101,17 @@ def test_some_steps_on_one_batch_lower_every_loss(network):
         assert losses[name][-1] < losses[name][0], name
 
 
+@pytest.mark.slow  # JAX compiles the step for it
+def test_boxes_are_learnt_by_their_overlap_too():
+    network, batch = small_network(box_head__box_loss="ciou", rpn__box_loss="giou"), make_batch((3, 5))
+    network.compile(keras.optimizers.SGD(0.1))
+    before = {weight.path: keras.ops.convert_to_numpy(weight) for weight in network.trainable_weights}
+    losses = network.train_on_batch(batch, return_dict=True)
+    assert losses["rpn_box_loss"] > 0 and losses["box_loss"] > 0 and np.isfinite(losses["loss"])
+    for layer in (network.rpn.deltas, network.box_head.deltas):
+        assert np.abs(keras.ops.convert_to_numpy(layer.kernel) - before[layer.kernel.path]).max() > 0
+
+
 def test_fit_shows_every_loss_by_name_in_training_and_in_validation(network):
     history = network.fit(
         Batches([make_batch()] * 2), validation_data=Batches([make_batch(seed=1)]), epochs=1, verbose=0

@@ -195,3 +195,51 @@ def test_losses_equal_torch(golden):
     np.testing.assert_allclose(binary, golden["loss_binary"], rtol=1e-5, atol=1e-6)
     of_class = compute(loss_ops.class_loss, logits, golden["loss_classes"], np.ones(logits.shape[:2], bool))
     np.testing.assert_allclose(of_class, golden["loss_class"], rtol=1e-5)
+
+
+def pairs_of_boxes(seed: int = 0, count: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """(2, count, 4) boxes and their targets; some touch, some do not."""
+    rng = np.random.default_rng(seed)
+    corner, side = rng.uniform(0, 40, (2, 2, count, 2)), rng.uniform(2, 30, (2, 2, count, 2))
+    first, second = np.concatenate([corner, corner + side], axis=-1).astype(np.float32)
+    return first, second
+
+
+KINDS = ["giou", "diou", "ciou"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_distances_of_boxes_are_those_of_the_papers(kind):
+    boxes, target = pairs_of_boxes()
+    found = compute(loss_ops.iou_distance, boxes, target, kind=kind)
+    want = [[reference.iou_distance(*pair, kind) for pair in zip(*rows)] for rows in zip(boxes, target)]
+    np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_boxes_have_no_distance_and_size_and_place_do_not_count(kind):
+    boxes, target = pairs_of_boxes(1)
+    np.testing.assert_allclose(compute(loss_ops.iou_distance, boxes, boxes, kind=kind), 0, atol=1e-5)
+    found = compute(loss_ops.iou_distance, boxes, target, kind=kind)
+    moved = compute(loss_ops.iou_distance, 3 * boxes + 50, 3 * target + 50, kind=kind)
+    np.testing.assert_allclose(moved, found, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_boxes_that_do_not_touch_are_drawn_together_and_flat_ones_give_numbers(kind):
+    target = np.array([[[50, 50, 60, 60], [50, 50, 60, 60]]], np.float32)
+    boxes = np.array([[[0, 0, 10, 10], [0, 20, 0, 20]]], np.float32)  # apart; without area
+    slope = gradient(lambda x: keras.ops.sum(loss_ops.iou_distance(x, keras.ops.convert_to_tensor(target), kind)), boxes)
+    assert np.isfinite(slope).all()
+    assert slope[0, 0, 2] < 0 and slope[0, 0, 3] < 0  # a step down the slope moves its right and lower edge to the target
+
+
+def test_the_loss_of_boxes_counts_positives_and_divides_by_samples():
+    boxes, target = pairs_of_boxes(2, count=6)
+    _, _, _, _, _, positive, valid = rows()
+    found = compute(loss_ops.iou_box_loss, boxes, target, positive, valid, kind="giou")
+    each = [
+        reference.iou_distance(boxes[at], target[at], "giou") for at in np.ndindex(valid.shape) if positive[at] and valid[at]
+    ]
+    assert each
+    np.testing.assert_allclose(found, sum(each) / valid.sum(), rtol=1e-4)

@@ -9,7 +9,7 @@ from references import nms as reference
 from references import samples
 from tensors import compute
 
-from maskrcnn.ops.nms import nms
+from maskrcnn.ops.nms import nms, soft_nms
 
 
 def suppress(boxes, valid=None, threshold=0.5, labels=None) -> np.ndarray:
@@ -112,3 +112,39 @@ def test_nms_equals_torchvision(golden, threshold):
     np.testing.assert_array_equal(np.flatnonzero(suppress(boxes, threshold=threshold)), golden[f"nms_{name}"])
     per_class = suppress(boxes, threshold=threshold, labels=labels)
     np.testing.assert_array_equal(np.flatnonzero(per_class), golden[f"nms_labels_{name}"])
+
+
+SOFT = {"num": 20, "iou_threshold": 0.3, "sigma": 0.5}
+
+
+def random_scores(seed: int, images: int = 2, count: int = 50) -> np.ndarray:
+    scores = np.random.default_rng(seed).uniform(0.05, 1, (images, count)).astype(np.float32)
+    scores[:, ::7] = -np.inf
+    return scores
+
+
+@pytest.mark.parametrize("kind", ["linear", "gaussian"])
+@pytest.mark.parametrize("with_labels", [False, True])
+def test_soft_nms_is_the_papers_loop(kind, with_labels):
+    boxes, scores = crowded(1), random_scores(2)
+    labels = np.random.default_rng(3).integers(0, 3, (2, 50)).astype(np.int32) if with_labels else None
+    found = compute(soft_nms, boxes, scores, labels=labels, kind=kind, **SOFT)
+    for image in range(2):
+        own = None if labels is None else labels[image]
+        want = reference.soft_nms(boxes[image], scores[image], own, kind=kind, **SOFT)
+        assert np.isfinite(want).sum() == 20
+        np.testing.assert_allclose(found[image], want, rtol=1e-4)
+
+
+def test_of_boxes_apart_soft_nms_takes_the_best_as_they_are():
+    boxes = np.array([[[10 * k, 0, 10 * k + 5, 5] for k in range(6)]], np.float32)
+    scores = np.array([[0.3, 0.9, 0.5, 0.1, 0.7, -np.inf]], np.float32)
+    found = compute(soft_nms, boxes, scores, kind="linear", num=3, iou_threshold=0.5, sigma=0.5)
+    np.testing.assert_array_equal(found, np.array([[-np.inf, 0.9, 0.5, -np.inf, 0.7, -np.inf]], np.float32))
+
+
+def test_the_same_box_twice_keeps_no_score_and_never_becomes_nan():
+    boxes = np.tile(np.array([[[0, 0, 8, 8]]], np.float32), (1, 4, 1))
+    scores = np.array([[0.9, 0.8, 0.7, -np.inf]], np.float32)
+    found = compute(soft_nms, boxes, scores, kind="linear", num=4, iou_threshold=0.5, sigma=0.5)
+    np.testing.assert_allclose(found, [[0.9, 0, 0, -np.inf]], atol=1e-6)

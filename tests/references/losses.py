@@ -59,3 +59,20 @@ def class_loss(
             total += weight * (1 - math.exp(row[true] - all_of_them)) ** focal_gamma * loss
             count += weight
     return total / count if count else 0.0
+
+
+def iou_distance(box: np.ndarray, target: np.ndarray, kind: str) -> float:
+    """Rezatofighi et al. 2019, algorithm 1; Zheng et al. 2020, eqs. 7 to 11. One pair of boxes, both with area."""
+    x1, y1, x2, y2 = map(float, box)
+    a1, b1, a2, b2 = map(float, target)
+    shared = max(min(x2, a2) - max(x1, a1), 0) * max(min(y2, b2) - max(y1, b1), 0)
+    union = (x2 - x1) * (y2 - y1) + (a2 - a1) * (b2 - b1) - shared
+    width, height = max(x2, a2) - min(x1, a1), max(y2, b2) - min(y1, b1)
+    if kind == "giou":
+        return 1 - shared / union + (width * height - union) / (width * height)
+    centers = ((x1 + x2 - a1 - a2) / 2) ** 2 + ((y1 + y2 - b1 - b2) / 2) ** 2
+    distance = 1 - shared / union + centers / (width**2 + height**2)
+    if kind == "diou":
+        return distance
+    shapes = 4 / math.pi**2 * (math.atan((a2 - a1) / (b2 - b1)) - math.atan((x2 - x1) / (y2 - y1))) ** 2
+    return distance + (shapes * shapes / (1 - shared / union + shapes) if shapes else 0.0)

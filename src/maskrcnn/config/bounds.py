@@ -93,6 +93,7 @@ BOUNDS: dict[str, dict[str, tuple[float, float]]] = {
         "score": (-1, 1),  # below 0 every score will do
         "min_side": (0, 65_536),
         "nms_iou": _FRACTION,
+        "soft_nms_sigma": _POSITIVE,
         "max_detections": _ROWS,
         "candidates": _ROWS,
         "best_scores": _FRACTION,

@@ -15,6 +15,7 @@ from maskrcnn.config import backbones, bounds
 from maskrcnn.config.fields import checked
 
 Norm = Literal["none", "frozen", "live", "group"]  # batch norm with stored or running statistics; Wu & He 2018
+BoxLoss = Literal["smooth_l1", "giou", "diou", "ciou"]
 Scaling = Literal["all_channels", "each_channel"]
 
 
@@ -153,6 +154,7 @@ class RpnConfig:
     proposals: int = 1000  # an image, after NMS, in inference; Mask R-CNN, section 3.1
     nms_iou: float = 0.7  # Faster R-CNN, section 3.3
     min_size: float = 1e-3  # torchvision: boxes thinner than this many pixels are no proposals; detectron2: 0
+    box_loss: BoxLoss = "smooth_l1"  # Faster R-CNN, eq. 1; the others compare boxes, see `ops.losses.iou_distance`
     box_beta: float = 1 / 9  # smooth L1 turns linear here; Detectron, torchvision
 
 
@@ -186,6 +188,7 @@ class BoxHeadConfig:
     delta_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)  # Fast R-CNN's code: 1 / std of the deltas
     max_scale: float = 1000 / 16  # as in `RpnConfig`
     min_scale: float = 0.0  # as in `RpnConfig`
+    box_loss: BoxLoss = "smooth_l1"  # Fast R-CNN, eq. 3; the others as in `RpnConfig`
     box_beta: float = 1.0  # Fast R-CNN, eq. 3
     dropout: float = 0.0  # after each fully connected layer
     # Against classes that come unevenly: what a RoI of each class counts in the class loss; background 1. (): all count 1.
@@ -223,6 +226,10 @@ class DetectConfig:
     min_side: float = 1e-2  # pixels; torchvision drops thinner boxes, the others keep them
     nms_iou: float = 0.5  # Fast R-CNN's code; matterport 0.3
     nms: Literal["per_class", "class_agnostic"] = "per_class"
+    # Soft-NMS (Bodla et al. 2017): boxes that overlap a better one lose score, and are not removed; by 1 - IoU from `nms_iou`
+    # on (eq. 2), or by exp(-IoU² / sigma) (eq. 3). What falls below `score` goes.
+    soft_nms: Literal["none", "linear", "gaussian"] = "none"
+    soft_nms_sigma: float = 0.5  # Bodla et al. 2017, section 5
     max_detections: int = 100  # Mask R-CNN, section 3.1
     candidates: int = 1000  # best (RoI, class) pairs that enter NMS
     # Of each class the least score with the best F1 on some data, which `score="auto"` takes; (): nobody measured them.

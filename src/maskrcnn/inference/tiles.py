@@ -102,7 +102,7 @@ def detect_large(
     image = model.config.image
     tile = _tile(model.config, tile, scale)
     if scale is not None:
-        if not isinstance(model, Detector):
+        if isinstance(model, Finder) and not isinstance(model, Detector):
             raise ValueError("A scale of tiles is for one model; an ensemble has scales of its own, Ensemble(scales=…).")
         side = round(tile * scale)
         seen = replace(

@@ -140,7 +140,13 @@ class RPN(layers.Layer):
         """Named losses, scalars. Faster R-CNN, eq. 1."""
         logits = row_ops.gather(ops.concatenate(output.logits, axis=1), targets.indices)  # (B, S)
         deltas = row_ops.gather(ops.concatenate(output.deltas, axis=1), targets.indices)  # (B, S, 4)
+        if self.config.box_loss == "smooth_l1":
+            box_loss = loss_ops.box_loss(deltas, targets.deltas, targets.positive, targets.valid, self.config.box_beta)
+        else:
+            anchors = ops.take(ops.concatenate(output.anchors, axis=0), targets.indices, axis=0)  # (B, S, 4)
+            boxes, objects = (self.decode(each, anchors) for each in (deltas, targets.deltas))
+            box_loss = loss_ops.iou_box_loss(boxes, objects, targets.positive, targets.valid, self.config.box_loss)
         return {
             "rpn_objectness_loss": loss_ops.objectness_loss(logits, targets.positive, targets.valid),
-            "rpn_box_loss": loss_ops.box_loss(deltas, targets.deltas, targets.positive, targets.valid, self.config.box_beta),
+            "rpn_box_loss": box_loss,
         }

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
 from keras import ops
+
+from maskrcnn.ops import boxes as box_ops
+
+IouLoss = Literal["giou", "diou", "ciou"]
 
 
 def weighted_mean(values, weight):
@@ -41,7 +48,55 @@ def box_loss(deltas, target, positive, valid, beta: float):
         positive: (B, S) bool.
         valid: (B, S) bool, the samples.
     """
-    per_row = ops.sum(smooth_l1(deltas - target, beta), axis=-1)
+    return _over_samples(ops.sum(smooth_l1(deltas - target, beta), axis=-1), positive, valid)
+
+
+def iou_box_loss(boxes, target, positive, valid, kind: IouLoss):
+    """In place of `box_loss`: how little the boxes themselves overlap, with the same normaliser.
+
+    Args:
+        boxes: (B, S, 4) xyxy predicted, in any frame.
+        target: (B, S, 4) xyxy of the objects.
+        positive, valid: (B, S) bool, as in `box_loss`.
+        kind: see `iou_distance`.
+    """
+    return _over_samples(iou_distance(boxes, target, kind), positive, valid)
+
+
+def iou_distance(boxes, target, kind: IouLoss):
+    """1 − IoU, and more where boxes differ: 0 for equal boxes, and with a slope where they do not touch.
+
+    Args:
+        boxes, target: (…, 4) xyxy.
+        kind: `"giou"` adds the part of the smallest box around both that neither covers (Rezatofighi et al. 2019, algorithm 1);
+            `"diou"` the squared distance of the centers over the squared diagonal of that box (Zheng et al. 2020, eq. 7);
+            `"ciou"` that and how differently they are shaped (eqs. 8 to 11, its weight without a slope).
+
+    Returns:
+        (…,) numbers from 0 to 2, of ciou to 3.
+    """
+    x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
+    a1, b1, a2, b2 = ops.unstack(target, 4, axis=-1)
+    across = ops.maximum(ops.minimum(x2, a2) - ops.maximum(x1, a1), 0.0)
+    shared = across * ops.maximum(ops.minimum(y2, b2) - ops.maximum(y1, b1), 0.0)
+    union = ops.maximum(box_ops.area(boxes) + box_ops.area(target) - shared, 1e-7)
+    iou = shared / union
+    width, height = ops.maximum(x2, a2) - ops.minimum(x1, a1), ops.maximum(y2, b2) - ops.minimum(y1, b1)
+    if kind == "giou":
+        around = ops.maximum(width * height, 1e-7)
+        return 1.0 - iou + (around - union) / around
+    apart = 0.25 * (ops.square(x1 + x2 - a1 - a2) + ops.square(y1 + y2 - b1 - b2))
+    distance = 1.0 - iou + apart / ops.maximum(ops.square(width) + ops.square(height), 1e-7)
+    if kind == "diou":
+        return distance
+    angle = lambda w, h: ops.arctan(w / ops.maximum(h, 1e-7))  # noqa: E731
+    shapes = 4.0 / math.pi**2 * ops.square(angle(a2 - a1, b2 - b1) - angle(x2 - x1, y2 - y1))
+    weight = ops.stop_gradient(shapes / ops.maximum(1.0 - iou + shapes, 1e-7))
+    return distance + weight * shapes
+
+
+def _over_samples(per_row, positive, valid):
+    """Sum over the positives, divided by the number of all samples: (B, S) numbers and bools → a scalar."""
     counted = ops.cast(ops.logical_and(positive, valid), per_row.dtype)
     return ops.sum(per_row * counted) / ops.maximum(ops.sum(ops.cast(valid, per_row.dtype)), 1.0)
 

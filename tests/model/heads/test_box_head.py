@@ -7,6 +7,7 @@ import functools
 import keras
 import numpy as np
 import pytest
+from references import boxes as box_reference
 from references import losses as loss_reference
 from references import samples
 from small_network import FRAME
@@ -108,6 +109,23 @@ def test_losses_take_the_deltas_of_the_true_class_alone(num_classes):
     chosen = np.take_along_axis(deltas, np.maximum(targets.classes - 1, 0)[..., None, None], axis=2)[:, :, 0]
     expected = loss_reference.box_loss(chosen, targets.deltas, targets.positive, targets.valid, 1.0)
     np.testing.assert_allclose(losses["box_loss"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["giou", "diou", "ciou"])
+def test_the_loss_of_boxes_may_compare_the_boxes_that_deltas_mean(kind):
+    head, targets = make_head(box_loss=kind), targets_of()
+    rng = np.random.default_rng(1)
+    deltas = rng.normal(size=(2, 6, 3, 4)).astype(np.float32)
+    found = compute(head.losses_of, np.zeros((2, 6, 4), np.float32), deltas, targets)["box_loss"]
+    total = 0.0
+    for at in zip(*np.nonzero(targets.positive & targets.valid)):
+        moved = [
+            box_reference.decode(each[None], targets.rois[at][None], head.config.delta_weights)[0]
+            for each in (deltas[at][targets.classes[at] - 1], targets.deltas[at])
+        ]
+        total += loss_reference.iou_distance(*moved, kind)
+    assert total > 0
+    np.testing.assert_allclose(found, total / targets.valid.sum(), rtol=1e-3)
 
 
 def test_the_class_loss_is_weighed_as_the_config_says():

@@ -163,3 +163,20 @@ def test_boxes_thinner_than_the_least_side_are_dropped():
         sides = np.concatenate([found.boxes[..., 2] - found.boxes[..., 0], found.boxes[..., 3] - found.boxes[..., 1]], axis=1)
         assert sides[np.tile(found.valid, 2)].min() >= least
     assert sides[np.tile(found.valid, 2)].min() < 12
+
+
+@pytest.mark.parametrize("kind", ["linear", "gaussian"])
+def test_under_soft_nms_doubles_keep_a_part_of_their_score(kind):
+    config = DetectConfig(max_detections=30, candidates=40, soft_nms=kind, score=0.02)
+    proposals, logits, deltas = answers()
+    hard = detect(DetectConfig(max_detections=30, candidates=40, score=0.02), proposals, logits, deltas)
+    soft = detect(config, proposals, logits, deltas)
+    for image in range(2):
+        rows = slow_detections(
+            DetectConfig(max_detections=1000, candidates=40, score=0.02, nms_iou=1.0), proposals, logits, deltas, image
+        )
+        scores, labels, boxes = (np.array(column) for column in zip(*rows))
+        taken = nms_reference.soft_nms(boxes, scores, labels, 30, kind, config.nms_iou, config.soft_nms_sigma)
+        want = np.sort(taken[taken > 0.02])[::-1]
+        assert soft.valid[image].sum() == len(want) >= hard.valid[image].sum()
+        np.testing.assert_allclose(soft.scores[image][soft.valid[image]], want, rtol=1e-4)

@@ -11,6 +11,7 @@ from maskrcnn.config.model import BoxHeadConfig, RoiAlignConfig
 from maskrcnn.model.conv import Conv2D
 from maskrcnn.model.heads.roi_pooler import RoiPooler
 from maskrcnn.model.norm import make_norms, normed_relu
+from maskrcnn.ops import boxes as box_ops
 from maskrcnn.ops import losses as loss_ops
 from maskrcnn.ops.native import KERNELS, Kernels
 from maskrcnn.structures import RoiTargets
@@ -106,7 +107,17 @@ class BoxHead(layers.Layer):
         }
         label = ops.one_hot(ops.maximum(targets.classes - 1, 0), self.num_classes, dtype=deltas.dtype)
         deltas = ops.einsum("bsk,bskd->bsd", label, deltas)  # of the true class
+        if self.config.box_loss == "smooth_l1":
+            box_loss = loss_ops.box_loss(deltas, targets.deltas, targets.positive, targets.valid, self.config.box_beta)
+        else:
+            boxes, objects = (self._decode(each, targets.rois) for each in (deltas, targets.deltas))
+            box_loss = loss_ops.iou_box_loss(boxes, objects, targets.positive, targets.valid, self.config.box_loss)
         return {
             "class_loss": loss_ops.class_loss(logits, targets.classes, targets.valid, **against_imbalance),
-            "box_loss": loss_ops.box_loss(deltas, targets.deltas, targets.positive, targets.valid, self.config.box_beta),
+            "box_loss": box_loss,
         }
+
+    def _decode(self, deltas, rois):
+        """RoIs moved by deltas, both (B, S, 4), → (B, S, 4)."""
+        limits = {"max_scale": self.config.max_scale, "min_scale": self.config.min_scale}
+        return box_ops.decode(deltas, rois, self.config.delta_weights, **limits)

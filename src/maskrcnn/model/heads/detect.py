@@ -52,8 +52,8 @@ class Detect:
         large = ops.logical_and(x2 - x1 >= self.config.min_side, y2 - y1 >= self.config.min_side)
         valid = ops.logical_and(valid, large)
         kinds = labels if self.config.nms == "per_class" else None  # (B, R)
-        keep = nms.nms(boxes, valid, self.config.nms_iou, kinds, while_loop=kernels.while_loop)  # (B, R)
-        scores, indices, valid = row_ops.top(ops.where(keep, scores, -float("inf")), self.config.max_detections)
+        scores = self._without_doubles(boxes, scores, valid, kinds, kernels)  # (B, R)
+        scores, indices, valid = row_ops.top(scores, self.config.max_detections)
         return PaddedDetections(
             boxes=ops.where(ops.expand_dims(valid, -1), row_ops.gather(boxes, indices), 0.0),
             scores=ops.where(valid, scores, 0.0),
@@ -61,3 +61,20 @@ class Detect:
             masks=None,
             valid=valid,
         )
+
+    def _without_doubles(self, boxes, scores, valid, kinds, kernels: Kernels):
+        """(B, R) scores, -inf of what is none or the double of a better one; under Soft-NMS doubles keep a part of theirs."""
+        if self.config.soft_nms == "none":
+            keep = nms.nms(boxes, valid, self.config.nms_iou, kinds, while_loop=kernels.while_loop)
+            return ops.where(keep, scores, -float("inf"))
+        kept = nms.soft_nms(
+            boxes,
+            ops.where(valid, scores, -float("inf")),
+            kinds,
+            num=self.config.max_detections,
+            kind=self.config.soft_nms,
+            iou_threshold=self.config.nms_iou,
+            sigma=self.config.soft_nms_sigma,
+            while_loop=kernels.while_loop,
+        )
+        return ops.where(kept > self.config.score, kept, -float("inf"))
