@@ -63,8 +63,8 @@ def test_what_cannot_be_is_refused(config, change, words):
 
 def test_a_field_of_a_newer_version_is_refused(config):
     values = fields.to_dict(config)
-    values["detect"]["soft_nms"] = True
-    with pytest.raises(ValueError, match="'soft_nms'; was the model saved by a newer version"):
+    values["detect"]["of_tomorrow"] = True
+    with pytest.raises(ValueError, match="'of_tomorrow'; was the model saved by a newer version"):
         configs.from_dict(values)
 
 
