@@ -13,6 +13,7 @@ from PIL import Image
 
 from maskrcnn.annotations.formats import WRITERS, write_annotations
 from maskrcnn.data.dataset import Dataset
+from maskrcnn.geometry.rle import mask_to_rle, rle_to_json
 
 SIDE = 64
 CLASSES = ("car", "person")  # two of Cityscapes', which has a list of its own
@@ -127,6 +128,19 @@ def _open_images(folder: Path) -> Path:
     return folder
 
 
+def _datumaro(folder: Path) -> Path:
+    items = []
+    for name, (image, masks, labels) in SCENES.items():
+        _save(folder / f"images/all/{name}.png", image)
+        annotations = [
+            {"type": "mask", "group": 0, "label_id": CLASSES.index(label), "rle": rle_to_json(mask_to_rle(mask))}
+            for mask, label in zip(masks, labels, strict=True)
+        ]
+        items.append({"id": name, "annotations": annotations, "image": {"path": f"{name}.png", "size": [SIDE, SIDE]}})
+    labels = [{"name": name} for name in CLASSES]
+    return _json(folder / "annotations/all.json", {"info": {}, "categories": {"label": {"labels": labels}}, "items": items})
+
+
 def _ome_ngff(folder: Path) -> Path:
     import zarr
 
@@ -152,4 +166,5 @@ _OTHERS: dict[str, Callable[[Path], Path]] = {
     "supervisely": _supervisely,
     "open-images": _open_images,
     "ome-ngff": _ome_ngff,
+    "datumaro": _datumaro,
 }

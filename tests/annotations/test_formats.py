@@ -32,7 +32,6 @@ def test_names_are_those_of_the_command_line():
         ("boxes.json", json.dumps([{"image": "a.png", "annotations": [BOX]}]), "CreateML's JSON, which knows boxes alone"),
         ("captions.json", json.dumps({"images": [], "annotations": []}), "COCO without categories"),
         ("test.json", json.dumps({"images": [], "categories": []}), "COCO without annotations"),
-        ("items.json", json.dumps({"info": {}, "categories": {}, "items": []}), "Datumaro's JSON"),
         ("some.json", json.dumps({"a": 1}), "a JSON object with 'a', which no known format has"),
         ("odd.xml", "<odd/>", "XML with the root 'odd'"),
         ("table.csv", "a,b\n1,2\n", "a CSV with the columns a, b"),

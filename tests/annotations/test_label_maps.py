@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tifffile
-from drawn import MASKS, SIZE, assert_scene, numbers, save
+from drawn import MASKS, SIZE, assert_scene, found, numbers, save, write_images
 from PIL import Image
 from small_data import write_image
 
@@ -162,3 +162,32 @@ def test_what_masks_hold_is_no_question_of_other_formats(write_coco):
         load_dataset(write_coco([]), masks="binary")
     with pytest.raises(ValueError, match="instances, semantic, binary; received 'odd'"):
         load_dataset(write_coco([]), masks="odd")
+
+
+@pytest.mark.parametrize(
+    ("file", "lines"),
+    [
+        ("classes.txt", ["255,0,0 tall tree", "0 0 255: cat"]),
+        ("labelmap.txt", ["# label:color_rgb:parts:actions", "background:0,0,0::", "tall tree:255,0,0::", "cat:0,0,255::"]),
+        ("class_dict.csv", ["name,r,g,b", "tall tree,255,0,0", "cat, 0, 0, 255"]),
+    ],
+)
+def test_colours_number_classes_by_a_table(tmp_path, file, lines):
+    colours = np.zeros((*SIZE, 3), np.uint8)
+    colours[MASKS["tree"]], colours[MASKS["cat"]] = (255, 0, 0), (0, 0, 255)
+    save(tmp_path / "masks/a.png", colours)
+    write_images(tmp_path / "images", "a.png")
+    (tmp_path / file).write_text("\n".join(lines))
+    data = load_dataset(tmp_path, masks="semantic", strict=True)
+    masks = found(data)
+    assert set(masks) == {"tall tree", "cat"} == {category.name for category in data.categories}
+    np.testing.assert_array_equal(masks["cat"], MASKS["cat"])
+
+
+def test_napari_s_labels_belong_to_the_one_image_beside_them(tmp_path):
+    write_images(tmp_path, "cells.png")
+    tifffile.imwrite(tmp_path / "Labels.tif", numbers().astype(np.uint32))
+    assert_scene(load_dataset(tmp_path, strict=True), named=False)
+    write_images(tmp_path, "more.png")
+    with pytest.raises(ValueError, match="images without annotations"):
+        load_dataset(tmp_path)

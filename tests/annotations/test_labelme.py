@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from drawn import CAT, DOG, MASKS, SIZE, TREE, assert_scene, found, write_images
 
+from maskrcnn.annotations import labelme
 from maskrcnn.annotations.outlines import base64_of
 from maskrcnn.data.dataset import load_dataset
 
@@ -88,9 +91,30 @@ def test_an_image_of_another_size_is_left_out(tmp_path):
     assert "EXIF" in data.faults[0].message
 
 
-def test_an_image_that_is_in_its_json_alone_is_named(tmp_path):
-    write_images(tmp_path, "b.png")
-    write(tmp_path, imageData="iVBORw0KGgo=")
-    write(tmp_path, "b")
-    (fault,) = load_dataset(tmp_path).faults
-    assert fault.kind == "missing image" and "inside the JSON alone" in fault.message
+def test_an_image_that_is_in_its_json_alone_is_unpacked_to_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MASKRCNN_HOME", str(tmp_path / "home"))
+    write_images(tmp_path / "data", "b.png")
+    write_images(tmp_path, "elsewhere.png")
+    data = base64.b64encode((tmp_path / "elsewhere.png").read_bytes()).decode()
+    write(tmp_path / "data", imageData=data, imagePath="..\\photos\\a.png")
+    write(tmp_path / "data", "b", imageData=data)
+    before = {path.name for path in (tmp_path / "data").iterdir()}
+    for _ in range(2):
+        read = load_dataset(tmp_path / "data")
+        assert_scene(read)
+        assert [(fault.kind, fault.repaired) for fault in read.faults] == [("image inside its JSON", True)]
+        assert Path(read.samples[0].path).read_bytes() == (tmp_path / "elsewhere.png").read_bytes()
+        assert Path(read.samples[1].path) == tmp_path / "data/b.png"
+    assert {path.name for path in (tmp_path / "data").iterdir()} == before
+    assert len(list((tmp_path / "home/labelme").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "words"), [("not base64", "is no base64"), ("aGVsbG8=", "unreadable image"), ("A" * 40, "up to 30 are read")]
+)
+def test_what_a_json_brings_along_may_be_no_image(tmp_path, monkeypatch, data, words):
+    monkeypatch.setenv("MASKRCNN_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(labelme, "MAX_EMBEDDED", 30)
+    write(tmp_path, imageData=data)
+    with pytest.raises(ValueError, match=words):
+        load_dataset(tmp_path)

@@ -16,6 +16,7 @@ from maskrcnn.annotations import (
     coco,
     coco_writing,
     cvat,
+    datumaro,
     imagej_rois,
     label_maps,
     label_studio,
@@ -74,7 +75,7 @@ class Format(Protocol):
 
 MODULES: tuple[Format, ...] = (
     coco, via, label_maps, yolo, labelme, voc, cvat, mask_files, label_studio, cityscapes, supervisely, rle_csv, imagej_rois,
-    qupath, panoptic, open_images, ome_ngff,
+    qupath, panoptic, open_images, ome_ngff, datumaro,
 )  # fmt: skip
 ASKS = {  # options that mean something to some formats alone
     "class_attribute": (("via",), "Only VIA files have region attributes"),

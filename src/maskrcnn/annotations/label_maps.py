@@ -6,6 +6,7 @@ the same to a program that expects numbers of objects: where the values look lik
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,13 @@ from maskrcnn.atomic import write_png
 
 NAME = "label-maps"
 TITLE = "label maps (images/ and masks/: 0 = background, k = the k-th object)"
-CLASSES_FILE = "classes.txt"
+CLASSES_FILES = ("classes.txt", "labelmap.txt", "class_dict.csv", "label_colors.txt")
+_COLOUR = r"(?P<red>\d{1,3})[\s,]+(?P<green>\d{1,3})[\s,]+(?P<blue>\d{1,3})"
+_CLASS_LINES = (  # 255,0,0 tree; tree: 255,0,0 (CVAT's labelmap.txt); tree,255,0,0 (class_dict.csv); 3 tree
+    re.compile(rf"{_COLOUR}[\s,:]+(?P<name>[^\s\d].*)"),
+    re.compile(rf"(?P<name>.*?[^\s,:])[\s,:]+{_COLOUR}:*"),
+    re.compile(r"(?P<value>\d+)[\s,:]+(?P<name>\S.*)"),
+)
 
 
 def recognise(place: Place) -> bool:
@@ -36,8 +43,9 @@ def recognise(place: Place) -> bool:
 def read(place: Place, options: ReadOptions) -> Annotations:
     """Every image with the objects of its label map.
 
-    A class for all, "object", unless `masks="semantic"`: then values number the classes that `classes` or a `classes.txt` (one
-    name a line, the first for value 1) names, and objects are the pieces of a class that do not touch; as for `"binary"`.
+    A class for all, "object", unless `masks="semantic"`: then values number the classes that `classes` or a table names (one of
+    `CLASSES_FILES`: a name a line, the first for value 1; or with values or colours), and objects are the pieces of a class
+    that do not touch; as for `"binary"`.
 
     Raises:
         ValueError: for values that do not look like numbers of objects, where `options.masks` does not say what they are.
@@ -93,19 +101,29 @@ def _class_names(place: Place, options: ReadOptions) -> dict[int, str] | None:
     """Names of values: the first of a list is that of value 1; a line may give its value, `3 tree` or `3: tree`."""
     if options.classes is not None:
         return dict(enumerate(options.classes, start=1))
-    file = place.path / CLASSES_FILE
-    if not file.is_file():
+    file = next((place.path / name for name in CLASSES_FILES if (place.path / name).is_file()), None)
+    if file is None:
         return None
-    names: dict[int, str] = {}
     lines = [line.strip() for line in file.read_text("utf-8", errors="replace").splitlines()]
-    for number, line in enumerate((line for line in lines if line), start=1):
-        value, _, name = line.replace(":", " ").replace(",", " ").partition(" ")
-        if value.isdigit() and name.strip():
-            names[int(value)] = name.strip()
-        else:
-            names[number] = line
-    names.pop(0, None)
+    listed = [_class_line(line) for line in lines if line and not line.startswith("#")]
+    names = {value: name for value, name in listed if value is not None}
+    if not names:
+        names = {number: name for number, (_, name) in enumerate(listed, start=1)}
+    names.pop(0, None)  # the background
     return names
+
+
+def _class_line(line: str) -> tuple[int | None, str]:
+    """The value of a class, where the line gives one or a colour, and its name."""
+    for pattern in _CLASS_LINES:
+        found = pattern.fullmatch(line)
+        if found:
+            name = found["name"].strip()
+            if "value" in pattern.groupindex:
+                return int(found["value"]), name
+            red, green, blue = (int(found[colour]) for colour in ("red", "green", "blue"))
+            return red << 16 | green << 8 | blue, name
+    return None, line
 
 
 def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Fault]:

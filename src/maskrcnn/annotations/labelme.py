@@ -5,12 +5,15 @@ https://github.com/wkentaro/labelme. Coordinates are pixels from the image's cor
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 import math
 import reprlib
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -31,11 +34,13 @@ from maskrcnn.annotations.outlines import (
     draw_polygon,
     merged,
 )
-from maskrcnn.annotations.place import HEAD, Place, ReadOptions, read_json
+from maskrcnn.annotations.place import HEAD, Place, ReadOptions, is_image, read_json
 from maskrcnn.annotations.writing import Annotated, ImagesTo, Losses, Row, placed_images, rows_of
-from maskrcnn.atomic import write_json
+from maskrcnn.atomic import write_json, write_whole
+from maskrcnn.backend import cache_folder
 
 NAME = "labelme"
+MAX_EMBEDDED = 2**29  # characters of an image inside a JSON
 TITLE = "LabelMe's JSON files, one an image"
 
 
@@ -65,21 +70,46 @@ def read(place: Place, options: ReadOptions) -> Annotations:
         name = content.get("imagePath")
         name = name if isinstance(name, str) and name else file.with_suffix("").name
         draw = partial(_draw, shapes=content["shapes"], declared=(content.get("imageHeight"), content.get("imageWidth")))
-        found = _find(finder, name, file, embedded=isinstance(content.get("imageData"), str))
+        found = _find(finder, name, file)
+        if found.path is None and isinstance(content.get("imageData"), str):
+            found = _unpacked(content["imageData"], name, file, faults)
         entries.append(Entry(name, found, draw))
     return assemble(entries, options, faults=faults)
 
 
-def _find(finder: ImageFinder, name: str, file: Path, *, embedded: bool) -> Found:
+def _find(finder: ImageFinder, name: str, file: Path) -> Found:
     """The image of a file: by `imagePath`, or by the file's own name where images were renamed or converted."""
     found = finder.find(name)
     if found.path is None or found.by_name:
         own = finder.find(file.stem)
         if own.path is not None:
             return Found(own.path)
-    if found.path is None and embedded:
-        return Found(problem=f"the image of {file} is inside the JSON alone; write it to a file with labelme_export_json")
     return found
+
+
+def _unpacked(data: str, name: str, file: Path, faults: list[Fault]) -> Found:
+    """The image that a JSON brings along, as a file of the cache: named after its content, so that it is written once.
+
+    The data set's own folder is not written to.
+    """
+    if len(data) > MAX_EMBEDDED:
+        return Found(problem=f"the image inside {file} has {len(data)} characters; up to {MAX_EMBEDDED} are read")
+    try:
+        content = base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        return Found(problem=f"the image inside {file} is no base64")
+    last = PurePosixPath(name.replace("\\", "/"))
+    suffix = last.suffix.lower() if is_image(Path(last.name)) else ".png"  # Pillow goes by the content
+    path = cache_folder() / "labelme" / f"{hashlib.sha256(content).hexdigest()[:32]}{suffix}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.is_file():
+            write_whole(path, lambda opened: opened.write(content))
+    except OSError as error:
+        return Found(problem=f"the image inside {file} cannot be written to {path.parent}: {error.strerror}")
+    message = f"{file.name} has its image inside alone; it was unpacked to {path}"
+    faults.append(Fault("image inside its JSON", message, repaired=True))
+    return Found(path)
 
 
 def _looks_like(file: Path) -> bool:

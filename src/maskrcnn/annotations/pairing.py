@@ -64,6 +64,10 @@ def find_pairs(place: Place) -> Pairs | None:
         return Pairs(_pair(_images_in(images), found), images, masks) if found else None
     files = [file for file in place.files if is_image(file)]
     found = [file for file in files if _ENDS.search(file.stem) and file.suffix.lower() in MASK_SUFFIXES]
+    alone = [file for file in files if file.stem.lower() in MASK_FOLDERS and file.suffix.lower() in MASK_SUFFIXES]
+    if not found and len(files) == 2 and len(alone) == 1:  # napari's Labels.tif beside the one image
+        image = next(file for file in files if file != alone[0])
+        return Pairs([Pair(image.stem, [image], alone)], place.path, place.path)
     rest = [file for file in files if file not in set(found)]
     return Pairs(_pair(rest, found), place.path, place.path) if found and rest else None
 

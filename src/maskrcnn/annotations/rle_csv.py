@@ -34,6 +34,7 @@ IMAGE = ("imageid", "image_id", "id", "image", "img_id", "filename", "file_name"
 RUNS = ("encodedpixels", "annotation", "rle", "segmentation", "encoding", "rle_mask", "predicted", "mask", "encoded_pixels")
 CLASS = ("classid", "class_id", "class", "cell_type", "label", "category", "classname", "class_name", "categoryid")
 LOOKED_AT = 50  # masks that say in which order pixels are counted, …
+LONG = 200  # pixels of outline more, below which a few small masks say nothing, …
 CLEAR = 2.0  # … where the outlines are so many times longer the other way
 
 
@@ -117,7 +118,7 @@ def _order(rows: dict[str, list[_Row]], found: dict[str, Found]) -> tuple[bool, 
         except ValueError:
             continue
         count += 1
-    by_column = edges[True] <= CLEAR * edges[False]
+    by_column = edges[True] <= CLEAR * edges[False] or edges[True] - edges[False] < LONG
     return by_column, torn[by_column] > count / 2
 
 

@@ -51,8 +51,6 @@ def _describe_json(content: Any) -> str:
     if isinstance(content, list):
         return _describe_list(content)
     keys = set(content)
-    if {"info", "categories", "items"} <= keys:
-        return "Datumaro's JSON, which is not read; export COCO from the same tool"
     if {"project", "config", "attribute", "file", "metadata"} <= keys:
         return "a project of VIA 3, which is not read; export it as COCO or with VIA 2"
     if {"item", "annotations"} <= keys:
