@@ -11,7 +11,10 @@ import numpy as np
 
 from maskrcnn.atomic import write_text
 from maskrcnn.reports.charts import chart, loss_charts
-from maskrcnn.reports.page import STYLE, image_pair, section, shown_number, table_of
+from maskrcnn.reports.document import Section, document, image_tag, number, table, tiles
+from maskrcnn.results.draw import resized
+
+_LONGEST_SIDE = 1000  # of an image in the report, pixels; larger ones are scaled down
 
 
 def write_report(
@@ -36,46 +39,49 @@ def write_report(
         more: further images under a heading of their own: (image, prediction, caption).
     """
     sections = [
-        section("Scores", _scores(scores) if scores else ""),
-        section("Training", "".join(chart(name, lines) for name, lines in loss_charts(curves)), kind="charts"),
-        section("Truth on the left, prediction on the right", "".join(image_pair(*image) for image in images), kind="pairs"),
+        Section("scores", "Scores", _scores(scores) if scores else ""),
+        Section("training", "Training", _grid("charts", (chart(name, lines) for name, lines in loss_charts(curves)))),
+        Section(
+            "images",
+            "Truth on the left, prediction on the right",
+            _grid("pairs", (_pair(*image, left="truth") for image in images)),
+        ),
         *(
-            section(escape(heading), "".join(image_pair(*pair, left="image") for pair in pairs), kind="pairs")
-            for heading, pairs in (more or {}).items()
+            Section(f"more-{place}", heading, _grid("pairs", (_pair(*pair, left="image") for pair in pairs)))
+            for place, (heading, pairs) in enumerate((more or {}).items())
         ),
     ]
-    paragraphs = "".join(f"<p>{escape(paragraph)}</p>\n" for paragraph in text.split("\n\n") if paragraph.strip())
-    write_text(
-        path,
-        f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<main>
-<h1>{escape(title)}</h1>
-{paragraphs}{"".join(sections)}</main>
-</body>
-</html>
-""",
+    write_text(path, document(title, text.split("\n\n"), sections))
+
+
+def _grid(kind: str, figures: Iterable[str]) -> str:
+    content = "".join(figures)
+    return f'<div class="{kind}">{content}</div>\n' if content else ""
+
+
+def _pair(truth: np.ndarray, prediction: np.ndarray, caption: str, *, left: str) -> str:
+    sides = "".join(
+        image_tag(resized(image, min(1.0, _LONGEST_SIDE / max(image.shape[:2]))), f"{caption}: {what}")
+        for image, what in ((truth, left), (prediction, "prediction"))
     )
+    return f"<figure><div>{sides}</div><figcaption>{escape(caption)}</figcaption></figure>\n"
 
 
 def _scores(scores: Mapping[str, Any]) -> str:
     mask, box, classes = scores["mask"], scores["box"], scores["per_class"]
-    tiles = "".join(
-        f'<div class="tile"><b>{shown_number(value)}</b><span>{name}</span></div>'
-        for kind, overall in (("mask", mask), ("box", box))
-        for name, value in ((f"{kind} AP50", overall["AP50"]), (f"{kind} AP", overall["AP"]))
+    shown = tiles(
+        [
+            (number(overall[name]), f"{kind} {name}")
+            for kind, overall in (("mask", mask), ("box", box))
+            for name in ("AP50", "AP")
+        ]
     )
-    table = table_of(["", *mask], [["mask", *map(shown_number, mask.values())], ["box", *map(shown_number, box.values())]])
+    heads = ["", *(name.replace("_", " ") for name in mask)]
+    rows = [[kind, *map(number, overall.values())] for kind, overall in (("mask", mask), ("box", box))]
     columns = ("mask_AP", "mask_AP50", "box_AP", "box_AP50")
-    rows = [
-        [name, str(row["num_objects"]), *(shown_number(row[column]) for column in columns)] for name, row in classes.items()
-    ]
-    per_class = table_of(["class", "objects", *(column.replace("_", " ") for column in columns)], rows)
-    return f'<div class="tiles">{tiles}</div>\n{table}{per_class}'
+    by_class = [[name, str(row["num_objects"]), *(number(row[column]) for column in columns)] for name, row in classes.items()]
+    return (
+        shown
+        + table(heads, rows, name="COCO scores")
+        + table(["class", "objects", *(column.replace("_", " ") for column in columns)], by_class, name="Scores by class")
+    )
