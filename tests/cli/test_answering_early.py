@@ -39,6 +39,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_images_that_their_headers_refuse_load_no_backend(folder: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", RUN, "predict", "text.json"], cwd=folder, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["0 of 1 images done", "1 []"], done.stdout + done.stderr
+    assert done.stderr.strip() == "Skipped: Cannot read text.json: it is no image of a known kind."
+    assert not (folder / "predictions").exists()
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Literal
@@ -155,17 +156,23 @@ def predict(
         raise typer.BadParameter("Missing argument 'INPUT...': name images, folders or globs; or --data.")
     dataset = None if data is None else maskrcnn.load_dataset(data, images=images, verify_images=False)
     job = plan_prediction(inputs or [], config, data=dataset, out=out, log=tell)
+    if not job.whole and not job.large:  # nothing that a model could look at
+        _report(0, job.failures)
+        raise typer.Exit(1)
     loaded = load_together(model or [SHIPPED["nuclei"]], engine, tta=tta)
     if not model:
         tell("Without --model: cell nuclei, found by the model that comes with the package.")
     with _Bars() as bars:
         predicted = predict_folder(loaded, job, out, watcher=bars, log=tell)
-    for _, message in predicted.failures:
-        errors.print(f"[bold red]Skipped:[/] {escape(message)}")
-    done, total = predicted.done, predicted.done + len(predicted.failures)
-    tell(f"{done} of {total} images done" + (f"; the results are in {out}" if out.is_dir() else ""))
+    _report(predicted.done, predicted.failures, f"; the results are in {out}" if out.is_dir() else "")
     if predicted.failures:
         raise typer.Exit(1)
+
+
+def _report(done: int, failures: Sequence[tuple[Path, str]], where: str = "") -> None:
+    for _, message in failures:
+        errors.print(f"[bold red]Skipped:[/] {escape(message)}")
+    tell(f"{done} of {done + len(failures)} images done{where}")
 
 
 class _Bars(ExitStack):

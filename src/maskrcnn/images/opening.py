@@ -33,11 +33,13 @@ class Survey(NamedTuple):
         size: (height, width) of its first plane; None where it cannot be read.
         num_planes: 1 where that cannot be read.
         is_for_tiles: whether its objects are found in tiles.
+        problem: why it cannot be read, where its header says that already.
     """
 
     size: tuple[int, int] | None
     num_planes: int
     is_for_tiles: bool
+    problem: str | None = None
 
 
 def survey(path: Path, *, tile: int | None = None, axis: str = "axial") -> Survey:
@@ -56,8 +58,8 @@ def survey(path: Path, *, tile: int | None = None, axis: str = "axial") -> Surve
             size, num_planes = file.size, file.source.num_planes
             is_larger = has_many_pixels(size) if tile is None else num_planes == 1 and 0 < tile < max(size)
             return Survey(size, num_planes, is_for_tiles=file.has_regions and is_larger)
-    except (ValueError, ImportError):
-        return Survey(None, 1, is_for_tiles=is_slide(path))
+    except (ValueError, ImportError) as error:
+        return Survey(None, 1, is_slide(path), str(error) if isinstance(error, ValueError) else None)
 
 
 def is_large(source: Any) -> bool:

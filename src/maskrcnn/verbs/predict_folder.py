@@ -36,6 +36,7 @@ class Job(NamedTuple):
     categories: tuple[Category, ...] = ()  # of a data set
     left_out: str = ""  # what folders hold that is no image
     sizes: dict[Path, tuple[int, int] | None] = {}  # noqa: RUF012 - (height, width) of `whole`, nobody changes it
+    failures: tuple[tuple[Path, str], ...] = ()  # files that cannot be read, each with the reason
 
     def categories_for(self, model_config: ModelConfig) -> tuple[Category, ...]:
         """What labels mean in the rows: the model's classes, with the ids that a data set gives to classes of those names."""
@@ -94,8 +95,9 @@ def plan_prediction(
         if path.suffix.lower() in VIDEO_SUFFIXES:
             raise ValueError(f"{path} is a video; follow its objects with maskrcnn track {path}.")
     surveys = {path: survey(path, tile=config.tile, axis=config.axis) for path in images}
-    large = [path for path, found in surveys.items() if found.is_for_tiles]
-    whole = [path for path, found in surveys.items() if not found.is_for_tiles]
+    readable = {path: found for path, found in surveys.items() if found.problem is None}
+    large = [path for path, found in readable.items() if found.is_for_tiles]
+    whole = [path for path, found in readable.items() if not found.is_for_tiles]
     job = Job(
         config,
         whole,
@@ -104,6 +106,7 @@ def plan_prediction(
         {},
         left_out=f"{searched.said_of_others()}." if others else "",
         sizes={path: surveys[path].size for path in whole},
+        failures=tuple((path, found.problem) for path, found in surveys.items() if found.problem is not None),
     )
     if large and (config.measurements or config.window is not None or not set(config.save) <= set(LARGE_FORMATS)):
         raise ValueError(
@@ -158,7 +161,7 @@ def predict_folder(
         job = plan_prediction(job, PredictConfig(**settings), data=data, out=out, log=log)
     least_scores(job.config.score, model.config)  # refused before anything is moved or written
     out, names, done = Path(out), Names(), 0
-    failures: list[tuple[Path, str]] = []
+    failures = list(job.failures)
 
     def on_image(path: Path, result: Detections | Exception) -> None:
         nonlocal done
