@@ -198,10 +198,11 @@ def _curves(analysis: Mapping[str, Any]) -> str:
         marks = [] if best is None else [(best["score"], best["f1"], f"best F1 {best['f1']:.3f} at {best['score']:.3f}")]
         by_score = unit_chart(f"{name}: by score", lines, x_label="score", y_label="value", marks=marks)
         per_class += f'<div class="charts">{by_recall(name, curves["per_class"][name])}{by_score}</div>\n'
-    few = sum(curve is not None for curve in curves["per_class"].values()) <= 3
-    shown = per_class if few else details("Curves of each class", per_class)
+    num_classes = sum(curve is not None for curve in curves["per_class"].values())
+    shown = per_class if num_classes <= 3 else details("Curves of each class", per_class)
     text = "Precision and recall of masks. The circle marks the score with the best F1."
-    return paragraph(text) + f'<div class="charts">{overall}</div>\n' + shown
+    all_classes = f'<div class="charts">{overall}</div>\n' if num_classes > 1 else ""  # of one, they are its own
+    return paragraph(text) + all_classes + shown
 
 
 def _confusion(confusion: Mapping[str, Any]) -> str:

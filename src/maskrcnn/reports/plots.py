@@ -100,7 +100,12 @@ def bar_table(heads: Sequence[str], rows: Sequence[tuple[str, float | None, Sequ
         rows: (name, the bar's length or None, further cells).
         largest: what a bar of full length means.
     """
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in (*heads[:1], "", *heads[1:]))
+    first = rows[0][2] if rows else []
+    kinds = ["", "", *("" if _kind(cell) else ' class="text"' for cell in first)]
+    names = (*heads[:1], "", *heads[1:])
+    head = "".join(
+        f'<th scope="col"{kinds[place] if place < len(kinds) else ""}>{escape(name)}</th>' for place, name in enumerate(names)
+    )
     body = ""
     for name, value, cells in rows:
         share = 0.0 if value is None or not largest else min(max(value / largest, 0.0), 1.0)
