@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,19 @@ def test_large_files_are_read_part_by_part_in_any_order_of_their_lists(folder, m
     both = [Annotations(data.samples, data.categories, data.faults) for data in (whole, parts)]
     assert_same(*both)
     assert sum(len(sample.labels) for sample in parts.samples) == 2  # of 20 twins in each image one is used
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_garbage_collection_is_left_as_it_was(folder, monkeypatch, is_on):
+    seen = []
+    monkeypatch.setattr(coco, "locate_images", lambda *_: seen.append(gc.isenabled()) or pytest.fail("stopped"))
+    (gc.enable if is_on else gc.disable)()
+    try:
+        with pytest.raises(pytest.fail.Exception):
+            coco.read_coco(content_of([annotation(1)]), folder / "a.json")
+        assert seen == [True] and gc.isenabled() == is_on
+    finally:
+        gc.enable()
 
 
 def test_a_large_file_that_is_no_data_set_says_why(folder, monkeypatch):

@@ -18,6 +18,7 @@ from maskrcnn.annotations.coco_columns import Columns, ImagePlace, UnusualError
 from maskrcnn.annotations.coco_images import (
     Image,
     ImageList,
+    Located,
     group_annotations,
     locate_images,
     read_images,
@@ -89,7 +90,7 @@ def _read_parts(
         parts: goes through the file: its keys, and their values or parts of those.
         whole: what the file holds.
     """
-    with _without_collections():
+    with _garbage_collection(on=False):
         try:
             return _read_in_columns(parts, path, options)
         except UnusualError:
@@ -136,7 +137,7 @@ class _Table:
         self._path, self._options = path, options
         self._lvis_faults = _lvis_faults(images)
         self._listed = read_images(images)
-        self._located = locate_images(self._listed, image_folders(path, options.images), options.verify_images)
+        self._located = _locate(self._listed, path, options)
         places: dict[int, ImagePlace | None] = dict.fromkeys(self._listed.entries)
         for row, image in enumerate(usable_images(self._listed, self._located)[0]):
             if image.listed_size in (None, image.size):
@@ -198,7 +199,7 @@ def _read_one_by_one(content: Any, path: Path, options: ReadOptions) -> Annotati
     annotations, annotation_faults = group_annotations(content["annotations"], listed)
     used = {entry["category_id"] for own in annotations.values() for entry in own}
     labels, categories, faults = _read_categories(content["categories"], path, used, options.classes)
-    located = locate_images(listed, image_folders(path, options.images), options.verify_images)
+    located = _locate(listed, path, options)
     images, image_faults = usable_images(listed, located, lambda number: len(annotations.get(number, ())))
     faults += listed.faults + image_faults + annotation_faults + _lvis_faults(content["images"])
     reader = ObjectReader(labels, faults, crowds_are_objects=options.crowds_are_objects)
@@ -215,16 +216,20 @@ def _read_one_by_one(content: Any, path: Path, options: ReadOptions) -> Annotati
     return Annotations(samples, categories, faults)
 
 
+def _locate(listed: ImageList, path: Path, options: ReadOptions) -> Located:
+    with _garbage_collection(on=True):  # decoders may leave circles behind, with whole images in them
+        return locate_images(listed, image_folders(path, options.images), options.verify_images)
+
+
 @contextmanager
-def _without_collections() -> Iterator[None]:
-    """Python looks for circles again and again while millions of objects are made: a third of the time, and none is in one."""
+def _garbage_collection(*, on: bool) -> Iterator[None]:
+    """Python's search for circles: among millions of objects it takes a third of the time, and annotations have none."""
     was_on = gc.isenabled()
-    gc.disable()
+    (gc.enable if on else gc.disable)()
     try:
         yield
     finally:
-        if was_on:
-            gc.enable()
+        (gc.enable if was_on else gc.disable)()
 
 
 def _twice(image: Image, faults: list[Fault]) -> Any:

@@ -194,7 +194,10 @@ class Detections(structures.Detections):
             write_text(path, self.to_frame().to_csv(index=False))
         else:
             wanted = ", ".join([*_IMAGE_FORMATS, ".json", ".geojson", ".csv"])
-            raise ValueError(f"Detections are saved as {wanted}; received {path.name!r}. maskrcnn.predict writes more formats.")
+            raise ValueError(
+                f"Detections are saved as {wanted}; received {path.name!r}. maskrcnn.verbs.data.save_predictions writes data sets "
+                "in the formats of annotation tools."
+            )
         return path
 
     def to_coco(self, *, image_id: int = 1, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
