@@ -195,8 +195,8 @@ class Detections(structures.Detections):
         else:
             wanted = ", ".join([*_IMAGE_FORMATS, ".json", ".geojson", ".csv"])
             raise ValueError(
-                f"Detections are saved as {wanted}; received {path.name!r}. maskrcnn.verbs.data.save_predictions writes data sets "
-                "in the formats of annotation tools."
+                f"Detections are saved as {wanted}; received {path.name!r}. maskrcnn.verbs.data.save_predictions "
+                "writes data sets in the formats of annotation tools."
             )
         return path
 
