@@ -14,10 +14,13 @@ import tifffile
 from medical_files import PATIENT, frame_groups, write_dicom
 from PIL import Image
 
+from maskrcnn.annotations.formats import WRITERS
+from maskrcnn.annotations.predicted import PREFIX
 from maskrcnn.config.model import Category, ImageConfig, ModelConfig
 from maskrcnn.data.dataset import load_dataset
 from maskrcnn.images.images import read_image, read_planes
 from maskrcnn.inference.whole import detect
+from maskrcnn.results.earlier import DATA_SETS
 from maskrcnn.results.files import SAVE_FORMATS, PredictionWriter
 from maskrcnn.structures import Detections, PaddedDetections
 from maskrcnn.verbs.predict import PredictConfig, predict_files
@@ -252,6 +255,10 @@ def test_data_sets_for_annotation_tools_are_written_of_all_images(tmp_path: Path
     assert told == ["Not in predictions-yolo/: the scores of 8 objects: the format has no place for them"]
     predict_folder(StandIn(), [tmp_path / "alone.png"], out, save=["coco"], log=told.append)
     assert (out / "earlier/1/predictions-yolo").is_dir() and len(load_dataset(out / "predictions-coco")) == 1
+
+
+def test_every_data_set_of_an_earlier_prediction_is_set_aside() -> None:
+    assert set(DATA_SETS) == {f"{PREFIX}{name}" for name in WRITERS}
 
 
 def test_names_of_formats_are_looked_at_before_anything_else() -> None:

@@ -10,7 +10,11 @@ from typing import Any
 IMAGES = "images.json"  # which files belong to which image
 COMMON = ("predictions.json", IMAGES, "measurements.csv", "measurements.parquet")
 ENDINGS = ("_overlay.png", "_labels.png", "_labels.ome.tif", "_labels.nii.gz", "_seg.dcm", ".geojson")
-DATA_SETS = "predictions-*"  # folders of what was found in a format of data sets
+DATA_SETS = (  # folders of what was found, in each format of `annotations.formats.WRITERS`
+    "predictions-coco", "predictions-yolo", "predictions-labelme", "predictions-voc", "predictions-cvat",
+    "predictions-label-studio", "predictions-label-maps", "predictions-mask-files", "predictions-rle-csv", "predictions-imagej",
+    "predictions-qupath",
+)  # fmt: skip
 LARGE_ROWS = "_predictions.json"
 LARGE_ENDINGS = (LARGE_ROWS, "_overlay.jpg", "_labels.tif", "_labels.zarr", ".geojson")
 MAX_BYTES = 1 << 30  # of `IMAGES`: about 100 an image
@@ -27,7 +31,7 @@ def set_aside(folder: Path) -> Path | None:
     """
     names: list[tuple[str, tuple[str, ...]]] = [(name, ENDINGS) for name in _names(folder / IMAGES)]
     names += [(path.name.removesuffix(LARGE_ROWS), LARGE_ENDINGS) for path in folder.glob(f"*{LARGE_ROWS}")]
-    candidates = [folder / name for name in COMMON] + [path for path in sorted(folder.glob(DATA_SETS)) if path.is_dir()]
+    candidates = [folder / name for name in (*COMMON, *DATA_SETS)]
     candidates += [folder / f"{name}{ending}" for name, endings in names for ending in endings]
     earlier = [path for path in dict.fromkeys(candidates) if path.exists()]
     if not earlier:
