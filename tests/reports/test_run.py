@@ -59,6 +59,12 @@ def test_values_that_are_no_numbers_leave_a_gap() -> None:
     assert charts.chart("loss", {"training": [math.nan]}) == ""
 
 
+def test_a_single_epoch_has_one_label() -> None:
+    assert charts.chart("loss", {"training": [2.0]}).count("epoch 1<") == 1
+    assert 'text-anchor="end">1<' not in charts.chart("loss", {"training": [20.0]})
+    assert 'text-anchor="end">2<' in charts.chart("loss", {"training": [20.0, 20.5]})
+
+
 @pytest.mark.parametrize(
     ("low", "high"), [(0.0, 1.0), (0.123, 0.987), (3.0, 3.0), (0.0, 0.0), (-2.0, 5.0), (1e-6, 3e-6), (17, 12345)]
 )

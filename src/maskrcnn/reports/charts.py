@@ -41,8 +41,7 @@ def chart(name: str, lines: Mapping[str, Sequence[float]]) -> str:
     )
     foot = "".join(
         f'<text x="{x(epoch):.1f}" y="{_HEIGHT - 6}" text-anchor="{anchor}">{label}</text>'
-        for epoch, anchor, label in ((1, "start", "epoch 1"), (epochs, "end", str(epochs)))
-        if epoch == 1 or epochs > 1
+        for epoch, anchor, label in ((1, "start", "epoch 1"), (epochs, "end", str(epochs)))[: min(epochs, 2)]
     )
     drawn, legend = "", ""
     for kind, values in lines.items():
