@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 from maskrcnn.images.decoder import Video
@@ -14,6 +15,22 @@ from maskrcnn.locks import owned
 from maskrcnn.results.tracks.writer import DEFAULT_FORMATS, TrackWriter, check_track_formats
 from maskrcnn.structures import Detections, Detector, VideoFrame
 from maskrcnn.tracking.tracker import Tracker
+
+
+@dataclass(frozen=True)
+class TrackConfig:
+    """How objects are followed; see the arguments of `track`."""
+
+    tracker: str = "mask"
+    every: int = 1
+    score: float = 0.5
+    lost: int = 30
+    batch_size: int = 1
+    rate: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size is at least 1; received {self.batch_size}.")
 
 
 def track(
@@ -60,28 +77,16 @@ def track(
     return (detections for _, detections in frames)
 
 
-def track_frames(
-    model: Detector,
-    source: Any,
-    *,
-    tracker: str = "mask",
-    every: int = 1,
-    score: float = 0.5,
-    lost: int = 30,
-    batch_size: int = 1,
-    rate: float | None = None,
-) -> Iterator[tuple[VideoFrame, Detections]]:
-    """The same as `track`, each frame beside its detections."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size is at least 1; received {batch_size}.")
-    follow = Tracker(tracker, score=score, lost=lost)
-    video = _open(model, source, every, rate)
-    return _track(model, video.frames, follow, batch_size)
+def track_frames(model: Detector, source: Any, **settings: Any) -> Iterator[tuple[VideoFrame, Detections]]:
+    """The same as `track`, each frame beside its detections. Settings are fields of `TrackConfig`."""
+    config = TrackConfig(**settings)
+    follow = Tracker(config.tracker, score=config.score, lost=config.lost)
+    return _track(model, _open(model, source, config).frames, follow, config.batch_size)
 
 
-def _open(model: Detector, source: Any, every: int, rate: float | None) -> Video:
+def _open(model: Detector, source: Any, config: TrackConfig) -> Video:
     image = model.config.image
-    return open_video(source, every=every, rate=rate, channels=image.channels, scaling=image.scaling)
+    return open_video(source, every=config.every, rate=config.rate, channels=image.channels, scaling=image.scaling)
 
 
 def _track(
@@ -117,17 +122,12 @@ def track_files(
     source: Any,
     out: str | os.PathLike[str],
     *,
-    tracker: str = "mask",
-    every: int = 1,
-    score: float = 0.5,
-    lost: int = 30,
-    batch_size: int = 1,
-    rate: float | None = None,
     save: Sequence[str] = DEFAULT_FORMATS,
     codec: str | None = None,
     log: Callable[[str], None] = print,
     on_start: Callable[[int | None], None] | None = None,
     on_frame: Callable[[VideoFrame, Detections], None] | None = None,
+    **settings: Any,
 ) -> int:
     """Follows the objects of a video and writes what was found into a folder.
 
@@ -135,13 +135,14 @@ def track_files(
     time has the folder.
 
     Args:
-        model, source, tracker, every, score, lost, batch_size, rate: as in `track`.
+        model, source: as in `track`.
         out: folder, made where it is not there.
         save: what is written, some of `maskrcnn.results.tracks.writer.TRACK_FORMATS`.
         codec: of the overlay, see `OverlayWriter`.
         log: told where an earlier process left the folder without having finished.
         on_start: called with the number of frames to come, None where it is not known.
         on_frame: called after each frame.
+        **settings: fields of `TrackConfig`.
 
     Returns:
         The number of frames.
@@ -152,8 +153,9 @@ def track_files(
         KeyboardInterrupt: it was stopped; its note says what is kept.
     """
     check_tracking(source, save=save, codec=codec)
-    follow = Tracker(tracker, score=score, lost=lost)
-    video = _open(model, source, every, rate)
+    config = TrackConfig(**settings)
+    follow = Tracker(config.tracker, score=config.score, lost=config.lost)
+    video = _open(model, source, config)
     if on_start is not None:
         on_start(video.num_frames)
     count = 0
@@ -161,7 +163,7 @@ def track_files(
         with (
             owned(out, "tracking", log),
             TrackWriter(out, model.config.categories, rate=video.rate, name=video.name, save=save, codec=codec) as writer,
-            closing(_track(model, video.frames, follow, batch_size)) as frames,  # type: ignore[type-var]
+            closing(_track(model, video.frames, follow, config.batch_size)) as frames,  # type: ignore[type-var]
         ):
             for frame, detections in frames:
                 writer.write(frame, detections)
