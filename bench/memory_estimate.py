@@ -28,6 +28,9 @@ from maskrcnn.config.fields import replace
 
 AIM = 1.05  # of what was measured: rather a little too high
 MOBILE, RESNET = "mobilenet_v2_fpn", "resnet50_fpn"
+WIDER = ("convnext_base_fpn", "swin_base_fpn")
+FROZEN = {"backbone__frozen_stages": 2}
+OTHERS = ("convnext_tiny_fpn", "swin_tiny_fpn", "regnetx_4gf_fpn", "mobilenet_v3_large_fpn", "efficientnet_lite0_fpn")
 
 # task, preset, frame, batch, and what else differs
 INFERENCE: list[dict[str, Any]] = [
@@ -43,6 +46,8 @@ INFERENCE: list[dict[str, Any]] = [
         (RESNET, (512, 512), 1, {}),
         (RESNET, (800, 1344), 1, {}),
         (RESNET, (800, 1344), 4, {}),
+        *((preset, (512, 512), 4, {}) for preset in OTHERS),
+        *((preset, (800, 1344), 1, {}) for preset in (*OTHERS, *WIDER)),
     )
 ]
 TRAINING: list[dict[str, Any]] = [
@@ -58,6 +63,7 @@ TRAINING: list[dict[str, Any]] = [
         (RESNET, (512, 512), 4, 64, {"optimizer": "sgd"}),
         (RESNET, (800, 1344), 2, 64, {}),
         (RESNET, (512, 512), 2, 64, {"backbone__frozen_stages": 0, "backbone__norm": "live"}),
+        *((preset, (512, 512), 2, 64, {}) for preset in OTHERS),
     )
 ]
 
@@ -116,6 +122,8 @@ def measure(
     keras.config.set_dtype_policy(precision)
     sides = {"image__short_side": min(frame), "image__long_side": max(frame)}
     norm = {"backbone__norm": "frozen", "backbone__frozen_stages": 1 if preset == MOBILE else 2}
+    if preset in (*OTHERS, *WIDER):
+        norm = FROZEN
     model = maskrcnn.MaskRCNN.from_preset(preset, num_classes=classes, weights=None, seed=0, **(sides | norm | changes))
     if task == "training":
         model.compile(optimizer)
@@ -163,6 +171,8 @@ def status(name: str) -> float:
 def parts_of(row: dict[str, Any]) -> dict[str, float]:
     """What the estimate is a sum of, bytes, for a measured case."""
     preset, frame, changes = row["preset"], tuple(row["frame"]), {name: row[name] for name in row if "__" in name}
+    if preset in (*OTHERS, *WIDER):
+        changes = FROZEN | changes
     config = replace(presets.preset(preset, presets.placeholder_categories(row.get("classes", 80))), **changes)
     if row["task"] == "inference":
         return memory.inference_parts(config, row["num_weights"], frame, row["batch"])

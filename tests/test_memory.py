@@ -11,7 +11,7 @@ from maskrcnn import memory, resources
 from maskrcnn.config.augment import AUGMENTATIONS
 from maskrcnn.config.fields import replace
 from maskrcnn.config.model import Category, ImageConfig, ModelConfig
-from maskrcnn.config.presets import placeholder_categories, preset
+from maskrcnn.config.presets import PRESETS, placeholder_categories, preset
 from maskrcnn.inference.whole import detect
 from maskrcnn.structures import PaddedDetections
 
@@ -45,6 +45,46 @@ def test_more_of_anything_takes_more() -> None:
     ):
         assert more > least
     assert memory.training_bytes(CONFIG, WEIGHTS, (512, 512), 1, 10, bytes_a_number=2) < least
+
+
+MEASURED = [  # MB in inference, bench/memory_estimate.py
+    ("resnet50_fpn", (512, 512), 4, 1320),
+    ("resnet50_fpn", (800, 1344), 1, 458),
+    ("convnext_tiny_fpn", (512, 512), 4, 1235),
+    ("convnext_tiny_fpn", (800, 1344), 1, 523),
+    ("convnext_base_fpn", (800, 1344), 1, 529),
+    ("swin_tiny_fpn", (512, 512), 4, 1372),
+    ("swin_tiny_fpn", (800, 1344), 1, 567),
+    ("swin_base_fpn", (800, 1344), 1, 899),
+    ("regnetx_4gf_fpn", (512, 512), 4, 1568),
+    ("regnetx_4gf_fpn", (800, 1344), 1, 656),
+    ("mobilenet_v3_large_fpn", (512, 512), 4, 494),
+    ("mobilenet_v3_large_fpn", (800, 1344), 1, 391),
+    ("efficientnet_lite0_fpn", (512, 512), 4, 496),
+    ("efficientnet_lite0_fpn", (800, 1344), 1, 310),
+]
+
+
+@pytest.mark.parametrize(("name", "frame", "batch_size", "megabytes"), MEASURED)
+def test_each_family_is_expected_to_take_about_what_was_measured(name, frame, batch_size: int, megabytes: int) -> None:
+    expected = memory.inference_bytes(preset(name, placeholder_categories(80)), WEIGHTS, frame, batch_size) / 1e6
+    assert 0.8 * megabytes < expected < 1.25 * megabytes
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_has_a_family(name) -> None:
+    config = preset(name, placeholder_categories(3))
+    for stages in (0, 2):
+        frozen = replace(config, backbone__frozen_stages=stages)
+        assert memory.training_bytes(frozen, WEIGHTS, (512, 512), 2, 10) > memory.inference_bytes(
+            frozen, WEIGHTS, (512, 512), 1
+        )
+
+
+@pytest.mark.parametrize("family", ["convnext", "swin"])
+def test_the_wider_backbone_of_a_family_takes_more(family: str) -> None:
+    small, large = (preset(f"{family}_{size}_fpn", placeholder_categories(3)) for size in ("tiny", "base"))
+    assert memory.inference_bytes(large, WEIGHTS, (800, 1344), 1) > memory.inference_bytes(small, WEIGHTS, (800, 1344), 1)
 
 
 def test_what_fits_is_not_spoken_of(monkeypatch: pytest.MonkeyPatch) -> None:

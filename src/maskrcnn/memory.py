@@ -16,23 +16,28 @@ import psutil
 from keras import ops
 
 from maskrcnn.config.augment import AugmentConfig
+from maskrcnn.config.backbones import CONVNEXTS, REGNETS, SWINS
 from maskrcnn.config.fields import replace as replace_config
 from maskrcnn.config.model import ImageConfig, ModelConfig
 from maskrcnn.data.batch import num_rows
 from maskrcnn.data.resize import choose_frame, fitted_size
 from maskrcnn.resources import SHARE, SWITCH, available, gigabytes, is_checked
 
+_FAMILIES = {"convnext": CONVNEXTS, "swin": SWINS, "regnet": REGNETS}
 BASE = 600_000_000  # bytes of a process with a backend and this package, before anything is computed
 
 # The factors of `inference_parts` and `training_parts`.
 INFERENCE = {
-    "fixed": 85.0,
+    "fixed": 59.7,
     "weights": 0.0,
-    "backbone mobilenet": 3.5,
-    "backbone resnet": 5.6,
-    "pyramid": 1.33,
-    "boxes": 1.2,
-    "masks": 2.0,
+    "backbone mobilenet": 3.1,
+    "backbone resnet": 6.1,
+    "backbone convnext": 4.0,
+    "backbone swin": 5.7,
+    "backbone regnet": 7.3,
+    "pyramid": 0.5,
+    "boxes": 3.0,
+    "masks": 1.98,
 }
 TRAINING = {
     "fixed": 510.0,
@@ -41,6 +46,12 @@ TRAINING = {
     "backbone mobilenet, learning": 9.0,
     "backbone resnet, frozen": 6.0,
     "backbone resnet, learning": 14.0,
+    "backbone convnext, frozen": 30.4,
+    "backbone convnext, learning": 52.6,
+    "backbone swin, frozen": 29.4,
+    "backbone swin, learning": 50.9,
+    "backbone regnet, frozen": 7.2,
+    "backbone regnet, learning": 16.8,
     "pyramid": 4.0,
     "boxes": 2.5,
     "masks": 2.0,
@@ -236,9 +247,20 @@ def _is_known() -> bool:
 
 
 def _family(config: ModelConfig) -> str:
-    return "mobilenet" if config.backbone.name == "mobilenet_v2" else "resnet"
+    """Whose factors count. A model that was handed in as a backbone counts as a ResNet."""
+    name = config.backbone.name
+    if name.startswith(("mobilenet", "efficientnet")):
+        return "mobilenet"
+    return next((family for family, names in _FAMILIES.items() if name in names), "resnet")
 
 
 def _stem_channels(config: ModelConfig) -> int:
-    """Of the backbone's widest early maps, at half the image's side."""
-    return 96 if config.backbone.name == "mobilenet_v2" else 64
+    """Of the backbone's widest early maps, at half the image's side; a fourth of those at a fourth of it."""
+    name = config.backbone.name
+    if name in CONVNEXTS:
+        return CONVNEXTS[name].channels[0] * CONVNEXTS[name].expansion // 4
+    if name in SWINS:
+        return SWINS[name].channels * SWINS[name].expansion // 4
+    if name in REGNETS:
+        return REGNETS[name].channels[0]  # its first convolution of 1×1 comes before the stride
+    return 96 if _family(config) == "mobilenet" else 64
