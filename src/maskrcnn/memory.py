@@ -9,7 +9,7 @@ checked on other backends, whose peaks were not measured, and on accelerators, w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import keras
 import psutil
@@ -23,7 +23,7 @@ from maskrcnn.data.batch import num_rows
 from maskrcnn.data.resize import choose_frame, fitted_size
 from maskrcnn.resources import SHARE, SWITCH, available, gigabytes, is_checked
 
-_FAMILIES = {"convnext": CONVNEXTS, "swin": SWINS, "regnet": REGNETS}
+_FAMILIES: dict[str, Collection[str]] = {"convnext": CONVNEXTS, "swin": SWINS, "regnet": REGNETS}
 BASE = 600_000_000  # bytes of a process with a backend and this package, before anything is computed
 
 # The factors of `inference_parts` and `training_parts`.
