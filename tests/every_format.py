@@ -159,6 +159,14 @@ def _ome_ngff(folder: Path) -> Path:
     return folder
 
 
+def _cellpose(folder: Path) -> Path:
+    for name, (image, masks, _) in SCENES.items():
+        _save(folder / f"{name}.png", image)
+        numbers = sum(mask * np.uint16(k) for k, mask in enumerate(masks, start=1))
+        np.save(folder / f"{name}_seg.npy", {"masks": numbers, "outlines": [], "filename": name, "est_diam": np.float32(30)})
+    return folder
+
+
 _OTHERS: dict[str, Callable[[Path], Path]] = {
     "via": _via,
     "coco-panoptic": _panoptic,
@@ -166,5 +174,6 @@ _OTHERS: dict[str, Callable[[Path], Path]] = {
     "supervisely": _supervisely,
     "open-images": _open_images,
     "ome-ngff": _ome_ngff,
+    "cellpose": _cellpose,
     "datumaro": _datumaro,
 }

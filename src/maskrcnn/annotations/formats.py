@@ -12,6 +12,7 @@ from typing import Protocol
 
 from maskrcnn import extras
 from maskrcnn.annotations import (
+    cellpose,
     cityscapes,
     coco,
     coco_writing,
@@ -75,7 +76,7 @@ class Format(Protocol):
 
 MODULES: tuple[Format, ...] = (
     coco, via, label_maps, yolo, labelme, voc, cvat, mask_files, label_studio, cityscapes, supervisely, rle_csv, imagej_rois,
-    qupath, panoptic, open_images, ome_ngff, datumaro,
+    qupath, panoptic, open_images, ome_ngff, datumaro, cellpose,
 )  # fmt: skip
 ASKS = {  # options that mean something to some formats alone
     "class_attribute": (("via",), "Only VIA files have region attributes"),

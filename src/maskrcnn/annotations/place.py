@@ -168,8 +168,9 @@ _MAY_HOLD_ANNOTATIONS = ("annotations", "labels", "train", "val", "valid", "vali
 
 
 def is_image(file: Path) -> bool:
-    """Whether a file is named as an image that is read."""
-    return file.name.lower().endswith(PLAIN_SUFFIXES)
+    """Whether a file is named as an image that is read; Cellpose's annotations are NumPy's files too."""
+    name = file.name.lower()
+    return name.endswith(PLAIN_SUFFIXES) and not name.endswith("_seg.npy")
 
 
 def read_json(path: Path) -> Any:

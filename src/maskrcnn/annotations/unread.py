@@ -16,10 +16,7 @@ OTHERS = {
     ".h5": "an HDF5 file, which is not read as data; write images and label maps as TIFF",
     ".npz": "a NumPy archive, which is not read; write images and label maps as TIFF, or use Dataset.from_arrays",
 }
-CELLPOSE = (
-    "Cellpose's _seg.npy, Python pickles that are never opened here, for they could run anything; in Cellpose save the masks "
-    "as PNG or TIFF (File, Save masks): NAME_cp_masks.png beside the images is read"
-)
+CELLPOSE = "one file of Cellpose: name the folder, where the image lies beside it"
 
 
 def describe(place: Place) -> str:
@@ -76,8 +73,6 @@ def _describe_list(content: list[Any]) -> str:
 
 
 def _describe_folder(place: Place) -> str:
-    if place.files_ending("_seg.npy"):
-        return CELLPOSE
     if place.files_ending(*OTHERS):
         return OTHERS[next(ending for ending in OTHERS if place.files_ending(ending))]
     images = [file for file in place.files if is_image(file)]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save as safetensors_bytes
 
-from maskrcnn.weights.files import pickles
+from maskrcnn import pickles
 from maskrcnn.weights.files import read as files
 from maskrcnn.weights.files.read import read_tensors
 

@@ -5,7 +5,7 @@
     .safetensors
     .h5             Keras 1 and 2, of `save_weights` or `save`
 
-Pickles are read by the machine of `maskrcnn.weights.files.pickles`.
+Pickles are read by the machine of `maskrcnn.pickles`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import ml_dtypes
 import numpy as np
 from safetensors import safe_open
 
-from maskrcnn.weights.files.pickles import MAX_BYTES, STATE_DICT, Array, FileError, Storage, Tensor, text, unpickle
+from maskrcnn.pickles import MAX_BYTES, STATE_DICT, Array, FileError, Storage, Tensor, text, unpickle
 
 MAX_PICKLE_BYTES = 64 << 20  # of data.pkl, and of the list of entries of a zip; a few 100 kB are usual
 MAX_META = 1000  # plain values beside the tensors

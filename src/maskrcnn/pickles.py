@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import ml_dtypes  # noqa: F401  (NumPy knows bfloat16 by it)
 import numpy as np
 
 MAX_BYTES = 2 << 30  # of a file, and of what is read from it: ResNeXt-101 has 107 M weights, with the moments of Adam 1.3 GB

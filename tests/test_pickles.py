@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from maskrcnn.weights.files.pickles import FileError, unpickle
+from maskrcnn.pickles import FileError, unpickle
 
 PLAIN = {
     "numbers": [0, 255, 65535, -1, 1 << 31, 1 << 70, -(1 << 3000), 0.5, float("-inf")],
