@@ -23,6 +23,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def test_the_public_names_are_these():
     assert set(maskrcnn.__all__) == {
         "MaskRCNN",
+        "Ensemble",
         "load_model",
         "train",
         "predict",
