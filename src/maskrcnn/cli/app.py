@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 import maskrcnn
+from maskrcnn.cli.benchmark import benchmark
 from maskrcnn.cli.console import console, tell_error, tell_stop, tell_warning
 from maskrcnn.cli.convert import EPILOG, convert
 from maskrcnn.cli.data import preview, stats
@@ -98,6 +99,7 @@ app.command()(predict)
 app.command()(inspect)
 app.command(epilog=EPILOG)(convert)
 app.command()(export)
+app.command()(benchmark)
 app.command()(serve)
 app.command()(demo)
 app.command()(info)

@@ -24,12 +24,29 @@ def load_model(name_or_path: str | Path) -> maskrcnn.MaskRCNN:
 
 
 def load_to_run(name_or_path: str | Path, engine: str | None) -> Detector:
-    """A model to predict with: an exported one on its engine, any other on Keras."""
+    """A model to predict with: an exported one on its engine, any other on Keras; `"auto"`: on what is fastest here."""
     from maskrcnn import engines
 
+    if engine == "auto":
+        return _fastest(name_or_path)
     if engine in (None, "keras") and engines.recognise(name_or_path) is None:
         return load_model(name_or_path)
     return engines.load(name_or_path, engine)
+
+
+def _fastest(name_or_path: str | Path) -> Detector:
+    from maskrcnn import engines
+    from maskrcnn.cli.console import tell
+    from maskrcnn.verbs.benchmark import fastest_engine
+
+    if engines.recognise(name_or_path) is not None:
+        return engines.load(name_or_path)
+    maskrcnn.backend.prefer("tensorflow")  # from which exports are written, where there is none yet
+    export = fastest_engine(name_or_path, log=tell, on_measure=load_keras)
+    if export is None:
+        return load_model(name_or_path)
+    tell(f"Running on {engines.recognise(export)}, the fastest here; --engine keras runs it on Keras.")
+    return engines.load(export)
 
 
 def load_together(names_or_paths: Sequence[str | Path], engine: str | None, *, tta: bool) -> Detector | Finder:
