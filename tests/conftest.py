@@ -33,12 +33,13 @@ def shared_weights() -> Path:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """On TensorFlow, functions run as they are written unless a test is marked `graph` or `slow`, fixtures included.
+    """On TensorFlow, functions run as they are written unless a test is marked `graph` or `slow`, fixtures included; `eager`
+    is for slow ones that would only trace what they run once.
 
     Tracing the training step of the tests' small network takes 30 processor seconds, running it once without takes 2.
     """
     if tensorflow := sys.modules.get("tensorflow"):
-        as_graphs = any(item.get_closest_marker(name) for name in ("graph", "slow"))
+        as_graphs = any(map(item.get_closest_marker, ("graph", "slow"))) and not item.get_closest_marker("eager")
         tensorflow.config.run_functions_eagerly(not as_graphs)
 
 

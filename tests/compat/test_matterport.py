@@ -119,6 +119,7 @@ def published(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.eager
 def test_a_script_trains_in_two_stages_and_detects(tmp_path):
     train_data, val_data = shapes_dataset(4), shapes_dataset(2)
     model = modellib.MaskRCNN(mode="training", config=ShapesConfig(), model_dir=str(tmp_path))

@@ -69,7 +69,8 @@ def run(shapes, tmp_path_factory) -> tuple[Path, Seen]:
 def test_a_run_leaves_everything_in_its_folder(run):
     out, _ = run
     assert {path.name for path in out.iterdir()} == {
-        "best.keras", "last.keras", "history.csv", "config.json", "metrics.json", "tensorboard", "resume.safetensors"
+        "best.keras", "last.keras", "history.csv", "config.json", "metrics.json", "tensorboard", "resume.safetensors",
+        "report.html",
     }  # fmt: skip
     assert any((out / "tensorboard").iterdir())
     with open(out / "history.csv", newline="") as file:

@@ -214,6 +214,7 @@ def test_a_users_model_trains_is_saved_and_answers_the_same_when_opened(tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.eager
 @pytest.mark.parametrize("name", ["ConvNeXtTiny", "EfficientNetV2B0"])
 def test_keras_applications_train_are_saved_and_answer_the_same_when_opened(name, tmp_path, monkeypatch):
     model = getattr(keras.applications, name)(weights=None, include_top=False)
