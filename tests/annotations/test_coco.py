@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -269,6 +270,16 @@ def test_a_class_name_that_comes_twice_is_one_class(write_coco):
     only_fault(dataset, "duplicate category", repaired=True)
     assert dataset.categories == (Category(7, "cat"),)
     np.testing.assert_array_equal(dataset.samples[0].labels, [0, 0])
+
+
+@pytest.mark.parametrize("classes", [None, [f"c{number}" for number in range(20_000)]])
+def test_many_classes_are_read_in_time_that_grows_with_their_number(write_coco, classes):
+    categories = [{"id": number, "name": f"c{number}"} for number in range(20_000)]
+    path = write_coco([annotation(1, category_id=19_999)], categories=categories)
+    start = time.process_time()
+    dataset = load_dataset(path, classes=classes)
+    assert time.process_time() - start < 3  # with lists searched for each: 10 to 15 seconds
+    assert len(dataset.categories) == 20_000 and dataset.samples[0].labels.tolist() == [19_999]
 
 
 # ── faults of the whole file ──

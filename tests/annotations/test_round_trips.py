@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def dataset_of(drawings: list[tuple[np.ndarray, list[int]]], crowds: bool = Fals
                 crowd = crowds and number == 1
                 objects.append(TrueObject(mask_to_box(mask), label, crowd, mask_to_rle(mask), float(mask.sum()), next_id))
                 next_id += 1
-        image = np.full((*numbers.shape, 3), 40 * image_id, np.uint8)
+        image = np.full((*numbers.shape, 3), 40 * image_id % 256, np.uint8)
         sample = make_sample(image_id, f"päge {image_id}.png", Path(), numbers.shape, objects)
         samples.append(sample.replace(path="", image=image))
     return Dataset(samples, CATEGORIES, name="drawn")
@@ -100,3 +101,38 @@ def test_a_written_folder_is_recognised_as_what_it_is(name, tmp_path):
     write_annotations(data, name, tmp_path)
     again = load_dataset(tmp_path, strict=True)
     assert objects_of(again, named=name not in UNNAMED) == objects_of(data, named=name not in UNNAMED)
+
+
+AWKWARD = (
+    *(
+        "a b#c?d%20",
+        'it\'s "quoted" & <b>',
+        "cell[1]",
+        "a.b",
+        "a.b.c",
+        "a..b",
+        "-x",
+        "50%",
+        "a;b,c",
+        "=1+1",
+        "日本語 ü",
+        "0012",
+    ),
+    *("ab12cd34-x", "{x}", "$HOME", "~x", "x_mask_", "# x"),
+)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows takes no such names")
+@pytest.mark.parametrize("name", sorted(WRITERS))
+def test_files_of_any_name_are_found_again(name, tmp_path):
+    """What means something in addresses, patterns, tables and pages is part of a name."""
+    numbers = np.zeros((20, 30), int)
+    numbers[2:9, 3:12] = 1
+    drawn = dataset_of([(np.roll(numbers, shift, axis=1), [0]) for shift in range(len(AWKWARD))])
+    samples = [sample.replace(file_name=f"{stem}.png") for sample, stem in zip(drawn.samples, AWKWARD, strict=True)]
+    data = Dataset(samples, CATEGORIES[:1], name="named")
+    write_annotations(data, name, tmp_path)
+    masks = {"masks": "instances"} if name in ("label-maps", "rle-csv") else {}
+    again = load_dataset(tmp_path, format=name, strict=True, **masks)
+    assert sorted(Path(sample.path).stem for sample in again.samples) == sorted(AWKWARD)
+    assert objects_of(again, named=False) == objects_of(data, named=False)

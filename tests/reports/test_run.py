@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +80,11 @@ def test_ticks_are_few_and_hold_the_values_between_them(low: float, high: float)
 def test_large_images_are_scaled_down(tmp_path: Path) -> None:
     image = np.zeros((500, 2000, 3), np.uint8)
     assert 'width="1000" height="250"' in write(tmp_path, images=[(image, image, "wide")])
+
+
+@pytest.mark.parametrize("values", [[0.00112], [1.5e-06, 2e-06], [-1.25e-06, 1.1e-06], [0.5, 0.7]])
+def test_labels_of_charts_are_not_cut_off(values: list[float]) -> None:
+    drawn = charts.chart("loss", {"training": values})
+    labels = re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="end">([^<]+)</text>', drawn)
+    assert len(labels) >= 2
+    assert all(float(x) >= 7 * len(label) for x, label in labels)

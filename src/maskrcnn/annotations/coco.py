@@ -268,14 +268,15 @@ def _read_categories(
         del names[number]
     labels: dict[int, int] = {}
     categories: list[Category] = []
+    label_of: dict[str, int] = {}
     for number, name in names.items():
-        known = [category.name for category in categories]
-        if name in known:
+        if name in label_of:
             message = f"category {number} repeats the name {name!r}; both are one class"
             faults.append(Fault("duplicate category", message, repaired=True))
         else:
+            label_of[name] = len(categories)
             categories.append(Category(number, name))
-        labels[number] = known.index(name) if name in known else len(known)
+        labels[number] = label_of[name]
     return (labels, tuple(categories), faults) if wanted is None else _chosen(labels, categories, faults, wanted, path)
 
 
@@ -287,12 +288,9 @@ def _chosen(
     if strange:
         known = ", ".join(map(repr, by_name))
         raise ValueError(f"{path} has no class {', '.join(map(repr, strange))}; its classes are {known}.")
-    order = list(wanted)
-    chosen = {
-        number: order.index(categories[label].name) if categories[label].name in order else -1
-        for number, label in labels.items()
-    }
-    return chosen, tuple(by_name[name] for name in order), faults
+    label_of = {name: label for label, name in reversed(list(enumerate(wanted)))}  # the first, where one comes twice
+    chosen = {number: label_of.get(categories[label].name, -1) for number, label in labels.items()}
+    return chosen, tuple(by_name[name] for name in wanted), faults
 
 
 def _no_classes(entries: Iterable[Any], names: dict[int, str], used: set[Any]) -> dict[int, str]:

@@ -100,8 +100,9 @@ def _images_by_name(folder: Path) -> dict[str, list[Path]]:
 def _last_parts(name: str) -> list[str]:
     """What the file may be called: the last part of a path or address, that of its query, and without an upload's number."""
     address = urlsplit(name) if "://" in name or "?" in name else None
-    written = [*(value for values in parse_qs(address.query).values() for value in values), address.path] if address else [name]
-    lasts = [PurePosixPath(unquote(text).replace("\\", "/")).name for text in written]
+    written = [*(value for values in parse_qs(address.query).values() for value in values), address.path] if address else []
+    decoded = [text for each in (*written, name) for text in (unquote(each), each)]  # a file's own name may have ? and %20 too
+    lasts = [PurePosixPath(text.replace("\\", "/")).name for text in decoded]
     lasts += [_UPLOADED.sub("", last, count=1) for last in lasts if _UPLOADED.match(last)]
     return [last for last in dict.fromkeys(lasts) if last]
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -182,7 +183,7 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
     tasks = []
     for sample, name in placed_images(data, out / "images", images):
         result = [_region(row, sample.size) for row in losses.without_crowds(rows_of(sample, data))]
-        task: dict[str, Any] = {"data": {"image": f"/data/local-files/?d=images/{name}"}}
+        task: dict[str, Any] = {"data": {"image": f"/data/local-files/?d=images/{quote(name)}"}}
         if sample.scores is None:
             task["annotations"] = [{"result": result}]
         else:

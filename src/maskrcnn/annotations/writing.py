@@ -21,6 +21,7 @@ from maskrcnn.geometry.rle import rle_region, rle_to_box
 from maskrcnn.structures import Sample
 
 ImagesTo = Literal["copy", "link", "none"]
+_PAIRS = 1_000_000  # of corners, compared at a time: some 20 MB
 
 
 class Annotated(Protocol):
@@ -169,13 +170,29 @@ def one_ring(polygons: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
     COCO's too, see the same pixels, for both sides of a cut cancel.
     """
     rings = [ring for polygon in polygons for ring in polygon]
-    whole = rings[0]
-    rest = list(rings[1:])
-    while rest:
-        gaps = [np.abs(whole[:, None] - ring[None]).sum(axis=2) for ring in rest]  # (P, Q) each
-        k = int(np.argmin([gap.min() for gap in gaps]))
-        ring = rest.pop(k)
-        here, there = np.unravel_index(int(gaps[k].argmin()), gaps[k].shape)
-        turned = np.roll(ring, -int(there), axis=0)
+    corners = np.concatenate(rings)
+    x, y = np.ascontiguousarray(corners.T, np.int32)
+    ring_of = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
+    whole = placed = np.flatnonzero(ring_of == 0)  # numbers of corners
+    free = ring_of != 0
+    gaps = np.full(
+        len(corners), np.iinfo(np.int32).max
+    )  # from each free corner to the nearest placed one, and which one that is
+    nearest = np.zeros(len(corners), np.int64)
+    while free.any():  # each pair of corners is compared once (Prim's algorithm): masks of noise have hundreds of parts
+        rest = np.flatnonzero(free)
+        for start in range(0, len(placed), max(_PAIRS // len(rest), 1)):
+            some = placed[start : start + max(_PAIRS // len(rest), 1)]
+            distances = np.abs(x[some, None] - x[rest])
+            distances += np.abs(y[some, None] - y[rest])
+            first = distances.argmin(axis=0)
+            least = distances[first, np.arange(len(rest))]
+            closer = least < gaps[rest]
+            gaps[rest[closer]], nearest[rest[closer]] = least[closer], some[first[closer]]
+        there = rest[gaps[rest].argmin()]
+        placed = np.flatnonzero(ring_of == ring_of[there])
+        free[placed] = False
+        turned = np.roll(placed, placed[0] - there)
+        here = int(np.argmax(whole == nearest[there]))
         whole = np.concatenate([whole[: here + 1], turned, turned[:1], whole[here:]])
-    return whole
+    return corners[whole]

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 _WIDTH, _HEIGHT = 320, 180  # of a chart, in its own units
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 10, 24  # room around the plot for its labels
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 10, 24  # room around the plot for its labels; to the left, more for long ones
+_DIGIT = 7  # the width of one at 11 pixels, in wide fonts
 
 
 def loss_charts(curves: Mapping[str, Sequence[float]]) -> list[tuple[str, dict[str, Sequence[float]]]]:
@@ -27,16 +28,17 @@ def chart(name: str, lines: Mapping[str, Sequence[float]]) -> str:
     epochs = max(len(values) for values in lines.values())
     ticks = _ticks(min(finite), max(finite))
     low, high = ticks[0], ticks[-1]
+    left = max(_LEFT, 8 + _DIGIT * max(len(f"{tick:g}") for tick in ticks))
 
     def x(epoch: float) -> float:
-        return _LEFT + (epoch - 1) / max(epochs - 1, 1) * (_WIDTH - _LEFT - _RIGHT)
+        return left + (epoch - 1) / max(epochs - 1, 1) * (_WIDTH - left - _RIGHT)
 
     def y(value: float) -> float:
         return _TOP + (high - value) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
 
     grid = "".join(
-        f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
-        f'<text x="{_LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>'
+        f'<line x1="{left}" x2="{_WIDTH - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>'
+        f'<text x="{left - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>'
         for tick in ticks
     )
     foot = "".join(

@@ -120,7 +120,7 @@ def bar_table(heads: Sequence[str], rows: Sequence[tuple[str, float | None, Sequ
 
 def _kind(cell: str) -> str:
     """Numbers stand to the right, texts to the left."""
-    return ' class="number"' if cell[:1].isdigit() or cell in ("–", "") or cell[:1] == "-" else ""
+    return ' class="number"' if cell[:1].isdigit() or cell in ("–", "") or cell[:1] in "+-" else ""
 
 
 def confusion_table(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> str:
