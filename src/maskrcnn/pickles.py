@@ -28,10 +28,11 @@ STATE_DICT = "Save the model's state_dict() alone, if you trust who made the fil
 
 
 class FileError(ValueError):
-    """What a file does wrong, as the rest of a sentence that begins with its name, and what to do."""
+    """What a file does wrong, as the rest of a sentence that begins with its name, and what to do where it holds weights."""
 
     def __init__(self, reason: str, advice: str = "Fetch or save it again.") -> None:
         super().__init__(f"{reason}. {advice}")
+        self.reason = reason
 
 
 @dataclass

@@ -62,6 +62,12 @@ def test_where_masks_were_saved_as_images_too_those_are_read(tmp_path):
         (np.zeros(SIZE, np.uint16), "not Cellpose's dict"),
         (np.array({"outlines": []}, dtype=object), "it holds no masks"),
         (np.array({"masks": np.zeros((2, *SIZE), np.int32)}, dtype=object), "of one plane; received int32 of shape"),
+        (np.array({"masks": np.full(SIZE, -1)}, dtype=object), "from 1, 0 = background; received -1 to -1"),
+        (np.array({"masks": np.full(SIZE, 2**63, np.uint64)}, dtype=object), "from 1, 0 = background; received 92233"),
+        (
+            np.array({"masks": np.zeros(SIZE, int), "a": print}, dtype=object),
+            "a_seg.npy wants to run 'builtins.print'.*from Cellpose",
+        ),
         (np.array({"masks": np.zeros(SIZE)}, dtype=object), "whole numbers of one plane; received float64"),
     ],
 )

@@ -69,3 +69,13 @@ def test_runs_that_cannot_be_are_reported_with_their_line(tmp_path, runs):
     data = load_dataset(write(tmp_path, "ImageId,EncodedPixels", [*rows, f"a,{runs}"]))
     assert [fault.kind for fault in data.faults] == ["broken mask"] and "line 5" in data.faults[0].message
     assert_scene(data, named=False)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_table_that_a_spreadsheet_wrote_is_read(tmp_path, delimiter):
+    """With a byte order mark, and columns parted as where a comma stands in fractions."""
+    rows = [f"{name},a.png,{encode(mask)}" for name, mask in MASKS.items()]
+    folder = write(tmp_path, "class,image_id,rle", rows)
+    table = folder / "train.csv"
+    table.write_text("\ufeff" + table.read_text().replace(",", delimiter).replace("\n", "\r\n"), encoding="utf-8", newline="")
+    assert_scene(load_dataset(folder, strict=True))

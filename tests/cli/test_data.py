@@ -178,3 +178,37 @@ def test_a_check_without_a_model_loads_no_keras(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "data check train.json --json train.json",
+        "data check train.json --val val.json --json val.json",
+        "data check folder --json folder/some.json",
+        "data check train.json --out link.json",
+        "data stats train.json --json train.json",
+        "data view train.json --out train.json",
+        "data preview folder --out folder/a.png",
+        "inspect folder/a.png --out folder/a.png",
+        "evaluate --model nuclei --data train.json --json train.json",
+        "evaluate --model nuclei --data train.json --save-results train.json",
+        "evaluate --compare val.json folder --data train.json --json val.json",
+    ],
+)
+def test_a_file_of_the_data_is_not_written_over(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    files = ["train.json", "val.json", "folder/some.json", "folder/a.png"]
+    for name in files:
+        (tmp_path / name).write_text("valuable")
+    (tmp_path / "link.json").symlink_to("train.json")
+    done = run(*words.split())
+    assert done.exit_code == 2 and "is a file of the data itself" in done.stderr
+    assert [(tmp_path / name).read_text() for name in files] == ["valuable"] * 4
+
+
+def test_a_page_and_numbers_of_before_are_replaced(shapes, tmp_path):
+    for _ in range(2):
+        done = run("data", "check", shapes, "--out", shapes.parent / "check.html", "--json", tmp_path / "check.json")
+        assert done.exit_code == 0, done.stderr

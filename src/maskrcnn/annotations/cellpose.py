@@ -21,7 +21,7 @@ from maskrcnn.annotations.outlines import MAX_PIXELS, Size
 from maskrcnn.annotations.pairing import find_pairs
 from maskrcnn.annotations.place import Place, ReadOptions, is_image
 from maskrcnn.annotations.values import parts_of
-from maskrcnn.pickles import MAX_BYTES, Array, unpickle
+from maskrcnn.pickles import MAX_BYTES, Array, FileError, unpickle
 
 NAME = "cellpose"
 TITLE = "Cellpose's _seg.npy (beside each image, with its masks)"
@@ -100,6 +100,10 @@ def read_masks(path: Path) -> np.ndarray:
             values = values[0]
         if values.ndim != 2 or values.dtype.kind not in "uib" or values.size > MAX_PIXELS:
             raise ValueError(f"masks are whole numbers of one plane; received {values.dtype} of shape {values.shape}")
+        if values.size and (values.min() < 0 or values.max() > np.iinfo(np.int64).max):
+            raise ValueError(f"masks number objects from 1, 0 = background; received {values.min()} to {values.max()}")
         return values.astype(np.int64)
+    except FileError as error:
+        raise ValueError(f"{path} {error.reason}. Save the masks as PNG or TIFF from Cellpose.") from None
     except Exception as error:  # of any type, where a pickle is damaged
         raise ValueError(f"{path}: {' '.join(str(error).split()) or type(error).__name__}") from None

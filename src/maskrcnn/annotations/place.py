@@ -133,7 +133,7 @@ class Place:
         """The names in the first row of a table, as they are written; empty for all else."""
         if self.suffix != ".csv" or not self.head:
             return ()
-        return tuple(next(csv.reader(io.StringIO(self.head)), ()))
+        return tuple(next(csv.reader(io.StringIO(self.head), delimiter=_delimiter(self.head)), ()))
 
     @cached_property
     def subfolders(self) -> tuple[Path, ...]:
@@ -220,9 +220,17 @@ def read_table(path: Path) -> Iterator[dict[str, str]]:
     csv.field_size_limit(MAX_CSV_FIELD)
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            for row in csv.DictReader(file):
+            delimiter = _delimiter(file.readline(HEAD))
+            file.seek(0)
+            for row in csv.DictReader(file, delimiter=delimiter):
                 yield {key: value or "" for key, value in row.items() if key is not None}
     except OSError as error:
         raise ValueError(f"Cannot read {path}: {error.strerror}.") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"Cannot read {path} as CSV: {error}.") from None
+
+
+def _delimiter(text: str) -> str:
+    """What parts the columns of a table's first row: a comma, or the semicolon or tab of a spreadsheet's export."""
+    first = text.splitlines()[0] if text else ""
+    return max(",;\t", key=first.count)

@@ -16,6 +16,7 @@ from maskrcnn.cli.options import (
     ImagesOption,
     LooksOption,
     SizeOption,
+    check_not_data,
 )
 from maskrcnn.cli.reading import with_reading_options
 
@@ -42,6 +43,7 @@ def stats(
     from maskrcnn.doctor.stats import describe
     from maskrcnn.reports.tables import print_stats
 
+    check_not_data(json_file, data, images)
     dataset = maskrcnn.load_dataset(data, images=images, verify_images=False, **reading)
     found = describe(dataset, _looked_at_by(model, image_size, dataset))
     if dataset.faults:
@@ -78,6 +80,7 @@ def preview(
     """
     from maskrcnn.verbs.preview import preview as draw_preview
 
+    check_not_data(out, data, images)
     dataset = maskrcnn.load_dataset(data, images=images, verify_images=False, **reading)
     image_config = _looked_at_by(model, image_size, dataset, input_channels).image
     draw_preview(dataset, out, augment=augment, image_config=image_config, num_images=num_images, seed=seed)

@@ -9,7 +9,7 @@ import typer
 
 from maskrcnn.cli.console import console, progress, tell
 from maskrcnn.cli.models import load_to_run
-from maskrcnn.cli.options import DataArgument, ImagesOption
+from maskrcnn.cli.options import DataArgument, ImagesOption, check_not_data
 from maskrcnn.cli.reading import with_reading_options
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ def check_data(
     from maskrcnn.verbs import check_data as verb
 
     check_writable(to)
+    for file in (out, json_file):
+        check_not_data(file, data, val, images, val_images)
     parts: tuple[Dataset, ...]
     if val is None:
         parts = (load_dataset(data, images=images, verify_images=False, **reading),)
@@ -120,6 +122,7 @@ def view_data(
     from maskrcnn.data.dataset import load_dataset
     from maskrcnn.verbs import view_data as verb
 
+    check_not_data(out, data, images)
     dataset = load_dataset(data, images=images, verify_images=False, **reading)
     page = verb.view_data(dataset, out, num_images=num_images, only_faulty=only_faulty, seed=seed)
     tell(f"The page is {page}")

@@ -17,6 +17,7 @@ from maskrcnn.cli.options import (
     ImagesOption,
     StrictOption,
     TtaOption,
+    check_not_data,
 )
 from maskrcnn.cli.reading import with_reading_options
 
@@ -99,6 +100,9 @@ def evaluate(
     """
     if save_results is not None and (tracks is not None or compare is not None):
         raise typer.BadParameter("--save-results writes what --model finds in --data; leave out --tracks and --compare.")
+    for file in (json_file, save_results):
+        results = [path for path in (*(tracks or ()), *(compare or ())) if path.is_file()]  # scores may lie in a run's folder
+        check_not_data(file, data, images, *results)
     if tracks is not None:
         if model or data is not None:
             raise typer.BadParameter(

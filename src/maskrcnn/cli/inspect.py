@@ -10,7 +10,7 @@ import typer
 import maskrcnn
 from maskrcnn.cli.console import tell
 from maskrcnn.cli.models import load_model
-from maskrcnn.cli.options import DATA_HELP, MODEL_OPTION, ImagesOption
+from maskrcnn.cli.options import DATA_HELP, MODEL_OPTION, ImagesOption, check_not_data
 from maskrcnn.cli.reading import with_reading_options
 
 
@@ -42,6 +42,7 @@ def inspect(
     """
     from maskrcnn.weights.published import SHIPPED
 
+    check_not_data(out, image, truth, images)
     dataset = None if truth is None else maskrcnn.load_dataset(truth, images=images, verify_images=False, **reading)
     loaded = load_model(model or SHIPPED["nuclei"])
 

@@ -80,6 +80,24 @@ SizeOption = Annotated[
 ]
 
 
+def check_not_data(out: Path | None, *data: Path | str | None) -> None:
+    """Refuses to write a page or numbers over a file that is read: the data set itself, or what lies in its folder.
+
+    A page of before may be replaced, wherever it lies: no annotations are HTML.
+
+    Raises:
+        typer.BadParameter: for such a file.
+    """
+    if out is None or not out.is_file():
+        return
+    for given in (Path(each) for each in data if each is not None):
+        if not given.exists():
+            continue
+        inside = given.is_dir() and out.suffix.lower() != ".html" and out.resolve().is_relative_to(given.resolve())
+        if inside or out.samefile(given):
+            raise typer.BadParameter(f"{out} is a file of the data itself, and would be lost; name another file to write to.")
+
+
 def parse_settings(changes: Iterable[str] | None) -> dict[str, Any]:
     """What `--set` said: fields of `ModelConfig`, and, gathered under one name, numbers in matterport's capitals."""
     given = dict(parse_setting(change) for change in changes or [])
