@@ -131,3 +131,22 @@ def test_memory_does_not_grow_with_the_masks(tmp_path):
         tracemalloc.stop()
     assert [len(sample.rles) for sample in data.samples] == [60] * 10
     assert peak < 30e6
+
+
+@pytest.mark.parametrize("name", ["export.json", "trainval.json", "annotations/all.json"])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_folder_without_such_a_part_is_not_read_whole_in_its_place(write_coco, tmp_path, name, split):
+    """The same folder to train on and to validate with would be scored on what it learned."""
+    path = write_coco([annotation(1)], folder="images")
+    (tmp_path / "annotations").mkdir()
+    path.rename(tmp_path / name)
+    with pytest.raises(ValueError, match=f"no part that is called {split}, only {name}; maskrcnn data split"):
+        load_dataset(tmp_path, split=split)
+    assert len(load_dataset(tmp_path, strict=True)) == 1
+
+
+def test_a_word_decides_before_a_part_of_one(write_coco, tmp_path):
+    for name in ("evaluation_train", "instances_val2017"):
+        write_coco([annotation(1)], folder=name).rename(tmp_path / f"{name}.json")
+    assert "evaluation_train" in load_dataset(tmp_path, split="train", strict=True).samples[0].path
+    assert "val2017" in load_dataset(tmp_path, split="val", strict=True).samples[0].path

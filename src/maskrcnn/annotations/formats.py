@@ -6,6 +6,7 @@ docs/data.md.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -128,6 +129,10 @@ def recognise(
         inner = place.subfolder(*SPLITS[split])
         if inner is not None:
             return recognise(inner, format_name=format_name, images=images)
+        whole = _in_files(place, modules, None)
+        if whole:
+            listed = ", ".join(sorted({str(found.path.relative_to(path)) for _, found in whole})[:5])
+            raise ValueError(f"{path} has no part that is called {split}, only {listed}; maskrcnn data split shares it out.")
     if not fits:
         told = describe(place)
         if format_name is not None:
@@ -144,17 +149,21 @@ def recognise(
 
 
 def _in_files(place: Place, modules: tuple[Format, ...], split: str | None) -> list[tuple[Format, Place]]:
-    """The files of a folder that are of a format; those of the wanted split where they say so."""
+    """The files of a folder that are of a format; of those of the wanted split, or of a format that says the split inside."""
     files = place.annotation_files()
-    if split is not None:
-        files = [file for file in files if split in _splits_of(file, place.path)] or files
-    return [(module, found) for found in map(Place, files) for module in modules if module.recognise(found)]
+    named = files if split is None else [file for file in files if split in _splits_of(file, place.path)]
+    if not named:
+        modules = tuple(module for module in modules if module.NAME in WITH_SPLITS)
+    return [(module, found) for found in map(Place, named or files) for module in modules if module.recognise(found)]
 
 
 def _splits_of(file: Path, folder: Path) -> list[str]:
-    """The splits that a file's name, or that of its folder, speaks of."""
-    words = "/".join(file.relative_to(folder).parts).lower()
-    return [split for split, names in SPLITS.items() if any(name in words for name in names)]
+    """The splits that a file's name, or that of its folder, speaks of; `trainval` is neither of them."""
+    text = "/".join(file.relative_to(folder).parts).lower()
+    words = set(re.findall("[a-z]+", text))
+    named = [split for split, names in SPLITS.items() if words.intersection(names)]
+    within = [split for split, names in SPLITS.items() if any(name in text for name in names)]
+    return named or (within if len(within) == 1 else [])
 
 
 def write_annotations(data: Annotated, format_name: str, out: Path, *, images: ImagesTo = "copy") -> list[Fault]:
