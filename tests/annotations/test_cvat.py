@@ -74,6 +74,8 @@ def test_boxes_turned_boxes_and_ellipses_are_drawn(tmp_path):
         '<polygon label="cat" points="1,1;5,x;9,1"/>',
         '<mask label="cat" rle="3, 4" left="0" top="0" width="9" height="9"/>',
         '<mask label="cat" rle="0, 1" left="0" top="0" width="1000000" height="1000000"/>',
+        '<mask label="cat" rle="99999999999999999999, 4" left="0" top="0" width="9" height="9"/>',
+        f'<mask label="cat" rle="{", ".join([str(2**62)] * 4)}, 81" left="0" top="0" width="9" height="9"/>',
         '<box label="cat" xtl="nan" ytl="1" xbr="2" ybr="3"/>',
     ],
 )

@@ -76,6 +76,19 @@ def test_regions_without_area_of_other_planes_and_damaged_ones_are_reported(tmp_
     assert_scene(data)
 
 
+def test_a_damaged_zip_loses_its_region_or_its_image(tmp_path):
+    archive = write(tmp_path, SCENE) / "a_RoiSet.zip"
+    whole = archive.read_bytes()
+    place = whole.index(b"Iout")
+    archive.write_bytes(whole[: place + 20] + b"\xff" + whole[place + 21 :])
+    data = load_dataset(tmp_path)
+    assert [fault.kind for fault in data.faults] == ["broken mask"] and "Bad CRC" in data.faults[0].message
+    assert len(data.samples[0].labels) >= 1
+    write_images(tmp_path, "c.png")
+    (tmp_path / "c_RoiSet.zip").write_bytes(whole[: len(whole) // 2])
+    assert [fault.kind for fault in load_dataset(tmp_path).faults] == ["damaged file", "broken mask"]
+
+
 @pytest.mark.parametrize("name", ["RoiSet.zip", "a.roi"])
 def test_a_set_or_a_single_region_beside_its_image_is_read(tmp_path, name):
     write_images(tmp_path, "a.png")

@@ -134,10 +134,11 @@ def _bitmap(text: str, height: int, width: int) -> np.ndarray:
         raise ValueError(f"a mask has a height and a width; received {height}×{width}")
     try:
         counts = np.array([int(count) for count in text.split(",")], np.int64)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(f"run lengths are whole numbers with commas; received {text[:60]!r}") from None
-    if (counts < 0).any() or counts.sum() != height * width:
-        raise ValueError(f"run lengths fill the mask's {height * width} pixels; received {int(counts.sum())}")
+    too_long = ((counts < 0) | (counts > height * width)).any()  # their sum might turn over
+    if too_long or counts.sum() != height * width:
+        raise ValueError(f"run lengths fill the mask's {height * width} pixels; received {text[:60]!r}")
     return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(height, width)
 
 

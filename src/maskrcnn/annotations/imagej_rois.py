@@ -8,7 +8,7 @@ numbers alone.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,7 +35,7 @@ ENDINGS = ("_roiset", "-roiset", "_rois", "-rois", "_roi", " roiset")
 def recognise(place: Place) -> bool:
     """A folder with `.roi` files or zips of them; one such file."""
     files = place.files_ending(".roi", ".zip") if place.is_folder else [place.path]
-    return any(_holds_rois(file) for file in files[:3])
+    return any(_holds_rois(file) for file in files[:3] if _damage(file) is None)
 
 
 def read(place: Place, options: ReadOptions) -> Annotations:
@@ -45,7 +45,8 @@ def read(place: Place, options: ReadOptions) -> Annotations:
         ImportError: roifile is not installed.
     """
     files = place.files_ending(".roi", ".zip") if place.is_folder else [place.path]
-    files = [file for file in files if _holds_rois(file)]
+    damaged = [message for message in map(_damage, files) if message is not None]
+    files = [file for file in files if _damage(file) is None and _holds_rois(file)]
     finder = ImageFinder([options.images] if options.images else [place.folder / "images", place.folder])
     images = [file for file in place.files if is_image(file)]
     entries: dict[str, tuple[Found, list[Path]]] = {}
@@ -59,7 +60,7 @@ def read(place: Place, options: ReadOptions) -> Annotations:
     listed = [
         Entry(found.path.name if found.path else key, found, partial(_draw, files=own)) for key, (found, own) in entries.items()
     ]
-    return assemble(listed, options)
+    return assemble(listed, options, faults=[Fault("damaged file", message) for message in damaged])
 
 
 def _image_stem(file: Path) -> str:
@@ -70,24 +71,35 @@ def _image_stem(file: Path) -> str:
     return stem
 
 
-def _holds_rois(file: Path) -> bool:
+def _damage(file: Path) -> str | None:
+    """What is wrong with a zip as a whole; None for a sound one, and for other files."""
+    if file.suffix.lower() != ".zip":
+        return None
     try:
-        if file.suffix.lower() == ".zip":
-            with zipfile.ZipFile(file) as archive:
-                names = archive.namelist()
-                return not names or any(name.lower().endswith(".roi") for name in names)  # an empty one says: no objects
+        zipfile.ZipFile(file).close()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        return f"{file} is a damaged zip, and its regions are lost: {error}"
+    return None
+
+
+def _holds_rois(file: Path) -> bool:
+    if file.suffix.lower() == ".zip":
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+            return not names or any(name.lower().endswith(".roi") for name in names)  # an empty one says: no objects
+    try:
         with open(file, "rb") as opened:
             return opened.read(4) == b"Iout"
-    except (OSError, zipfile.BadZipFile):
+    except OSError:
         return False
 
 
 def _draw(size: Size, report: Report, *, files: Sequence[Path]) -> Iterator[Drawn]:
     roifile = extras.load("roifile", extra="annotations", why="ImageJ's ROIs need roifile")
     for file in files:
-        for name, content in _contents(file):
+        for name, unpack in _contents(file):
             try:
-                roi = roifile.ImagejRoi.frombytes(content)
+                roi = roifile.ImagejRoi.frombytes(unpack())
                 if max(roi.position, roi.z_position, roi.t_position) > 1:
                     report("region of another plane", f"{file}: {name} lies in plane {roi.position}; the first is read")
                     continue
@@ -96,17 +108,21 @@ def _draw(size: Size, report: Report, *, files: Sequence[Path]) -> Iterator[Draw
                 report("broken mask", f"{file}: {name}: {error}")
 
 
-def _contents(file: Path) -> Iterator[tuple[str, bytes]]:
-    """Each region of a file with its name."""
+def _contents(file: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Each region of a file: its name, and what gives its bytes."""
     if file.suffix.lower() != ".zip":
-        yield file.name, file.read_bytes()
+        yield file.name, file.read_bytes
         return
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
             if info.filename.lower().endswith(".roi"):
-                if info.file_size > MAX_BYTES:
-                    raise ValueError(f"{file}: {info.filename} unpacks to {info.file_size} bytes")
-                yield info.filename, archive.read(info)
+                yield info.filename, partial(_unpack, archive, info)
+
+
+def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    if info.file_size > MAX_BYTES:
+        raise ValueError(f"it unpacks to {info.file_size:,} bytes")
+    return archive.read(info)
 
 
 def _draw_roi(roi: Any, kinds: Any, size: Size) -> Rle:
