@@ -84,3 +84,9 @@ def test_an_ellipse_fills_its_box_and_another_size_leaves_the_image_out(tmp_path
     assert data.samples[0].areas[0] == pytest.approx(np.pi * 10 * 5, rel=0.03)
     with pytest.raises(ValueError, match="the JSON says height × width 60×40, the file has 40×60"):
         load_dataset(write(tmp_path / "two", SCENE, size=[60, 40]))
+
+
+@pytest.mark.parametrize("group", [{}, [1], None, "x", 1e400, 0])
+def test_a_group_that_is_no_number_joins_nothing(tmp_path, group):
+    shapes = [entry("polygon", "dog", points=flat(part)) | {"group": group} for part in DOG]
+    assert len(load_dataset(write(tmp_path, shapes)).samples[0].labels) == 2

@@ -61,3 +61,13 @@ def test_a_folder_zarr_is_an_image_to_be_searched(tmp_path):
     write(tmp_path / "a.zarr", numbers())
     (given,) = each_image([str(tmp_path / "a.zarr")])
     np.testing.assert_array_equal(as_pixels(given, ImageConfig()), np.moveaxis(IMAGE, 0, 2))
+
+
+@pytest.mark.parametrize("axes", [[{"name": 1}] * 3, [{}] * 3, 5, [None] * 3])
+def test_axes_that_are_none_leave_the_image_out(tmp_path, axes):
+    write(tmp_path / "a.zarr", numbers())
+    write(tmp_path / "b.zarr", numbers())
+    zarr.open_group(tmp_path / "a.zarr").attrs["multiscales"] = [{"axes": axes, "datasets": [{"path": "0"}]}]
+    data = load_dataset(tmp_path)
+    assert [sample.file_name for sample in data.samples] == ["b.zarr"]
+    assert [fault.kind for fault in data.faults] == ["unreadable image"]

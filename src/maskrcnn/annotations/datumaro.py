@@ -15,7 +15,7 @@ from typing import Any
 from maskrcnn.annotations.assembling import Drawn, Entry, Report, assemble
 from maskrcnn.annotations.faults import Fault
 from maskrcnn.annotations.finding import ImageFinder, image_folders
-from maskrcnn.annotations.numbers import are_numbers
+from maskrcnn.annotations.numbers import are_numbers, as_id
 from maskrcnn.annotations.objects import Annotations
 from maskrcnn.annotations.outlines import Rle, Size, as_points, draw_box, draw_ellipse, draw_polygon, merged
 from maskrcnn.annotations.place import Place, ReadOptions
@@ -86,7 +86,7 @@ def _draw(size: Size, report: Report, *, annotations: list[Any], names: list[str
             continue
         attributes = entry["attributes"] if isinstance(entry.get("attributes"), dict) else {}
         crowd = kind == "bbox" or bool(attributes.get("is_crowd"))
-        group = entry.get("group")
+        group = as_id(entry.get("group"))
         groups[("alone", place) if group in (None, 0) else (name, group)].append((name, rle, crowd, str(kind)))
     for parts in groups.values():
         masks = [part for part in parts if not part[2]] or parts  # a box that goes with a mask adds nothing to it

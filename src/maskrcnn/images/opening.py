@@ -174,8 +174,8 @@ def _open_zarr(path: Path, display: Display) -> LargeImage:
             raise ValueError("the group is no OME-Zarr image; name one of its arrays")
         array = opened[scales[0]["datasets"][0]["path"]]
         check_sparse(math.prod(array.shape), stored)
-        axes = [axis if isinstance(axis, str) else axis["name"] for axis in scales[0].get("axes", [])]
-    return large_image(array, "".join(axes).upper() or "TCZYX", str(path), display)
+        axes = "".join(axis if isinstance(axis, str) else axis["name"] for axis in scales[0].get("axes", []))
+    return large_image(array, axes.upper() or "TCZYX", str(path), display)
 
 
 def _axes_of(shape: Sequence[int]) -> str:
