@@ -212,6 +212,7 @@ def test_a_name_leads_nowhere(client) -> None:
 
 def test_places_are_given_back_whatever_happens(detector) -> None:
     bodies = [image_bytes(), b"", b"hello", image_bytes()[:50], declared(200_000, 1)]
+    before = threading.active_count()  # other tests' own
     with TestClient(create_app(detector, ServerSettings(queue=4))) as client, ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda k: client.post("/v1/detect", content=bodies[k % 5]), range(100)))
         assert len(answers) == 100
