@@ -218,4 +218,4 @@ def test_places_are_given_back_whatever_happens(detector) -> None:
         assert len(answers) == 100
         assert {answer.status_code for answer in answers} <= {200, 413, 415, 422, 503}
         assert client.app.state.service.admission.taken == 0
-    assert threading.active_count() < 20
+    assert threading.active_count() < before + 25  # of 100 requests none keeps one
