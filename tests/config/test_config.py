@@ -53,6 +53,7 @@ def test_replace_reaches_one_level_down_and_changes_nothing_else(config):
         ({"box_head__class_weights": (1.0, float("inf"))}, "finite numbers above 0"),
         ({"box_head__class_weights": ("high", "low")}, "finite numbers above 0; received ..high"),
         ({"box_head__focal_gamma": -0.1}, "focal_gamma is at least 0"),
+        ({"backbone__name": "mobilenet_v2", "backbone__norm": "group"}, "norm=.group. is for 'resnet.*'mobilenet_v2'"),
         ({"box_head__label_smoothing": 1.0}, "label_smoothing is at least 0 and less than 1"),
     ],
 )

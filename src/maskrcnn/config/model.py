@@ -89,7 +89,8 @@ class BackboneConfig:
     conv_bias: bool = True  # keras.applications and matterport; torchvision, detectron2, MMDetection: False
     stem_pool: Literal["symmetric", "same"] = "symmetric"  # zeros on all sides; matterport: TensorFlow's "same"
     epsilon: float = 1.001e-5  # of batch norm: keras.applications; PyTorch 1e-5, torchvision's COCO v1 0, matterport 1e-3
-    norm: Literal["frozen", "live"] = "frozen"  # Mask R-CNN, section 3.1: batch norm is frozen while fine-tuning
+    # Mask R-CNN, section 3.1: batch norm is frozen while fine-tuning. "group": ResNets alone; Wu & He 2018, detectron2's GN
+    norm: Literal["frozen", "live", "group"] = "frozen"
     frozen_stages: int = 2  # Detectron: the stem and res2 keep their ImageNet weights; 0 trains all
     # In training the last residual block is left out of so many images, those before it of fewer (Huang et al. 2016, who
     # choose 0.5 for networks trained from random weights); 0 leaves out none.
@@ -108,6 +109,9 @@ class BackboneConfig:
                 "backbone.stochastic_depth and backbone.output_norm are for backbones that are built here; "
                 "a model that is handed in has its own."
             )
+        if self.norm == "group" and self.name not in backbones.RESNETS:
+            names = ", ".join(map(repr, backbones.RESNETS))
+            raise ValueError(f'backbone.norm="group" is for {names}; received it with backbone.name={self.name!r}.')
         if not 0 <= self.stochastic_depth < 1:
             raise ValueError(f"backbone.stochastic_depth is at least 0 and less than 1; received {self.stochastic_depth}.")
 
@@ -223,7 +227,9 @@ class MaskHeadConfig:
 class DetectConfig:
     score: float = 0.05  # Fast R-CNN's code: the least score of a detection; matterport 0.7
     classes: Literal["every", "best"] = "every"  # of a RoI that may become detections; matterport: the best one alone
-    min_side: float = 1e-2  # pixels; torchvision drops thinner boxes, the others keep them
+    min_side: float = 1e-2  # pixels; thinner boxes are dropped: torchvision 1e-2, detectron2 empty ones, the others none
+    # When: before NMS (torchvision), or of the best `max_detections`, which are then fewer (detectron2).
+    drop_thin: Literal["before_nms", "at_the_end"] = "before_nms"
     nms_iou: float = 0.5  # Fast R-CNN's code; matterport 0.3
     nms: Literal["per_class", "class_agnostic"] = "per_class"
     # Soft-NMS (Bodla et al. 2017): boxes that overlap a better one lose score, and are not removed; by 1 - IoU from `nms_iou`

@@ -154,8 +154,14 @@ def backbone_changes(names: ResNetNames, file: File) -> dict[str, Any]:
             {"backbone__groups": max(channels // width, 1), "backbone__width_per_group": width} if block == "bottleneck" else {}
         ),
         "backbone__conv_bias": False,
-        "backbone__epsilon": 1e-5,  # torch.nn.BatchNorm2d and every FrozenBatchNorm2d
+        "backbone__epsilon": 1e-5,  # torch.nn.BatchNorm2d, every FrozenBatchNorm2d, torch.nn.GroupNorm
+        **({} if _has_statistics(names, file) else {"backbone__norm": "group"}),
     }
+
+
+def _has_statistics(names: ResNetNames, file: File) -> bool:
+    """Whether any norm of the backbone stores a mean: group norms never do."""
+    return any(tensor.startswith(names.prefix) and tensor.endswith(".running_mean") for tensor in file.names)
 
 
 def _is_resnet(name: str) -> bool:
@@ -204,16 +210,17 @@ def model_changes(names: Names, file: File) -> dict[str, Any]:
 def backbone_rules(names: ResNetNames, config: BackboneConfig) -> list[Rule]:
     numbers = RESNETS[config.name]
     shortcut = names.averaged_shortcut if numbers.average_shortcut and names.averaged_shortcut else names.shortcut
+    statistics = config.norm != "group"
     stem = zip(names.deep_stem, ("conv1_1", "conv1_2", "conv1_3")) if numbers.deep_stem else [(names.stem, "conv1")]
-    rules = [rule for unit, ours in stem for rule in _conv_bn(unit, ours)]
+    rules = [rule for unit, ours in stem for rule in _conv_norm(unit, ours, statistics)]
     for stage, num_blocks in enumerate(numbers.blocks, start=2):
         for block in range(num_blocks):
             at, ours = {"layer": stage - 1, "stage": stage, "block": block}, f"conv{stage}_block{block + 1}"
             if block == 0 and (stage > 2 or numbers.block == "bottleneck"):
-                rules += _conv_bn(Unit(*(name.format(**at) for name in shortcut)), f"{ours}_0")
+                rules += _conv_norm(Unit(*(name.format(**at) for name in shortcut)), f"{ours}_0", statistics)
             for number in (1, 2, 3) if numbers.block == "bottleneck" else (1, 2):
                 unit = Unit(*(name.format(number=number, **at) for name in names.bottleneck))
-                rules += _conv_bn(unit, f"{ours}_{number}")
+                rules += _conv_norm(unit, f"{ours}_{number}", statistics)
     return rules
 
 
@@ -265,9 +272,10 @@ def _norm(theirs: str, ours: str, *, statistics: bool = True) -> list[Rule]:
     return [Rule(f"{theirs}.{their}", f"{ours}/{our}", layouts.VECTOR) for their, our in pairs.items()]
 
 
-def _conv_bn(theirs: Unit, ours: str) -> list[Rule]:
-    """As every backbone has it: no bias, batch norm behind."""
-    return [Rule(f"{theirs.conv}.weight", f"{ours}_conv/kernel", layouts.CONV), *_norm(theirs.norm, f"{ours}_bn")]
+def _conv_norm(theirs: Unit, ours: str, statistics: bool) -> list[Rule]:
+    """As every backbone has it: no bias, a norm behind, which stores statistics unless it is a group norm."""
+    norm = _norm(theirs.norm, f"{ours}_bn", statistics=statistics)
+    return [Rule(f"{theirs.conv}.weight", f"{ours}_conv/kernel", layouts.CONV), *norm]
 
 
 def _unit(theirs: Unit, ours: str, norm: str, **at: int) -> list[Rule]:
@@ -327,7 +335,7 @@ def read_backbone(
     source: str, names: ResNetNames, file: File, changes: Mapping[str, Any], *, assumed: Sequence[str] = ()
 ) -> Checkpoint:
     """A backbone alone. Raises as `read_model`."""
-    config = BackboneConfig(name=changes["backbone__name"])
+    config = BackboneConfig(name=changes["backbone__name"], norm=changes.get("backbone__norm", "frozen"))
     return checkpoint_of(source, file, backbone_rules(names, config), None, dict(changes), (), assumed)
 
 

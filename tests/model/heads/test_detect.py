@@ -165,6 +165,24 @@ def test_boxes_thinner_than_the_least_side_are_dropped():
     assert sides[np.tile(found.valid, 2)].min() < 12
 
 
+def test_thin_boxes_dropped_at_the_end_leave_their_places_empty():
+    """As in detectron2, where the best so many are chosen first; before NMS, others move up."""
+    proposals, logits, deltas = answers(num_classes=2, count=30)
+    options = {"score": 0.0, "nms_iou": 1.0, "max_detections": 20}
+    every, first, last = (
+        detect(DetectConfig(**options, **changes), proposals, logits, deltas)
+        for changes in ({"min_side": 0.0}, {"min_side": 15.0}, {"min_side": 15.0, "drop_thin": "at_the_end"})
+    )
+    for image in range(2):
+        sides = every.boxes[image, :, 2:] - every.boxes[image, :, :2]
+        large = every.valid[image] & (sides >= 15.0).all(axis=1)
+        assert 0 < large.sum() < every.valid[image].sum() == first.valid[image].sum() == 20
+        np.testing.assert_array_equal(last.valid[image], np.arange(20) < large.sum())
+        for name in ("boxes", "scores", "labels"):
+            kept = getattr(last, name)[image][last.valid[image]]
+            np.testing.assert_array_equal(kept, getattr(every, name)[image][large], err_msg=name)
+
+
 @pytest.mark.parametrize("kind", ["linear", "gaussian"])
 def test_under_soft_nms_doubles_keep_a_part_of_their_score(kind):
     config = DetectConfig(max_detections=30, candidates=40, soft_nms=kind, score=0.02)

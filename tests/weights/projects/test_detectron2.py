@@ -1,5 +1,6 @@
 """detectron2's Mask R-CNN in, every weight once, with its conventions."""
 
+import keras
 import numpy as np
 import pytest
 from weights import layout_files
@@ -61,6 +62,7 @@ def test_zoo_has_frozen_norms_and_pools_adaptively():
     assert (config.backbone.norm, config.backbone.epsilon, config.backbone.frozen_stages) == ("frozen", 1e-5, 2)
     assert (config.roi_align.sampling_ratio, config.roi_align.aligned, config.rpn.min_size) == (0, True, 1e-12)
     assert (config.rpn.box_beta, config.box_head.box_beta, config.detect.min_side) == (0.0, 0.0, 1e-12)
+    assert config.detect.drop_thin == "at_the_end"
 
 
 def test_group_norm_in_the_heads_is_told_from_its_lack_of_statistics():
@@ -68,6 +70,33 @@ def test_group_norm_in_the_heads_is_told_from_its_lack_of_statistics():
     checkpoint = detectron2.read(tensors)
     assert checkpoint.config.fpn.norm == "group" and "fpn/lateral2_norm/gamma" in checkpoint.arrays
     assert "fpn/lateral2_norm/moving_mean" not in checkpoint.arrays
+
+
+def test_group_norm_in_the_backbone_is_that_of_the_zoo():
+    """`configs/Misc/mask_rcnn_R_50_FPN_3x_gn.yaml`: no statistics anywhere, strides in the 3×3 convolutions."""
+    tensors = {
+        name: tensor
+        for name, tensor in fill(layout_files.detectron2(R50)).items()
+        if not name.endswith(("running_mean", "running_var"))
+    }
+    checkpoint = detectron2.read(tensors)
+    backbone = checkpoint.config.backbone
+    assert (backbone.norm, backbone.stride_in, backbone.epsilon, backbone.frozen_stages) == ("group", "3x3", 1e-5, 2)
+    assert checkpoint.config.image.std == (1.0, 1.0, 1.0) and "group norm" in checkpoint.assumed[0]
+    network = Network(checkpoint.config)
+    report = put(checkpoint, network)
+    assert (report.remade, report.unused) == ((), ())
+    norm = network.backbone.get_layer("conv3_block1_2_bn")
+    assert isinstance(norm, keras.layers.GroupNormalization) and norm.groups == 32
+    theirs = tensors["backbone.bottom_up.res3.0.conv2.norm.weight"]
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(norm.gamma), theirs)
+
+
+def test_a_backbone_that_lacks_one_mean_alone_is_damaged():
+    tensors = small()
+    del tensors["backbone.bottom_up.res3.0.conv2.norm.running_mean"]
+    with pytest.raises(ValueError, match="no tensor 'backbone.bottom_up.res3.0.conv2.norm.running_mean'"):
+        detectron2.read(tensors)
 
 
 def test_background_goes_from_last_to_first():
@@ -101,6 +130,12 @@ def test_deformable_convolutions_are_refused_by_name():
     name = "backbone.bottom_up.res5.1.conv2_offset.weight"
     with pytest.raises(ValueError, match=f"'{name}' has no place in a plain ResNet"):
         detectron2.read(small() | {name: np.zeros(1)})
+
+
+def test_models_without_a_pyramid_are_refused():
+    tensors = {name: tensor for name, tensor in small().items() if "fpn" not in name}
+    with pytest.raises(ValueError, match="no feature pyramid: detectron2's C4 and DC5"):
+        detectron2.read(tensors)
 
 
 @pytest.mark.parametrize("name", ["backbone.bottom_up.res4.3.conv2.norm.bias", "roi_heads.mask_head.deconv.bias"])

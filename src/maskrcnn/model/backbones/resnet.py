@@ -12,6 +12,7 @@ from keras import layers
 from maskrcnn.config.backbones import RESNETS
 from maskrcnn.config.model import BackboneConfig
 from maskrcnn.model.backbones.stages import Staged
+from maskrcnn.model.norm import make_norms
 
 _POOL_PADDING = {"symmetric": "valid", "same": "same"}  # Keras's word for what is left after the zeros on all sides
 
@@ -85,4 +86,7 @@ class _ResNet:
     def _conv_norm(self, x, channels: int, size: int, *, strides: int = 1, padding: str = "same", groups: int = 1, name: str):
         options = {"strides": strides, "padding": padding, "groups": groups, "use_bias": self.config.conv_bias}
         x = layers.Conv2D(channels, size, **options, kernel_initializer="he_normal", name=f"{name}_conv")(x)
+        if self.config.norm == "group":
+            (norm,) = make_norms("group", self.config.epsilon, [f"{name}_bn"])
+            return norm(x)
         return layers.BatchNormalization(epsilon=self.config.epsilon, name=f"{name}_bn")(x)

@@ -48,12 +48,15 @@ class Detect:
         limits = {"max_scale": self.box_head.max_scale, "min_scale": self.box_head.min_scale}
         boxes = box_ops.decode(deltas, reference, self.box_head.delta_weights, **limits)
         boxes = box_ops.clip(boxes, regions)
-        x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
-        large = ops.logical_and(x2 - x1 >= self.config.min_side, y2 - y1 >= self.config.min_side)
-        valid = ops.logical_and(valid, large)
+        if self.config.drop_thin == "before_nms":
+            valid = ops.logical_and(valid, self._is_large(boxes))
         kinds = labels if self.config.nms == "per_class" else None  # (B, R)
         scores = self._without_doubles(boxes, scores, valid, kinds, kernels)  # (B, R)
         scores, indices, valid = row_ops.top(scores, self.config.max_detections)
+        if self.config.drop_thin == "at_the_end":
+            large = self._is_large(row_ops.gather(boxes, indices))
+            scores, kept, valid = row_ops.top(ops.where(large, scores, -float("inf")), self.config.max_detections)
+            indices = row_ops.gather(indices, kept)
         return PaddedDetections(
             boxes=ops.where(ops.expand_dims(valid, -1), row_ops.gather(boxes, indices), 0.0),
             scores=ops.where(valid, scores, 0.0),
@@ -61,6 +64,11 @@ class Detect:
             masks=None,
             valid=valid,
         )
+
+    def _is_large(self, boxes):
+        """(B, R) bool, of boxes (B, R, 4)."""
+        x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
+        return ops.logical_and(x2 - x1 >= self.config.min_side, y2 - y1 >= self.config.min_side)
 
     def _without_doubles(self, boxes, scores, valid, kinds, kernels: Kernels):
         """(B, R) scores, -inf of what is none or the double of a better one; under Soft-NMS doubles keep a part of theirs."""

@@ -60,13 +60,16 @@ CONVENTIONS: dict[str, Any] = {
     "roi_align__level_epsilon": 1e-8,  # assign_boxes_to_levels
     "box_head__box_beta": 0.0,
     "mask_head__paste": "exact",
-    "detect__min_side": 1e-12,  # `detector_postprocess` keeps what is nonempty
+    "detect__min_side": 1e-12,  # `detector_postprocess` keeps what is nonempty …
+    "detect__drop_thin": "at_the_end",  # … of the best 100
 }
 # `configs/COCO-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_3x.yaml`: trained in Caffe2 on colours divided by ImageNet's std.
 RESNEXT_CONVENTIONS: dict[str, Any] = {
     "image__std": (58.395, 57.12, 57.375),  # PIXEL_STD, there in BGR order
     "backbone__stride_in": "3x3",
 }
+# `configs/Misc/mask_rcnn_R_50_FPN_3x_gn.yaml`: a backbone trained in Caffe2, whose colours are not divided all the same.
+GROUP_NORM_CONVENTIONS: dict[str, Any] = {"backbone__stride_in": "3x3"}
 CELL_ANCHORS = "proposal_generator.anchor_generator."  # in old files: what the configuration says anyway
 PIXELS = ("pixel_mean", "pixel_std")
 
@@ -83,19 +86,26 @@ def read(tensors: Mapping[str, np.ndarray], *, class_names: Sequence[str | Categ
         ValueError: naming a tensor that is missing, damaged or of another model; for names of another number of classes.
     """
     file = naming.open_file(tensors, TELLING)
+    if not any(name.startswith("backbone.fpn_") for name in file.names):
+        raise ValueError(
+            "The file has no feature pyramid: detectron2's C4 and DC5 models are another architecture, which is not read."
+        )
     shapes = naming.model_changes(NAMES, file)
     changes = shapes | CONVENTIONS
     assumed = []
     if shapes["backbone__groups"] > 1:
         changes |= RESNEXT_CONVENTIONS
+    if shapes.get("backbone__norm") == "group":
+        changes |= GROUP_NORM_CONVENTIONS
     if shapes["fpn__norm"] == "live":  # LSJ: `configs/new_baselines`, SyncBN everywhere, trained from scratch
         changes |= {"backbone__norm": "live", "backbone__frozen_stages": 0}
     told = {f"image__{name.removeprefix('pixel_')}": _colour(file, name) for name in PIXELS if name in file}
     changes |= told
     if len(told) < len(PIXELS):
-        backbone = "ResNeXt" if shapes["backbone__groups"] > 1 else "ResNet"
+        backbone = "ResNeXts" if shapes["backbone__groups"] > 1 else "ResNets"
+        backbone += " with group norm" if shapes.get("backbone__norm") == "group" else ""
         assumed.append(
-            f"Colours and strides are those of the model zoo's {backbone}s: BGR, std {changes['image__std']} in RGB order, "
+            f"Colours and strides are those of the model zoo's {backbone}: BGR, std {changes['image__std']} in RGB order, "
             f"stride in the {changes['backbone__stride_in']} convolutions. The file does not say; a run's config.yaml does "
             "(INPUT.FORMAT, MODEL.PIXEL_STD, MODEL.RESNETS.STRIDE_IN_1X1)."
         )

@@ -84,7 +84,7 @@ def read(tensors: Mapping[str, np.ndarray], *, class_names: Sequence[str | Categ
         changes["backbone__norm"] = "live"  # which is torch.nn.BatchNorm2d: stored statistics in inference, as ever
     elif f"{NAMES.backbone.stem.norm}.num_batches_tracked" in file:
         changes |= {"backbone__norm": "live", "backbone__frozen_stages": 0}  # made with weights_backbone=None
-    elif changes["backbone__name"] == "resnet50":
+    elif changes["backbone__name"] == "resnet50" and "backbone__norm" not in changes:
         # `maskrcnn_resnet50_fpn(weights="DEFAULT")` calls overwrite_eps(model, 0.0), so models that were fine-tuned from it
         # have it too, as in PyTorch's own tutorial.
         changes["backbone__epsilon"] = 0.0
