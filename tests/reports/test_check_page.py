@@ -70,8 +70,10 @@ def test_what_is_done_is_remembered(page: Path, tmp_path: Path) -> None:
         for key in "jxjjx":
             tab.keyboard.press(key)
         assert tab.locator("#progress").inner_text() == "2 of 17 done"
+        tab.wait_for_timeout(1_000)  # Chromium writes what a page keeps a little later
         tab.reload()
         done = tab.locator(".finding.done")
+        done.nth(1).wait_for(state="attached")
         assert done.count() == 2
         assert "black.png" in done.first.inner_text()
         tab.locator("#hide").click()

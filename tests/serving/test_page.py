@@ -128,8 +128,10 @@ def test_zoom_and_keys(viewing: Person) -> None:
     viewing.wait_for("#zoom", "125 %")
     viewing.page.keyboard.press("]")
     viewing.wait_for("#images [aria-current=true]", "b.png")
+    viewing.page.wait_for_load_state("networkidle")  # its objects come after it
+    viewing.wait_for("#count", "1")
     viewing.page.keyboard.press("n")
-    assert viewing.page.locator("#objects [aria-current=true]").count() == 1
+    viewing.page.locator("#objects [aria-current=true]").wait_for(state="attached", timeout=20_000)
     viewing.page.keyboard.press("Escape")
     assert viewing.page.locator("#objects [aria-current=true]").count() == 0
 

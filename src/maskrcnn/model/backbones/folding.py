@@ -20,20 +20,20 @@ _FOLDABLE = (layers.Conv2D, layers.DepthwiseConv2D)
 class FoldedBackbone:
     """A backbone's own layers in a second graph, in which every norm behind a convolution is folded into it.
 
-    No layer and no weights of its own, so that a model saves, counts and names the first graph alone.
+    No layer and no weights of its own, so that a model saves, counts and names the first graph alone. The graphs are made at
+    once: within a step of JAX, where the variables have no values of their own, no layer can be asked for its output's shape.
     """
 
     def __init__(self, backbone: keras.Model):
         self.backbone = backbone
-        self._graphs: dict[bool, keras.Model] = {}
+        self._has_native = native.conv is not None or native.depthwise_conv is not None
+        self._graphs = {norms: fold(backbone, norms=norms) for norms in ((True, False) if self._has_native else (True,))}
 
     def __call__(self, images, training=None) -> list[Any]:
         """As the backbone itself. Where a norm learns, training takes a graph in which nothing is folded."""
         stored = not (training and any(layer.trainable for layer in self.backbone.layers if _is_norm(layer)))
-        if not stored and native.conv is None and native.depthwise_conv is None:
+        if not stored and not self._has_native:
             return self.backbone(images, training=training)
-        if stored not in self._graphs:
-            self._graphs[stored] = fold(self.backbone, norms=stored)
         return self._graphs[stored](images, training=training)
 
 
