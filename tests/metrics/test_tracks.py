@@ -10,9 +10,9 @@ import pytest
 from maskrcnn.annotations.tracks import read_tracks
 from maskrcnn.geometry.masks import mask_to_box
 from maskrcnn.geometry.rle import mask_to_rle
-from maskrcnn.inference.scoring import evaluate_tracks as evaluate_files
 from maskrcnn.metrics.tracks import evaluate_tracks
 from maskrcnn.structures import TrackedObjects
+from maskrcnn.verbs.evaluate_tracks import evaluate_tracks as evaluate_files
 
 SIZE = (40, 100)
 

@@ -11,10 +11,10 @@ def clip_boxes(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.clip(boxes, 0, np.array([width, height, width, height], boxes.dtype))
 
 
-def flip_boxes(boxes: np.ndarray, width: float) -> np.ndarray:
-    """Boxes (N, 4) seen in a mirror: left becomes right in an image of that width."""
-    flipped = boxes.copy()
-    flipped[:, 0], flipped[:, 2] = width - boxes[:, 2], width - boxes[:, 0]
+def flip_boxes(boxes: np.ndarray, length: float, axis: int = 1) -> np.ndarray:
+    """Boxes (N, 4) seen in a mirror: left becomes right in an image of that width; with axis 0 top bottom, of that height."""
+    low, flipped = 1 - axis, boxes.copy()
+    flipped[:, low], flipped[:, low + 2] = length - boxes[:, low + 2], length - boxes[:, low]
     return flipped
 
 

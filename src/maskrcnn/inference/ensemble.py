@@ -16,7 +16,7 @@ from maskrcnn.inference.detections import Detections
 from maskrcnn.inference.fusion import IOU, flipped, fuse
 from maskrcnn.inference.given import as_pixels, each_image, kept_image, path_of
 from maskrcnn.inference.tiles import Reconfigured
-from maskrcnn.inference.whole import Score, check_score, detect, least_scores
+from maskrcnn.inference.whole import Score, check_score, detect, least_scores, reach
 from maskrcnn.structures import Detector
 
 TTA_SCALES = (0.8, 1.0, 1.25)
@@ -101,19 +101,24 @@ class Ensemble:
             raise ValueError(f"batch_size is at least 1; received {batch_size}.")
         least, given = least_scores(score, self.config), each_image(images)
         for items in in_batches(iter(given), batch_size):
-            looks = [answers for look in self._looks for answers in self._look(look, items, batch_size)]
+            shown: dict[tuple[int, str], list[np.ndarray]] = {}  # read once for all who want the same of an image
+            looks: list[list[Detections]] = []
+            for look in self._looks:
+                wanted = (look.config.image.channels, look.config.image.scaling)
+                if wanted not in shown:
+                    shown[wanted] = [as_pixels(item, look.config.image) for item in items]
+                looks += self._look(look, shown[wanted], batch_size)
+            own = shown[self.config.image.channels, self.config.image.scaling]
             for row, item in enumerate(items):
                 fused = fuse([answers[row] for answers in looks], iou=self.iou, most=self.config.detect.max_detections)
                 if least is not None:
-                    limits = least[fused.labels] if isinstance(least, np.ndarray) else least
-                    fused = fused[fused.scores >= limits]
+                    fused = fused[reach(fused.scores, fused.labels, least)]
                 keep = isinstance(given, Sized) and path_of(item) is None  # as for one model: what the caller holds anyway
-                image = kept_image(item, as_pixels(item, self.config.image)) if keep else None
+                image = kept_image(item, own[row]) if keep else None
                 yield replace(fused, path=path_of(item), image=image)
 
-    def _look(self, model: Detector, items: Sequence[Any], batch_size: int) -> Iterator[list[Detections]]:
-        """What a model finds in the images, once for each flip."""
-        pixels = [as_pixels(item, model.config.image) for item in items]
+    def _look(self, model: Detector, pixels: Sequence[np.ndarray], batch_size: int) -> Iterator[list[Detections]]:
+        """What a model finds in the images, (H, W, C) each, once for each flip."""
         for axes in self._flips:
             shown = [np.ascontiguousarray(np.flip(image, axes)) for image in pixels]
             answers = []

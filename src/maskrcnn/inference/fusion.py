@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from maskrcnn.geometry.boxes import box_iou, flip_boxes
 from maskrcnn.inference.detections import Detections
 
 IOU = 0.55  # Solovyev et al. 2021, section 3
@@ -88,9 +89,7 @@ def flipped(detections: Detections, axis: int) -> Detections:
         detections: with small masks.
         axis: 0 turns the image upside down, 1 swaps left and right.
     """
-    length, low = detections.size[axis], 1 - axis
-    boxes = detections.boxes.copy()
-    boxes[:, [low, low + 2]] = length - detections.boxes[:, [low + 2, low]]
+    boxes = flip_boxes(detections.boxes, detections.size[axis], axis)
     image = None if detections.image is None else np.flip(detections.image, axis)
     return replace(detections, boxes=boxes, small_masks=np.flip(detections.small_masks, axis + 1), image=image)
 
@@ -103,7 +102,7 @@ def _groups(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, origin: n
     taken = np.zeros((len(boxes), int(origin.max(initial=0)) + 1), bool)  # (N, answers): which have a member in it
     for row in np.argsort(-scores, kind="stable"):
         count = len(members)
-        overlaps = _iou(boxes[row], fused[:count])
+        overlaps = box_iou(boxes[row : row + 1], fused[:count])[0]
         overlaps[(label[:count] != labels[row]) | taken[:count, origin[row]]] = 0.0
         best = int(overlaps.argmax()) if count else 0
         if not count or overlaps[best] <= iou:
@@ -115,14 +114,6 @@ def _groups(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, origin: n
         fused[best] = weighted[best] / weight[best] if weight[best] else boxes[row]
         label[best], taken[best, origin[row]] = labels[row], True
     return [np.array(group) for group in members]
-
-
-def _iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """(4,) and (N, 4) xyxy → (N,)."""
-    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    shared = np.maximum(high - low, 0).prod(axis=1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod() - shared
-    return shared / np.maximum(areas, 1e-9)
 
 
 def _readings(cells: int, span: tuple[float, float], other: tuple[float, float], side: int) -> np.ndarray:

@@ -110,26 +110,6 @@ def best_score_threshold(
     return scores.best_threshold()
 
 
-def evaluate_tracks(truth: str | os.PathLike[str], result: str | os.PathLike[str]) -> dict[str, Any]:
-    """Scores files of tracks against files of the truth: HOTA, MOTA, IDF1, and sMOTSA where both hold masks.
-
-    Args:
-        truth, result: MOT or MOTS texts, Cell Tracking Challenge folders, or a folder that `maskrcnn track` wrote; see
-            `maskrcnn.annotations.tracks.read_tracks`.
-
-    Returns:
-        See `maskrcnn.metrics.tracks.evaluate_tracks`.
-
-    Raises:
-        ValueError: for files that cannot be read or do not belong together.
-        ImportError: trackeval is not installed.
-    """
-    from maskrcnn.annotations.tracks import read_tracks
-    from maskrcnn.metrics import tracks
-
-    return tracks.evaluate_tracks(read_tracks(Path(truth)), read_tracks(Path(result)))
-
-
 def _each_with(
     finish: Callable[[tuple[Sample, Detections]], T],
     model: Detector | Finder,

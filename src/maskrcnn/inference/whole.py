@@ -79,6 +79,11 @@ def least_scores(score: Score, config: ModelConfig) -> float | np.ndarray | None
     return np.array(config.detect.best_scores, np.float64)
 
 
+def reach(scores: np.ndarray, labels: np.ndarray, least: float | np.ndarray) -> np.ndarray:
+    """(N,) bool: whether scores (N,) of labels (N,) are at least `least`, of all classes or (K,) of each."""
+    return scores >= (least[labels] if isinstance(least, np.ndarray) else least)
+
+
 def check_score(score: object) -> None:
     """Refuses a least score that is neither a number from 0 to 1 nor `"auto"`; None is the model's own.
 
@@ -117,8 +122,7 @@ def original(
     boxes = original_boxes(answer.boxes[row], size, frame, original_size, config)
     keep = answer.valid[row]
     if score is not None:
-        least = score[answer.labels[row]] if isinstance(score, np.ndarray) else score
-        keep = keep & (answer.scores[row] >= least)
+        keep = keep & reach(answer.scores[row], answer.labels[row], score)
     if config.anchors.ends == "last_pixel":
         keep = keep & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # matterport drops what rounding left without area
     return Detections(
