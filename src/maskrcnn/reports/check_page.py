@@ -7,11 +7,10 @@ import os
 from html import escape
 from pathlib import Path
 
-from maskrcnn.atomic import write_text
 from maskrcnn.data.imbalance import count_images, count_objects
 from maskrcnn.doctor.findings import LEVELS, REPAIRED, Checkup, Finding, Where
 from maskrcnn.reports.crops import GREEN, ORANGE
-from maskrcnn.reports.document import Section, document, paragraph, table, template, tiles
+from maskrcnn.reports.document import Section, document, paragraph, table, template, tiles, write_page
 from maskrcnn.reports.error_images import Reader, image_link, legend
 from maskrcnn.reports.thumbnails import thumbnails
 
@@ -47,10 +46,7 @@ def write_check_page(path: str | os.PathLike[str], checkup: Checkup, *, title: s
     Returns:
         The path.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, check_page(checkup, title=title, read=read))
-    return path
+    return write_page(path, check_page(checkup, title=title, read=read))
 
 
 def check_page(checkup: Checkup, *, title: str, read: Reader) -> str:

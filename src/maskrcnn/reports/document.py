@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from maskrcnn.atomic import write_text
 from maskrcnn.results.embedding import data_uri
 
 _LONG = 16  # rows from which on a table scrolls
@@ -108,3 +111,11 @@ def image_tag(image: np.ndarray | str, description: str) -> str:
     height, width = image.shape[:2]
     source = data_uri(Image.fromarray(image))
     return f'<img alt="{escape(description)}" width="{width}" height="{height}" loading="lazy" src="{source}">'
+
+
+def write_page(path: str | os.PathLike[str], page: str) -> Path:
+    """Writes a page whole or not at all, into a folder that is made where it is not there; gives the path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, page)
+    return path

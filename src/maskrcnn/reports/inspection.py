@@ -6,17 +6,15 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from maskrcnn.atomic import write_text
 from maskrcnn.geometry.boxes import box_iou
 from maskrcnn.inference.explanation import Explanation
 from maskrcnn.inference.inspection import Boxes, Inspection
 from maskrcnn.reports.crops import GREEN, ORANGE, Outline, crop
-from maskrcnn.reports.document import Section, document, image_tag, number, paragraph, table, tiles
+from maskrcnn.reports.document import Section, document, image_tag, number, paragraph, table, tiles, write_page
 from maskrcnn.reports.error_images import legend
 from maskrcnn.results.draw import as_rgb, colour_of, draw_truth, resized
 
@@ -42,8 +40,7 @@ def write_inspection(path: str | os.PathLike[str], inspection: Inspection, *, ti
         What became of each object of the ground truth, crowd regions left out; none without ground truth.
     """
     explanations = explain_all(inspection)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, inspection_page(inspection, explanations, title=title))
+    write_page(path, inspection_page(inspection, explanations, title=title))
     return explanations
 
 

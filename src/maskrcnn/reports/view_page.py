@@ -12,12 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskrcnn.atomic import write_text
 from maskrcnn.data.dataset import Dataset
 from maskrcnn.doctor.findings import LEVELS, Finding
 from maskrcnn.doctor.stats import MEDIUM, SMALL
 from maskrcnn.geometry.rle import rle_area, rle_region, rle_to_box, rle_to_mask
-from maskrcnn.reports.document import Section, document, image_tag, paragraph, template
+from maskrcnn.reports.document import Section, document, image_tag, paragraph, template, write_page
 from maskrcnn.reports.error_images import Reader, image_link
 from maskrcnn.reports.thumbnails import read_or_none
 from maskrcnn.results.draw import colour_of, resized
@@ -45,10 +44,7 @@ def write_view_page(
     Returns:
         The path.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, view_page(dataset, findings, title=title, read=read))
-    return path
+    return write_page(path, view_page(dataset, findings, title=title, read=read))
 
 
 def view_page(dataset: Dataset, findings: Sequence[Finding], *, title: str, read: Reader) -> str:

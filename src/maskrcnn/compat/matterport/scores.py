@@ -63,14 +63,17 @@ def trim_zeros(x: np.ndarray) -> np.ndarray:
 
 def norm_boxes(boxes: np.ndarray, shape: Any) -> np.ndarray:
     """Boxes in pixels of an image of `shape` (height, width) as parts of it, float32; the last pixel is 1."""
-    sides = np.array([shape[0] - 1, shape[1] - 1] * 2, np.float64)
-    return ((np.asarray(boxes) - (0, 0, 1, 1)) / sides).astype(np.float32)
+    return ((np.asarray(boxes) - (0, 0, 1, 1)) / _sides(shape)).astype(np.float32)
 
 
 def denorm_boxes(boxes: np.ndarray, shape: Any) -> np.ndarray:
     """Undoes `norm_boxes`: int32."""
-    sides = np.array([shape[0] - 1, shape[1] - 1] * 2, np.float64)
-    return np.around(np.asarray(boxes) * sides + (0, 0, 1, 1)).astype(np.int32)
+    return np.around(np.asarray(boxes) * _sides(shape) + (0, 0, 1, 1)).astype(np.int32)
+
+
+def _sides(shape: Any) -> np.ndarray:
+    """(4,) what coordinates y1, x1, y2, x2 are parts of."""
+    return np.array([shape[0] - 1, shape[1] - 1] * 2, np.float64)
 
 
 def compute_matches(
