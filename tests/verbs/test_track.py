@@ -17,9 +17,9 @@ from maskrcnn.config.fields import replace
 from maskrcnn.config.model import Category, ImageConfig
 from maskrcnn.images import decoder, video
 from maskrcnn.images.video import open_video
-from maskrcnn.inference.scoring import evaluate_tracks
 from maskrcnn.pipeline import ahead
 from maskrcnn.structures import PaddedDetections, VideoFrame
+from maskrcnn.verbs.evaluate_tracks import evaluate_tracks
 from maskrcnn.verbs.track import track_files, track_frames
 
 pytest.importorskip("av", reason="the extra `video` is not installed")
