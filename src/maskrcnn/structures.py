@@ -44,6 +44,8 @@ class Sample:
         areas: (N,) float32, as annotated (COCO's size classes rest on it).
         annotation_ids: (N,) int64.
         scores: (N,) float32 in [0, 1] of objects that a model found, on their way to a file; None of ground truth.
+        keypoints: (N, K, 3) float32 x, y and COCO's visibility: 0 not marked, 1 hidden, 2 seen; None where the data has none.
+        mirror: which keypoint each of the K is in a mirror, see `config.keypoints.mirror_of`.
         image: (H, W, C) uint8 once it has been read, else None; RGB where C is 3.
         frame: (height, width) of a frame that a fitted image is cropped for; None leaves the choice to `ImageConfig`.
         fitted: whether the image has the size in which the model will see it, because an augmentation chose that; else the
@@ -64,9 +66,15 @@ class Sample:
     fitted: bool = False
     frame: tuple[int, int] | None = None
     scores: np.ndarray | None = None
+    keypoints: np.ndarray | None = None
+    mirror: tuple[int, ...] = ()
 
     def replace(self, **changes: Any) -> Sample:
         return replace(self, **changes)
+
+    def keypoints_of(self, rows: Any) -> np.ndarray | None:
+        """Keypoints of some of the objects, by an index array or a boolean array; a copy, None where the data has none."""
+        return None if self.keypoints is None else self.keypoints[rows]
 
 
 class Batch(NamedTuple):

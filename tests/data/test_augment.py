@@ -11,7 +11,14 @@ from small_data import read_samples
 from maskrcnn.config.augment import AUGMENTATIONS, AugmentConfig
 from maskrcnn.config.fields import replace
 from maskrcnn.config.model import ImageConfig
-from maskrcnn.data.augment import change_colours, flip_horizontal, make_augment, random_flip
+from maskrcnn.data.augment import (
+    AlbumentationsAugmentation,
+    Augmentation,
+    change_colours,
+    flip_horizontal,
+    make_augment,
+    random_flip,
+)
 from maskrcnn.geometry.masks import mask_to_box
 from maskrcnn.geometry.rle import rle_to_mask
 
@@ -293,3 +300,35 @@ def test_the_real_albumentations(monkeypatch):
     assert mirror.rles == flip_horizontal(before).rles
     (empty,) = read_samples(np.random.default_rng(0), [(20, 20)], [0])
     assert change(empty, np.random.default_rng(0)).boxes.shape == (0, 4)
+
+
+def with_keypoints(seed=0):
+    found = read_samples(np.random.default_rng(seed), [(20, 31)], [5])[0]
+    keypoints = np.random.default_rng(seed).uniform(1, 19, (5, 3, 3)).astype(np.float32)
+    keypoints[..., 2] = 2
+    return found.replace(keypoints=keypoints, mirror=(0, 2, 1))
+
+
+def test_flipping_swaps_left_and_right_keypoints_and_twice_changes_nothing():
+    sample = with_keypoints()
+    flipped = flip_horizontal(sample)
+    np.testing.assert_allclose(flipped.keypoints[:, 1, 0], sample.size[1] - sample.keypoints[:, 2, 0], atol=1e-4)
+    np.testing.assert_array_equal(flipped.keypoints[:, 1, 1], sample.keypoints[:, 2, 1])
+    np.testing.assert_allclose(flip_horizontal(flipped).keypoints, sample.keypoints, atol=1e-4)
+
+
+def test_pasted_objects_bring_their_keypoints_and_hide_others():
+    samples = [with_keypoints(0), with_keypoints(1)]
+    config = AugmentConfig(horizontal_flip=0.0, copy_paste=1.0, min_area=1.0, min_visible=0.0)
+    hidden = 0
+    for seed in range(10):
+        changed = Augmentation(config, IMAGE, tuple(samples))(samples[0], np.random.default_rng(seed))
+        assert changed.keypoints.shape == (len(changed.labels), 3, 3)
+        hidden += int((changed.keypoints[..., 2] == 1).sum())
+    assert hidden
+
+
+def test_albumentations_refuse_keypoints_which_they_are_not_given(monkeypatch):
+    pipeline = type("Pipeline", (), {"set_random_seed": lambda self, seed: None})()
+    with pytest.raises(ValueError, match="would leave keypoints behind"):
+        AlbumentationsAugmentation(pipeline)(with_keypoints(), np.random.default_rng(0))

@@ -301,3 +301,52 @@ def test_the_argument_is_left_alone():
     np.testing.assert_array_equal(before.boxes, untouched.boxes)
     np.testing.assert_array_equal(before.crowd, untouched.crowd)
     assert before.rles == untouched.rles and before.size == untouched.size
+
+
+def marked() -> Sample:
+    """The disks with two keypoints each, at their centres: a left and a right one, of which the first objects have one."""
+    sample = coloured()
+    y, x = np.mgrid[: sample.size[0], : sample.size[1]] + 0.5
+    centres = np.array([[x[mask].mean(), y[mask].mean()] for mask in map(rle_to_mask, sample.rles)], np.float32)
+    keypoints = np.concatenate([np.repeat(centres[:, None], 2, axis=1), np.full((len(centres), 2, 1), 2, np.float32)], axis=2)
+    keypoints[:3, 1] = 0
+    return sample.replace(keypoints=keypoints, mirror=(1, 0))
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_keypoints_stay_on_their_object(name):
+    seen = 0
+    for seed in range(8):
+        sample = changed(GEOMETRIES[name], seed, marked())
+        assert sample.keypoints.shape == (len(sample.labels), 2, 3)
+        for number, crowd, rle, own in zip(sample.annotation_ids, sample.crowd, sample.rles, sample.keypoints):
+            for x, y, visible in own[own[:, 2] > 0]:
+                seen += 1
+                assert visible == 2 and (crowd or rle_to_mask(rle)[int(y), int(x)]), (seed, number, x, y)
+                mask = rle_to_mask(rle)
+                touches = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
+                if not touches and not crowd and name not in ("bent", "all", "rotated"):
+                    rows, columns = np.nonzero(mask)
+                    assert abs(columns.mean() + 0.5 - x) < 1 and abs(rows.mean() + 0.5 - y) < 1
+    assert seen > 15
+
+
+def test_a_mirror_swaps_left_and_right_and_turns_do_not():
+    sample = marked()
+    height, width = sample.size
+    options = {"source": sample.size, "region": (0.0, 0.0, float(width), float(height)), "resized": sample.size}
+    limits = {"min_visible": 0.0, "min_area": 0.0}
+    for turns, mirrored in [(0, True), (2, True), (0, False), (1, False), (3, True)]:
+        moved = warp_sample(sample, Warp(turns=turns, mirrored=mirrored, **options), **limits)
+        empty = moved.keypoints[:3, :, 2] == 0
+        np.testing.assert_array_equal(empty, [[mirrored, not mirrored]] * 3)
+
+
+def test_keypoints_that_a_crop_cuts_off_are_not_marked():
+    sample = marked()
+    region = (30.0, 0.0, 90.0, 90.0)
+    cut = warp_sample(sample, Warp(sample.size, region, (90, 60)), min_visible=0.0, min_area=1.0)
+    assert len(cut.labels) and cut.keypoints.shape[0] == len(cut.labels)
+    inside = cut.keypoints[cut.keypoints[..., 2] > 0]
+    assert len(inside) and (inside[:, 0] <= 60).all() and not cut.keypoints[cut.keypoints[..., 2] == 0].any()
+    assert (cut.keypoints[..., 2] == 0).any()

@@ -24,6 +24,7 @@ from maskrcnn.annotations.coco_images import (
     read_images,
     usable_images,
 )
+from maskrcnn.annotations.coco_keypoints import KeypointColumn
 from maskrcnn.annotations.coco_objects import ObjectReader
 from maskrcnn.annotations.faults import Fault
 from maskrcnn.annotations.finding import image_folders
@@ -112,14 +113,14 @@ def _read_in_columns(parts: Callable[[], Iterable[tuple[str, Any]]], path: Path,
         if table is None and "images" in found:
             table = _Table(found.pop("images"), path, options)
         if table is not None:
-            table.columns.add(value)
+            table.add(value)
         is_late |= table is None
     if table is None:
         _check_whole(found, path)
         table = _Table(found["images"], path, options)
         for key, value in parts() if is_late else ():
             if key == "annotations":
-                table.columns.add(value)
+                table.add(value)
     _check_whole({**found, "images": []}, path)
     return table.annotations(found["categories"])
 
@@ -143,6 +144,12 @@ class _Table:
             if image.listed_size in (None, image.size):
                 places |= {number: ImagePlace(row, image.size, k) for k, number in enumerate(image.ids)}
         self.columns = Columns(places)
+        self.keypoints = KeypointColumn()
+
+    def add(self, entries: list[Any]) -> None:
+        """The next annotations of the file."""
+        self.columns.add(entries)
+        self.keypoints.add(entries)
 
     def annotations(self, categories: list[Any]) -> Annotations:
         """Everything, once all annotations are in the columns.
@@ -173,7 +180,7 @@ class _Table:
             if alike[row]:
                 sample = _without_twins(sample, image, faults)
             samples.append(sample)
-        return Annotations(samples, classes, faults)
+        return self.keypoints.joined(Annotations(samples, classes, faults), categories)
 
 
 def _without_twins(sample: Sample, image: Image, faults: list[Fault]) -> Sample:
@@ -203,7 +210,7 @@ def _read_one_by_one(content: Any, path: Path, options: ReadOptions) -> Annotati
     images, image_faults = usable_images(listed, located, lambda number: len(annotations.get(number, ())))
     faults += listed.faults + image_faults + annotation_faults + _lvis_faults(content["images"])
     reader = ObjectReader(labels, faults, crowds_are_objects=options.crowds_are_objects)
-    samples = []
+    samples, keypoints = [], KeypointColumn()
     for image in images:
         own = [entry for number in image.ids for entry in annotations.get(number, [])]
         if image.listed_size != image.size:
@@ -211,9 +218,10 @@ def _read_one_by_one(content: Any, path: Path, options: ReadOptions) -> Annotati
             faults.append(fault)
             if not fault.repaired:
                 continue
+        keypoints.add(own)
         objects = without_repeats([thing for entry in own for thing in reader.read(entry, image.size)], _twice(image, faults))
         samples.append(make_sample(image.ids[0], image.file_name, image.path, image.size, objects))
-    return Annotations(samples, categories, faults)
+    return keypoints.joined(Annotations(samples, categories, faults), content["categories"])
 
 
 def _locate(listed: ImageList, path: Path, options: ReadOptions) -> Located:

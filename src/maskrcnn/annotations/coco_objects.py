@@ -48,6 +48,8 @@ class ObjectReader:
             return []
         segmentation, bbox = self._in_pixels(annotation, size)
         rle = self._read_mask(annotation, segmentation, size)
+        if rle is None and not segmentation and annotation.get("keypoints"):
+            rle = _draw_bbox(bbox, size)
         if label is None:
             message = f"no category has the id {annotation['category_id']}"
             return self._ignored(annotation, "unknown category", message, rle or _draw_bbox(bbox, size))
@@ -118,7 +120,12 @@ class ObjectReader:
     def _read_mask(self, annotation: dict[str, Any], segmentation: Any, size: Size) -> Rle | None:
         """The mask of an annotation; None with a fault where there is none."""
         if not segmentation:
-            self._report(annotation, "missing mask", "it has no segmentation; its box is an ignored region")
+            if annotation.get("keypoints"):
+                self._report(
+                    annotation, "missing mask", "it has keypoints and no segmentation; its box is its mask", repaired=True
+                )
+            else:
+                self._report(annotation, "missing mask", "it has no segmentation; its box is an ignored region")
             return None
         if isinstance(segmentation, list):
             polygons = self._polygons(annotation, segmentation)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from maskrcnn.annotations.coco_keypoints import annotation_entry, category_entry
 from maskrcnn.annotations.faults import Fault
 from maskrcnn.annotations.writing import Annotated, ImagesTo, Row, placed_images, rows_of
 from maskrcnn.atomic import write_whole
@@ -41,7 +42,10 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
                 yield _annotation(sample, row, numbers[first + row.number], image_id, data.categories[row.label].id)
             first += len(sample.labels)
 
-    categories = [{"id": category.id, "name": category.name, "supercategory": ""} for category in data.categories]
+    categories = [
+        {"id": category.id, "name": category.name, "supercategory": "", **category_entry(category)}
+        for category in data.categories
+    ]
     write_whole(out / FILE, lambda file: _write_lists(file, images=listed(), annotations=annotations(), categories=categories))
     return []
 
@@ -59,6 +63,7 @@ def _annotation(sample: Sample, row: Row, annotation_id: int, image_id: int, cat
         "area": float(sample.areas[row.number]),
         "iscrowd": int(row.crowd),
         "segmentation": [rings[0].ravel().tolist() for rings in polygons] if plain else rle_to_json(row.rle),
+        **({} if sample.keypoints is None else annotation_entry(sample.keypoints[row.number])),
         **score,
     }
 

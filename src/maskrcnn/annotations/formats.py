@@ -39,7 +39,7 @@ from maskrcnn.annotations.faults import Fault
 from maskrcnn.annotations.objects import Annotations
 from maskrcnn.annotations.place import SPLITS, Place, ReadOptions
 from maskrcnn.annotations.unread import describe
-from maskrcnn.annotations.writing import Annotated, ImagesTo
+from maskrcnn.annotations.writing import Annotated, ImagesTo, lost_keypoints
 
 Write = Callable[..., list[Fault]]  # (data, out, images=...) -> what the format cannot say
 WRITERS: dict[str, Write] = {
@@ -182,7 +182,8 @@ def write_annotations(data: Annotated, format_name: str, out: Path, *, images: I
         ValueError: for a format that is not written, and for what it cannot hold.
     """
     check_writable(format_name)
-    return WRITERS[format_name](data, out, images=images)
+    lost = [] if format_name == coco.NAME else lost_keypoints(data)
+    return WRITERS[format_name](data, out, images=images) + lost
 
 
 def check_writable(format_name: str) -> None:

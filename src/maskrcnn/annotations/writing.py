@@ -105,6 +105,12 @@ class Losses:
             self.add("scores", "the scores of {} objects: the format has no place for them", num_scores)
 
 
+def lost_keypoints(data: Annotated) -> list[Fault]:
+    """What is said of a format that keypoints are not written to."""
+    count = sum(0 if sample.keypoints is None else int(sample.keypoints[..., 2].any(axis=1).sum()) for sample in data.samples)
+    return [Fault("keypoints", f"the keypoints of {count} objects: only COCO's JSON is written with them")] if count else []
+
+
 def placed_images(data: Annotated, folder: Path, images: ImagesTo) -> Iterator[tuple[Sample, str]]:
     """Each sample with the name of its image in `folder`, where the image is copied or linked to.
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_type_hints
 
 from maskrcnn.config import backbones, bounds
 from maskrcnn.config.fields import checked
+from maskrcnn.config.keypoints import MOST_KEYPOINTS
 
 Norm = Literal["none", "frozen", "live", "group"]  # batch norm with stored or running statistics; Wu & He 2018
 BoxLoss = Literal["smooth_l1", "giou", "diou", "ciou"]
@@ -244,10 +245,19 @@ class DetectConfig:
 
 @dataclass(frozen=True)
 class Category:
-    """One class: its id in the annotation file, and its name."""
+    """One class: its id in the annotation file, its name, and its keypoints, where it has any."""
 
     id: int
     name: str
+    keypoints: tuple[str, ...] = ()  # their names; the same for all classes that have some
+    skeleton: tuple[tuple[int, ...], ...] = ()  # pairs of places in `keypoints` that are drawn as joined
+
+    def __post_init__(self) -> None:
+        count = len(self.keypoints)
+        if count > MOST_KEYPOINTS or not all(isinstance(name, str) for name in self.keypoints):
+            raise ValueError(f"Keypoints are up to {MOST_KEYPOINTS} names; received {count} for {self.name!r}.")
+        if not all(len(pair) == 2 and all(place in range(count) for place in pair) for pair in self.skeleton):
+            raise ValueError(f"A skeleton joins pairs of {count} keypoints by their places; received {self.skeleton!r:.100}.")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from maskrcnn.data.reading import read_part
 from maskrcnn.data.resize import by_channel, fitted_size
 from maskrcnn.data.warp import Bend, Warp, tight, warp_sample, with_parts
 from maskrcnn.geometry.boxes import flip_boxes
+from maskrcnn.geometry.keypoints import flip_keypoints
 from maskrcnn.geometry.rle import flip_rle, rle_area, rle_to_mask
 from maskrcnn.structures import Sample
 
@@ -61,12 +62,13 @@ def make_augment(what: Any, image_config: ImageConfig, samples: Sequence[Sample]
 
 
 def flip_horizontal(sample: Sample) -> Sample:
-    """The sample seen in a mirror: image, boxes and masks. Its image has been read."""
+    """The sample seen in a mirror: image, boxes, masks and keypoints. Its image has been read."""
     assert sample.image is not None
     return sample.replace(
         image=np.ascontiguousarray(sample.image[:, ::-1]),
         boxes=flip_boxes(sample.boxes, sample.size[1]),
         rles=[flip_rle(rle) for rle in sample.rles],
+        keypoints=None if sample.keypoints is None else flip_keypoints(sample.keypoints, sample.size[1], sample.mirror),
     )
 
 
@@ -238,6 +240,11 @@ class AlbumentationsAugmentation:
         self.pipeline = pipeline
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        if sample.keypoints is not None:
+            raise ValueError(
+                "A pipeline of Albumentations is given images and masks alone and would leave keypoints behind; choose flip, "
+                "photos, microscopy or an AugmentConfig for data with keypoints."
+            )
         pipeline = copy.deepcopy(self.pipeline)  # it holds its random state, and the loader's threads share it
         pipeline.set_random_seed(int(rng.integers(2**31)))
         truth = {"masks": [rle_to_mask(rle).astype(np.uint8) for rle in sample.rles]} if sample.rles else {}

@@ -53,8 +53,28 @@ def copy_paste(below: Sample, above: Sample, rng: np.random.Generator, *, min_vi
         areas=np.concatenate([below.areas, above.areas[chosen]]),
         annotation_ids=np.concatenate([below.annotation_ids, above.annotation_ids[chosen]]),
     )
+    keypoints = _keypoints(below, above, chosen, covered)
     whole = np.array([rle_area(rle) for rle in both.rles])
-    return with_parts(both, image, left_over + pasted, whole=whole, min_visible=min_visible, min_area=min_area)
+    return with_parts(
+        both, image, left_over + pasted, whole=whole, min_visible=min_visible, min_area=min_area, keypoints=keypoints
+    )
+
+
+def _keypoints(below: Sample, above: Sample, chosen: list[int], covered: np.ndarray) -> np.ndarray | None:
+    """Keypoints of all objects of the one and the chosen of the other; those under what was pasted are hidden."""
+    both = [below.keypoints, above.keypoints_of(chosen)]
+    known = [part for part in both if part is not None]
+    if not known:
+        return None
+    shape = known[0].shape[1:]
+    under, over = (
+        np.zeros((count, *shape), np.float32) if part is None else part.copy()
+        for part, count in zip(both, (len(below.labels), len(chosen)))
+    )
+    x, y = np.floor(under[..., :2]).astype(int).transpose(2, 0, 1)
+    hidden = covered[y.clip(0, covered.shape[0] - 1), x.clip(0, covered.shape[1] - 1)]
+    under[..., 2] = np.where(hidden, np.minimum(under[..., 2], 1), under[..., 2])
+    return np.concatenate([under, over])
 
 
 def _part(sample: Sample, row: int) -> Part | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -52,12 +53,15 @@ def similar_names(categories: Sequence[Category]) -> list[list[str]]:
 
 def _joined_categories(datasets: Sequence[Dataset], new: Mapping[str, str]) -> tuple[Category, ...]:
     ids: dict[str, set[int]] = {}
+    first: dict[str, Category] = {}
     for data in datasets:
         for category in data.categories:
-            ids.setdefault(new.get(category.name, category.name), set()).add(category.id)
+            name = new.get(category.name, category.name)
+            ids.setdefault(name, set()).add(category.id)
+            first.setdefault(name, category)
     agreed = [min(own) for own in ids.values()]
     agree = all(len(own) == 1 for own in ids.values()) and len(set(agreed)) == len(agreed)
-    return tuple(Category(agreed[k] if agree else k + 1, name) for k, name in enumerate(ids))
+    return tuple(replace(first[name], id=agreed[k] if agree else k + 1, name=name) for k, name in enumerate(ids))
 
 
 def _with_own_ids(samples: list[Sample]) -> list[Sample]:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from maskrcnn.config.model import ImageConfig
+from maskrcnn.geometry.keypoints import without_outside
 from maskrcnn.geometry.masks import mask_to_box
 from maskrcnn.geometry.rle import cutout_rle, rle_region
 from maskrcnn.images.images import read_image
@@ -110,7 +111,13 @@ def cut_sample(sample: Sample, region: Region, image: np.ndarray, *, min_visible
         rles=rles,
         areas=np.array(areas, np.float32),
         annotation_ids=sample.annotation_ids[kept],
+        keypoints=_moved(sample.keypoints_of(kept), (left, top), size),
     )
+
+
+def _moved(keypoints: np.ndarray | None, corner: tuple[int, int], size: tuple[int, int]) -> np.ndarray | None:
+    """Keypoints (N, K, 3) of the whole image in the region of `size` that begins at `corner` (left, top)."""
+    return None if keypoints is None else without_outside(keypoints - np.array([*corner, 0], np.float32), size)
 
 
 def read_sample(sample: Sample, image_config: ImageConfig) -> Sample:

@@ -89,6 +89,7 @@ def take_objects(sample: Sample, rows: np.ndarray) -> Sample:
         areas=sample.areas[places],
         annotation_ids=sample.annotation_ids[places],
         scores=None if sample.scores is None else sample.scores[places],
+        keypoints=sample.keypoints_of(places),
     )
 
 

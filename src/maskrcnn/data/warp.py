@@ -18,9 +18,12 @@ import cv2
 import numpy as np
 
 from maskrcnn.data.resize import by_channel, resize_region
+from maskrcnn.geometry.keypoints import flip_keypoints, without_outside
 from maskrcnn.geometry.masks import HALF, coverage, mask_to_box
 from maskrcnn.geometry.rle import cutout_rle, rle_area, rle_to_box
 from maskrcnn.structures import Sample
+
+_STEPS = 8  # of finding a bent point: shifts change slowly from pixel to pixel, and each step leaves a fraction of the error
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +89,7 @@ def warp_sample(sample: Sample, warp: Warp, *, min_visible: float, min_area: flo
     """The read sample after a warp. See `with_parts` for the two limits."""
     assert sample.image is not None
     parts = [warp_mask(rle, warp) for rle in sample.rles]
+    keypoints = None if sample.keypoints is None else warp_keypoints(sample.keypoints, warp, sample.mirror)
     return with_parts(
         sample,
         warp_image(sample.image, warp),
@@ -93,11 +97,19 @@ def warp_sample(sample: Sample, warp: Warp, *, min_visible: float, min_area: flo
         whole=warp.scale * np.array([rle_area(rle) for rle in sample.rles]),
         min_visible=min_visible,
         min_area=min_area,
+        keypoints=keypoints,
     )
 
 
 def with_parts(
-    sample: Sample, image: np.ndarray, parts: Sequence[Part | None], *, whole: np.ndarray, min_visible: float, min_area: float
+    sample: Sample,
+    image: np.ndarray,
+    parts: Sequence[Part | None],
+    *,
+    whole: np.ndarray,
+    min_visible: float,
+    min_area: float,
+    keypoints: np.ndarray | None = None,
 ) -> Sample:
     """The sample with another image and what is to be seen of its objects there; boxes are measured on the masks.
 
@@ -108,6 +120,7 @@ def with_parts(
         whole: (N,) square pixels that each object would have in the new image if all of it was seen.
         min_visible: with less than this part of it, an object becomes a crowd, see `AugmentConfig`.
         min_area: with fewer pixels it is dropped, unless it had no more before.
+        keypoints: (N, K, 3) in the new image.
     """
     height, width = image.shape[:2]
     old_areas = np.array([rle_area(rle) for rle in sample.rles])
@@ -126,6 +139,7 @@ def with_parts(
         rles=[cutout_rle(part.mask, (part.left, part.top), (height, width)) for part in kept.values()],
         areas=(sample.areas[rows] * (areas / old_areas[rows])).astype(np.float32),  # annotated ones differ a little from masks
         annotation_ids=sample.annotation_ids[rows],
+        keypoints=None if keypoints is None else without_outside(keypoints[rows], (height, width)),
     )
 
 
@@ -144,6 +158,39 @@ def warp_image(image: np.ndarray, warp: Warp) -> np.ndarray:
         image[~warp.bend.inside] = np.rint(warp.bend.ground)
     image = np.rot90(image, warp.turns)
     return np.ascontiguousarray(image[:, ::-1] if warp.mirrored else image)
+
+
+def warp_keypoints(keypoints: np.ndarray, warp: Warp, mirror: Sequence[int]) -> np.ndarray:
+    """Keypoints (N, K, 3) after a warp; those that it moves out of the image, or that rotation cuts off, are zeros.
+
+    Args:
+        mirror: which keypoint each one is in a mirror.
+    """
+    left, top, right, bottom = warp.region
+    units = np.array([right - left, bottom - top]) / warp.resized[::-1]  # a resized pixel, in the source's
+    places = (keypoints[..., :2] - (left, top)) / units  # (N, K, 2) x, y
+    height, width = warp.resized
+    seen = keypoints[..., 2]
+    if warp.bend is not None:
+        height, width = warp.bend.places.shape[:2]
+        places = _bent(places, warp.bend)
+        x, y = np.floor(places).astype(int).transpose(2, 0, 1)
+        seen = np.where(warp.bend.inside[y.clip(0, height - 1), x.clip(0, width - 1)], seen, 0)
+    for _ in range(warp.turns):
+        places = np.stack([places[..., 1], width - places[..., 0]], axis=-1)
+        height, width = width, height
+    moved = np.concatenate([places, seen[..., None]], axis=-1).astype(np.float32)
+    return without_outside(flip_keypoints(moved, width, mirror) if warp.mirrored else moved, (height, width))
+
+
+def _bent(points: np.ndarray, bend: Bend) -> np.ndarray:
+    """Where a bend moves points (N, K, 2) of the resized region: there `bend.places` reads them."""
+    linear = bend.matrix[:, :2]
+    moved = points @ linear.T + bend.matrix[:, 2]
+    for _ in range(_STEPS if bend.reach and moved.size else 0):
+        read = cv2.remap(bend.places, (moved - 0.5).astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        moved = moved - (read - points) @ linear.T
+    return moved
 
 
 def warp_mask(rle: dict[str, Any], warp: Warp) -> Part | None:

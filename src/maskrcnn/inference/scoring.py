@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -147,7 +148,7 @@ def shared_categories(model: Detector | Finder, dataset: Dataset) -> tuple[Categ
         raise ValueError(f"evaluate needs a model, not {model!r:.100}; open a file with maskrcnn.load_model(path).")
     known = model.config.class_names
     if len(known) == 1 and are_unnamed(dataset.categories):
-        return (Category(dataset.categories[0].id, known[0]),)
+        return (replace(dataset.categories[0], name=known[0]),)
     _compare_classes(known, [category.name for category in dataset.categories])
     return dataset.categories
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -43,7 +44,7 @@ class Job(NamedTuple):
         ids = {category.name: category.id for category in self.categories}
         if not all(category.name in ids for category in model_config.categories):
             return model_config.categories
-        return tuple(Category(ids[category.name], category.name) for category in model_config.categories)
+        return tuple(replace(category, id=ids[category.name]) for category in model_config.categories)
 
 
 class Watcher(Protocol):
