@@ -28,10 +28,9 @@ class BrightDetector:
         gate: calls wait until it is set.
     """
 
-    def __init__(self) -> None:
-        self.config = replace(
-            ModelConfig(categories=(Category(1, "square"), Category(7, "round"))), image__short_side=64, image__long_side=96
-        )
+    def __init__(self, **changes: Any) -> None:
+        config = ModelConfig(categories=(Category(1, "square"), Category(7, "round")))
+        self.config = replace(config, image__short_side=64, image__long_side=96, **changes)
         self.batches: list[int] = []
         self.frames: list[tuple[int, int]] = []
         self.gate = threading.Event()

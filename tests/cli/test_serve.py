@@ -46,6 +46,12 @@ def test_options_and_the_environment_say_the_same(served, tmp_path: Path) -> Non
     assert {name: value for name, value in first.items() if name != "log"} == {k: v for k, v in second.items() if k != "log"}
 
 
+def test_scores_are_a_number_or_auto(served) -> None:
+    assert run("--score", "auto").exit_code == 0
+    assert served[0]["settings"].score == "auto"
+    assert "a number from 0 to 1, or auto; received 2" in run("--score", "2").stderr
+
+
 def test_a_short_token_is_an_error_of_one_line(served) -> None:
     result = run("--token", "secret")
     assert result.exit_code == 2

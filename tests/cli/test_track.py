@@ -51,6 +51,14 @@ def test_options_reach_the_tracks(run):
     assert code == 0 and Path("none/mot.txt").read_text() == ""
 
 
+def test_scores_are_a_number_or_auto(run):
+    code, told = run("track", "--model", "model.keras", "a.mp4", "--score", "auto")
+    assert code == 2 and "no best scores" in told
+    for score in ("0", "1.5", "best"):
+        code, told = run("track", "--model", "model.keras", "a.mp4", "--score", score)
+        assert code == 2 and f"a number from 0.01 to 1, or auto; received {score}" in told
+
+
 def test_a_broken_video_says_so_in_one_line_keeps_what_is_done_and_fails(run):
     content = Path("a.mp4").read_bytes()
     Path("a.mp4").write_bytes(content[:-20])

@@ -68,6 +68,37 @@ def test_several_files_are_answered_in_their_order(client) -> None:
     assert [image["detections"][0]["box"][0] for image in images] == [4, 20, 40]
 
 
+def test_auto_takes_each_class_from_its_own_best_score_up() -> None:
+    def counts(best: tuple[float, ...], score: float | str, *queries: str) -> list[int]:
+        with TestClient(create_app(BrightDetector(detect__best_scores=best), ServerSettings(score=score))) as client:
+            answers = [client.post(f"/v1/detect?{query}", content=image_bytes()).json() for query in queries]
+            names = [one["best_score"] for one in client.get("/v1/model").json()["classes"]]
+            assert names == list(best)
+        return [len(answer["images"][0]["detections"]) for answer in answers]
+
+    assert counts((0.95, 0.2), 0.5, "", "score=auto", "score=auto&tile=64") == [1, 0, 0]
+    assert counts((0.85, 0.95), "auto", "", "score=0.95", "score=auto&tile=64") == [1, 0, 1]
+
+
+def test_auto_is_refused_where_the_model_holds_no_best_scores(client) -> None:
+    answer = client.post("/v1/detect?score=auto", content=image_bytes())
+    assert answer.status_code == 422
+    assert "no best scores" in answer.json()["detail"]
+    for score in ("automatic", "-1", "nan", "1.5"):
+        assert client.post(f"/v1/detect?score={score}", content=image_bytes()).status_code == 422
+    with pytest.raises(ValueError, match="no best scores"):
+        create_app(BrightDetector(), ServerSettings(score="auto"))
+    with pytest.raises(ValueError, match='from 0 to 1, such as 0.5, or "auto"'):
+        ServerSettings(score="best")
+
+
+def test_a_model_without_best_scores_that_replaces_one_with_them_answers_from_a_half() -> None:
+    with TestClient(create_app(BrightDetector(detect__best_scores=(0.95, 0.95)), ServerSettings(score="auto"))) as client:
+        assert client.post("/v1/detect", content=image_bytes()).json()["images"][0]["detections"] == []
+        client.app.state.service.replace(BrightDetector()).result(10)
+        assert len(client.post("/v1/detect", content=image_bytes()).json()["images"][0]["detections"]) == 1
+
+
 def test_the_best_of_the_wanted_classes(client) -> None:
     def count(**options: object) -> int:
         return len(client.post("/v1/detect", params=options, content=image_bytes()).json()["images"][0]["detections"])

@@ -118,6 +118,22 @@ def test_an_image_is_looked_at_and_the_score_moves_without_a_request(viewing: Pe
     keep_screenshot(viewing, "looked_at")
 
 
+def test_each_class_from_its_best_score_up(browser: Any) -> None:
+    with live(create_app(BrightDetector(detect__best_scores=(0.95, 0.5)), ServerSettings(score="auto"))) as address:
+        person = Person(browser, address)
+        person.open(a_png=image_bytes())
+        person.wait_for("#images", "1")
+        person.wait_for("#count", "0")
+        person.page.locator("#by-class").uncheck()
+        person.wait_for("#count", "1")
+        person.page.locator("#by-class").check()
+        person.wait_for("#count", "0")
+        person.page.locator("#score").fill("0.6")
+        person.wait_for("#count", "1")
+        assert not person.page.locator("#by-class").is_checked()
+        person.leave()
+
+
 def test_zoom_and_keys(viewing: Person) -> None:
     viewing.open(a_png=image_bytes(), b_png=image_bytes(box=(1, 2, 9, 9)))
     viewing.wait_for("#count", "1")

@@ -62,6 +62,18 @@ def test_weak_detections_begin_no_track(name):
     assert not any(ids_of(Tracker(name, score=0.6), [found([(20, 20, 44, 44)], scores=[0.4])] * 6))
 
 
+@trackers(*TRACKERS)
+def test_each_class_may_have_a_score_of_its_own(name):
+    frames = [found([(10, 10, 30, 30), (60, 10, 80, 30)], labels=[0, 1], scores=[0.25, 0.25])] * 6
+    for scores, expected in (((0.2, 0.6), {0}), ((0.6, 0.2), {1}), ((0.2, 0.2), {0, 1})):
+        tracker = Tracker(name, score=np.array(scores))
+        assert tracker.weakest == 0.2
+        tracked = [tracker.update(frame, IMAGE) for frame in frames][-1]
+        assert set(tracked.labels.tolist()) == expected
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        Tracker(name, score=np.array([0.5, 0.0]))
+
+
 @trackers("mask", "bytetrack", "botsort")
 def test_weak_detections_carry_a_track_on(name):
     frames = [found([(20, 20, 44, 44)])] * 4 + [found([(20, 20, 44, 44)], scores=[0.4])] * 3

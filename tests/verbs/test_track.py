@@ -60,6 +60,19 @@ def test_batches_and_every_change_nothing_else(tmp_path, batch_size):
     assert [(frame.number, found.track_ids.tolist()) for frame, found in pairs] == [(k, [1]) for k in (0, 2, 4, 6)]
 
 
+def test_auto_begins_tracks_from_the_best_score_of_a_class(tmp_path):
+    class Measured(WhiteBox):
+        def __init__(self, best):
+            self.config = replace(WhiteBox.config, detect__best_scores=best)
+
+    path = write_video(tmp_path / "a.mp4", moving(3))
+    rest = (1.0,) * (WhiteBox.config.num_classes - 1)
+    for best, count in ((0.85, 1), (0.95, 0)):
+        assert [len(found) for found in maskrcnn.track(Measured((best, *rest)), path, score="auto")] == [count] * 3
+    with pytest.raises(ValueError, match="no best scores"):
+        maskrcnn.track(WhiteBox(), path, score="auto")
+
+
 def test_a_folder_of_images_is_seen_as_predict_sees_each(tmp_path):
     """Channels and scaling are the model's."""
     seen = []

@@ -126,7 +126,7 @@ def parse_class_weights(text: str | None) -> str | dict[str, float] | None:
         raise typer.BadParameter(f"--class-weights is balanced, effective or NAME=X,NAME=X; received {text}.") from None
 
 
-def parse_score(text: str) -> float | Literal["auto"]:
+def parse_score(text: str, *, least: float = 0.0) -> float | Literal["auto"]:
     """`0.5`, or `auto`."""
     if text == "auto":
         return "auto"
@@ -134,8 +134,8 @@ def parse_score(text: str) -> float | Literal["auto"]:
         score = float(text)
     except ValueError:
         score = math.nan
-    if not 0.0 <= score <= 1.0:
-        raise typer.BadParameter(f"a number from 0 to 1, or auto; received {text}.", param_hint="'--score'")
+    if not least <= score <= 1.0:
+        raise typer.BadParameter(f"a number from {least:g} to 1, or auto; received {text}.", param_hint="'--score'")
     return score
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from maskrcnn.cli.console import tell
+from maskrcnn.cli.options import parse_score
 
 LIMITS: dict[str, Any] = {"rich_help_panel": "Limits"}
 ACCESS: dict[str, Any] = {"rich_help_panel": "Who may ask, and what is kept"}
@@ -30,8 +31,14 @@ def serve(
         ),
     ] = None,
     score: Annotated[
-        float, typer.Option("--score", envvar="MASKRCNN_SCORE", min=0.0, max=1.0, help="Least score of what is answered.")
-    ] = 0.5,
+        str,
+        typer.Option(
+            "--score",
+            metavar="X|auto",
+            envvar="MASKRCNN_SCORE",
+            help="Least score of what is answered; auto: each class's best, which evaluate --save-scores wrote into the model.",
+        ),
+    ] = "0.5",
     batch_size: Annotated[
         int,
         typer.Option("--batch-size", envvar="MASKRCNN_BATCH_SIZE", min=1, help="Images that go through the model together."),
@@ -93,7 +100,7 @@ def serve(
 
     settings = ServerSettings(
         model_name=Path(model).stem,
-        score=score,
+        score=parse_score(score),
         batch_size=batch_size,
         wait_ms=wait_ms,
         queue=queue,

@@ -14,7 +14,10 @@ from maskrcnn.cli.models import load_to_run
 from maskrcnn.cli.options import (
     MODEL_OPTION,
     BatchOption,
+    parse_score,
 )
+
+LEAST_SCORE = 0.01  # a track begins with something
 
 
 def track(
@@ -32,8 +35,14 @@ def track(
     ] = "mask",
     every: Annotated[int, typer.Option("--every", metavar="N", min=1, help="Look at each N-th frame only.")] = 1,
     score: Annotated[
-        float, typer.Option("--score", metavar="X", min=0.01, max=1.0, help="The least score with which a track begins.")
-    ] = 0.5,
+        str,
+        typer.Option(
+            "--score",
+            metavar="X|auto",
+            help="The least score with which a track begins; auto: each class's best, which evaluate --save-scores wrote into "
+            "the model.",
+        ),
+    ] = "0.5",
     lost: Annotated[
         int, typer.Option("--lost", metavar="N", min=0, help="Frames for which an object that isn't seen is remembered.")
     ] = 30,
@@ -69,6 +78,7 @@ def track(
     from maskrcnn.verbs.track import check_tracking, track_files
     from maskrcnn.weights.published import SHIPPED
 
+    least = parse_score(score, least=LEAST_SCORE)
     files: dict[str, Any] = {"codec": codec} | ({"save": save} if save else {})
     check_tracking(source, **files)
     loaded = load_to_run(model or SHIPPED["nuclei"], None)
@@ -76,7 +86,7 @@ def track(
         tell("Without --model: cell nuclei, found by the model that comes with the package.")
 
     done = 0
-    options: dict[str, Any] = {"tracker": tracker, "every": every, "score": score, "lost": lost, "rate": rate}
+    options: dict[str, Any] = {"tracker": tracker, "every": every, "score": least, "lost": lost, "rate": rate}
     options |= files | {"batch_size": batch_size, "log": tell}
     with ExitStack() as bar:
         advance: Callable[..., Any] = bool  # until the bar is there

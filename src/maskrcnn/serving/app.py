@@ -35,7 +35,7 @@ class Abilities(NamedTuple):
         track: follows the objects of videos: `maskrcnn.verbs.track.track_frames`.
         segment: answers masks for boxes: `maskrcnn.inference.prompts.detect_in_boxes`.
         open_detector: opens the model that a training wrote.
-        model: path or name of the model, from which a training starts.
+        model: path or name of the model, from which a training starts; empty where none can.
     """
 
     track: Track | None = None

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from fastapi import APIRouter, Query, Request
+from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -45,7 +46,13 @@ IMAGE_BODY: dict[str, Any] = {
 }
 _VIDEO_BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/octet-stream": _BINARY}}}
 
-Score = Annotated[float | None, Query(ge=0, le=1, description="Least score; the server's own where it is not given.")]
+Score = Annotated[
+    Annotated[float, Field(ge=0, le=1)] | Literal["auto"] | None,
+    Query(
+        description="Least score; auto: of each class the best that the model holds; the server's own where it is not given.",
+        openapi_examples={"a number": {"value": 0.5}},
+    ),
+]
 
 
 TrackedFrame = tuple[VideoFrame, Detections]
@@ -55,7 +62,7 @@ class Track(Protocol):
     """Follows the objects of a video: `maskrcnn.verbs.track.track_frames`."""
 
     def __call__(
-        self, model: Detector, source: Any, *, score: float, every: int
+        self, model: Detector, source: Any, *, score: float | Literal["auto"], every: int
     ) -> Iterator[tuple[VideoFrame, Detections]]: ...
 
 
@@ -90,8 +97,7 @@ def make_router(service: Service, track: Track | None = None) -> APIRouter:
         form: Annotated[Format | None, Query(alias="format", description="By the Accept header where it is not given.")] = None,
     ) -> Response:
         chosen = choose_format(form, request.headers.get("accept", ""))
-        least = service.settings.score if score is None else score
-        wishes = Wishes(least, tuple(classes or ()), max_detections, tile)
+        wishes = Wishes(service.least_score(score), tuple(classes or ()), max_detections, tile)
         with service.admission.enter() as place:
             async with asyncio.timeout(service.settings.timeout):
                 uploads = await service.uploads(request, place)
@@ -103,14 +109,17 @@ def make_router(service: Service, track: Track | None = None) -> APIRouter:
     @router.get("/model", summary="The model: its classes and what it takes")
     async def model() -> dict[str, Any]:
         config = service.config
-        classes = [{"id": category.id, "name": category.name} for category in config.categories]
+        best = [{"best_score": score} for score in config.detect.best_scores] or [{}] * len(config.categories)
+        classes = [
+            {"id": category.id, "name": category.name, **of_class} for category, of_class in zip(config.categories, best)
+        ]
         limits = {name: getattr(service.settings, name) for name in ("max_bytes", "max_pixels", "max_images")}
         return {
             "name": service.settings.model_name,
             "classes": classes,
             "channels": config.image.channels,
             "least_score": config.detect.score,
-            "score": service.settings.score,
+            "score": service.least_score(None),
             "limits": limits,
             "project": service.settings.project is not None,
         }
@@ -134,6 +143,7 @@ def _add_track(router: APIRouter, service: Service, track: Track) -> None:
         score: Score = None,
         every: Annotated[int, Query(ge=1, le=1000, description="Only each N-th frame is looked at.")] = 1,
     ) -> StreamingResponse:
+        least = service.least_score(score)
         place = service.admission.enter()
         try:
             async with asyncio.timeout(service.settings.timeout):
@@ -146,7 +156,6 @@ def _add_track(router: APIRouter, service: Service, track: Track) -> None:
             raise
 
         def frames(turns: Turns) -> Iterator[dict[str, Any]]:
-            least = service.settings.score if score is None else score
             with in_memory(data, suffix) as path:
                 yield from _lines(lambda: track(turns, path, score=least, every=every), service, path)
 

@@ -95,7 +95,7 @@ def make_router(service: Service) -> APIRouter:
             place.grow(len(tasks) - 1)
             async with asyncio.timeout(service.settings.timeout):
                 uploads = [await asyncio.to_thread(_image_of, task, control, service.settings) for task in tasks]
-                found = await while_wanted(request, service.detect(uploads, Wishes(service.settings.score)))
+                found = await while_wanted(request, service.detect(uploads, Wishes(service.least_score(None))))
         return {"results": [_prediction(answer, control, model_version) for answer in found]}
 
     return router

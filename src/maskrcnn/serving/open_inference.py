@@ -217,10 +217,10 @@ def _flat(data: Any) -> list[Any]:
 
 def _wishes(parameters: Any, service: Service) -> Wishes:
     given = parameters if isinstance(parameters, dict) else {}
-    score, most, tile = given.get("score", service.settings.score), given.get("max_detections"), given.get("tile")
+    score, most, tile = given.get("score"), given.get("max_detections"), given.get("tile")
     classes = given.get("classes") or ()
-    if not isinstance(score, (int, float)) or not 0 <= score <= 1:
-        raise ProblemError(422, f"score is a number from 0 to 1; received {score!r:.40}.")
+    if score not in (None, "auto") and (not isinstance(score, (int, float)) or not 0 <= score <= 1):
+        raise ProblemError(422, f"score is a number from 0 to 1, or auto; received {score!r:.40}.")
     if (most is not None and not (type(most) is int and most >= 1)) or (
         tile is not None and not (type(tile) is int and LEAST_TILE <= tile <= 1 << 16)
     ):
@@ -230,7 +230,7 @@ def _wishes(parameters: Any, service: Service) -> Wishes:
     names = classes.split(",") if isinstance(classes, str) else classes
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
         raise ProblemError(422, "classes are names, in a list or with commas between them.")
-    return Wishes(float(score), tuple(names), most, tile)
+    return Wishes(service.least_score(score), tuple(names), most, tile)
 
 
 def _answer(name: str, asked: dict[str, Any], found: Sequence[Answer]) -> Response:

@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from fastapi import Request
@@ -16,12 +16,12 @@ from maskrcnn.atomic import write_whole
 from maskrcnn.config.model import Category, ModelConfig
 from maskrcnn.data.resize import choose_frame, fit_to_frame, pad_to_frame
 from maskrcnn.inference.tiles import detect_large
-from maskrcnn.inference.whole import original
+from maskrcnn.inference.whole import AUTO, Score, least_scores, original
 from maskrcnn.serving import answers
 from maskrcnn.serving.admission import Admission, Place
 from maskrcnn.serving.answers import Answer
 from maskrcnn.serving.meters import Meters, say
-from maskrcnn.serving.problems import ClientGoneError
+from maskrcnn.serving.problems import ClientGoneError, ProblemError
 from maskrcnn.serving.queue import ModelQueue, Row, Turns
 from maskrcnn.serving.reading import Upload, decode, suffix_of
 from maskrcnn.serving.settings import ServerSettings
@@ -29,13 +29,14 @@ from maskrcnn.serving.uploads import read_uploads
 from maskrcnn.structures import Detections, Detector
 
 T = TypeVar("T")
+USUAL_SCORE = 0.5  # where the server's is "auto" and a model that people trained on holds no best ones
 LEAST_TILE = 64  # pixels; smaller ones make more work than an image has
 
 
 class Wishes(NamedTuple):
     """What a request wants of the model."""
 
-    score: float
+    score: float | Literal["auto"]
     classes: tuple[str, ...] = ()
     max_detections: int | None = None
     tile: int | None = None
@@ -49,9 +50,13 @@ class Service:
         queue: before the model.
         meters: what was counted.
         ready: whether the model has answered its first image.
+
+    Raises:
+        ValueError: the settings want each class's best score and the model holds none.
     """
 
     def __init__(self, detector: Detector, settings: ServerSettings) -> None:
+        least_scores(settings.score, detector.config)
         self.settings = settings
         self.meters = Meters(settings.model_name, detector.config.class_names)
         self.queue = ModelQueue(
@@ -80,6 +85,20 @@ class Service:
     def is_ready(self) -> bool:
         """Whether new requests are answered."""
         return self.ready and self.admission.is_open
+
+    def least_score(self, asked: Score) -> float | Literal["auto"]:
+        """The least score of a request's answer: what it asks for, else the server's own.
+
+        Raises:
+            ProblemError: 422, the request wants each class's best score and the model holds none.
+        """
+        if asked is None:
+            return _held(self.settings.score, self.config)
+        try:
+            least_scores(asked, self.config)
+        except ValueError:
+            raise ProblemError(422, "The model holds no best scores for score=auto; give a number such as 0.5.") from None
+        return asked
 
     def start(self) -> None:
         """Starts the model's thread, which answers one empty image first: backends compile when they first see one."""
@@ -121,7 +140,8 @@ class Service:
         padded, size = await self.in_thread(self._fit, image)
         with self.meters.stage("wait"):
             row = await asyncio.wrap_future(self.queue.submit(padded, size))
-        found = original(row.answer, row.row, np.array(size), row.frame, image.shape[:2], row.config, score=wishes.score)
+        least = least_scores(_held(wishes.score, row.config), row.config)
+        found = original(row.answer, row.row, np.array(size), row.frame, image.shape[:2], row.config, score=least)
         return Answer(name, image, self._chosen(found, wishes))
 
     async def in_thread(self, work: Callable[..., T], *arguments: object) -> T:
@@ -169,6 +189,11 @@ class Service:
         assert self.settings.keep is not None
         digest = hashlib.sha256(upload.data).hexdigest()[:24]
         write_whole(self.settings.keep / f"{digest}{suffix_of(upload.data)}", lambda file: file.write(upload.data))
+
+
+def _held(score: float | Literal["auto"], config: ModelConfig) -> float | Literal["auto"]:
+    """The score, but `USUAL_SCORE` for each class's best where the model holds none."""
+    return USUAL_SCORE if score == AUTO and not config.detect.best_scores else score
 
 
 def _joined(parts: list[Detections]) -> Detections:

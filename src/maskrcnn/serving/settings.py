@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from maskrcnn.inference.whole import check_score
 
 
 @dataclass(frozen=True)
@@ -12,7 +15,8 @@ class ServerSettings:
 
     Attributes:
         model_name: what the Open Inference Protocol calls the model.
-        score: least score of what is answered, where a request does not say another.
+        score: least score of what is answered, where a request does not say another; `"auto"`: of each class the best that the
+            model holds.
         batch_size: images that go through the model together, at most.
         wait_ms: how long an image waits for others of its frame, in milliseconds.
         queue: images that are between arrival and answer, at most. One more is answered 503.
@@ -32,7 +36,7 @@ class ServerSettings:
     """
 
     model_name: str = "maskrcnn"
-    score: float = 0.5
+    score: float | Literal["auto"] = 0.5
     batch_size: int = 4  # on processors little is won by more; GPUs are filled by 8 to 16
     wait_ms: float = 5.0  # a fraction of what the smallest model takes
     queue: int = 64  # some ten seconds of work for the small model on two cores
@@ -57,8 +61,7 @@ class ServerSettings:
         for name in ("timeout", "grace"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is a number of seconds above 0; received {getattr(self, name)}.")
-        if not 0 <= self.score <= 1:
-            raise ValueError(f"score is from 0 to 1; received {self.score}.")
+        check_score(self.score)
         if self.wait_ms < 0:
             raise ValueError(f"wait_ms is at least 0; received {self.wait_ms}.")
         if self.token is not None and len(self.token) < MIN_TOKEN:

@@ -33,7 +33,8 @@ class Tracker:
 
     Args:
         name: one of `TRACKERS`: by masks, or by boxes as ByteTrack, BoT-SORT, OC-SORT and SORT do.
-        score: the least score with which a track begins. Weaker detections, down to `WEAK`, only carry tracks on.
+        score: the least score with which a track begins, of all classes or (K,) of each. Weaker detections, down to `WEAK`,
+            only carry tracks on.
         lost: frames for which a track that is not seen is remembered.
 
     Raises:
@@ -41,21 +42,21 @@ class Tracker:
         ImportError: for a tracker by boxes, where their library is not installed.
     """
 
-    def __init__(self, name: str = "mask", *, score: float = 0.5, lost: int = 30) -> None:
+    def __init__(self, name: str = "mask", *, score: float | np.ndarray = 0.5, lost: int = 30) -> None:
         if name not in TRACKERS:
             raise ValueError(f"A tracker is one of {', '.join(TRACKERS)}; received {name!r}.")
-        if not 0 < score <= 1 or lost < 0:
+        if not (np.all(np.greater(score, 0)) and np.all(np.less_equal(score, 1))) or lost < 0:
             raise ValueError(f"score is above 0 and at most 1, lost at least 0 frames; received {score} and {lost}.")
         self.name, self.score, self.lost = name, score, lost
         self._by_class: dict[int, Association] = {}
         self._ids: dict[tuple[int, int], int] = {}  # by class and number
         self._opinions: tuple[Detections, np.ndarray] | None = None  # of the last frame, and how much each was believed
-        self._associate()  # so that a missing library is told at once
+        self._associate(0)  # so that a missing library is told at once
 
     @property
     def weakest(self) -> float:
         """The least score of the detections that `update` has use for."""
-        return min(WEAK, self.score)
+        return min(WEAK, float(np.min(self.score)))
 
     def update(self, detections: Detections, image: np.ndarray) -> Detections:
         """The detections of the next frame that are part of a track, with their ids.
@@ -64,13 +65,15 @@ class Tracker:
             detections: what was found in it, from the score `weakest` up.
             image: (H, W, 3) uint8 RGB, the frame.
         """
+        if isinstance(self.score, np.ndarray):  # what is too weak for its own class
+            detections = detections[detections.scores >= np.minimum(WEAK, self.score)[detections.labels]]
         whole = _with_bitmaps(detections)
         kept = _once(whole, self._weigh(whole))
         detections, whole = detections[kept], whole[kept]
         keys = [(-1, -1)] * len(detections)
         for label in sorted({*self._by_class, *detections.labels.tolist()}):
             if label not in self._by_class:
-                self._by_class[label] = self._associate()
+                self._by_class[label] = self._associate(label)
             rows = np.flatnonzero(detections.labels == label)
             for row, number in zip(rows, self._by_class[label].update(whole[rows], image).tolist()):
                 keys[row] = (label, number)
@@ -89,10 +92,11 @@ class Tracker:
         self._opinions = detections, beliefs
         return beliefs
 
-    def _associate(self) -> Association:
+    def _associate(self, label: int) -> Association:
+        score = float(self.score[label]) if isinstance(self.score, np.ndarray) else self.score
         if self.name == "mask":
-            return MaskTracker(score=self.score, lost=self.lost)
-        return BoxTracker(self.name, score=self.score, lost=self.lost)
+            return MaskTracker(score=score, lost=self.lost)
+        return BoxTracker(self.name, score=score, lost=self.lost)
 
 
 def _with_bitmaps(detections: Detections) -> Detections:

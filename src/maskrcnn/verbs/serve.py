@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from maskrcnn import engines, extras
 from maskrcnn.serving.settings import ServerSettings
 from maskrcnn.structures import Detections, Detector
 from maskrcnn.weights.finding import model_file
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 
 def serve(
@@ -68,22 +72,38 @@ def open_detector(model: str | Path) -> Detector:
     return load_model(model, compile=False)
 
 
-def _work(model: str | Path, settings: ServerSettings, listener: socket.socket) -> None:
-    """One process's work, from loading the model to its end."""
-    from maskrcnn.inference.prompts import detect_in_boxes
-    from maskrcnn.model.mask_rcnn import Network
-    from maskrcnn.serving import app, running
+def make_app(model: str | Path, settings: ServerSettings | None = None) -> FastAPI:
+    """The app that `serve` runs, for an ASGI server of your own. An exported model is served without Keras.
+
+    Args:
+        model: as in `serve`; where people have chosen a model that was trained in `settings.project`, that one answers.
+        settings: of the server.
+
+    Raises:
+        ImportError, FileNotFoundError, ValueError: as `serve`.
+    """
+    from maskrcnn.serving import app
     from maskrcnn.serving.labelling.training import model_in_use
     from maskrcnn.verbs.track import track_frames
 
+    settings = settings or ServerSettings()
     if settings.project is not None:
         model = model_in_use(settings.project, model)
     detector = open_detector(model)
+    if engines.recognise(model) is not None:  # an export has no door for boxes, and cannot be trained on
+        return app.create_app(detector, settings, app.Abilities(track_frames, open_detector=open_detector))
+    from maskrcnn.inference.prompts import detect_in_boxes
+    from maskrcnn.model.mask_rcnn import Network
 
     def segment(detector: Detector, image: np.ndarray, boxes: np.ndarray) -> Detections:
         assert isinstance(detector, Network)
         return detect_in_boxes(detector, image, boxes)
 
-    prompted = segment if isinstance(detector, Network) else None  # exported models have no such door
-    abilities = app.Abilities(track_frames, prompted, open_detector, str(model))
-    running.run(app.create_app(detector, settings, abilities), listener)
+    return app.create_app(detector, settings, app.Abilities(track_frames, segment, open_detector, str(model)))
+
+
+def _work(model: str | Path, settings: ServerSettings, listener: socket.socket) -> None:
+    """One process's work, from loading the model to its end."""
+    from maskrcnn.serving import running
+
+    running.run(make_app(model, settings), listener)

@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from maskrcnn.images.decoder import Video
 from maskrcnn.images.video import check_source, open_video
-from maskrcnn.inference.whole import detect
+from maskrcnn.inference.whole import detect, least_scores
 from maskrcnn.locks import owned
 from maskrcnn.results.tracks.writer import DEFAULT_FORMATS, TrackWriter, check_track_formats
 from maskrcnn.structures import Detections, Detector, VideoFrame
@@ -23,7 +23,7 @@ class TrackConfig:
 
     tracker: str = "mask"
     every: int = 1
-    score: float = 0.5
+    score: float | Literal["auto"] = 0.5
     lost: int = 30
     batch_size: int = 1
     rate: float | None = None
@@ -39,7 +39,7 @@ def track(
     *,
     tracker: str = "mask",
     every: int = 1,
-    score: float = 0.5,
+    score: float | Literal["auto"] = 0.5,
     lost: int = 30,
     batch_size: int = 1,
     rate: float | None = None,
@@ -59,7 +59,8 @@ def track(
         tracker: "mask" associates by masks; "bytetrack", "botsort", "ocsort" and "sort" by boxes, with the library trackers.
             Objects of different classes are never one track.
         every: only each N-th frame is looked at.
-        score: the least score with which a track begins. Weaker detections carry it on.
+        score: the least score with which a track begins; `"auto"`: of each class the best that the model holds. Weaker
+            detections carry it on.
         lost: frames, of those that are looked at, for which an object that is not seen is remembered.
         batch_size: frames that go through the model together.
         rate: frames a second of images, which do not say theirs.
@@ -68,8 +69,8 @@ def track(
         For each frame the `Detections` that are part of a track, with `track_ids`; ids are counted from 1.
 
     Raises:
-        ValueError: for a source that is no video. At the end, where part of it could not be read: one line; the frames before
-            have been given.
+        ValueError: for a source that is no video, or `"auto"` where the model holds no best scores. At the end, where part of
+            the source could not be read: one line; the frames before have been given.
         ImportError: what reads the source, or the tracker, is not installed.
     """
     options: dict[str, Any] = {"score": score, "lost": lost, "batch_size": batch_size, "rate": rate}
@@ -80,8 +81,14 @@ def track(
 def track_frames(model: Detector, source: Any, **settings: Any) -> Iterator[tuple[VideoFrame, Detections]]:
     """The same as `track`, each frame beside its detections. Settings are fields of `TrackConfig`."""
     config = TrackConfig(**settings)
-    follow = Tracker(config.tracker, score=config.score, lost=config.lost)
+    follow = _tracker(model, config)
     return _track(model, _open(model, source, config).frames, follow, config.batch_size)
+
+
+def _tracker(model: Detector, config: TrackConfig) -> Tracker:
+    least = least_scores(config.score, model.config)
+    assert least is not None
+    return Tracker(config.tracker, score=least, lost=config.lost)
 
 
 def _open(model: Detector, source: Any, config: TrackConfig) -> Video:
@@ -154,7 +161,7 @@ def track_files(
     """
     check_tracking(source, save=save, codec=codec)
     config = TrackConfig(**settings)
-    follow = Tracker(config.tracker, score=config.score, lost=config.lost)
+    follow = _tracker(model, config)
     video = _open(model, source, config)
     if on_start is not None:
         on_start(video.num_frames)

@@ -32,7 +32,7 @@ class Trainer:
 
     Args:
         store: the project.
-        model: path or name of the model that the server began with.
+        model: path or name of the model that the server began with; empty for one that cannot be trained on.
         program: what runs the commands `train` and `evaluate`.
     """
 
@@ -77,11 +77,13 @@ class Trainer:
             Its number.
 
         Raises:
-            ValueError: one is running, or too little was corrected.
+            ValueError: one is running, too little was corrected, or the model cannot be trained on.
         """
         with self._lock:
             if self._thread is not None and self._thread.is_alive():
                 raise ValueError("A training is running; wait for it, or cancel it.")
+            if not self.in_use:
+                raise ValueError("An exported model cannot be trained on; start the server with the model that was exported.")
             train, held_out = self._store.as_coco(held_out=False), self._store.as_coco(held_out=True)
             if len(train["images"]) < LEAST_IMAGES or not held_out["images"] or not train["annotations"]:
                 raise ValueError(

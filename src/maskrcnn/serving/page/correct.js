@@ -240,7 +240,7 @@ export class Correct {
   async save(item, state = item.status === "✓" ? "corrected" : "proposed") {
     clearTimeout(item.timer);
     while (item.saving) await item.saving;
-    const kept = state === "corrected" ? item.objects.filter((object) => object.source === "person" || object.score === null || object.score >= this.page.state.score) : item.objects;
+    const kept = state === "corrected" ? item.objects.filter(this.page.isSure) : item.objects;
     const objects = kept.map((object) => ({
       class: object.class, score: object.score, source: object.source, mask: toRle(object.cutout, [item.height, item.width]),
     }));

@@ -9,7 +9,7 @@ import {colourOf, Viewer} from "./viewer.js";
 
 const element = (id) => document.getElementById(id);
 const viewer = new Viewer(element("canvas"));
-const state = {model: null, items: [], current: null, score: 0.5, hidden: new Set()};
+const state = {model: null, items: [], current: null, score: 0.5, best: new Map(), byClass: false, hidden: new Set()};
 const KEYS = {
   "O": "open images", "+ −": "larger, smaller", "0": "whole image", "1": "a pixel a pixel", "arrows": "move the image",
   "N P": "next, previous object", "] [": "next, previous image", "H": "masks off while held", "space < >": "play a video, previous and next frame", "Esc": "nothing selected",
@@ -139,8 +139,14 @@ function row(name, value, action, colour = null) {
 
 // ── objects ──
 
+/** Whether a person made the object, or the model is sure enough of it: by the slider, or by the best score of its class. */
+function isSure(object) {
+  const least = state.byClass ? state.best.get(object.class) ?? state.score : state.score;
+  return object.source === "person" || object.score === null || object.score >= least;
+}
+
 export function isShown(object) {
-  return !state.hidden.has(object.class) && (object.source === "person" || object.score === null || object.score >= state.score);
+  return !state.hidden.has(object.class) && isSure(object);
 }
 
 /** Shows the objects of the current image by score and class; asks nobody. */
@@ -189,7 +195,7 @@ function listObjects(objects) {
 }
 
 function listClasses(objects) {
-  const enough = objects.filter((object) => object.source === "person" || object.score === null || object.score >= state.score);
+  const enough = objects.filter(isSure);
   element("classes").replaceChildren(...state.model.classes.map(({name}) => {
     const label = document.createElement("label"), box = document.createElement("input"), count = document.createElement("output");
     box.type = "checkbox";
@@ -246,7 +252,12 @@ function wire() {
   addEventListener("paste", (event) => addFiles(event.clipboardData?.files ?? []));
   element("score").addEventListener("input", (event) => {
     state.score = Number(event.target.value);
+    state.byClass = element("by-class").checked = false;
     element("score-value").textContent = state.score.toFixed(2);
+    refresh();
+  });
+  element("by-class").addEventListener("change", (event) => {
+    state.byClass = event.target.checked;
     refresh();
   });
   for (const id of ["low", "high"]) element(id).addEventListener("input", changeWindow);
@@ -316,7 +327,7 @@ async function dropped(transfer) {
 }
 
 const player = new Player({viewer, tell, changed: () => (player.item ? showTracks() : listImages())});
-const correct = new Correct({viewer, state, tell, refresh, listImages, choose, toObject});
+const correct = new Correct({viewer, state, tell, refresh, listImages, choose, toObject, isSure});
 
 async function start() {
   try {
@@ -327,7 +338,10 @@ async function start() {
   }
   const names = state.model.classes.map((one) => one.name);
   element("model").textContent = `${state.model.name}: ${names.slice(0, 6).join(", ")}${names.length > 6 ? ` and ${names.length - 6} more` : ""}`;
-  state.score = state.model.score;
+  state.best = new Map(state.model.classes.filter((one) => one.best_score !== undefined).map((one) => [one.name, one.best_score]));
+  state.byClass = element("by-class").checked = state.model.score === "auto";
+  element("by-class-label").hidden = !state.best.size;
+  if (!state.byClass) state.score = state.model.score;
   element("score").min = Math.floor(state.model.least_score * 100) / 100;
   element("score").value = state.score;
   element("score-value").textContent = state.score.toFixed(2);
