@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import psutil
@@ -40,3 +41,8 @@ def is_checked() -> bool:
 def gigabytes(number: float) -> str:
     """Bytes for people to read."""
     return f"{number / GIGABYTE:.1f} GB"
+
+
+def seconds_since_start() -> float:
+    """How long this process has been running."""
+    return time.time() - psutil.Process().create_time()

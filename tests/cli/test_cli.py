@@ -214,7 +214,7 @@ def test_what_results_cannot_be_saved_as_is_said_before_a_model_is_loaded(tmp_pa
     def load(*_, **__):
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("maskrcnn.cli.predict.load_together", load)
+    monkeypatch.setattr("maskrcnn.cli.predict.models_to_run", load)
     Image.new("RGB", (60, 40)).save(tmp_path / "one.png")
     for name, why in (("bmp", "Results are saved as overlay, labels, .*; received 'bmp'"), ("zarr", "found in tiles")):
         done = run("predict", tmp_path / "one.png", "--save", name, "--out", tmp_path / "out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,9 @@ import pytest
 
 from maskrcnn.structures import PaddedDetections
 from maskrcnn.verbs import benchmark as verb
-from maskrcnn.verbs.benchmark import Benchmark, Timing, benchmark, fastest_engine
+from maskrcnn.verbs import engine_choice
+from maskrcnn.verbs.benchmark import Benchmark, Timing, benchmark, engine_folder
+from maskrcnn.verbs.engine_choice import MAX_MODELS, can_prepare, prepare_engine, remember, remembered_engine, remembered_export
 
 
 class Timed:
@@ -48,13 +51,16 @@ def pretended(tmp_path, monkeypatch):
         Path(out).write_text(format)
 
     monkeypatch.setenv("MASKRCNN_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv(engine_choice.SWITCH)
     monkeypatch.setattr("maskrcnn.api.load_model", lambda path, compile: Timed(config, seconds["keras"]))
     monkeypatch.setattr("maskrcnn.exporting.export.export", export)
     monkeypatch.setattr(verb.engines, "load", lambda path: Timed(config, seconds[Path(path).read_text()]))
-    monkeypatch.setattr(verb, "_is_installed", lambda name: True)
+    monkeypatch.setattr(verb, "_seconds_to_load", lambda path, function: 9.0 if function == "load_model" else 1.0)
+    for module in (verb, engine_choice):
+        monkeypatch.setattr(module, "is_installed", lambda name: True)
     model = tmp_path / "model.keras"
     model.write_bytes(b"a model")
-    return SimpleNamespace(model=model, seconds=seconds, exported=exported)
+    return SimpleNamespace(model=model, config=config, seconds=seconds, exported=exported)
 
 
 def test_the_fastest_comes_first_and_what_cannot_take_part_says_why(pretended):
@@ -67,23 +73,72 @@ def test_the_fastest_comes_first_and_what_cannot_take_part_says_why(pretended):
         assert pretended.seconds[timing.name] <= timing.spread[0] <= timing.seconds <= timing.spread[1]
 
 
-def test_the_fastest_engine_is_measured_once_for_each_model(pretended):
-    told = []
-    export = fastest_engine(pretended.model, log=told.append)
-    assert export is not None and export.read_text() == "openvino"
-    assert any("Measuring once" in line for line in told)
-    pretended.seconds["openvino"] = 1.0
-    again = fastest_engine(pretended.model, log=lambda line: pytest.fail(line), on_measure=lambda: pytest.fail("measured"))
-    assert again == export and pretended.exported == ["openvino", "onnx"]
+def prepare(pretended) -> tuple[Path, str]:
+    folder = engine_folder(pretended.model)
+    model = Timed(pretended.config, pretended.seconds["keras"])
+    return folder, prepare_engine(model, folder, start=9.0, log=lambda _: None)
+
+
+def test_what_is_measured_once_is_remembered_for_that_model(pretended):
+    folder, name = prepare(pretended)
+    assert name == "openvino" == remembered_engine(folder) and pretended.exported == ["openvino"]
+    export = remembered_export(folder)
+    assert export is not None and export.read_text() == "openvino" and not can_prepare(folder)
     pretended.model.write_bytes(b"another model")
-    assert fastest_engine(pretended.model, log=lambda _: None) is None  # Keras is the fastest now
-    assert fastest_engine(pretended.model, log=lambda line: pytest.fail(line)) is None
+    other = engine_folder(pretended.model)
+    assert other != folder and remembered_engine(other) is None and remembered_export(other) is None and can_prepare(other)
+
+
+def test_the_start_counts_as_much_as_there_are_few_images(pretended):
+    pretended.seconds["openvino"] = 0.1  # three times Keras's, after a start that is eight seconds shorter
+    folder, name = prepare(pretended)
+    assert name == "openvino" == remembered_engine(folder, images=10)
+    assert remembered_engine(folder, images=10_000) == "keras" == remembered_engine(folder)
+    assert remembered_export(folder) is None
+
+
+def test_nothing_is_prepared_where_nobody_wants_it(pretended, monkeypatch):
+    folder = engine_folder(pretended.model)
+    assert can_prepare(folder)
+    monkeypatch.setenv(engine_choice.SWITCH, "off")
+    assert not can_prepare(folder)
+
+
+def test_an_export_that_fails_is_not_tried_again(pretended, monkeypatch):
+    monkeypatch.setattr(engine_choice, "AUTO", ("litert",))
+    folder, name = prepare(pretended)
+    assert name == "keras" == remembered_engine(folder, images=1) and not can_prepare(folder)
+
+
+def test_an_export_that_is_gone_is_not_run(pretended):
+    folder, _ = prepare(pretended)
+    export = remembered_export(folder)
+    assert export is not None
+    export.unlink()
+    assert remembered_engine(folder) == "keras"
+
+
+def test_damaged_records_are_measured_anew(pretended):
+    folder, _ = prepare(pretended)
+    (record,) = folder.glob("measured-*.json")
+    for damaged in ("", "[]", "{}", '{"engines": []}', '{"engines": {"keras": 1}}', '{"engines": {"openvino": [1, 2]}}'):
+        record.write_text(damaged)
+        assert remembered_engine(folder) is None and can_prepare(folder)
+
+
+def test_the_longest_unused_exports_go(tmp_path, monkeypatch):
+    monkeypatch.setenv("MASKRCNN_HOME", str(tmp_path))
+    folders = [tmp_path / "engines" / str(number) for number in range(MAX_MODELS + 2)]
+    for age, folder in enumerate(folders):
+        remember(Benchmark([Timing("keras", 1.0, (1.0, 1.0), 1.0)], {}, folder))
+        os.utime(folder, (age, age))
+    assert sorted(folder.name for folder in (tmp_path / "engines").iterdir()) == sorted(folder.name for folder in folders[2:])
 
 
 def test_a_little_faster_than_keras_is_not_enough():
-    timings = [Timing("onnx", 0.98, (0.9, 1.0)), Timing("keras", 1.0, (0.9, 1.1))]
+    timings = [Timing("onnx", 0.98, (0.9, 1.0), 1.0), Timing("keras", 1.0, (0.9, 1.1), 9.0)]
     assert Benchmark(timings, {}, Path()).fastest == "keras"
-    assert Benchmark([Timing("onnx", 0.9, (0.9, 1.0)), timings[1]], {}, Path()).fastest == "onnx"
+    assert Benchmark([Timing("onnx", 0.9, (0.9, 1.0), 1.0), timings[1]], {}, Path()).fastest == "onnx"
 
 
 def test_what_cannot_be_timed_is_refused(pretended, tmp_path):

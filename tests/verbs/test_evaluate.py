@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -128,7 +129,7 @@ def test_the_command_compares_and_reports(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "b.json").write_text(json.dumps(rows_of(data)[::2]))
     (tmp_path / "val.json").write_text("{}")
     monkeypatch.setattr(maskrcnn, "load_dataset", lambda path, **_: dataset(data))
-    monkeypatch.setattr("maskrcnn.cli.evaluate.load_together", lambda paths, engine, **_: Recalled(data))
+    monkeypatch.setattr("maskrcnn.cli.evaluate.models_to_run", lambda *_, **__: nullcontext(Recalled(data)))
     files = [str(tmp_path / name) for name in ("a.json", "b.json", "val.json")]
     out = tmp_path / "page"
     result = CliRunner().invoke(app, ["evaluate", "--compare", *files[:2], "--data", files[2], "--report", str(out)])
@@ -151,7 +152,7 @@ def test_saved_results_have_the_truths_own_ids_and_score_the_same(tmp_path: Path
     data = random_set(2)
     (tmp_path / "val.json").write_text("{}")
     monkeypatch.setattr(maskrcnn, "load_dataset", lambda path, **_: dataset(data))
-    monkeypatch.setattr("maskrcnn.cli.evaluate.load_together", lambda paths, engine, **_: Recalled(data))
+    monkeypatch.setattr("maskrcnn.cli.evaluate.models_to_run", lambda *_, **__: nullcontext(Recalled(data)))
     rows, scores = tmp_path / "new" / "rows.json", tmp_path / "scores.json"
     options = ["--data", str(tmp_path / "val.json"), "--save-results", str(rows), "--json", str(scores)]
     result = CliRunner().invoke(app, ["evaluate", "--model", "any", *options])

@@ -34,26 +34,30 @@ def benchmark(
 
     maskrcnn benchmark runs/first --images photo.jpg
 
-    Exports are written in float32, checked to give the same answers, and kept in the cache, where predict --engine auto finds
-    them. Half precision and int8, which do change answers, are timed by predict --model EXPORT.
+    Exports are written in float32, checked to give the same answers, and kept in the cache, where predict, track and evaluate
+    find them. Half precision and int8, which do change answers, are timed by predict --model EXPORT.
     """
     if prefer("tensorflow"):
         tell("Keras runs on tensorflow, from which exports are written.")
     from maskrcnn.images.files import find_images
     from maskrcnn.verbs.benchmark import RUNTIMES, benchmark
+    from maskrcnn.verbs.engine_choice import remember
     from maskrcnn.weights.finding import model_file
 
     model_file(model)  # before Keras is loaded, which takes seconds
     chosen = find_images(images) if images else ()
     load_keras()
     found = benchmark(model, images=chosen, formats=formats or tuple(RUNTIMES), rounds=rounds, log=tell)
+    remember(found)
     keras = next(timing.seconds for timing in found.timings if timing.name == "keras")
-    columns = ("", "seconds", "from", "to", "as fast as Keras")
+    columns = ("", "seconds", "from", "to", "as fast as Keras", "to load")
     table = Table(*(Column(name, justify="right" if name else "left") for name in columns), title_justify="left")
     table.title = f"{max(len(chosen), 1)} images, masks included: medians of {rounds} rounds in turn"
     for timing in found.timings:
         numbers = (timing.seconds, *timing.spread)
-        table.add_row(timing.name, *(f"{number:.3f}" for number in numbers), f"{keras / timing.seconds:.2f} ×")
+        table.add_row(
+            timing.name, *(f"{number:.3f}" for number in numbers), f"{keras / timing.seconds:.2f} ×", f"{timing.start:.1f}"
+        )
     console.print(table)
     for name, why in found.failures.items():
         tell(f"{name} takes no part: {why}")

@@ -9,11 +9,12 @@ import typer
 
 import maskrcnn
 from maskrcnn.cli.console import console, progress, tell
-from maskrcnn.cli.models import load_keras, load_to_run, load_together
+from maskrcnn.cli.models import load_keras, load_to_run, models_to_run
 from maskrcnn.cli.options import (
     DATA_HELP,
     MODELS_OPTION,
     BatchOption,
+    EngineOption,
     ImagesOption,
     StrictOption,
     TtaOption,
@@ -87,6 +88,7 @@ def evaluate(
     ] = None,
     batch_size: BatchOption = 1,
     tta: TtaOption = False,
+    engine: EngineOption = "auto",
     images: ImagesOption = None,
     strict: StrictOption = False,
 ) -> None:
@@ -128,28 +130,29 @@ def evaluate(
         if len(model) > 1 or tta:
             raise typer.BadParameter("--save-scores writes into one model, of its own answers: give one --model, and no --tta.")
         check_own_model(model[0])  # refused before the model looks at anything
+        engine = "keras"  # an export of what the file held before would be of no use
     dataset = maskrcnn.load_dataset(data, images=images, strict=strict, **reading)
     tell(dataset.summary())
-    loaded = load_together(model, None, tta=tta)
 
     from maskrcnn.inference.scoring import write_scores
     from maskrcnn.reports.tables import print_scores
 
-    with progress("Evaluating", len(dataset)) as advance:
-        options: dict[str, Any] = {} if biology is None else {"biology": biology}
-        scores = maskrcnn.evaluate(loaded, dataset, batch_size=batch_size, progress=advance, **options)
-    print_scores(scores, console)
-    if json_file is not None:
-        write_scores(json_file, scores)
-        tell(f"Scores written to {json_file}")
-    if save_results is not None:
-        tell(f"Results written to {scores.save_results(save_results)}")
-    if save_scores:
-        shown = ", ".join(f"{name} {score:.3f}" for name, score in list(scores.best_scores().items())[:10])
-        tell(f"Best scores written into {scores.save_best_scores(model[0])}: {shown}")
-    if report is not None:
-        scores.title = f"{', '.join(map(str, model))} on {data}"
-        tell(f"The report is {scores.report(report)}")
+    with models_to_run(model, engine, tta=tta, images=len(dataset)) as loaded:
+        with progress("Evaluating", len(dataset)) as advance:
+            options: dict[str, Any] = {} if biology is None else {"biology": biology}
+            scores = maskrcnn.evaluate(loaded, dataset, batch_size=batch_size, progress=advance, **options)
+        print_scores(scores, console)
+        if json_file is not None:
+            write_scores(json_file, scores)
+            tell(f"Scores written to {json_file}")
+        if save_results is not None:
+            tell(f"Results written to {scores.save_results(save_results)}")
+        if save_scores:
+            shown = ", ".join(f"{name} {score:.3f}" for name, score in list(scores.best_scores().items())[:10])
+            tell(f"Best scores written into {scores.save_best_scores(model[0])}: {shown}")
+        if report is not None:
+            scores.title = f"{', '.join(map(str, model))} on {data}"
+            tell(f"The report is {scores.report(report)}")
 
 
 def _compare(first: Path, second: Path, dataset: Dataset, batch_size: int, report: Path | None, json_file: Path | None) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import maskrcnn
+from maskrcnn.cli.console import tell
+from maskrcnn.resources import seconds_since_start
 
 if TYPE_CHECKING:
     from maskrcnn.structures import Detector, Finder
@@ -15,48 +18,99 @@ if TYPE_CHECKING:
 
 def load_model(name_or_path: str | Path) -> maskrcnn.MaskRCNN:
     """A model; where there is none, that is said before Keras is loaded, which takes seconds."""
-    from maskrcnn.weights.finding import fetch, model_file, published_model
+    from maskrcnn.weights.finding import published_model
 
-    published = published_model(name_or_path)
-    path = model_file(name_or_path) if published is None else fetch(published)
+    path = _file_here(name_or_path)
     load_keras()
-    return maskrcnn.load_model(published or path)
+    return maskrcnn.load_model(published_model(name_or_path) or path)
+
+
+@contextmanager
+def models_to_run(
+    names_or_paths: Sequence[str | Path], engine: str | None, *, tta: bool = False, images: int | None = None
+) -> Iterator[Detector | Finder]:
+    """Several models asked together, each as `model_to_run` has it; with `tta` each looks six times, see `Ensemble`."""
+    with ExitStack() as stack:
+        models = [stack.enter_context(model_to_run(each, engine, images=images)) for each in names_or_paths]
+        if len(models) == 1 and not tta:
+            yield models[0]
+            return
+        from maskrcnn.inference.ensemble import TTA_SCALES, Ensemble
+
+        yield Ensemble(models, flip="horizontal", scales=TTA_SCALES) if tta else Ensemble(models)
+
+
+@contextmanager
+def model_to_run(name_or_path: str | Path, engine: str | None, *, images: int | None = None) -> Iterator[Detector]:
+    """A model to predict with.
+
+    With the engine `"auto"`, what was measured on this machine decides. Where nothing was yet, the model runs on Keras, and
+    its export is prepared for the next time when all else is done.
+
+    Args:
+        name_or_path: a run's folder, a `.keras` file, an exported model, or the name of one.
+        engine: its name, `"keras"`, `"auto"`, or None: Keras for what is not exported.
+        images: how many there are; None: many.
+    """
+    from maskrcnn import engines
+
+    if engine != "auto" or engines.recognise(name_or_path) is not None or not _writes_exports():
+        yield load_to_run(name_or_path, None if engine == "auto" else engine)
+        return
+    from maskrcnn.verbs.benchmark import engine_folder
+    from maskrcnn.verbs.engine_choice import remembered_export
+
+    folder = engine_folder(_file_here(name_or_path))  # by what the file holds now: it may be another one afterwards
+    export = remembered_export(folder, images=images)
+    if export is not None:
+        tell(f"Running on {engines.recognise(export)}, the fastest here; --engine keras runs it on Keras.")
+        yield engines.load(export)
+        return
+    model = load_model(name_or_path)
+    start = seconds_since_start()
+    yield model
+    _prepare(model, folder, start)
 
 
 def load_to_run(name_or_path: str | Path, engine: str | None) -> Detector:
-    """A model to predict with: an exported one on its engine, any other on Keras; `"auto"`: on what is fastest here."""
+    """A model to predict with: an exported one on its engine, any other on Keras."""
     from maskrcnn import engines
 
-    if engine == "auto":
-        return _fastest(name_or_path)
     if engine in (None, "keras") and engines.recognise(name_or_path) is None:
         return load_model(name_or_path)
     return engines.load(name_or_path, engine)
 
 
-def _fastest(name_or_path: str | Path) -> Detector:
-    from maskrcnn import engines
-    from maskrcnn.cli.console import tell
-    from maskrcnn.verbs.benchmark import fastest_engine
+def _prepare(model: maskrcnn.MaskRCNN, folder: Path, start: float) -> None:
+    from maskrcnn.verbs.engine_choice import can_prepare, prepare_engine
 
-    if engines.recognise(name_or_path) is not None:
-        return engines.load(name_or_path)
-    maskrcnn.backend.prefer("tensorflow")  # from which exports are written, where there is none yet
-    export = fastest_engine(name_or_path, log=tell, on_measure=load_keras)
-    if export is None:
-        return load_model(name_or_path)
-    tell(f"Running on {engines.recognise(export)}, the fastest here; --engine keras runs it on Keras.")
-    return engines.load(export)
+    if not can_prepare(folder):
+        return
+    tell("Preparing a faster start for the next time, once for this model; it takes half a minute or so, Ctrl-C leaves it out.")
+    try:
+        name = prepare_engine(model, folder, start=start, log=lambda _: None)
+    except KeyboardInterrupt:
+        tell("Left out.")
+        return
+    tell("Keras stays the fastest." if name == "keras" else f"Done: it will run on {name}.")
 
 
-def load_together(names_or_paths: Sequence[str | Path], engine: str | None, *, tta: bool) -> Detector | Finder:
-    """A model, or several that are asked together; with `tta` each looks at an image six times, see `Ensemble`."""
-    models = [load_to_run(each, engine) for each in names_or_paths]
-    if len(models) == 1 and not tta:
-        return models[0]
-    from maskrcnn.inference.ensemble import TTA_SCALES, Ensemble
+def _writes_exports() -> bool:
+    """Whether Keras runs on TensorFlow, from which exports are written, and nobody asked for another backend."""
+    return os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
 
-    return Ensemble(models, flip="horizontal", scales=TTA_SCALES) if tta else Ensemble(models)
+
+def _file_here(name_or_path: str | Path) -> Path:
+    """The model's file, downloaded where it is a published one."""
+    from maskrcnn.weights.finding import fetch, model_file, published_model
+
+    published = published_model(name_or_path)
+    return model_file(name_or_path) if published is None else fetch(published)
+
+
+def _is_named_backend() -> bool:
+    """Whether somebody asked for another backend than that from which exports are written."""
+    return os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow"
 
 
 def load_keras() -> None:

@@ -40,6 +40,18 @@ ImagesOption = Annotated[
 ]
 
 
+EngineOption = Annotated[
+    Literal["auto", "keras", "litert", "onnxruntime", "openvino", "saved-model", "torch"],
+    typer.Option(
+        "--engine",
+        metavar="ENGINE",
+        help="What runs the model: keras, litert, onnxruntime, openvino, saved-model or torch. auto (default): an exported "
+        "model on the engine that it was written for; any other on Keras, or on OpenVINO or ONNX Runtime where that is faster "
+        "here, which is measured once for each model, after its first answers.",
+    ),
+]
+
+
 BatchOption = Annotated[
     int, typer.Option("--batch-size", metavar="N", min=1, help="Images that go through the model together.")
 ]

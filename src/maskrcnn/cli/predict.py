@@ -12,12 +12,13 @@ from rich.markup import escape
 
 import maskrcnn
 from maskrcnn.cli.console import errors, progress, tell
-from maskrcnn.cli.models import load_together
+from maskrcnn.cli.models import models_to_run
 from maskrcnn.cli.options import (
     LARGE,
     MEDICAL,
     MODELS_OPTION,
     BatchOption,
+    EngineOption,
     ImagesOption,
     TtaOption,
     parse_score,
@@ -47,25 +48,7 @@ def predict(
     ] = "0.5",
     batch_size: BatchOption = 1,
     tta: TtaOption = False,
-    engine: Annotated[
-        Literal[
-            "auto",
-            "keras",
-            "litert",
-            "onnxruntime",
-            "openvino",
-            "saved-model",
-            "torch",
-        ]
-        | None,
-        typer.Option(
-            "--engine",
-            metavar="ENGINE",
-            help="What runs the model: keras, litert, onnxruntime, openvino, saved-model or torch. Default: keras, and for an "
-            "exported model the engine that it was written for. auto: the fastest on this machine of Keras, OpenVINO and ONNX "
-            "Runtime, measured once for each model.",
-        ),
-    ] = None,
+    engine: EngineOption = "auto",
     save: Annotated[
         list[str] | None,
         typer.Option(
@@ -161,12 +144,13 @@ def predict(
     if not job.whole and not job.large:  # nothing that a model could look at
         _report(0, job.failures)
         raise typer.Exit(1)
-    loaded = load_together(model or [SHIPPED["nuclei"]], engine, tta=tta)
     if not model:
         tell("Without --model: cell nuclei, found by the model that comes with the package.")
-    with _Bars() as bars:
-        predicted = predict_folder(loaded, job, out, watcher=bars, log=tell)
-    _report(predicted.done, predicted.failures, f"; the results are in {out}" if out.is_dir() else "")
+    count = None if job.large else job.num_planes
+    with models_to_run(model or [SHIPPED["nuclei"]], engine, tta=tta, images=count) as loaded:
+        with _Bars() as bars:
+            predicted = predict_folder(loaded, job, out, watcher=bars, log=tell)
+        _report(predicted.done, predicted.failures, f"; the results are in {out}" if out.is_dir() else "")
     if predicted.failures:
         raise typer.Exit(1)
 

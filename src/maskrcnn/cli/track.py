@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 import typer
 
 from maskrcnn.cli.console import progress, tell
-from maskrcnn.cli.models import load_to_run
+from maskrcnn.cli.models import model_to_run
 from maskrcnn.cli.options import (
     MODEL_OPTION,
     BatchOption,
+    EngineOption,
     parse_score,
 )
 
@@ -67,6 +68,7 @@ def track(
         ),
     ] = None,
     batch_size: BatchOption = 1,
+    engine: EngineOption = "auto",
 ) -> None:
     """Follow the objects of a video: an overlay video, and their tracks as MOT, MOTS, COCO-video JSON and CSV.
 
@@ -81,14 +83,12 @@ def track(
     least = parse_score(score, least=LEAST_SCORE)
     files: dict[str, Any] = {"codec": codec} | ({"save": save} if save else {})
     check_tracking(source, **files)
-    loaded = load_to_run(model or SHIPPED["nuclei"], None)
     if model is None:
         tell("Without --model: cell nuclei, found by the model that comes with the package.")
-
     done = 0
     options: dict[str, Any] = {"tracker": tracker, "every": every, "score": least, "lost": lost, "rate": rate}
     options |= files | {"batch_size": batch_size, "log": tell}
-    with ExitStack() as bar:
+    with model_to_run(model or SHIPPED["nuclei"], engine) as loaded, ExitStack() as bar:
         advance: Callable[..., Any] = bool  # until the bar is there
 
         def on_start(total: int | None) -> None:
@@ -106,4 +106,5 @@ def track(
             if done:
                 tell(f"Stopped after {done} frames; the results up to there are in {out}")
             raise
-    tell(f"{done} frames done; the results are in {out}")
+        bar.close()
+        tell(f"{done} frames done; the results are in {out}")

@@ -6,29 +6,31 @@ Which one that is depends on the processor (AVX-512, bfloat16, AMX) and on the m
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from maskrcnn import engines
-from maskrcnn.atomic import write_json
 from maskrcnn.backend import cache_folder
 from maskrcnn.inference.whole import detect
 from maskrcnn.structures import Detector
 from maskrcnn.weights.finding import model_file
 from maskrcnn.weights.published import SHIPPED
 
+if TYPE_CHECKING:
+    from maskrcnn.api import MaskRCNN
+
 KERAS = "keras"
 # Exports in float32 that a TensorFlow process writes, and what runs each.
 RUNTIMES = {"openvino": "openvino", "onnx": "onnxruntime", "litert": "ai-edge-litert", "saved-model": "tensorflow-cpu"}
-AUTO = ("openvino", "onnx")  # what `--engine auto` chooses among: the two that start without TensorFlow
 ROUNDS = 5
-MARGIN = 0.95  # an engine is taken where it needs no more than this part of Keras's time
+MARGIN = 0.95  # an engine is named the fastest where it needs no more than this part of Keras's time
 
 
 class Timing(NamedTuple):
@@ -38,11 +40,13 @@ class Timing(NamedTuple):
         name: `"keras"`, or the format of the export.
         seconds: median over the rounds, for all images together, reading and masks included.
         spread: least and most.
+        start: seconds until a new process had loaded the model.
     """
 
     name: str
     seconds: float
     spread: tuple[float, float]
+    start: float
 
 
 class Benchmark(NamedTuple):
@@ -86,67 +90,58 @@ def benchmark(
     unknown = [name for name in formats if name not in RUNTIMES]
     if unknown or rounds < 1:
         raise ValueError(f"benchmark knows {', '.join(RUNTIMES)}, and rounds from 1; received {', '.join(unknown) or rounds}.")
-    path, images = model_file(model), list(images) or [SHIPPED["nuclei"].with_suffix(".png")]
-    folder = _folder(path)
-    detectors, failures = _detectors(path, folder, [name for name in formats if _is_installed(name)], log)
+    from maskrcnn.api import load_model  # Keras and its backend, late
+
+    path, formats = model_file(model), [name for name in formats if is_installed(name)]
+    start = _seconds_to_load(path, "load_model")
+    loaded = load_model(path, compile=False)
+    return beside_keras(loaded, engine_folder(path), formats, start=start, images=images, rounds=rounds, log=log)
+
+
+def beside_keras(
+    model: MaskRCNN,
+    folder: Path,
+    formats: Sequence[str],
+    *,
+    start: float,
+    images: Sequence[Any] = (),
+    rounds: int = ROUNDS,
+    log: Callable[[str], None] = print,
+) -> Benchmark:
+    """As `benchmark`, of a model that is loaded.
+
+    Args:
+        model: on Keras.
+        folder: of its exports, `engine_folder` of its file.
+        formats: whose runtimes are installed.
+        start: seconds until a process had loaded the Keras model.
+        images, rounds, log: as there.
+    """
+    images = list(images) or [SHIPPED["nuclei"].with_suffix(".png")]
+    detectors, failures = _detectors(model, folder, formats, log)
+    starts = {name: _seconds_to_load(export_in(folder, name), "engines.load") for name in detectors if name != KERAS}
+    starts[KERAS] = start
     seconds: dict[str, list[float]] = {name: [] for name in detectors}
     for number in range(rounds + 1):  # in turn, so that what else the machine does is shared out
         for name, detector in detectors.items():
-            start = time.perf_counter()
+            begin = time.perf_counter()
             for found in detect(detector, images):
                 found.rle()
             if number:
-                seconds[name].append(time.perf_counter() - start)
-    timings = [Timing(name, statistics.median(each), (min(each), max(each))) for name, each in seconds.items()]
+                seconds[name].append(time.perf_counter() - begin)
+    timings = [Timing(name, statistics.median(each), (min(each), max(each)), starts[name]) for name, each in seconds.items()]
     return Benchmark(sorted(timings, key=lambda timing: timing.seconds), failures, folder)
 
 
-def fastest_engine(
-    model: str | Path, *, log: Callable[[str], None] = print, on_measure: Callable[[], None] | None = None
-) -> Path | None:
-    """The export that runs a model fastest on this machine, of OpenVINO's and ONNX Runtime's; None where Keras is as fast.
-
-    The first call measures, which takes a minute or two; later ones read what it found, as long as the model and the versions
-    stay as they are.
-
-    Args:
-        model: a run's folder, a `.keras` file, or `"nuclei"`.
-        log: told what is being done.
-        on_measure: called before Keras is loaded, where it has to be.
-
-    Raises:
-        FileNotFoundError: no such model.
-    """
-    path = model_file(model)
-    folder = _folder(path)
-    record = folder / f"fastest-{platform.node()}.json"
-    try:
-        name = str(json.loads(record.read_text("utf-8"))["fastest"])
-    except (OSError, ValueError, LookupError, TypeError):
-        if not any(map(_is_installed, AUTO)):
-            log("Without OpenVINO and ONNX Runtime it runs on Keras; install one of the extras openvino and onnx.")
-            return None
-        log("Measuring once which engine is fastest here; it takes a minute or two.")
-        if on_measure is not None:
-            on_measure()
-        measured = benchmark(path, formats=AUTO, rounds=3, log=log)
-        name = measured.fastest
-        write_json(record, {"fastest": name, "seconds": {timing.name: timing.seconds for timing in measured.timings}})
-    export = _export(folder, name) if name in AUTO else None
-    return export if export is not None and export.exists() else None
-
-
 def _detectors(
-    path: Path, folder: Path, formats: Sequence[str], log: Callable[[str], None]
+    model: MaskRCNN, folder: Path, formats: Sequence[str], log: Callable[[str], None]
 ) -> tuple[dict[str, Detector], dict[str, str]]:
-    from maskrcnn.api import load_model  # Keras and its backend, late
     from maskrcnn.exporting.export import export
 
-    model = load_model(path, compile=False)
     detectors: dict[str, Detector] = {KERAS: model}
     failures: dict[str, str] = {}
     for name in formats:
-        out = _export(folder, name)
+        out = export_in(folder, name)
         try:
             if not out.exists():
                 log(f"Writing the export for {name}.")
@@ -157,7 +152,15 @@ def _detectors(
     return detectors, failures
 
 
-def _folder(path: Path) -> Path:
+def _seconds_to_load(path: Path, function: str) -> float:
+    """In a process of its own, because this one has loaded most of it already."""
+    load = f"import maskrcnn, maskrcnn.engines; maskrcnn.{function}({str(path)!r})"
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", load], check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+def engine_folder(path: Path) -> Path:
     """Where a model's exports are kept: by what is in its file, by the machine's kind, and by the versions that wrote them."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -169,11 +172,13 @@ def _folder(path: Path) -> Path:
     return cache_folder() / "engines" / digest.hexdigest()[:24]
 
 
-def _export(folder: Path, name: str) -> Path:
+def export_in(folder: Path, name: str) -> Path:
+    """Where in the folder of a model the export of that format is."""
     return folder / {"openvino": "openvino", "onnx": "model.onnx", "litert": "model.tflite", "saved-model": "saved-model"}[name]
 
 
-def _is_installed(name: str) -> bool:
+def is_installed(name: str) -> bool:
+    """Whether what runs a format of `RUNTIMES` is installed."""
     return bool(_version(RUNTIMES[name])) or (name == "saved-model" and bool(_version("tensorflow")))
 
 
