@@ -1,6 +1,6 @@
 """Tracking on drawn shapes whose ids are known: IDF1 and HOTA of every tracker, and what tracking costs beside detecting.
 
-    maskrcnn demo --out demo                    # trains a model on still images of such shapes, in six minutes
+    maskrcnn demo --out demo                    # trains a model on still images of such shapes
     python bench/track_shapes.py --model demo/run --out frames --train 800       # and on single frames of other such videos
     python bench/track_shapes.py --model frames/run --out shapes
     python bench/track_shapes.py --model nuclei --video cells/ --truth truth/ --out cells      # any video of known truth

@@ -25,11 +25,6 @@ def tell(text: str) -> None:
     console.print(text, markup=False, soft_wrap=True)
 
 
-def verbosity() -> int:
-    """Of Keras: its progress bar on a terminal, a line an epoch in a file."""
-    return 1 if console.is_terminal else 2
-
-
 @contextmanager
 def progress(title: str, total: int | None, *, at_once: bool = True) -> Iterator[Callable[..., None]]:
     """A bar with the time left; yields what moves it on by one. It is shown at once, or when it first moves."""

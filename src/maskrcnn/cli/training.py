@@ -39,7 +39,7 @@ class TrainingDisplay:
         self._told_at = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rest]}"))
         self._bar = Bar(*columns, console=self.console, transient=True) if self.console.is_terminal else None
-        self._task = None if self._bar is None else self._bar.add_task("Preparing the first step", total=None, rest="")
+        self._task = None if self._bar is None else self._bar.add_task("Preparing", total=None, rest="")
 
     def __enter__(self) -> TrainingDisplay:
         if self._bar is not None:

@@ -25,7 +25,7 @@ def write_report(
     curves: Mapping[str, Sequence[float]],
     images: Iterable[tuple[np.ndarray, np.ndarray, str]],
     scores: Mapping[str, Any],
-    more: Mapping[str, Iterable[tuple[np.ndarray, np.ndarray, str]]] | None = None,
+    before: Mapping[str, Iterable[tuple[np.ndarray, np.ndarray, str]]] | None = None,
 ) -> None:
     """Writes the report, whole or not at all.
 
@@ -36,20 +36,20 @@ def write_report(
         curves: one value an epoch under each name. `val_x` is drawn into the chart of `x`. NaN leaves a gap.
         images: (truth, prediction, caption): two (H, W, 3) uint8 RGB images and what they show.
         scores: as `evaluate` returns them; {} for none.
-        more: further images under a heading of their own: (image, prediction, caption).
+        before: other images, above all of these, under headings of their own: (image, prediction, caption).
     """
     sections = [
-        Section("scores", "Scores", _scores(scores) if scores else ""),
-        Section("training", "Training", _grid("charts", (chart(name, lines) for name, lines in loss_charts(curves)))),
+        *(
+            Section(f"before-{place}", heading, _grid("pairs", (_pair(*pair, left="image") for pair in pairs)))
+            for place, (heading, pairs) in enumerate((before or {}).items())
+        ),
         Section(
             "images",
             "Truth on the left, prediction on the right",
             _grid("pairs", (_pair(*image, left="truth") for image in images)),
         ),
-        *(
-            Section(f"more-{place}", heading, _grid("pairs", (_pair(*pair, left="image") for pair in pairs)))
-            for place, (heading, pairs) in enumerate((more or {}).items())
-        ),
+        Section("scores", "Scores", _scores(scores) if scores else ""),
+        Section("training", "Training", _grid("charts", (chart(name, lines) for name, lines in loss_charts(curves)))),
     ]
     write_text(path, document(title, text.split("\n\n"), sections))
 

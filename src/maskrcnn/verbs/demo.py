@@ -1,6 +1,6 @@
-"""Everything once, from nothing: shapes are drawn, the small model learns them, is scored, and a report shows it.
+"""Everything once, from nothing: the model that comes with the package finds cell nuclei; then another learns drawn shapes.
 
-Beside it the report shows what the model that comes with the package finds on an image of cell nuclei.
+A report opens with the nuclei, and has the shapes, their scores and the losses below.
 """
 
 from __future__ import annotations
@@ -8,10 +8,9 @@ from __future__ import annotations
 import csv
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from rich.console import Console
 
 from maskrcnn.api import load_model
 from maskrcnn.data.dataset import load_dataset
@@ -19,8 +18,8 @@ from maskrcnn.data.shapes import make_shapes
 from maskrcnn.images.images import read_image
 from maskrcnn.inference.scoring import evaluate
 from maskrcnn.reports.run import write_report
-from maskrcnn.reports.tables import print_scores
 from maskrcnn.results.draw import draw_detections, draw_truth
+from maskrcnn.training.folder import REPORT
 from maskrcnn.training.state import FILE
 from maskrcnn.verbs.train import train
 from maskrcnn.weights.published import SHIPPED
@@ -30,20 +29,21 @@ if TYPE_CHECKING:
 
     from maskrcnn.api import MaskRCNN
     from maskrcnn.data.dataset import Dataset
+    from maskrcnn.training.progress import Progress
 
 
-PRESET = "mobilenet_v2_fpn"  # the smallest; from random weights, so that nothing is downloaded
-NUM_TRAIN = 500
+NUM_TRAIN = 200
 NUM_VAL = 40
-EPOCHS = 12
-BATCH_SIZE = 4
-IMAGE_SIZE = 128
-LEARNING_RATE = 1e-3
-NARROW: dict[str, Any] = {  # a half of the preset's width after the backbone: shapes are simple, and two cores have minutes
-    "fpn__channels": 64,
-    "box_head__hidden": 256,
-    "mask_head__channels": 64,
+EPOCHS = 2
+SETTINGS: dict[str, Any] = {  # two cores have minutes: small images, trained weights, and as many proposals as shapes need
+    "init": "nuclei",
+    "batch_size": 4,
+    "image_size": 128,
+    "learning_rate": 1e-3,
     "roi_sampler__num_sampled": 64,
+    "rpn__train_proposals": 200,
+    "rpn__proposals": 200,
+    "detect__max_detections": 100,
 }
 SEED = 0
 NUM_SHOWN = 8  # validation images in the report
@@ -56,71 +56,61 @@ def demo(
     num_train: int = NUM_TRAIN,
     num_val: int = NUM_VAL,
     epochs: int = EPOCHS,
-    image_size: int = IMAGE_SIZE,
-    console: Console | None = None,
+    log: Callable[[str], None] = print,
     verbose: int | str = "auto",
+    report: Callable[[Progress], None] | None = None,
 ) -> dict[str, Any]:
-    """Draws a data set of shapes, trains on it, scores the model and writes `report.html`.
+    """Finds nuclei with the model that comes with the package; then trains a model on drawn shapes and scores it.
 
     Args:
-        out: folder for `shapes/` (images and annotations), `run/` (the model and its history) and `report.html`.
+        out: folder for `shapes/` (images and annotations), `run/` (the model and its history) and `report.html`, which is
+            there as soon as the nuclei are found and is written again when the training is done.
         num_train: images to learn from.
         num_val: images to score.
         epochs: times to go through the training images.
-        image_size: shorter side as the model sees it, pixels.
-        console: where to tell what happens.
+        log: told what happens, line by line.
         verbose: Keras's progress bar, as in `keras.Model.fit`.
+        report: told after each step how far the training is.
 
     Returns:
-        The scores, as `evaluate` returns them.
+        The scores of the trained model, as `evaluate` returns them.
     """
     out = Path(out)
-    console = console or Console(highlight=False)
+    page = out / "report.html"
+    log("Finding cell nuclei in an image of a microscope, with the model that comes with the package")
+    start = time.perf_counter()
+    found = _nuclei()
+    nuclei = {f"{found[2]}, found by the model that comes with the package": [found]}
+    out.mkdir(parents=True, exist_ok=True)
+    text = f"The model of shapes is being trained; it will be shown here. Its own page, as it goes: {out / 'run' / REPORT}."
+    write_report(page, title="Mask R-CNN", text=text, curves={}, images=[], scores={}, before=nuclei)
+    log(f"{found[2]} found in {time.perf_counter() - start:.0f} s; {page} shows them")
 
-    def tell(text: str) -> None:
-        console.print(text, markup=False, soft_wrap=True)
-
-    tell(f"Drawing {num_train} images of shapes to learn from and {num_val} to be scored on, in {out / 'shapes'}")
+    log(f"Drawing {num_train} images of shapes to learn from and {num_val} to be scored on, in {out / 'shapes'}")
     train_json, val_json = make_shapes(out / "shapes", num_train=num_train, num_val=num_val, seed=SEED)
     val = load_dataset(val_json)
-
-    tell(f"Training {PRESET} from random weights for {epochs} epochs")
+    log(f"Training on them for {epochs} epochs, from the weights of the model that found the nuclei")
     start = time.perf_counter()
     (out / "run" / FILE).unlink(missing_ok=True)  # a demonstration that was cut short begins anew
-    train(
-        train_json,
-        val,
-        out / "run",
-        model=PRESET,
-        init=None,
-        epochs=epochs,
-        batch_size=BATCH_SIZE,
-        image_size=image_size,
-        learning_rate=LEARNING_RATE,
-        seed=SEED,
-        log=tell,
-        verbose=verbose,
-        **NARROW,
-    )
+    model = train(
+        train_json, val, out / "run", epochs=epochs, seed=SEED, log=log, verbose=verbose, report=report, **SETTINGS
+    )  # fmt: skip
     minutes = (time.perf_counter() - start) / 60
 
-    model = load_model(out / "run")
     scores = evaluate(model, val)
-    print_scores(scores, console)
-    report = out / "report.html"
     write_report(
-        report,
-        title="Mask R-CNN learns shapes",
+        page,
+        title="Mask R-CNN",
         text=(
-            f"{num_train} drawn images, {epochs} epochs, {minutes:.1f} minutes of training from random weights. "
-            f"Scores are those of {num_val} other images, which the model has not learned from."
+            f"Below, a model that learned shapes from {num_train} drawn images in {epochs} epochs and {minutes:.1f} minutes, "
+            f"on {num_val} others. It began with the weights of the model that found the nuclei."
         ),
         curves=_read_history(out / "run" / "history.csv"),
         images=[_truth_and_prediction(model, val, row) for row in range(min(NUM_SHOWN, num_val))],
         scores=scores,
-        more={"Cell nuclei, found by the model that comes with the package": [_nuclei()]},
+        before=nuclei,
     )
-    tell(f"Mask AP50 {scores['mask']['AP50']:.3f} after {minutes:.1f} minutes of training. The report: {report}")
+    log(f"Mask AP50 {scores['mask']['AP50']:.3f} after {minutes:.1f} minutes of training. The report: {page}")
     return scores
 
 
