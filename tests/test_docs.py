@@ -98,7 +98,34 @@ def test_the_site_builds_without_a_warning(builder, tmp_path):
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     page = (tmp_path / "site/reference/api/index.html").read_text("utf-8")
     assert "from_checkpoint" in page  # the docstrings are there
-    assert "fonts.googleapis.com" not in page
+    if builder == "zensical":  # MkDocs's own theme isn't the one that people see
+        assert requests_of_site(tmp_path / "site") == []
+
+
+def requests_of_site(site: Path) -> list[str]:
+    """What pages load from elsewhere, and what makes the theme's script do so: diagrams, code to run."""
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) > 20
+    loaded = re.compile(r"""<(?:script|img|iframe|source|video|link)\b[^>]*?\s(?:src|href)=["']?(?:https?:)?//[^"'\s>]+""")
+    triggers = re.compile(r'class="[^"]*\b(?:mermaid|glightbox|pyodide|ace-zensical)\b|data-md-component="source"')
+    imported = re.compile(r"""(?:@import|url\()\s*["']?(?:https?:)?//""")
+    found = [f"{page.relative_to(site)}: {hit}" for page in pages for hit in _loads(page, loaded, triggers)]
+    return found + [f"{sheet.relative_to(site)}" for sheet in site.rglob("*.css") if imported.search(sheet.read_text("utf-8"))]
+
+
+def _loads(page: Path, *patterns: re.Pattern[str]) -> list[str]:
+    text = re.sub(r'<link[^>]*rel="?canonical"?[^>]*>', "", page.read_text("utf-8"))
+    return [hit for pattern in patterns for hit in pattern.findall(text)]
+
+
+def test_a_site_that_asks_others_is_noticed(tmp_path):
+    (tmp_path / "site").mkdir()
+    for number in range(21):
+        (tmp_path / f"site/{number}.html").write_text('<a href="https://example.org">elsewhere</a><img src="images/a.jpg">')
+    assert requests_of_site(tmp_path / "site") == []
+    (tmp_path / "site/0.html").write_text('<pre class="mermaid"></pre><script defer src="https://example.org/a.js"></script>')
+    (tmp_path / "site/a.css").write_text('@import "https://example.org/b.css";')
+    assert len(requests_of_site(tmp_path / "site")) == 3
 
 
 def one_nucleus(file_name: str, height: int, width: int) -> dict[str, object]:
