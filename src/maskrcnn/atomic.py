@@ -49,7 +49,12 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes a text as UTF-8, whole or not at all."""
-    write_whole(Path(path), lambda file: file.write(text.encode()))
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes a file, whole or not at all."""
+    write_whole(Path(path), lambda file: file.write(content))
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from maskrcnn.annotations import (
     ome_ngff,
     open_images,
     panoptic,
+    parquet,
     qupath,
     rle_csv,
     supervisely,
@@ -40,6 +41,7 @@ from maskrcnn.annotations.objects import Annotations
 from maskrcnn.annotations.place import SPLITS, Place, ReadOptions
 from maskrcnn.annotations.unread import describe
 from maskrcnn.annotations.writing import Annotated, ImagesTo, lost_keypoints
+from maskrcnn.results.parquet import load_pyarrow
 
 Write = Callable[..., list[Fault]]  # (data, out, images=...) -> what the format cannot say
 WRITERS: dict[str, Write] = {
@@ -54,6 +56,7 @@ WRITERS: dict[str, Write] = {
     "rle-csv": rle_csv.write,
     "imagej": imagej_rois.write,
     "qupath": qupath.write,
+    "parquet": parquet.write,
 }
 
 
@@ -77,7 +80,7 @@ class Format(Protocol):
 
 MODULES: tuple[Format, ...] = (
     coco, via, label_maps, yolo, labelme, voc, cvat, mask_files, label_studio, cityscapes, supervisely, rle_csv, imagej_rois,
-    qupath, panoptic, open_images, ome_ngff, datumaro, cellpose,
+    qupath, panoptic, open_images, ome_ngff, datumaro, cellpose, parquet,
 )  # fmt: skip
 ASKS = {  # options that mean something to some formats alone
     "class_attribute": (("via",), "Only VIA files have region attributes"),
@@ -197,3 +200,5 @@ def check_writable(format_name: str) -> None:
         raise ValueError(f"Data sets are written as {', '.join(WRITERS)}; received {format_name!r}.")
     if format_name == "imagej":
         extras.load("roifile", extra="annotations", why="ImageJ's ROIs need roifile")
+    if format_name == "parquet":
+        load_pyarrow()

@@ -74,6 +74,9 @@ MEDICAL: dict[str, Any] = {"rich_help_panel": "Medical and scientific images"}
 LARGE: dict[str, Any] = {"rich_help_panel": "Images of any size"}
 
 
+MANY: dict[str, Any] = {"rich_help_panel": "Millions of images"}
+
+
 ABOUT_DATA: dict[str, Any] = {"rich_help_panel": "Augmentation and rare classes"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -15,6 +15,7 @@ from maskrcnn.cli.console import errors, progress, tell
 from maskrcnn.cli.models import models_to_run
 from maskrcnn.cli.options import (
     LARGE,
+    MANY,
     MEDICAL,
     MODELS_OPTION,
     BatchOption,
@@ -35,9 +36,11 @@ def predict(
     ] = None,
     model: Annotated[list[Path] | None, MODELS_OPTION] = None,
     out: Annotated[
-        Path,
-        typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for predictions.json, overlays and label maps."),
-    ] = Path("predictions"),
+        str,
+        typer.Option(
+            "--out", metavar="DIR", help="Folder for predictions.json, overlays and label maps; with --ray for Parquet."
+        ),
+    ] = "predictions",
     score: Annotated[
         str,
         typer.Option(
@@ -108,6 +111,32 @@ def predict(
         float | None,
         typer.Option("--scale", metavar="X", help="How much a tile is enlarged, not to the model's short side.", **LARGE),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Predict in several processes, into Parquet: local for this machine, or the address of a Ray cluster. Lists "
+            "(*.txt, *.parquet) and addresses such as s3:// are inputs too. The same command goes on after an interruption.",
+            **MANY,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", min=1, help="Processes. Default: as many as there is room for.", **MANY),
+    ] = None,
+    worker_cpus: Annotated[
+        int | None,
+        typer.Option(
+            "--worker-cpus", metavar="N", min=1, help="Cores of each. Default: with GPUs an even share, else 4.", **MANY
+        ),
+    ] = None,
+    shard_size: Annotated[
+        int | None,
+        typer.Option(
+            "--shard-size", metavar="N", min=1, help="Images of a Parquet file. Default: 256, fewer for few images.", **MANY
+        ),
+    ] = None,
 ) -> None:
     """Find the objects in images: predictions.json, and for each image an overlay and a label map.
 
@@ -119,8 +148,27 @@ def predict(
 
     maskrcnn predict --model runs/first folder/ --save cvat --out found
 
+    maskrcnn predict --model runs/first --ray local list.parquet --out s3://bucket/found
+
     An image that can't be read is reported and skipped; the exit code is then 1.
     """
+    if ray is not None:
+        alone = {
+            "--save": save, "--measure": measurements, "--data": data, "--images": images, "--keep-patient": keep_patient,
+            "--tile": tile, "--overlap": overlap, "--scale": scale, "--tta": tta, "--engine": engine not in (None, "keras"),
+            "several --model": len(model or []) > 1,
+        }  # fmt: skip
+        if given := [name for name, value in alone.items() if value]:
+            raise typer.BadParameter(f"--ray writes Parquet of whole images, found by one model; leave out {', '.join(given)}.")
+        _predict_many(
+            inputs or [], out, model[0] if model else None, ray, (workers, worker_cpus),
+            score=parse_score(score), batch_size=batch_size, window=parse_window(window), axis=axis, shard_size=shard_size,
+        )  # fmt: skip
+        return
+    if workers or worker_cpus or shard_size:
+        raise typer.BadParameter("--workers, --worker-cpus and --shard-size are of --ray; add --ray local.")
+    if "://" in out or Path(out).is_file():
+        raise typer.BadParameter(f"{out} is no folder; wanted is one on this machine, or --ray.", param_hint="'--out'")
     from maskrcnn.verbs.predict import PredictConfig
     from maskrcnn.verbs.predict_folder import plan_prediction, predict_folder
     from maskrcnn.weights.published import SHIPPED
@@ -140,7 +188,8 @@ def predict(
     if data is None and not inputs:
         raise typer.BadParameter("Missing argument 'INPUT...': name images, folders or globs; or --data.")
     dataset = None if data is None else maskrcnn.load_dataset(data, images=images, verify_images=False)
-    job = plan_prediction(inputs or [], config, data=dataset, out=out, log=tell)
+    folder = Path(out)
+    job = plan_prediction(inputs or [], config, data=dataset, out=folder, log=tell)
     if not job.whole and not job.large:  # nothing that a model could look at
         _report(0, job.failures)
         raise typer.Exit(1)
@@ -149,9 +198,32 @@ def predict(
     count = None if job.large else job.num_planes
     with models_to_run(model or [SHIPPED["nuclei"]], engine, tta=tta, images=count) as loaded:
         with _Bars() as bars:
-            predicted = predict_folder(loaded, job, out, watcher=bars, log=tell)
-        _report(predicted.done, predicted.failures, f"; the results are in {out}" if out.is_dir() else "")
+            predicted = predict_folder(loaded, job, folder, watcher=bars, log=tell)
+        _report(predicted.done, predicted.failures, f"; the results are in {folder}" if folder.is_dir() else "")
     if predicted.failures:
+        raise typer.Exit(1)
+
+
+def _predict_many(
+    inputs: list[str], out: str, model: Path | None, address: str, room: tuple[int | None, int | None], **settings: Any
+) -> None:
+    from maskrcnn.verbs.predict_many import Workers, predict_many
+
+    if not inputs:
+        raise typer.BadParameter("Missing argument 'INPUT...': name images, folders, globs or lists.")
+    with _Bars() as bars:
+        many = predict_many(
+            inputs, out, model=model or "nuclei", address=address, workers=Workers(*room), watcher=bars, log=tell, **settings
+        )
+    for left in many.left:
+        errors.print(f"[bold red]Left:[/] shard {left.number}, whose worker ended each time: {escape(left.reason)}")
+    if many.totals is None:
+        tell(f"{len(many.left)} shards are not done; the same command tries them again. All others are in {many.place}")
+        raise typer.Exit(1)
+    images, objects, failed = many.totals
+    tell(f"{images - failed} of {images} images done, {objects} objects; the results are in {many.place}")
+    if failed:
+        tell(f"{failed} images could not be read: column error of {many.place}/images")
         raise typer.Exit(1)
 
 

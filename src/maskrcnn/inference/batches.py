@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -51,13 +51,20 @@ def _prepare(items: list[Any], config: ModelConfig, batch_size: int, keep: bool)
         pixels = as_pixels(item, config.image)
         fitted.append(fit_to_frame(pixels, config.image)[0])
         originals.append(((pixels.shape[0], pixels.shape[1]), path_of(item), kept_image(item, pixels) if keep else None))
+    return _Batch(*stack(fitted, config, batch_size), originals)
+
+
+def stack(fitted: Sequence[np.ndarray], config: ModelConfig, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Fitted images as the model takes them: (B, H, W, C), and (B, 2) int32 height, width of each in its frame.
+
+    A batch of fewer images is filled up: one shape, one compilation.
+    """
     frame = choose_frame([image.shape[:2] for image in fitted], config.image)
-    shape = (batch_size, *frame, config.image.channels)  # the last batch is filled up: one shape, one compilation
-    images = np.zeros(shape, fitted[0].dtype)
+    images = np.zeros((batch_size, *frame, config.image.channels), fitted[0].dtype)
     sizes = np.ones((batch_size, 2), np.int32)
     for row, image in enumerate(fitted):
         images[row], sizes[row] = pad_to_frame(image, frame, config.image.place), image.shape[:2]
-    return _Batch(images, sizes, originals)
+    return images, sizes
 
 
 def in_batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:

@@ -1,0 +1,1 @@
+"""Beyond one device and one machine."""
