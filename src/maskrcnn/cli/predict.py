@@ -59,7 +59,7 @@ def predict(
             metavar="FORMAT",
             help="What to write for each image: overlay, labels (both by default), geojson, ome-tiff, nifti or dicom-seg; of "
             "images in tiles also zarr. Or for an annotation tool, all images in one folder predictions-FORMAT: coco, yolo, "
-            "labelme, voc, cvat, label-studio, qupath, imagej, label-maps, mask-files or rle-csv. Repeat for more.",
+            "labelme, voc, cvat, label-studio, qupath, imagej, label-maps, mask-files, rle-csv or parquet. Repeat for more.",
         ),
     ] = None,
     measurements: Annotated[
@@ -155,7 +155,7 @@ def predict(
     if ray is not None:
         alone = {
             "--save": save, "--measure": measurements, "--data": data, "--images": images, "--keep-patient": keep_patient,
-            "--tile": tile, "--overlap": overlap, "--scale": scale, "--tta": tta, "--engine": engine not in (None, "keras"),
+            "--tile": tile, "--overlap": overlap, "--scale": scale, "--tta": tta, "--engine": engine not in ("auto", "keras"),
             "several --model": len(model or []) > 1,
         }  # fmt: skip
         if given := [name for name, value in alone.items() if value]:
