@@ -17,7 +17,7 @@ from maskrcnn.config.model import ImageConfig
 from maskrcnn.data.copy_paste import copy_paste
 from maskrcnn.data.reading import read_part
 from maskrcnn.data.resize import by_channel, fitted_size
-from maskrcnn.data.warp import Bend, Warp, tight, warp_sample, with_parts
+from maskrcnn.data.warp import Bend, Warp, mirror_image, tight, warp_sample, with_parts
 from maskrcnn.geometry.boxes import flip_boxes
 from maskrcnn.geometry.keypoints import flip_keypoints
 from maskrcnn.geometry.rle import flip_rle, rle_area, rle_to_mask
@@ -65,7 +65,7 @@ def flip_horizontal(sample: Sample) -> Sample:
     """The sample seen in a mirror: image, boxes, masks and keypoints. Its image has been read."""
     assert sample.image is not None
     return sample.replace(
-        image=np.ascontiguousarray(sample.image[:, ::-1]),
+        image=mirror_image(sample.image),
         boxes=flip_boxes(sample.boxes, sample.size[1]),
         rles=[flip_rle(rle) for rle in sample.rles],
         keypoints=None if sample.keypoints is None else flip_keypoints(sample.keypoints, sample.size[1], sample.mirror),

@@ -48,8 +48,12 @@ def coverage(rle: dict[str, Any], box: np.ndarray, size: tuple[int, int]) -> np.
         return np.zeros(size)
     rows, row_edges = _cell_edges(top, bottom, height, size[0])
     columns, column_edges = _cell_edges(left, right, width, size[1])
-    sums = cv2.integral(coco_mask.decode(rle)[rows, columns])  # (h + 1, w + 1) pixels of the mask above and left of a corner
-    sums = _between(_between(sums, row_edges).T, column_edges).T  # at the cells' corners: between pixels, sums grow linearly
+    inside = coco_mask.decode(rle)[rows, columns]
+    if inside.shape == size == (bottom - top, right - left):  # each cell is a pixel
+        return inside.astype(np.float64)
+    sums = cv2.integral(inside)  # (h + 1, w + 1) pixels of the mask above and left of a corner
+    # At the cells' corners: between pixels, sums grow linearly.
+    sums = _between(_between(sums, row_edges, axis=0), column_edges, axis=1)
     covered = np.diff(np.diff(sums, axis=0), axis=1)  # square pixels
     return covered * (size[0] * size[1] / ((right - left) * (bottom - top)))
 
@@ -100,9 +104,11 @@ def _cell_edges(start: float, stop: float, limit: int, cells: int) -> tuple[slic
     return slice(first, last), np.clip(np.linspace(start, stop, cells + 1), first, last) - first
 
 
-def _between(rows: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Rows (R, …) read at fractional places (P,) in 0 … R - 1, linear between neighbours."""
-    below = np.minimum(places.astype(int), max(len(rows) - 2, 0))
-    above = np.minimum(below + 1, len(rows) - 1)
-    part = (places - below)[:, None]
-    return rows[below] * (1 - part) + rows[above] * part
+def _between(sums: np.ndarray, places: np.ndarray, *, axis: int) -> np.ndarray:
+    """(h, w) numbers read at fractional places (P,) of an axis, from 0 to its length less 1, linear between neighbours."""
+    below = np.minimum(places.astype(int), max(sums.shape[axis] - 2, 0))
+    above = np.minimum(below + 1, sums.shape[axis] - 1)
+    part = places - below
+    if axis == 0:
+        part = part[:, None]
+    return sums.take(below, axis) * (1 - part) + sums.take(above, axis) * part
