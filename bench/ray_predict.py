@@ -2,9 +2,9 @@
 
 python bench/ray_predict.py ../shared/data/nuclei/val/images --images 40 --tiny 20000 [--model nuclei] [--out ray.json]
 
-First the same images and model, on the same cores: `predict` in one process, then one worker of Ray with all cores; without the
-start of either, wall clock and processor seconds of all processes an image. Then a model without a network over many tiny images:
-the driver's resident memory at the first shard, half-way and at the end, and what an image takes then.
+First the same images and model, on the same cores: `predict` in one process, then one worker of Ray with all cores; without
+the start of either, wall clock and processor seconds of all processes an image. Then a model without a network over many tiny
+images: the driver's resident memory at the first shard, half-way and at the end, and what an image takes then.
 """
 
 from __future__ import annotations

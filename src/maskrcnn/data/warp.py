@@ -20,7 +20,7 @@ import numpy as np
 from maskrcnn.data.resize import by_channel, resize_region
 from maskrcnn.geometry.keypoints import flip_keypoints, without_outside
 from maskrcnn.geometry.masks import HALF, coverage, mask_to_box
-from maskrcnn.geometry.rle import cutout_rle, rle_area, rle_to_box
+from maskrcnn.geometry.rle import cutout_rle, rle_area, rle_to_box, rle_to_mask
 from maskrcnn.structures import Sample
 
 _STEPS = 8  # of finding a bent point: shifts change slowly from pixel to pixel, and each step leaves a fraction of the error
@@ -65,6 +65,12 @@ class Warp:
     turns: int = 0
     mirrored: bool = False
     scale: float = 1.0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the source is there in its own size, before it is bent."""
+        height, width = self.source
+        return self.region == (0.0, 0.0, float(width), float(height)) and self.resized == self.source
 
     @property
     def size(self) -> tuple[int, int]:
@@ -145,8 +151,7 @@ def with_parts(
 
 def warp_image(image: np.ndarray, warp: Warp) -> np.ndarray:
     """The image (H, W, C) uint8 after a warp."""
-    height, width = warp.source
-    if warp.region != (0.0, 0.0, float(width), float(height)) or warp.resized != warp.source:
+    if not warp.is_whole:
         image = resize_region(image, warp.region, warp.resized)
     if warp.bend is not None:
         # With the border at its own colour an image would fade to it within half a pixel of its edge: repeat the edge, and
@@ -215,6 +220,9 @@ def warp_mask(rle: dict[str, Any], warp: Warp) -> Part | None:
     left, top, right, bottom = warp.region
     unit_x, unit_y = (right - left) / warp.resized[1], (bottom - top) / warp.resized[0]  # a resized pixel, in the source's
     x1, y1, x2, y2 = rle_to_box(rle).tolist()
+    if warp.bend is None and warp.is_whole:
+        mask = rle_to_mask(rle)[int(y1) : int(y2), int(x1) : int(x2)]
+        return _turned(Part(mask, int(x1), int(y1)), warp) if x1 < x2 else None
     resized = ((x1 - left) / unit_x, (y1 - top) / unit_y, (x2 - left) / unit_x, (y2 - top) / unit_y)
     x1, y1, x2, y2 = _whole(resized, warp.resized)
     if x1 >= x2 or y1 >= y2:
