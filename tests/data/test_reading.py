@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
+from PIL import ExifTags, Image
 from small_data import read_samples
 
 from maskrcnn.annotations.coco import read_coco
+from maskrcnn.annotations.objects import TrueObject, make_sample
 from maskrcnn.config.augment import AugmentConfig
 from maskrcnn.config.model import Category, ImageConfig, ModelConfig
 from maskrcnn.data import reading
 from maskrcnn.data.augment import make_augment
 from maskrcnn.data.dataset import Dataset
 from maskrcnn.data.loader import make_loader
-from maskrcnn.data.reading import cut_sample, read_near_object
+from maskrcnn.data.reading import cut_sample, read_near_object, read_part
+from maskrcnn.data.resize import fit_to_frame
 from maskrcnn.geometry.masks import mask_to_box
-from maskrcnn.geometry.rle import rle_to_mask
+from maskrcnn.geometry.rle import mask_to_rle, rle_area, rle_to_mask
 from maskrcnn.images import opening
+from maskrcnn.images.images import read_image
+from maskrcnn.structures import Sample
 
 IMAGE = ImageConfig(short_side=64, long_side=64)
 
@@ -118,3 +125,76 @@ def test_large_images_of_a_data_set_are_not_decoded(tmp_path, monkeypatch):
     }
     samples, _, faults = read_coco(content, tmp_path / "train.json")
     assert [sample.size for sample in samples] == [(200, 300)] and not faults
+
+
+def photo(path: Path, size: tuple[int, int], *, orientation: int = 1) -> Path:
+    """A JPEG as a camera writes it: smooth and sharp parts."""
+    height, width = size
+    y, x = np.mgrid[:height, :width]
+    grey = 128 + 60 * np.sin(x / 37) * np.cos(y / 23) + 40 * ((x // 64 + y // 64) % 2)
+    values = np.stack([grey, np.roll(grey, 20, 0), 255 - grey], axis=2).clip(0, 255).astype(np.uint8)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(values).save(path, quality=92, exif=exif)
+    return path
+
+
+def discs(path: Path, size: tuple[int, int]) -> Sample:
+    """Two objects of an image of this size: a large disc, and a speck of one pixel."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    masks = [(x - size[1] // 2) ** 2 + (y - size[0] // 2) ** 2 < (min(size) // 4) ** 2, (x == 3) & (y == 3)]
+    objects = [
+        TrueObject(mask_to_box(mask), 0, False, mask_to_rle(mask), float(mask.sum()), number)
+        for number, mask in enumerate(masks)
+    ]
+    return make_sample(1, path.name, path, size, objects)
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(1, (512, 800)), (6, (800, 512))])
+@pytest.mark.parametrize(("side", "part"), [(64, 8), (100, 4), (200, 2)])
+def test_a_large_jpeg_is_decoded_small_and_its_truth_with_it(tmp_path, orientation, size, side, part):
+    config = ImageConfig(short_side=side, long_side=2 * side)
+    sample = discs(photo(tmp_path / "a.jpg", (512, 800), orientation=orientation), size)
+    read, whole = (
+        read_part(sample, np.random.default_rng(0), crop_side=0, image_config=config, zoom=zoom) for zoom in (1.0, None)
+    )
+    assert whole.size == size and read.size == (size[0] // part, size[1] // part) == read.image.shape[:2]
+    fitted = [fit_to_frame(each.image, config)[0].astype(float) for each in (read, whole)]
+    assert fitted[0].shape == fitted[1].shape
+    assert np.abs(fitted[0] - fitted[1]).mean() < 3
+    np.testing.assert_allclose(read.boxes[0] * part, whole.boxes[0], atol=part)
+    assert rle_area(read.rles[0]) * part**2 == pytest.approx(rle_area(whole.rles[0]), rel=0.1)
+    assert read.areas[0] == pytest.approx(rle_area(read.rles[0]))
+    assert len(whole.labels) == 2 and len(read.labels) == 1  # less than a pixel is nothing
+
+
+def test_what_is_not_twice_as_large_or_no_jpeg_is_read_whole(tmp_path):
+    config = ImageConfig(short_side=256, long_side=512)
+    for zoom, name in ((1.1, "a.jpg"), (1.0, "a.png")):
+        sample = discs(photo(tmp_path / "a.jpg", (512, 800)), (512, 800))
+        Image.open(tmp_path / "a.jpg").save(tmp_path / "a.png")
+        sample = sample.replace(path=str(tmp_path / name))
+        read = read_part(sample, np.random.default_rng(0), crop_side=0, image_config=config, zoom=zoom)
+        assert read.size == (512, 800) and read.rles == sample.rles
+        np.testing.assert_array_equal(read.image, read_image(tmp_path / name))
+
+
+def test_a_jpeg_that_changed_its_size_is_refused(tmp_path):
+    sample = discs(photo(tmp_path / "a.jpg", (512, 800)), (600, 900))
+    config = ImageConfig(short_side=64, long_side=128)
+    with pytest.raises(ValueError, match=r"a.jpg: it had height, width \(600, 900\) when it was checked; now \(512, 800\)"):
+        read_part(sample, np.random.default_rng(0), crop_side=0, image_config=config, zoom=1.0)
+
+
+def test_a_loader_decodes_as_much_as_its_augmentation_shows(tmp_path):
+    sample = discs(photo(tmp_path / "a.jpg", (512, 800)), (512, 800))
+    data = Dataset([sample], (Category(1, "disc"),), name="one")
+    config = ModelConfig(categories=data.categories, image=ImageConfig(short_side=64, long_side=128))
+    whole, fast = (make_loader(data, config, batch_size=1, fast_decode=fast).batch(0) for fast in (False, True))
+    assert fast["sizes"].tolist() == whole["sizes"].tolist() == [[64, 100]]
+    np.testing.assert_allclose(fast["boxes"][0, 0], whole["boxes"][0, 0], atol=1)
+    zooms = [
+        make_augment(AugmentConfig(**numbers), config.image).largest_zoom
+        for numbers in ({}, {"jitter": (0.5, 2.0)}, {"jitter": (0.5, 0.8)}, {"short_sides": (32, 96)})
+    ]
+    assert zooms == [1.0, 2.0, 1.0, 1.5]

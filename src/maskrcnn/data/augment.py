@@ -112,6 +112,13 @@ class Augmentation:
         return changed.replace(image=change_colours(changed.image, self.config, rng))
 
     @property
+    def largest_zoom(self) -> float:
+        """How much larger than the model sees an image it becomes at most."""
+        if self.config.short_sides:
+            return max(self.config.short_sides) / self.image_config.short_side
+        return max(1.0, *self.config.jitter) if self.config.jitter else 1.0
+
+    @property
     def _crop(self) -> int:
         return self.config.crop or self.image_config.short_side
 

@@ -89,6 +89,7 @@ def make_loader(
     num_workers: int = 0,
     repeat: bool = False,
     start: int = 0,
+    fast_decode: bool = False,
 ) -> Loader:
     """Reads a data set's images and makes batches of them, some ahead of need. The same seed gives the same batches.
 
@@ -108,6 +109,7 @@ def make_loader(
             script that asks for them keeps its own work under `if __name__ == "__main__":`.
         repeat: never end. Passes follow each other without a seam, so that every batch is full.
         start: number of the first batch, where a training goes on that was cut short.
+        fast_decode: decode JPEGs at a fraction of their size where the model sees them so small, see `read_reduced`.
 
     Raises:
         ValueError: if the data set's categories are not the model's; for weights that fit no image.
@@ -125,8 +127,11 @@ def make_loader(
         samples = grain.MapDataset.source(dataset.samples).seed(seed)
         samples = samples.shuffle() if shuffle else samples
         samples = samples.repeat(PASSES) if repeat else samples
-    crop_side = augment.config.crop_side if isinstance(augment, Augmentation) else 0
-    samples = samples.random_map(partial(read_part, crop_side=crop_side, image_config=model_config.image))
+    own = augment if isinstance(augment, Augmentation) else None
+    reading: dict[str, Any] = {"crop_side": own.config.crop_side if own else 0, "image_config": model_config.image}
+    if fast_decode:
+        reading["zoom"] = own.largest_zoom if own else 1.0
+    samples = samples.random_map(partial(read_part, **reading))
     if augment is not None:
         samples = samples.random_map(augment)
     numbered = samples.batch(batch_size, batch_fn=partial(make_batch, model_config=model_config)).map(Batch._asdict)

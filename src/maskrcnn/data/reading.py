@@ -7,16 +7,25 @@ import math
 import numpy as np
 
 from maskrcnn.config.model import ImageConfig
+from maskrcnn.data.resize import fitted_size
+from maskrcnn.data.warp import Warp, warp_keypoints, warp_mask, with_parts
 from maskrcnn.geometry.keypoints import without_outside
 from maskrcnn.geometry.masks import mask_to_box
-from maskrcnn.geometry.rle import cutout_rle, rle_region
-from maskrcnn.images.images import read_image
+from maskrcnn.geometry.rle import cutout_rle, rle_area, rle_region
+from maskrcnn.images.images import read_image, read_reduced
 from maskrcnn.images.large import Region
 from maskrcnn.images.opening import LARGE, is_zarr, open_large, read_whole_zarr
 from maskrcnn.structures import Sample
 
 
-def read_part(sample: Sample, rng: np.random.Generator, *, crop_side: int, image_config: ImageConfig) -> Sample:
+def read_part(
+    sample: Sample,
+    rng: np.random.Generator,
+    *,
+    crop_side: int,
+    image_config: ImageConfig,
+    zoom: float | None = None,
+) -> Sample:
     """The sample read for training: an image of usual size whole, of a large one a square near an object.
 
     Args:
@@ -24,10 +33,11 @@ def read_part(sample: Sample, rng: np.random.Generator, *, crop_side: int, image
         rng: chooses the square.
         crop_side: see `AugmentConfig.crop_side`.
         image_config: of the model.
+        zoom: images are decoded no larger than the model sees them times this, see `read_reduced`; None: whole.
     """
     in_part = max(sample.size) > crop_side if crop_side else math.prod(sample.size) >= LARGE
     if not in_part:
-        return read_sample(sample, image_config)
+        return read_sample(sample, image_config) if zoom is None else _reduced(sample, image_config, zoom)
     return read_near_object(sample, rng, side=crop_side or image_config.short_side, image_config=image_config)
 
 
@@ -118,6 +128,27 @@ def cut_sample(sample: Sample, region: Region, image: np.ndarray, *, min_visible
 def _moved(keypoints: np.ndarray | None, corner: tuple[int, int], size: tuple[int, int]) -> np.ndarray | None:
     """Keypoints (N, K, 3) of the whole image in the region of `size` that begins at `corner` (left, top)."""
     return None if keypoints is None else without_outside(keypoints - np.array([*corner, 0], np.float32), size)
+
+
+def _reduced(sample: Sample, image_config: ImageConfig, zoom: float) -> Sample:
+    """The sample read at the size that its decoder gives for the least effort, its truth at the same."""
+    wanted = [side * zoom for side in fitted_size(*sample.size, image_config)[0]]
+    if sample.image is not None or is_zarr(sample.path) or any(2 * low > side for low, side in zip(wanted, sample.size)):
+        return read_sample(sample, image_config)
+    least = math.ceil(wanted[0]), math.ceil(wanted[1])
+    image = read_reduced(
+        sample.path, sample.size, least, channels=image_config.channels, scaling=image_config.scaling
+    )  # fmt: skip
+    height, width = sample.size
+    size = image.shape[0], image.shape[1]
+    if size == sample.size:
+        return sample.replace(image=image)
+    scale = size[0] * size[1] / (height * width)
+    warp = Warp(source=sample.size, region=(0.0, 0.0, float(width), float(height)), resized=size, scale=scale)
+    parts = [warp_mask(rle, warp) for rle in sample.rles]
+    whole = scale * np.array([rle_area(rle) for rle in sample.rles])
+    keypoints = None if sample.keypoints is None else warp_keypoints(sample.keypoints, warp, sample.mirror)
+    return with_parts(sample, image, parts, whole=whole, min_visible=0.0, min_area=1.0, keypoints=keypoints)
 
 
 def read_sample(sample: Sample, image_config: ImageConfig) -> Sample:

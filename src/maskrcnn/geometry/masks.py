@@ -49,7 +49,7 @@ def coverage(rle: dict[str, Any], box: np.ndarray, size: tuple[int, int]) -> np.
     rows, row_edges = _cell_edges(top, bottom, height, size[0])
     columns, column_edges = _cell_edges(left, right, width, size[1])
     inside = coco_mask.decode(rle)[rows, columns]
-    if inside.shape == size == (bottom - top, right - left):  # each cell is a pixel
+    if inside.shape == size and bottom - top == size[0] and right - left == size[1]:  # each cell is a pixel
         return inside.astype(np.float64)
     sums = cv2.integral(inside)  # (h + 1, w + 1) pixels of the mask above and left of a corner
     # At the cells' corners: between pixels, sums grow linearly.

@@ -30,6 +30,8 @@ class Display:
         keep_patient: whether a DICOM file's `grid` holds the patient's attributes.
         channels: of the shown images; None where any number will do. Those of DICOM and NIfTI are always grey or RGB.
         scaling: of values of more than 8 bits, see `ImageConfig.scaling`.
+        least: (height, width) that suffices: a JPEG with twice as many pixels either way is decoded at a half, a quarter or an
+            eighth of its size, which skips most of the work. None: all of it.
     """
 
     window: tuple[float, float] | int | None = None
@@ -37,6 +39,7 @@ class Display:
     keep_patient: bool = False
     channels: int | None = 3
     scaling: Scaling = "all_channels"
+    least: tuple[int, int] | None = None
 
 
 class ImageFile(ABC):

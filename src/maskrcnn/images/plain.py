@@ -40,6 +40,9 @@ class PlainImage(ImageFile):
 
     def first(self) -> np.ndarray:
         with errors_in_one_line(self.name):
+            if self.display.least is not None and self._image.format == "JPEG":
+                height, width = self.display.least
+                self._image.draft(None, (height, width) if self.size != self._image.size[::-1] else (width, height))
             return values_of(self._image, self.content, self.display.channels, self._deep_colors)
 
     def values(self, number: int) -> np.ndarray:

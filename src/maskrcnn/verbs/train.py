@@ -174,6 +174,7 @@ def _batches(network: MaskRCNN, plan: Plan, start: int) -> Loader:
         seed=config.seed,
         num_workers=config.workers,
         start=start,
+        fast_decode=config.fast_decode,
     )
 
 
