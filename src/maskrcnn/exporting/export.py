@@ -124,7 +124,7 @@ def export(
         writer.write(model, unfinished, precision, **options)
         found = compare(model, engines.load(unfinished), images)
         log(
-            f"{format}, {precision}, beside Keras on {len(images)} images, {found.objects} objects: boxes differ by "
+            f"{format}, {precision}, beside Keras (images: {len(images)}, objects: {found.objects}): boxes differ by "
             f"at most {found.boxes:.4f} pixels, scores by {found.scores:.5f}, masks' least IoU {found.mask_iou:.4f}; "
             f"{found.unmatched} found by one alone"
         )
