@@ -16,14 +16,14 @@ import psutil
 from keras import ops
 
 from maskrcnn.config.augment import AugmentConfig
-from maskrcnn.config.backbones import CONVNEXTS, REGNETS, SWINS
+from maskrcnn.config.backbones import CONVNEXTS, REGNETS, SWINS, VITDETS
 from maskrcnn.config.fields import replace as replace_config
 from maskrcnn.config.model import ImageConfig, ModelConfig
 from maskrcnn.data.batch import num_rows
 from maskrcnn.data.resize import choose_frame, fitted_size
 from maskrcnn.resources import SHARE, SWITCH, available, gigabytes, is_checked
 
-_FAMILIES: dict[str, Collection[str]] = {"convnext": CONVNEXTS, "swin": SWINS, "regnet": REGNETS}
+_FAMILIES: dict[str, Collection[str]] = {"convnext": CONVNEXTS, "swin": SWINS, "regnet": REGNETS, "vitdet": VITDETS}
 BASE = 600_000_000  # bytes of a process with a backend and this package, before anything is computed
 
 # The factors of `inference_parts` and `training_parts`.
@@ -35,6 +35,7 @@ INFERENCE = {
     "backbone convnext": 4.0,
     "backbone swin": 5.7,
     "backbone regnet": 7.3,
+    "backbone vitdet": 2.3,
     "pyramid": 0.5,
     "boxes": 3.0,
     "masks": 1.98,
@@ -52,6 +53,8 @@ TRAINING = {
     "backbone swin, learning": 50.9,
     "backbone regnet, frozen": 7.2,
     "backbone regnet, learning": 16.8,
+    "backbone vitdet, frozen": 8.0,
+    "backbone vitdet, learning": 11.0,
     "pyramid": 4.0,
     "boxes": 2.5,
     "masks": 2.0,
@@ -101,7 +104,7 @@ def inference_parts(config: ModelConfig, num_weights: int, frame: tuple[int, int
     return {
         "fixed": 1e6,
         "weights": 4.0 * num_weights,
-        f"backbone {_family(config)}": 4.0 * pixels * _stem_channels(config) / 4,  # its first maps are the largest
+        f"backbone {_family(config)}": 4.0 * _backbone_numbers(config, frame, batch_size),
         "pyramid": 4.0 * pixels * channels / 16,  # P2
         "boxes": 4.0 * box_rows * (config.box_head.pool_size**2 * channels + 5 * (config.num_classes + 1)),
         "masks": 4.0 * mask_rows * config.mask_head.mask_size**2 * config.mask_head.channels,
@@ -135,7 +138,7 @@ def training_parts(
     return {
         "fixed": 1e6,
         "weights": 4.0 * num_weights * (1 + slots),
-        f"backbone {_family(config)}, {learning}": bytes_a_number * pixels * _stem_channels(config) / 4,
+        f"backbone {_family(config)}, {learning}": bytes_a_number * _backbone_numbers(config, frame, batch_size),
         "pyramid": bytes_a_number * pixels * channels / 16,
         "boxes": bytes_a_number * box_rows * config.box_head.pool_size**2 * channels,
         "masks": bytes_a_number * mask_rows * config.mask_head.mask_size**2 * config.mask_head.channels,
@@ -252,6 +255,20 @@ def _family(config: ModelConfig) -> str:
     if name.startswith(("mobilenet", "efficientnet")):
         return "mobilenet"
     return next((family for family, names in _FAMILIES.items() if name in names), "resnet")
+
+
+def _backbone_numbers(config: ModelConfig, frame: tuple[int, int], batch_size: int) -> float:
+    """Of what is largest in the backbone: its first maps, or of a plain transformer how its patches attend to each other.
+
+    Four blocks attend to the whole map and keep two numbers for each pair of patches and head; all twelve keep about 14 for
+    each patch and channel, 21 for each two of the others.
+    """
+    pixels = frame[0] * frame[1]
+    if config.backbone.name in VITDETS:
+        numbers = VITDETS[config.backbone.name]
+        patches = pixels / numbers.patch**2
+        return batch_size * (numbers.heads * patches**2 + 21 * patches * numbers.channels)
+    return batch_size * pixels * _stem_channels(config) / 4
 
 
 def _stem_channels(config: ModelConfig) -> int:

@@ -146,5 +146,28 @@ class MobileNetV3:
 MOBILENET_V3S = {"mobilenet_v3_large": MobileNetV3()}
 
 
+@dataclass(frozen=True)
+class ViTDet:
+    """Li et al. 2022, "Exploring plain vision transformer backbones for object detection", sections 3 and 4."""
+
+    blocks: int
+    channels: int
+    heads: int
+    global_blocks: tuple[int, ...]  # counted from 1: those whose attention sees the whole map, the last of each quarter
+    patch: int = 16  # pixels along a side
+    window: int = 14  # patches along a side, of all other blocks
+    positions: int = 14  # along a side, as the pre-training at 224 pixels learnt them
+    map_size: int = 64  # patches along a side for which the global blocks' offsets are learnt: 1024 pixels
+    expansion: int = 4  # of the MLP
+    epsilon: float = 1e-6  # of layer norm
+
+
+VITDETS = {
+    "vitdet_base": ViTDet(12, 768, 12, (3, 6, 9, 12)),
+    "vitdet_large": ViTDet(24, 1024, 16, (6, 12, 18, 24)),
+    "vitdet_huge": ViTDet(32, 1280, 16, (8, 16, 24, 32)),
+}
+
+
 # MobileNetV2 (Sandler et al. 2018) is built by `keras.applications`, which has its numbers.
-NAMES = (*RESNETS, "mobilenet_v2", *EFFICIENTNET_LITES, *CONVNEXTS, *SWINS, *REGNETS, *MOBILENET_V3S, "keras")
+NAMES = (*RESNETS, "mobilenet_v2", *EFFICIENTNET_LITES, *CONVNEXTS, *SWINS, *REGNETS, *MOBILENET_V3S, *VITDETS, "keras")

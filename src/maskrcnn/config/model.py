@@ -15,7 +15,7 @@ from maskrcnn.config import backbones, bounds
 from maskrcnn.config.fields import checked
 from maskrcnn.config.keypoints import MOST_KEYPOINTS
 
-Norm = Literal["none", "frozen", "live", "group"]  # batch norm with stored or running statistics; Wu & He 2018
+Norm = Literal["none", "frozen", "live", "group", "layer"]  # batch norm, stored or running; Wu & He 2018; Ba et al. 2016
 BoxLoss = Literal["smooth_l1", "giou", "diou", "ciou"]
 Scaling = Literal["all_channels", "each_channel"]
 
@@ -121,6 +121,7 @@ class BackboneConfig:
 class FpnConfig:
     channels: int = 256  # FPN paper, section 3: d = 256
     norm: Norm = "none"  # behind each convolution, which then has no bias; torchvision v2, detectron2's LSJ: batch norm
+    top_down: bool = True  # False: every level for itself, the simple pyramid of ViTDet (Li et al. 2022, section 3)
     epsilon: float = 1e-5  # of the norms; PyTorch
 
 

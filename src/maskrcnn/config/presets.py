@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
-from maskrcnn.config.backbones import CONVNEXTS, SWINS
+from maskrcnn.config.backbones import CONVNEXTS, SWINS, VITDETS
 from maskrcnn.config.fields import replace
 from maskrcnn.config.model import (
     BackboneConfig,
@@ -62,6 +62,22 @@ def _mobilenet_v3_large_fpn(categories: tuple[Category, ...]) -> ModelConfig:
     return replace(config, image__mean=ImageConfig.mean, image__std=ImageConfig.std)
 
 
+def _vitdet_fpn(name: str, categories: tuple[Category, ...]) -> ModelConfig:
+    """ViTDet: a plain vision transformer, a pyramid of its last map alone, and layer norms in the heads.
+
+    Source: Li et al. 2022; detectron2's `configs/common/models/mask_rcnn_vitdet.py`. There images are 1024 pixels square.
+    """
+    return ModelConfig(
+        categories,
+        image=ImageConfig(short_side=1024, long_side=1024, frame="square"),
+        backbone=BackboneConfig(name=name, frozen_stages=0),
+        fpn=FpnConfig(norm="layer", epsilon=1e-6, top_down=False),
+        rpn=RpnConfig(num_convs=2),
+        box_head=BoxHeadConfig(kind="4conv1fc", norm="layer", epsilon=1e-6),
+        mask_head=MaskHeadConfig(norm="layer", epsilon=1e-6),
+    )
+
+
 PRESETS: dict[str, Callable[[tuple[Category, ...]], ModelConfig]] = {
     "resnet50_fpn": partial(_resnet_fpn, "resnet50"),
     "resnet101_fpn": partial(_resnet_fpn, "resnet101"),
@@ -78,6 +94,7 @@ PRESETS: dict[str, Callable[[tuple[Category, ...]], ModelConfig]] = {
     "resnext101_64x4d_fpn": partial(_torch_resnet_fpn, BackboneConfig(name="resnet101", groups=64, width_per_group=4)),
     "regnetx_4gf_fpn": partial(_torch_resnet_fpn, BackboneConfig(name="regnetx_4gf")),
     **{f"{name}_fpn": partial(_modern_fpn, name) for name in (*CONVNEXTS, *SWINS)},
+    **{f"{name}_fpn": partial(_vitdet_fpn, name) for name in VITDETS},
 }
 
 

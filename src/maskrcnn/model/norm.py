@@ -21,6 +21,8 @@ def make_norms(kind: Norm, epsilon: float, names: list[str]) -> list[layers.Laye
         return []
     if kind == "group":
         return [_GroupNorm(NUM_GROUPS, epsilon=epsilon, name=name) for name in names]
+    if kind == "layer":
+        return [layers.LayerNormalization(epsilon=epsilon, name=name) for name in names]
     options = {"epsilon": epsilon, "momentum": LIVE_MOMENTUM, "trainable": kind == "live"}
     return [layers.BatchNormalization(**options, name=name) for name in names]
 

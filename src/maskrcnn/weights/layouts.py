@@ -38,6 +38,20 @@ CHANNEL_FACTORS = _layout(3, lambda factors: factors[:, 0, 0], lambda factors: f
 # A table, the same on both sides.
 MATRIX = _layout(2, lambda table: table, lambda table: table)
 
+
+def positions(size: int) -> Layout:
+    """(1, 1 + P P, C) ↔ (P, P, C): what a transformer learnt for each place, after the class token, which is left out."""
+
+    def to_ours(table: np.ndarray) -> np.ndarray:
+        return table[0, 1:].reshape(size, size, -1)
+
+    def to_theirs(table: np.ndarray) -> np.ndarray:
+        rows = table.reshape(-1, table.shape[-1])
+        return np.concatenate([np.zeros_like(rows[:1]), rows])[None]
+
+    return _layout(3, to_ours, to_theirs)
+
+
 # (out, in) ↔ (in, out).
 DENSE = _layout(2, np.transpose, np.transpose)
 

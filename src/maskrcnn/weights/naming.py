@@ -180,6 +180,11 @@ def model_changes(names: Names, file: File) -> dict[str, Any]:
     Raises:
         ValueError: for a tensor that is missing or has a shape that no such model has.
     """
+    return backbone_changes(names.backbone, file) | detector_changes(names, file)
+
+
+def detector_changes(names: Names, file: File) -> dict[str, Any]:
+    """What the shapes tell of all that stands behind the backbone. Raises as `model_changes`."""
     channels = file.shape(f"{_at(names.lateral.conv, 0, stage=2)}.weight", 4)[0]
     num_rpn_convs = file.count(names.rpn_convs) or 1
     rpn_channels = file.shape(f"{names.objectness}.weight", 4)[1]
@@ -191,7 +196,6 @@ def model_changes(names: Names, file: File) -> dict[str, Any]:
     pooled = file.shape(f"{_at(names.box_conv.conv, 0)}.weight", 4)[0] if num_box_convs else channels
     num_mask_convs = file.count(names.mask_conv.conv)
     return {
-        **backbone_changes(names.backbone, file),
         "fpn__channels": channels,
         "fpn__norm": file.norm(names.lateral.norm, 4),
         "rpn__num_convs": num_rpn_convs,
@@ -226,7 +230,12 @@ def backbone_rules(names: ResNetNames, config: BackboneConfig) -> list[Rule]:
 
 def model_rules(names: Names, config: ModelConfig) -> list[Rule]:
     """A rule for every weight of the model of this configuration."""
-    rules = backbone_rules(names.backbone, config.backbone)
+    return backbone_rules(names.backbone, config.backbone) + detector_rules(names, config)
+
+
+def detector_rules(names: Names, config: ModelConfig) -> list[Rule]:
+    """A rule for every weight behind the backbone."""
+    rules: list[Rule] = []
     for index in range(4):
         at = {"index": index, "stage": index + 2}
         for part, unit in (("lateral", names.lateral), ("output", names.output)):
@@ -283,7 +292,7 @@ def _unit(theirs: Unit, ours: str, norm: str, **at: int) -> list[Rule]:
     kernel, bias = _layer(theirs.conv.format(**at), ours, layouts.CONV)
     if norm == "none":
         return [kernel, bias]
-    return [kernel, *_norm(theirs.norm.format(**at), f"{ours}_norm", statistics=norm != "group")]
+    return [kernel, *_norm(theirs.norm.format(**at), f"{ours}_norm", statistics=norm not in ("group", "layer"))]
 
 
 def read_model(
@@ -296,10 +305,12 @@ def read_model(
     class_names: Sequence[str | Category] | None = None,
     ignored: Sequence[str] = (),
     assumed: Sequence[str] = (),
+    backbone: Sequence[Rule] | None = None,
 ) -> Checkpoint:
     """A whole model.
 
     Args:
+        backbone: the rules of one that is no ResNet.
         changes: of the configuration: what `model_changes` tells, and the source's conventions.
         published: see `categories_of`.
         ignored: beginnings of today's names of tensors that say nothing the changes do not, and are not reported as unused.
@@ -327,7 +338,8 @@ def read_model(
             *assumed,
             f"The file has {num_anchors} anchors at a place and does not say which: give anchors__sizes and anchors__ratios.",
         )
-    rules = model_rules(names, fields.replace(ModelConfig(categories), **changes))
+    config = fields.replace(ModelConfig(categories), **changes)
+    rules = model_rules(names, config) if backbone is None else [*backbone, *detector_rules(names, config)]
     return checkpoint_of(source, file, rules, categories, dict(changes), ignored, assumed)
 
 

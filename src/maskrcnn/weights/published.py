@@ -167,6 +167,14 @@ _FILES = (
         48.9,
         43.7,
     ),
+    *(  # projects/ViTDet/README.md
+        _detectron2(f"detectron2-vitdet-{size}", f"ViTDet/COCO/mask_rcnn_vitdet_{path}", f"ViTDet, {about}", box_ap, mask_ap)
+        for size, path, about, box_ap, mask_ap in (
+            ("b", "b/f325346929/model_final_61ccd1", "ViT-B, 100 epochs", 51.6, 45.9),
+            ("l", "l/f325599698/model_final_6146ed", "ViT-L, 100 epochs", 55.5, 49.2),
+            ("h", "h/f329145471/model_final_7224f1", "ViT-H, 75 epochs", 56.7, 50.2),
+        )
+    ),
     _mmdet(
         "mmdet-r50-1x",
         "mask_rcnn_r50_fpn_1x_coco/mask_rcnn_r50_fpn_1x_coco_20200205-d4b0c5d6",

@@ -22,6 +22,7 @@ from maskrcnn.weights.projects import (
     resnets,
     swins,
     torchvision,
+    vitdet,
 )
 
 Source = Literal["auto", "torchvision", "detectron2", "mmdet", "matterport"]
@@ -108,7 +109,7 @@ def holds_whole_model(path: str | Path) -> bool:
 
 def _recognise(tensors: Mapping[str, Any]) -> tuple[str, ModuleType | None]:
     """The source and its reader. Whole models hold a backbone too, so they are asked first."""
-    known = (*SOURCES.items(), *BACKBONES.items())
+    known = (("detectron2", vitdet), *SOURCES.items(), *BACKBONES.items())
     return next(((name, module) for name, module in known if module.recognise(tensors)), ("", None))
 
 

@@ -6,9 +6,19 @@ from collections.abc import Callable
 
 import keras
 
-from maskrcnn.config.backbones import CONVNEXTS, EFFICIENTNET_LITES, MOBILENET_V3S, REGNETS, RESNETS, SWINS
+from maskrcnn.config.backbones import CONVNEXTS, EFFICIENTNET_LITES, MOBILENET_V3S, REGNETS, RESNETS, SWINS, VITDETS
 from maskrcnn.config.model import BackboneConfig
-from maskrcnn.model.backbones import convnext, efficientnet_lite, keras_model, mobilenet_v2, mobilenet_v3, regnet, resnet, swin
+from maskrcnn.model.backbones import (
+    convnext,
+    efficientnet_lite,
+    keras_model,
+    mobilenet_v2,
+    mobilenet_v3,
+    regnet,
+    resnet,
+    swin,
+    vitdet,
+)
 from maskrcnn.model.backbones.stages import Staged, freeze
 from maskrcnn.model.backbones.stochastic_depth import with_stochastic_depth
 from maskrcnn.model.optimizers import HEADS
@@ -21,6 +31,7 @@ BUILDERS: dict[str, Callable[[BackboneConfig, int], Staged]] = {
     **dict.fromkeys(SWINS, swin.build),
     **dict.fromkeys(REGNETS, regnet.build),
     **dict.fromkeys(MOBILENET_V3S, mobilenet_v3.build),
+    **dict.fromkeys(VITDETS, vitdet.build),
 }
 
 

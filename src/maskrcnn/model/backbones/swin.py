@@ -12,6 +12,7 @@ from keras import initializers, layers, ops
 from maskrcnn.config.backbones import SWINS, Swin
 from maskrcnn.config.model import BackboneConfig
 from maskrcnn.model.backbones.stages import Staged, output_norms
+from maskrcnn.model.backbones.windows import from_windows, padded, to_windows
 
 
 def build(config: BackboneConfig, channels: int) -> Staged:
@@ -99,12 +100,12 @@ class WindowAttention(layers.Layer):
     def call(self, x):
         """(B, h, w, C) → the same shape."""
         height, width, channels = *ops.shape(x)[1:3], x.shape[-1]
-        x = _padded(x, self.window)
+        x = padded(x, self.window)
         sides = ops.shape(x)[1:3]
         shifts = [self._shift_of(side) for side in sides]
         x = _rolled(x, [-shift for shift in shifts])
-        x = self._attend(_to_windows(x, self.window), sides, shifts)  # (B n, T, C)
-        x = _rolled(_from_windows(x, self.window, sides, channels), shifts)
+        x = self._attend(to_windows(x, self.window), sides, shifts)  # (B n, T, C)
+        x = _rolled(from_windows(x, self.window, sides, channels), shifts)
         return x[:, :height, :width]
 
     def compute_output_spec(self, x):
@@ -136,22 +137,9 @@ class WindowAttention(layers.Layer):
             place = ops.arange(side, dtype="int32")
             regions.append(ops.cast(place >= side - self.window, "int32") + ops.cast(place >= side - shift, "int32"))
         region = 3 * ops.expand_dims(regions[0], 1) + ops.expand_dims(regions[1], 0)  # (h, w)
-        region = ops.reshape(_to_windows(ops.reshape(region, (1, *sides, 1)), self.window), (-1, 1, self.window**2))
+        region = ops.reshape(to_windows(ops.reshape(region, (1, *sides, 1)), self.window), (-1, 1, self.window**2))
         apart = ops.not_equal(ops.expand_dims(region, 2), ops.expand_dims(region, 3))  # (n, 1, T, T)
         return ops.where(apart, -100.0, 0.0)
-
-
-def _padded(x, window: int):
-    """(B, h, w, C) with zeros at the bottom and the right, up to whole windows."""
-    for axis in (1, 2):
-        side = ops.shape(x)[axis]
-        missing = (window - side % window) % window
-        if isinstance(missing, int) and missing == 0:
-            continue
-        shape = list(ops.shape(x))
-        shape[axis] = missing
-        x = ops.concatenate([x, ops.zeros(shape, x.dtype)], axis=axis)
-    return x
 
 
 def _rolled(x, shifts):
@@ -160,17 +148,3 @@ def _rolled(x, shifts):
         if not isinstance(shift, int) or shift:
             x = ops.roll(x, shift, axis=axis)
     return x
-
-
-def _to_windows(x, window: int):
-    """(B, h, w, C) → (B n, T, C), window by window."""
-    height, width, channels = *ops.shape(x)[1:3], x.shape[-1]
-    x = ops.reshape(x, (-1, height // window, window, width // window, window, channels))
-    return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, window**2, channels))
-
-
-def _from_windows(x, window: int, sides, channels: int):
-    """(B n, T, C) → (B, h, w, C)."""
-    height, width = sides
-    x = ops.reshape(x, (-1, height // window, width // window, window, window, channels))
-    return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, height, width, channels))

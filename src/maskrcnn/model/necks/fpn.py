@@ -14,7 +14,10 @@ STRIDES = tuple(2**level for level in LEVELS)  # pixels of the frame a feature p
 
 
 class FPN(layers.Layer):
-    """Lateral 1×1, top-down nearest neighbour, 3×3 on the sum; P6 is every second pixel of P5 (the paper's footnote 2)."""
+    """Lateral 1×1, top-down nearest neighbour, 3×3 on the sum; P6 is every second pixel of P5 (the paper's footnote 2).
+
+    Without `top_down` there is no sum: ViTDet's simple pyramid, whose levels are one map at four scales.
+    """
 
     def __init__(self, config: FpnConfig, **kwargs):
         super().__init__(**kwargs)
@@ -25,7 +28,7 @@ class FPN(layers.Layer):
             Conv2D(config.channels, 3, padding="same", use_bias=use_bias, name=f"output{level}") for level in levels
         ]
         self.output_norms = make_norms(config.norm, config.epsilon, [f"output{level}_norm" for level in levels])
-        self.channels = config.channels
+        self.channels, self.top_down = config.channels, config.top_down
 
     def build(self, input_shape):
         for lateral, output, shape in zip(self.lateral, self.output_convs, input_shape, strict=True):
@@ -39,7 +42,7 @@ class FPN(layers.Layer):
         features = [lateral(feature) for feature, lateral in zip(features, self.lateral, strict=True)]
         if self.lateral_norms:
             features = [norm(feature, training=training) for feature, norm in zip(features, self.lateral_norms, strict=True)]
-        for finer in (2, 1, 0):
+        for finer in (2, 1, 0) if self.top_down else ():
             features[finer] = features[finer] + kernels.double(features[finer + 1])
         pyramid = [output(feature) for feature, output in zip(features, self.output_convs, strict=True)]
         if self.output_norms:
