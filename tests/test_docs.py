@@ -29,6 +29,7 @@ SMALLER = {  # later options win: what makes a command of the docs small enough 
     "evaluate": [],
     "inspect": [],
     "data check": [],
+    "data split": [],
     "data stats": [],
     "data view": [],
 }
@@ -164,6 +165,7 @@ TESTED = {
     "docs/data.md": 1,
     "docs/evaluation.md": 2,
     "docs/first-model.md": 4,
+    "docs/label.md": 1,
     "docs/large.md": 1,
     "docs/medical.md": 2,
 }
