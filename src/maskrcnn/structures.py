@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, runt
 
 import numpy as np
 
+from maskrcnn.geometry import keypoints as keypoint_arrays
 from maskrcnn.geometry import paste, polygons, rle
 from maskrcnn.geometry.turns import Turn
 
@@ -91,6 +92,7 @@ class Batch(NamedTuple):
     crowd: Any  # (B, N) bool
     valid: Any  # (B, N) bool; False rows are padding
     image_ids: Any  # (B,) int64
+    keypoints: Any = ()  # (B, N, K, 3) float32 x, y in pixels of the frame, and visibility; () where the model has none
 
 
 class Proposals(NamedTuple):
@@ -127,6 +129,7 @@ class PaddedDetections(NamedTuple):
     labels: Any  # (B, N) int32 in 0 … K-1
     masks: Any  # (B, N, M, M) in [0, 1], of the predicted class, each in its box
     valid: Any  # (B, N) bool
+    heat_maps: Any = ()  # (B, N, K, S, S) logits of each keypoint over the places of its box; () where the model has none
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +152,9 @@ class Detections:  # `inference.detections` adds what people do with them: look,
         corners: (N, 2) int, left and top of each bitmap in the image.
         track_ids: (N,) int64, the same for an object from frame to frame of a video; None for single images.
         image: (H, W) or (H, W, C) uint8, the image that was searched, where whoever asked holds it in memory.
+        keypoints: (N, K, 3) float32 x, y and a score in [0, 1], see `geometry.keypoints.peaks`; None where the model has none.
+        keypoint_names: name of each of the K keypoints.
+        skeleton: pairs of keypoints that are drawn as joined.
     """
 
     boxes: np.ndarray
@@ -163,6 +169,9 @@ class Detections:  # `inference.detections` adds what people do with them: look,
     corners: np.ndarray | None = None
     track_ids: np.ndarray | None = None
     image: np.ndarray | None = None
+    keypoints: np.ndarray | None = None
+    keypoint_names: tuple[str, ...] = ()
+    skeleton: tuple[tuple[int, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -190,6 +199,7 @@ class Detections:  # `inference.detections` adds what people do with them: look,
             bitmaps=None if self.bitmaps is None else [self.bitmaps[row] for row in rows],
             corners=None if self.corners is None else self.corners[rows],
             track_ids=None if self.track_ids is None else self.track_ids[rows],
+            keypoints=None if self.keypoints is None else self.keypoints[rows],
         )
 
     @property
@@ -229,6 +239,13 @@ class Detections:  # `inference.detections` adds what people do with them: look,
         """(N,) int64 pixels of each mask, original pixels."""
         return np.array([np.count_nonzero(cutout) for cutout, _ in self.cutouts()], np.int64)
 
+    def keypoint_row(self, number: int) -> dict[str, list[float]]:
+        """What a row of COCO results says of one object's keypoints: x, y and score of each; nothing where there are none.
+
+        COCO counts places in pixels' numbers, and the score takes the place of the visibility, which nobody reads (detectron2).
+        """
+        return {} if self.keypoints is None else {"keypoints": keypoint_arrays.as_coco(self.keypoints[number])}
+
     @cached_property
     def _rles(self) -> list[dict[str, Any]]:
         return [rle.cutout_rle(cutout, corner, self.size) for cutout, corner in self.cutouts()]
@@ -254,7 +271,8 @@ class Detector(Protocol):
                 width of the part of each frame that is image.
 
         Returns:
-            The five fields of `PaddedDetections`, in their order; boxes in pixels of the frame.
+            The fields of `PaddedDetections`, in their order, the sixth only where the model has keypoints; boxes in pixels of
+            the frame.
         """
 
 

@@ -26,6 +26,9 @@ def main() -> None:
             "v1 live": v1,
             "v2": detection.maskrcnn_resnet50_fpn_v2(**options),
             "resnet50": resnet50(),
+            "keypoints": detection.KeypointRCNN(
+                detection.backbone_utils._resnet_fpn_extractor(resnet50(norm_layer=misc.FrozenBatchNorm2d), 3), 2
+            ),
         }
     named = {kind: {name: list(tensor.shape) for name, tensor in model.state_dict().items()} for kind, model in models.items()}
     # A line a tensor, so that changes can be read.

@@ -109,3 +109,20 @@ def test_nothing_found_fuses_to_nothing_and_images_of_other_sizes_are_refused() 
         fuse([nothing, replace(nothing, size=(10, 120))])
     with pytest.raises(ValueError, match="of none"):
         fuse([])
+
+
+def test_fused_keypoints_are_those_of_the_surest_answer_and_mirrored_ones_swap_sides() -> None:
+    """Where only some of the answers have keypoints there are none."""
+    names = ("left_eye", "right_eye")
+    one, other = (
+        replace(random_detections(3), keypoints=np.random.default_rng(seed).uniform(0, 1, (12, 2, 3)), keypoint_names=names)
+        for seed in (0, 1)
+    )
+    fused = fuse([one, other])
+    assert fused.keypoints is not None and len(fused) == 12
+    surer = one.keypoints[..., 2:] >= other.keypoints[..., 2:]
+    np.testing.assert_allclose(fused.keypoints, np.where(surer, one.keypoints, other.keypoints), rtol=1e-6)
+    mirrored = flipped(one, 1)
+    np.testing.assert_allclose(mirrored.keypoints[:, 0, 0], 120 - one.keypoints[:, 1, 0])
+    np.testing.assert_allclose(flipped(mirrored, 1).keypoints, one.keypoints)
+    assert fuse([one, random_detections(3)]).keypoints is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -200,3 +201,23 @@ def test_a_hole_in_a_mask_is_not_tinted() -> None:
     truth = sample(found).replace(rles=[rle.mask_to_rle(ring)])
     drawn = draw.draw_truth(GREY, truth, [Category(1, "date"), Category(2, "fig")])
     assert not changed(drawn)[122:178, 122:178].any()
+
+
+def test_keypoints_are_drawn_where_they_are_and_unsure_ones_are_not():
+    image = np.zeros((100, 120, 3), np.uint8)
+    keypoints = np.array([[[20, 30, 0.9], [60, 30, 0.9], [90, 80, 0.01]]], np.float32)
+    found = Detections(
+        boxes=np.array([[5, 5, 110, 95]], np.float32),
+        scores=np.ones(1, np.float32),
+        labels=np.zeros(1, np.int32),
+        small_masks=np.zeros((1, 28, 28), np.float32),
+        size=(100, 120),
+        class_names=["cat"],
+        keypoints=keypoints,
+        keypoint_names=("nose", "tail", "paw"),
+        skeleton=((0, 1), (1, 2)),
+    )
+    drawn, plain = (draw.draw_detections(image, each) for each in (found, dataclasses.replace(found, keypoints=None)))
+    changed = (drawn != plain).any(axis=2)
+    assert changed[30, 20] and changed[30, 60] and changed[30, 40]  # two points and what joins them
+    assert not changed[70:90, 80:100].any()

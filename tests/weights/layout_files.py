@@ -68,6 +68,15 @@ def torchvision(sizes: Sizes, *, v2: bool = False, live: bool = False, num_class
     return shapes | _conv("roi_heads.mask_predictor.mask_fcn_logits", (rows, channels, 1, 1))
 
 
+def keypoint_rcnn(sizes: Sizes, *, num_keypoints: int = 17, channels: int = 512) -> Shapes:
+    """torchvision's `keypointrcnn_resnet50_fpn` as made for trained weights: a keypoint head in the mask head's place."""
+    shapes = {name: shape for name, shape in torchvision(sizes, num_classes=1).items() if ".mask_" not in name}
+    for index in range(8):
+        shapes |= _conv(f"roi_heads.keypoint_head.{2 * index}", (channels, channels if index else sizes.channels, 3, 3))
+    shapes |= {"roi_heads.keypoint_predictor.kps_score_lowres.weight": (channels, num_keypoints, 4, 4)}
+    return shapes | {"roi_heads.keypoint_predictor.kps_score_lowres.bias": (num_keypoints,)}
+
+
 def torchvision_of_2019(name: str) -> str:
     """The name that a tensor of a v1 model had then."""
     for kind in ("inner", "layer"):

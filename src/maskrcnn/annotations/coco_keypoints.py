@@ -14,7 +14,7 @@ from maskrcnn.annotations.numbers import are_numbers
 from maskrcnn.annotations.objects import Annotations
 from maskrcnn.config.keypoints import MOST_KEYPOINTS, mirror_of
 from maskrcnn.config.model import Category
-from maskrcnn.geometry.keypoints import POSITION_OF_PIXEL
+from maskrcnn.geometry.keypoints import POSITION_OF_PIXEL, as_coco
 from maskrcnn.structures import Sample
 
 
@@ -112,5 +112,5 @@ def category_entry(category: Category) -> dict[str, Any]:
 def annotation_entry(keypoints: np.ndarray) -> dict[str, Any]:
     """What a COCO file says of one object's keypoints (K, 3)."""
     marked = keypoints[:, 2:] > 0
-    flat = np.where(marked, keypoints - np.array([POSITION_OF_PIXEL, POSITION_OF_PIXEL, 0], np.float32), 0)
-    return {"keypoints": flat.ravel().tolist(), "num_keypoints": int(marked.sum())}
+    flat = np.where(np.repeat(marked, 3, axis=1).ravel(), as_coco(keypoints), 0.0)
+    return {"keypoints": flat.tolist(), "num_keypoints": int(marked.sum())}

@@ -16,7 +16,9 @@ from maskrcnn.annotations.faults import Fault
 from maskrcnn.annotations.formats import check_writable, write_annotations
 from maskrcnn.annotations.writing import ImagesTo
 from maskrcnn.atomic import part_of, write_png
+from maskrcnn.config.keypoints import mirror_of
 from maskrcnn.config.model import Category
+from maskrcnn.geometry.keypoints import as_seen
 from maskrcnn.results.draw import as_rgb
 from maskrcnn.structures import Detections, Plane, Sample
 
@@ -55,6 +57,8 @@ def sample_of(
         annotation_ids=np.arange(first_id, first_id + len(detections), dtype=np.int64),
         scores=np.asarray(detections.scores, np.float32),
         image=image,
+        keypoints=None if detections.keypoints is None else as_seen(detections.keypoints),
+        mirror=mirror_of(detections.keypoint_names),
     )
 
 

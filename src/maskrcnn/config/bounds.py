@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from maskrcnn.config.keypoints import MOST_KEYPOINTS
+
 _FRACTION = (0, 1)
 _POSITIVE = (1e-6, 1e6)
 _EPSILON = (0, 1)
@@ -88,6 +90,12 @@ BOUNDS: dict[str, dict[str, tuple[float, float]]] = {
         "pool_size": (2, 112),
         "epsilon": _EPSILON,
         "truth_size": (2, 2048),
+    },
+    "keypoint_head": {
+        "num_keypoints": (0, MOST_KEYPOINTS),
+        "num_convs": (1, 64),
+        "channels": _CHANNELS,
+        "pool_size": (2, 112),
     },
     "detect": {
         "score": (-1, 1),  # below 0 every score will do

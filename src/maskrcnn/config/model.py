@@ -13,7 +13,7 @@ from typing import Any, Literal, get_type_hints
 
 from maskrcnn.config import backbones, bounds
 from maskrcnn.config.fields import checked
-from maskrcnn.config.keypoints import MOST_KEYPOINTS
+from maskrcnn.config.keypoints import MOST_KEYPOINTS, PERSON, PERSON_SKELETON
 
 Norm = Literal["none", "frozen", "live", "group", "layer"]  # batch norm, stored or running; Wu & He 2018; Ba et al. 2016
 BoxLoss = Literal["smooth_l1", "giou", "diou", "ciou"]
@@ -215,6 +215,7 @@ class BoxHeadConfig:
 
 @dataclass(frozen=True)
 class MaskHeadConfig:
+    kind: Literal["fcn", "none"] = "fcn"  # Mask R-CNN, figure 4; none: masks fill their boxes, and there is no mask loss
     mask_size: int = 28  # Mask R-CNN, figure 4; 56 adds one more deconvolution
     num_convs: int = 4  # Mask R-CNN, figure 4
     channels: int = 256  # Mask R-CNN, figure 4
@@ -223,6 +224,19 @@ class MaskHeadConfig:
     epsilon: float = 1e-5  # of the norms; PyTorch; matterport 1e-3
     paste: Literal["exact", "torchvision"] = "exact"  # onto the box as it is (detectron2), or cut to whole pixels
     truth_size: int = 112  # side of the bitmap that holds one true mask, cropped to its box
+
+
+@dataclass(frozen=True)
+class KeypointHeadConfig:
+    num_keypoints: int = 0  # of an object; 0: the model finds none; COCO's person: 17
+    num_convs: int = 8  # Mask R-CNN, section 5
+    channels: int = 512  # Mask R-CNN, section 5
+    pool_size: int = 14  # Mask R-CNN, section 5
+
+    @property
+    def map_size(self) -> int:
+        """Side of a heat map: a deconvolution and a bilinear step double it, Mask R-CNN, section 5."""
+        return 4 * self.pool_size
 
 
 @dataclass(frozen=True)
@@ -275,6 +289,7 @@ class ModelConfig:
     roi_align: RoiAlignConfig = field(default_factory=RoiAlignConfig)
     box_head: BoxHeadConfig = field(default_factory=BoxHeadConfig)
     mask_head: MaskHeadConfig = field(default_factory=MaskHeadConfig)
+    keypoint_head: KeypointHeadConfig = field(default_factory=KeypointHeadConfig)
     detect: DetectConfig = field(default_factory=DetectConfig)
     origin: str = ""  # of the weights and under which licence, where they came from elsewhere
 
@@ -286,6 +301,7 @@ class ModelConfig:
         if repeated:
             raise ValueError(f"Class names must differ; received {', '.join(map(repr, repeated))} more than once.")
         bounds.check(self)
+        self._check_keypoints()
         if len(self.anchors.sizes) != 5 or len({len(sizes) for sizes in self.anchors.sizes}) != 1:
             raise ValueError(
                 f"Anchors need sizes for the five levels P2…P6, equally many for each; received {self.anchors.sizes}."
@@ -311,6 +327,31 @@ class ModelConfig:
     @property
     def class_names(self) -> list[str]:
         return [category.name for category in self.categories]
+
+    @property
+    def keypoint_names(self) -> tuple[str, ...]:
+        """What the model's keypoints are called; where no class says it, COCO's names of 17, or numbers."""
+        named = next((category.keypoints for category in self.categories if category.keypoints), ())
+        count = self.keypoint_head.num_keypoints
+        known = named or (PERSON if count == len(PERSON) else tuple(f"keypoint {number + 1}" for number in range(count)))
+        return known if count else ()
+
+    @property
+    def skeleton(self) -> tuple[tuple[int, ...], ...]:
+        """Pairs of keypoints that are drawn as joined."""
+        if any(category.keypoints for category in self.categories):
+            return next((category.skeleton for category in self.categories if category.skeleton), ())
+        return PERSON_SKELETON if self.keypoint_head.num_keypoints == len(PERSON) else ()
+
+    def _check_keypoints(self) -> None:
+        lists = {category.keypoints for category in self.categories if category.keypoints}
+        counts = sorted({len(names) for names in lists})
+        if self.keypoint_head.num_keypoints and (len(lists) > 1 or counts not in ([], [self.keypoint_head.num_keypoints])):
+            raise ValueError(
+                f"The model has {self.keypoint_head.num_keypoints} keypoints and its classes name "
+                f"{', '.join(map(str, counts))}, in {len(lists)} lists; set keypoint_head.num_keypoints to the number of one "
+                "list for all classes, or to 0."
+            )
 
 
 # What files of earlier versions name, and no model has any more: RoIAlign takes as many samples as detectron2 does.

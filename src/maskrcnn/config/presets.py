@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from maskrcnn.config.backbones import CONVNEXTS, SWINS, VITDETS
 from maskrcnn.config.fields import replace
+from maskrcnn.config.keypoints import PERSON
 from maskrcnn.config.model import (
     BackboneConfig,
     BoxHeadConfig,
@@ -56,6 +57,13 @@ def _small_fpn(name: str, mean: float, std: float, categories: tuple[Category, .
     )
 
 
+def _keypoint_fpn(categories: tuple[Category, ...]) -> ModelConfig:
+    """Keypoint R-CNN (Mask R-CNN, section 5) as torchvision publishes it, without masks; keypoints as the classes name them."""
+    num_keypoints = next((len(category.keypoints) for category in categories if category.keypoints), len(PERSON))
+    config = _resnet_fpn("resnet50", categories)
+    return replace(config, mask_head__kind="none", keypoint_head__num_keypoints=num_keypoints)
+
+
 def _mobilenet_v3_large_fpn(categories: tuple[Category, ...]) -> ModelConfig:
     """As `_small_fpn`, in the colours of torchvision, which trained it."""
     config = _small_fpn("mobilenet_v3_large", 0.0, 1.0, categories)
@@ -81,6 +89,7 @@ def _vitdet_fpn(name: str, categories: tuple[Category, ...]) -> ModelConfig:
 PRESETS: dict[str, Callable[[tuple[Category, ...]], ModelConfig]] = {
     "resnet50_fpn": partial(_resnet_fpn, "resnet50"),
     "resnet101_fpn": partial(_resnet_fpn, "resnet101"),
+    "keypoint_resnet50_fpn": _keypoint_fpn,
     "mobilenet_v2_fpn": partial(_small_fpn, "mobilenet_v2", 127.5, 127.5),
     # tensorflow/tpu's `efficientnet_lite_builder.py`: MEAN_RGB and STDDEV_RGB
     "efficientnet_lite0_fpn": partial(_small_fpn, "efficientnet_lite0", 127.0, 128.0),

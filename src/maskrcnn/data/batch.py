@@ -40,7 +40,7 @@ def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
     place = model_config.image.place
     frame = _cropped_for(samples) or choose_frame([image.shape[:2] for image in images], model_config.image)
     shape = len(samples), num_rows(max(len(sample.labels) for sample in samples))
-    side = model_config.mask_head.truth_size
+    side, num_keypoints = model_config.mask_head.truth_size, model_config.keypoint_head.num_keypoints
     batch = Batch(
         images=np.stack([pad_to_frame(image, frame, place) for image in images]),
         sizes=np.array([image.shape[:2] for image in images], np.int32),
@@ -50,6 +50,7 @@ def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
         crowd=np.zeros(shape, bool),
         valid=np.zeros(shape, bool),
         image_ids=np.array([sample.image_id for sample in samples], np.int64),
+        keypoints=np.zeros((*shape, num_keypoints, 3), np.float32) if num_keypoints else (),
     )
     for index, (sample, image) in enumerate(zip(samples, images, strict=True)):
         count = len(sample.labels)
@@ -59,6 +60,9 @@ def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
         batch.labels[index, :count] = sample.labels
         batch.crowd[index, :count] = sample.crowd
         batch.valid[index, :count] = True
+        if num_keypoints and sample.keypoints is not None:
+            moved = np.array([*stretch, 1], np.float32), np.array([*offset, 0], np.float32)
+            batch.keypoints[index, :count] = sample.keypoints * moved[0] + moved[1]
         for row, (rle, box) in enumerate(zip(sample.rles, sample.boxes, strict=True)):
             batch.masks[index, row] = crop_mask(rle, box, side)  # from the original pixels: resizing first would blur it twice
     return batch

@@ -117,6 +117,7 @@ def make_loader(
     names, wanted = ([category.name for category in part.categories] for part in (dataset, model_config))
     if names != wanted:
         raise ValueError(f"{dataset.name} has the classes {names}, the model {wanted}; `with_categories` translates them.")
+    _check_keypoints(dataset, model_config)
     if weights is not None:
         if not shuffle or len(weights) != len(dataset) or not np.min(weights) > 0:
             raise ValueError(
@@ -149,6 +150,17 @@ def make_loader(
         num_batches=None if repeat else num_batches(dataset, batch_size),
         signature=_signature(model_config, augmented=augment is not None),
     )
+
+
+def _check_keypoints(dataset: Dataset, model_config: ModelConfig) -> None:
+    wanted = model_config.keypoint_head.num_keypoints
+    found = {0 if sample.keypoints is None else sample.keypoints.shape[1] for sample in dataset.samples}
+    if wanted and (not found & {wanted} or found - {0, wanted}):
+        counts = ", ".join(map(str, sorted(found)))
+        raise ValueError(
+            f"The model finds {wanted} keypoints of an object, and the objects of {dataset.name or 'the data'} have {counts}; "
+            "set keypoint_head.num_keypoints to that."
+        )
 
 
 class _Draws:
@@ -196,7 +208,7 @@ def _signature(model_config: ModelConfig, *, augmented: bool) -> dict[str, keras
     heights, widths = ({frame[axis] for frame in frames} for axis in (0, 1))
     height, width = (sides.pop() if len(sides) == 1 else None for sides in (heights, widths))
     kind = "float32" if model_config.image.resize == "torchvision" else "uint8"
-    side = model_config.mask_head.truth_size
+    side, num_keypoints = model_config.mask_head.truth_size, model_config.keypoint_head.num_keypoints
     return Batch(
         images=keras.KerasTensor((None, height, width, model_config.image.channels), kind),
         sizes=keras.KerasTensor((None, 2), "int32"),
@@ -206,4 +218,5 @@ def _signature(model_config: ModelConfig, *, augmented: bool) -> dict[str, keras
         crowd=keras.KerasTensor((None, None), "bool"),
         valid=keras.KerasTensor((None, None), "bool"),
         image_ids=keras.KerasTensor((None,), "int64"),
+        keypoints=keras.KerasTensor((None, None, num_keypoints, 3), "float32") if num_keypoints else (),
     )._asdict()

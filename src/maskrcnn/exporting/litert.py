@@ -76,8 +76,6 @@ def _infer(model: Any, images: Any, sizes: Any, kernels: Kernels) -> PaddedDetec
     XNNPACK computes what has shapes that are known beforehand, so the rows that are used cannot be cut out; but how many slices
     are looked at may depend on what is found.
     """
-    from keras import ops
-
     regions, visible = model.regions(images, sizes)
     features = model.fpn(model.folded_backbone(model.normalise(images, sizes)))  # [P2 … P6]
     proposals = model.rpn.propose(model.rpn(features), visible, training=False)
@@ -93,7 +91,7 @@ def _infer(model: Any, images: Any, sizes: Any, kernels: Kernels) -> PaddedDetec
     )
     detections = model.detect_boxes(proposals, logits, deltas, regions)
     (masks,) = _in_slices(
-        lambda boxes, labels: (ops.sigmoid(model.mask_head(features, boxes, labels, kernels=kernels)),),
+        lambda boxes, labels: (model.mask_head.masks(features, boxes, labels, kernels=kernels),),
         (detections.boxes, detections.labels),
         detections.valid,
         size=MASKS_AT_A_TIME,

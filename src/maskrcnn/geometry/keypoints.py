@@ -56,3 +56,13 @@ def peaks(heat_maps: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         total = np.exp(maps - most[:, None, None]).sum(axis=(1, 2))
         found[row, :, 2] = np.exp(resized.max(axis=0) - most) / total
     return found
+
+
+def as_seen(keypoints: np.ndarray) -> np.ndarray:
+    """Found keypoints (N, K, 3) as ground truth, in which every point is seen."""
+    return np.concatenate([keypoints[..., :2], np.full_like(keypoints[..., 2:], 2)], axis=-1)
+
+
+def as_coco(keypoints: np.ndarray) -> list[float]:
+    """Keypoints (K, 3) as the flat list x1, y1, value1, x2, … of COCO's files, where places are the numbers of pixels."""
+    return (keypoints - np.array([POSITION_OF_PIXEL, POSITION_OF_PIXEL, 0], np.float32)).ravel().tolist()

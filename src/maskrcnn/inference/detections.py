@@ -45,6 +45,7 @@ class Detection:
         corner: (left, top) of the cutout in the image.
         size: (height, width) of the image.
         track_id: of the object in a video; None for single images.
+        keypoints: (K, 3) x, y and a score in [0, 1]; None where the model has none.
     """
 
     box: np.ndarray
@@ -55,6 +56,7 @@ class Detection:
     corner: tuple[int, int]
     size: tuple[int, int]
     track_id: int | None = None
+    keypoints: np.ndarray | None = None
 
     def __repr__(self) -> str:
         left, top, right, bottom = self.box.tolist()
@@ -120,6 +122,7 @@ class Detections(structures.Detections):
                 corner=corner,
                 size=self.size,
                 track_id=None if self.track_ids is None else int(self.track_ids[row]),
+                keypoints=None if self.keypoints is None else self.keypoints[row],
             )
 
     def filter(
@@ -209,7 +212,9 @@ class Detections(structures.Detections):
         """
         ids = [label + 1 for label in range(int(self.labels.max(initial=-1)) + 1)] if category_ids is None else category_ids
         rows = []
-        for box, score, label, rle in zip(self.boxes.tolist(), self.scores.tolist(), self.labels.tolist(), self.rle()):
+        for number, (box, score, label, rle) in enumerate(
+            zip(self.boxes.tolist(), self.scores.tolist(), self.labels.tolist(), self.rle())
+        ):
             left, top, right, bottom = box
             rows.append(
                 {
@@ -218,6 +223,7 @@ class Detections(structures.Detections):
                     "bbox": [left, top, right - left, bottom - top],
                     "score": score,
                     "segmentation": rle_to_json(rle),
+                    **self.keypoint_row(number),
                 }
             )
         return rows

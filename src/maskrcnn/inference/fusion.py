@@ -10,7 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from maskrcnn.config.keypoints import mirror_of
 from maskrcnn.geometry.boxes import box_iou, flip_boxes
+from maskrcnn.geometry.keypoints import flip_keypoints
 from maskrcnn.inference.detections import Detections
 
 IOU = 0.55  # Solovyev et al. 2021, section 3
@@ -62,6 +64,7 @@ def fuse(answers: Sequence[Detections], *, iou: float = IOU, most: int | None = 
         scores=fused_scores[order].astype(np.float32),
         labels=np.array([labels[groups[number][0]] for number in order], np.int32),
         small_masks=fused_masks,
+        keypoints=_surest_keypoints(answers, [groups[number] for number in order]),
     )
 
 
@@ -91,7 +94,25 @@ def flipped(detections: Detections, axis: int) -> Detections:
     """
     boxes = flip_boxes(detections.boxes, detections.size[axis], axis)
     image = None if detections.image is None else np.flip(detections.image, axis)
-    return replace(detections, boxes=boxes, small_masks=np.flip(detections.small_masks, axis + 1), image=image)
+    keypoints = detections.keypoints
+    if keypoints is not None:
+        keypoints = flip_keypoints(keypoints, detections.size[axis], mirror_of(detections.keypoint_names), axis)
+    return replace(
+        detections, boxes=boxes, small_masks=np.flip(detections.small_masks, axis + 1), image=image, keypoints=keypoints
+    )
+
+
+def _surest_keypoints(answers: Sequence[Detections], groups: Sequence[np.ndarray]) -> np.ndarray | None:
+    """(N, K, 3), each keypoint of each group of rows as the answer has it that is surest of it; None where there are none."""
+    given = [answer.keypoints for answer in answers]
+    if any(keypoints is None or keypoints.shape[1:] != given[0].shape[1:] for keypoints in given):  # type: ignore[union-attr]
+        return None
+    rows: np.ndarray = np.concatenate(given)  # type: ignore[arg-type]
+    fused = np.zeros((len(groups), *rows.shape[1:]), np.float32)
+    for number, group in enumerate(groups):
+        best = rows[group, :, 2].argmax(axis=0)  # (K,)
+        fused[number] = rows[group][best, np.arange(rows.shape[1])]
+    return fused
 
 
 def _groups(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, origin: np.ndarray, iou: float) -> list[np.ndarray]:

@@ -7,6 +7,7 @@ import numpy as np
 from maskrcnn.config.model import ModelConfig
 from maskrcnn.data.resize import choose_frame, fit_to_frame, offset_in_frame, pad_to_frame
 from maskrcnn.inference.detections import Detections
+from maskrcnn.inference.whole import keypoints_in
 from maskrcnn.model.mask_rcnn import Network
 from maskrcnn.structures import PaddedDetections
 
@@ -42,6 +43,7 @@ def detect_in_boxes(model: Network, image: np.ndarray, boxes: np.ndarray) -> Det
         class_names=config.class_names,
         paste=config.mask_head.paste,
         image=image,
+        **keypoints_in(answer, 0, np.arange(rows) < len(boxes), size, frame, image.shape[:2], config),
     )
 
 

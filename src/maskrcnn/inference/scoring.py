@@ -60,7 +60,8 @@ def evaluate(
         on_found: called with each image's id and all that the model finds in it.
 
     Returns:
-        The scores of `metrics.coco.evaluate_coco`: "mask", "box", "per_class" and "max_detections". With `biology` also
+        The scores of `metrics.coco.evaluate_coco`: "mask", "box", "per_class" and "max_detections", and "keypoints" where there
+        are any. With `biology` also
         "biology", see `metrics.biology.BiologyScores.scores`.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,7 @@ class Part:
     score: float
     label: int
     tile: Tile
+    keypoints: np.ndarray | None = None  # (K, 3), where the model has some
     replaced_by: list[Part] = field(default_factory=list)  # each sees all that this one does, or the same
     goes_on_in: list[Part] = field(default_factory=list)  # the same object, beyond the tile's border
 
@@ -71,11 +73,15 @@ class Part:
 def parts_of(tile: Tile, found: Detections) -> list[Part]:
     left, top = tile.region[:2]
     parts = []
-    for (mask, (x, y)), box, score, label in zip(found.cutouts(), found.boxes, found.scores, found.labels):
+    for row, ((mask, (x, y)), box, score, label) in enumerate(
+        zip(found.cutouts(), found.boxes, found.scores, found.labels, strict=True)
+    ):
         x1, y1, x2, y2 = mask_to_box(mask).astype(int).tolist()
         if x2 > x1:
             corner = (left + x + x1, top + y + y1)
-            parts.append(Part(mask[y1:y2, x1:x2].copy(), corner, box + np.tile((left, top), 2), float(score), int(label), tile))
+            keypoints = None if found.keypoints is None else found.keypoints[row] + np.array([left, top, 0], np.float32)
+            box = box + np.tile((left, top), 2)
+            parts.append(Part(mask[y1:y2, x1:x2].copy(), corner, box, float(score), int(label), tile, keypoints))
     return parts
 
 
@@ -201,7 +207,17 @@ def as_detections(parts: list[Part], image: LargeImage, config: ModelConfig) -> 
         path=image.path,
         bitmaps=[part.mask for part in parts],
         corners=np.array([part.corner for part in parts], int).reshape(-1, 2),
+        **_keypoints(parts, config),
     )
+
+
+def _keypoints(parts: list[Part], config: ModelConfig) -> dict[str, Any]:
+    """What `Detections` hold of keypoints; of an object in several tiles, what the one says that is surest of it."""
+    count = config.keypoint_head.num_keypoints
+    if not count:
+        return {}
+    found = np.array([part.keypoints for part in parts], np.float32).reshape(-1, count, 3)
+    return {"keypoints": found, "keypoint_names": config.keypoint_names, "skeleton": config.skeleton}
 
 
 def _shared(one: Region, other: Region) -> Region:

@@ -11,6 +11,7 @@ import numpy as np
 
 from maskrcnn.config.model import ModelConfig
 from maskrcnn.data.resize import offset_in_frame
+from maskrcnn.geometry.keypoints import peaks
 from maskrcnn.inference.batches import prepared_batches
 from maskrcnn.inference.detections import Detections
 from maskrcnn.inference.given import each_image
@@ -134,7 +135,34 @@ def original(
         class_names=config.class_names,
         path=path,
         paste=config.mask_head.paste,
+        **keypoints_in(answer, row, keep, size, frame, original_size, config),
     )
+
+
+def keypoints_in(
+    answer: PaddedDetections,
+    row: int,
+    keep: np.ndarray,
+    size: Any,
+    frame: tuple[int, int],
+    original_size: tuple[int, int],
+    config: ModelConfig,
+) -> dict[str, Any]:
+    """What `Detections` hold of keypoints, in pixels of the original; nothing where the model has none.
+
+    Args:
+        answer, row, size, frame, original_size, config: as for `original`.
+        keep: (N,) bool, which detections.
+    """
+    if not config.keypoint_head.num_keypoints:
+        return {}
+    found = peaks(np.asarray(answer.heat_maps[row][keep], np.float32), np.asarray(answer.boxes[row][keep], np.float32))
+    old, new, offset = (
+        np.array(pair[::-1], np.float32)  # x, y
+        for pair in (size, original_size, offset_in_frame(size, frame, config.image.place))
+    )
+    found[..., :2] = (found[..., :2] - offset) * (new / old)
+    return {"keypoints": found, "keypoint_names": config.keypoint_names, "skeleton": config.skeleton}
 
 
 def original_boxes(

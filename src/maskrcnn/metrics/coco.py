@@ -15,6 +15,7 @@ from hotcoco import Params, StreamingEval
 
 from maskrcnn.config.model import Category
 from maskrcnn.geometry.rle import rle_from_json, rle_to_box
+from maskrcnn.metrics.keypoints import KeypointMatching
 from maskrcnn.structures import Detections, Sample
 
 _LIBRARY_NAMES = {"mask": "segm", "box": "bbox"}
@@ -48,8 +49,9 @@ def evaluate_coco(
     Returns:
         `{"mask": overall, "box": overall, "per_class": {name: …}, "max_detections": […]}`. Overall are AP (mean over IoU 0.50
         to 0.95 and over the classes that have truth), AP50, AP75, AP_small, AP_medium, AP_large, AR_n for each n of
-        `max_detections`, AR_small, AR_medium and AR_large. A class has mask_AP, mask_AP50, box_AP, box_AP50 and num_objects,
-        crowds not counted.
+        `max_detections`, AR_small, AR_medium and AR_large. Where data and results have keypoints, there is `"keypoints"` too:
+        AP, AP50, AP75, AP_medium, AP_large and the same of AR, over OKS. A class has mask_AP, mask_AP50, box_AP, box_AP50 and
+        num_objects, crowds not counted.
 
     Raises:
         ValueError: for two samples or two pairs of one image, a result of an unknown image or category, a mask of another
@@ -94,6 +96,8 @@ class _Matching:
         self._image = {image_id: number for number, image_id in enumerate(sorted(truth), start=1)}
         self._by_id = {category.id: number for number, category in enumerate(categories, start=1)}
         self._by_name = {category.name: number for number, category in enumerate(categories, start=1)}
+        with_keypoints = any(sample.keypoints is not None for sample in truth.values())
+        self._keypoints = KeypointMatching(categories) if with_keypoints else None
         self._evaluators = {kind: self._evaluator(name) for kind, name in _LIBRARY_NAMES.items()}
 
     def _evaluator(self, library_name: str) -> StreamingEval:
@@ -111,7 +115,8 @@ class _Matching:
                 f"A result of image_id {row['image_id']} has category_id {row['category_id']}; the data has {known}."
             )
         box = row["bbox"] if "bbox" in row else _xywh(rle_to_box(rle))
-        return _annotation(self._by_id[row["category_id"]], box, rle, score=float(row["score"]))
+        own = {"keypoints": row["keypoints"]} if "keypoints" in row else {}
+        return _annotation(self._by_id[row["category_id"]], box, rle, score=float(row["score"]), **own)
 
     def from_detections(self, image_id: int, detections: Detections) -> list[dict[str, Any]]:
         """The detections whose class the data has, in the library's numbers."""
@@ -122,8 +127,10 @@ class _Matching:
             )
         names = detections.class_names or [category.name for category in self.categories]
         return [
-            _annotation(self._by_name[names[label]], _xywh(box), rle, score=float(score))
-            for box, score, label, rle in zip(detections.boxes, detections.scores, detections.labels, detections.rle())
+            _annotation(self._by_name[names[label]], _xywh(box), rle, score=float(score), **detections.keypoint_row(number))
+            for number, (box, score, label, rle) in enumerate(
+                zip(detections.boxes, detections.scores, detections.labels, detections.rle())
+            )
             if names[label] in self._by_name
         ]
 
@@ -142,14 +149,16 @@ class _Matching:
             _annotation(int(label) + 1, np.round(_xywh(box), 3).tolist(), rle, area=float(area), iscrowd=int(crowd))
             for label, box, rle, area, crowd in zip(sample.labels, sample.boxes, sample.rles, sample.areas, sample.crowd)
         ]
+        if self._keypoints is not None:
+            self._keypoints.add(number, sample, found)
         # A result's size class is its mask's area for masks and its box's area for boxes; pycocotools takes the box's for both
         # where a row holds both, so each evaluator sees its own form alone.
         for kind, form in (("mask", "segmentation"), ("box", "bbox")):
-            other = "bbox" if form == "segmentation" else "segmentation"
+            others = {"keypoints", "bbox" if form == "segmentation" else "segmentation"}
             self._evaluators[kind].update(
                 [image],
-                [_without(other, annotation, id=k, image_id=number) for k, annotation in enumerate(objects, start=1)],
-                [_without(other, annotation, image_id=number) for annotation in found],
+                [_without(others, annotation, id=k, image_id=number) for k, annotation in enumerate(objects, start=1)],
+                [_without(others, annotation, image_id=number) for annotation in found],
             )
 
     def scores(self) -> dict[str, Any]:
@@ -171,6 +180,9 @@ class _Matching:
                 per_class[category.name][f"{kind}_AP50"] = _mean(precision[_IOU_50, :, k, 0, -1])
         for category, count in zip(self.categories, counts):
             per_class[category.name]["num_objects"] = int(count)
+        of_keypoints = None if self._keypoints is None else self._keypoints.scores()
+        if of_keypoints is not None:
+            scores["keypoints"] = of_keypoints
         return {**scores, "per_class": per_class, "max_detections": self.limits}
 
     def _sample(self, image_id: int) -> Sample:
@@ -207,5 +219,5 @@ def _annotation(category: int, box: Sequence[float], rle: dict[str, Any], **rest
     return {"category_id": category, "bbox": list(box), "segmentation": rle, **rest}
 
 
-def _without(name: str, annotation: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    return {key: value for key, value in {**annotation, **changes}.items() if key != name}
+def _without(names: set[str], annotation: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {key: value for key, value in {**annotation, **changes}.items() if key not in names}

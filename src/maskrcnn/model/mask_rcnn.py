@@ -22,7 +22,9 @@ from maskrcnn.model.backbones.build import build_backbone
 from maskrcnn.model.backbones.folding import FoldedBackbone
 from maskrcnn.model.heads.box_head import BoxHead
 from maskrcnn.model.heads.detect import Detect
+from maskrcnn.model.heads.keypoint_head import KeypointHead
 from maskrcnn.model.heads.mask_head import MaskHead
+from maskrcnn.model.heads.no_masks import NoMasks
 from maskrcnn.model.heads.roi_sampler import RoiSampler
 from maskrcnn.model.necks.fpn import FPN
 from maskrcnn.model.optimizers import HEADS
@@ -32,7 +34,8 @@ from maskrcnn.ops import native
 from maskrcnn.ops.native import Kernels
 from maskrcnn.structures import PaddedDetections
 
-LOSSES = ("rpn_objectness_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss")
+LOSSES = ("rpn_objectness_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss")  # of a model with masks alone
+MASK_HEADS: dict[str, Any] = {"fcn": MaskHead, "none": NoMasks}
 VALIDATION_SEED = 0  # validation samples the same anchors and RoIs each time, so that its losses can be compared
 
 
@@ -62,9 +65,14 @@ class Network(keras.Model):
         heads = {"num_classes": config.num_classes, "channels": config.fpn.channels}
         self.box_head = BoxHead(config.box_head, config.roi_align, seed=seed, name="box_head", **heads)
         self.detect_boxes = Detect(config.detect, config.box_head)
-        self.mask_head = MaskHead(config.mask_head, config.roi_align, name="mask_head", **heads)
+        self.mask_head = MASK_HEADS[config.mask_head.kind](config.mask_head, config.roi_align, name="mask_head", **heads)
+        self.keypoint_head = None
+        if config.keypoint_head.num_keypoints:
+            options = {"channels": config.fpn.channels, "name": "keypoint_head"}
+            self.keypoint_head = KeypointHead(config.keypoint_head, config.roi_align, **options)
         self.seed = keras.random.SeedGenerator(seed)
-        self.loss_trackers = [keras.metrics.Mean(name=name) for name in LOSSES]
+        self.loss_names = loss_names(config)
+        self.loss_trackers = [keras.metrics.Mean(name=name) for name in self.loss_names]
         self.mask_loss: Any = "binary_crossentropy"
         self.loss_weights: dict[str, float] = {}
         self._build_parts()
@@ -75,7 +83,7 @@ class Network(keras.Model):
 
     def _build_parts(self) -> None:
         self.fpn.build([output.shape for output in self.backbone.outputs])
-        for part in (self.rpn, self.box_head, self.mask_head):
+        for part in self.parts[2:]:
             part.build(None)
             part.built = True
         self.fpn.built = True
@@ -114,7 +122,12 @@ class Network(keras.Model):
         proposals = self.rpn.propose(anchors, visible, kernels, training=False)  # Proposals, 1000 rows
         logits, deltas = self.box_head(features, proposals.boxes, kernels=kernels)  # (B, 1000, K+1), (B, 1000, K, 4)
         detections = self.detect_boxes(proposals, logits, deltas, regions, kernels)  # PaddedDetections, 100 rows
-        return self.mask_head.add_masks(features, detections, kernels)  # … with masks (B, 100, 28, 28)
+        detections = self.mask_head.add_masks(features, detections, kernels)  # … with masks (B, 100, 28, 28)
+        return self.add_heat_maps(features, detections, kernels)  # … and, of a keypoint model, heat maps (B, 100, 17, 56, 56)
+
+    def add_heat_maps(self, features, detections: PaddedDetections, kernels: Kernels = native.KERNELS) -> PaddedDetections:
+        """The detections as they are, or with what the keypoint head says of them; features are [P2 … P6]."""
+        return detections if self.keypoint_head is None else self.keypoint_head.add_heat_maps(features, detections, kernels)
 
     def infer_in(self, images, sizes, prompts) -> PaddedDetections:
         """What the heads see in boxes that are given, where `infer` takes the RPN's.
@@ -131,13 +144,14 @@ class Network(keras.Model):
         logits, _ = self.box_head(features, prompts, kernels=kernels)  # (B, N, K+1)
         scores = ops.softmax(logits, axis=-1)[:, :, 1:]  # (B, N, K)
         labels = ops.cast(ops.argmax(scores, axis=-1), "int32")  # (B, N)
-        return PaddedDetections(
+        detections = PaddedDetections(
             boxes=prompts,
             scores=ops.max(scores, axis=-1),
             labels=labels,
-            masks=ops.sigmoid(self.mask_head(features, prompts, labels, kernels=kernels)),  # (B, N, 28, 28)
+            masks=self.mask_head.masks(features, prompts, labels, kernels=kernels),  # (B, N, 28, 28)
             valid=ops.ones_like(labels, dtype="bool"),
         )
+        return self.add_heat_maps(features, detections, kernels)
 
     def losses_of(self, batch: dict[str, Any], *, training: bool) -> dict[str, Any]:
         """The training path of the paper.
@@ -147,7 +161,7 @@ class Network(keras.Model):
             training: dropout works, live batch norm learns, the samples are drawn anew; else they are always the same.
 
         Returns:
-            Five named losses, scalars.
+            Five named losses, scalars; one less without masks, one more with keypoints.
         """
         seeds = (self.seed, self.seed) if training else (VALIDATION_SEED, VALIDATION_SEED + 1)
         kernels = self.kernels
@@ -162,12 +176,14 @@ class Network(keras.Model):
         targets = self.roi_sampler.sample(proposals, batch, seeds[1])  # RoiTargets, 512 rows
         logits, deltas = self.box_head(features, targets.rois, training=training, kernels=kernels)  # (B, 512, K+1), (…, K, 4)
         num_positive, per_roi = self.roi_sampler.num_positive, self._per_roi_mask_loss
-        mask_loss = self.mask_head.loss_of(features, targets, batch, num_positive, per_roi, kernels, training=training)
-        return {
+        losses = {
             **self.rpn.losses_of(rpn, anchor_targets),
             **self.box_head.losses_of(logits, deltas, targets),
-            "mask_loss": mask_loss,
+            **self.mask_head.losses_of(features, targets, batch, num_positive, per_roi, kernels, training=training),
         }
+        if self.keypoint_head is not None:
+            losses |= self.keypoint_head.losses_of(features, targets, batch, num_positive, kernels)
+        return losses
 
     def normalise(self, images, sizes):
         """Colours as the backbone was trained on them; the padding is 0 after that, or before it (`image.padding`).
@@ -223,10 +239,16 @@ class Network(keras.Model):
 
     # ── what learns ──
 
+    @property
+    def parts(self) -> list[keras.Layer]:
+        """The backbone and every head that the model has."""
+        heads = [getattr(self, head) for head in HEADS]
+        return [self.backbone, *(head for head in heads if head is not None)]
+
     def named_layers(self) -> dict[str, keras.Layer]:
         """Every part, and after it those of its layers that have weights, by name: `"fpn"`, `"fpn/lateral2"` and so on."""
         named = {}
-        for part in (self.backbone, *(getattr(self, head) for head in HEADS)):
+        for part in self.parts:
             named[part.name] = part
             layers = part._flatten_layers(include_self=False)
             named.update({f"{part.name}/{layer.name}": layer for layer in layers if layer.weights})
@@ -288,7 +310,7 @@ class Network(keras.Model):
             loss: the mask loss: `"binary_crossentropy"` (the paper's), the name of another Keras loss such as `"dice"`, or a
                 function of (target, probabilities), each (RoIs, M·M), that gives one number a RoI.
             loss_weights: factor of each loss by its name, one of `rpn_objectness_loss`, `rpn_box_loss`, `class_loss`,
-                `box_loss`, `mask_loss`; 1 where not given.
+                `box_loss`, `mask_loss`, `keypoint_loss`; 1 where not given.
             jit_compile: `"auto"` chooses what is measured to be faster on the backend (docs/measurements.md).
 
         Raises:
@@ -296,13 +318,13 @@ class Network(keras.Model):
                 here: `maskrcnn.inference.scoring` and the `val_mask_ap` of `maskrcnn.verbs.train` take their place.
         """
         if kwargs.get("metrics") or kwargs.get("weighted_metrics"):
-            raise ValueError("compile() takes no metrics: all five losses are shown, and maskrcnn.evaluate gives the AP.")
+            raise ValueError("compile() takes no metrics: all losses are shown, and maskrcnn.evaluate gives the AP.")
         if loss_weights is not None and not isinstance(loss_weights, Mapping):
             raise ValueError(f"loss_weights are factors by name, such as {{'mask_loss': 2.0}}; received {loss_weights!r:.100}.")
         loss_weights = dict(loss_weights or {})
-        if set(loss_weights) - set(LOSSES):
-            unknown = ", ".join(map(repr, sorted(set(loss_weights) - set(LOSSES))))
-            raise ValueError(f"Unknown loss in loss_weights: {unknown}; possible: {', '.join(LOSSES)}.")
+        if set(loss_weights) - set(self.loss_names):
+            unknown = ", ".join(map(repr, sorted(set(loss_weights) - set(self.loss_names))))
+            raise ValueError(f"Unknown loss in loss_weights: {unknown}; possible: {', '.join(self.loss_names)}.")
         if jit_compile == "auto":
             jit_compile = native.JIT_COMPILE and not kwargs.get("run_eagerly")
         loss = "binary_crossentropy" if loss is None else loss
@@ -334,7 +356,7 @@ class Network(keras.Model):
         num_images = ops.shape(x["images"])[0]
         for tracker in self.loss_trackers:
             tracker.update_state(y_pred[tracker.name], sample_weight=num_images)
-        losses = [y_pred[name] * self.loss_weights.get(name, 1.0) for name in LOSSES]
+        losses = [y_pred[name] * self.loss_weights.get(name, 1.0) for name in self.loss_names]
         losses.extend(self._aggregate_additional_loss(loss) for loss in self.losses)  # regularisers, where a user adds some
         return ops.sum(ops.stack(losses))
 
@@ -371,6 +393,12 @@ class Network(keras.Model):
         self.compile(**config)
         if optimizer_built:
             self.optimizer.build(self.trainable_variables)  # so that its saved state finds its place
+
+
+def loss_names(config: ModelConfig) -> tuple[str, ...]:
+    """What the losses of such a model are called."""
+    names = (name for name in LOSSES if name != "mask_loss" or config.mask_head.kind != "none")
+    return (*names, *(["keypoint_loss"] if config.keypoint_head.num_keypoints else []))
 
 
 def _whole_frame(images, kernels: Kernels = native.KERNELS):

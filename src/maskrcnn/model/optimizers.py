@@ -12,7 +12,13 @@ from typing import Any
 import keras
 from keras import ops
 
-HEADS = ("fpn", "rpn", "box_head", "mask_head")  # paths of their weights begin so; the backbone's are as published
+HEADS = (
+    "fpn",
+    "rpn",
+    "box_head",
+    "mask_head",
+    "keypoint_head",
+)  # paths of their weights begin so; the backbone's are as published
 FIRST_RATE = 0.01  # of the peak, where the warm-up begins
 MILESTONE_FACTOR = 0.1  # Mask R-CNN, section 3.1
 

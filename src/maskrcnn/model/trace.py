@@ -47,6 +47,7 @@ def trace(network: Any, images: Any, sizes: Any) -> Trace:
     proposals = network.rpn.propose(rpn, visible, training=False)
     logits, deltas = network.box_head(features, proposals.boxes)
     detections = network.mask_head.add_masks(features, network.detect_boxes(proposals, logits, deltas, regions))
+    detections = network.add_heat_maps(features, detections)
 
     anchors = ops.concatenate(rpn.anchors, axis=0)
     moved = box_ops.clip(network.rpn.decode(ops.concatenate(rpn.deltas, axis=1), ops.expand_dims(anchors, 0)), visible)

@@ -45,6 +45,11 @@ def print_scores(scores: Mapping[str, Any], console: Console) -> None:
         numbers = (row[column] for column in ("mask_AP", "mask_AP50", "box_AP", "box_AP50"))
         classes.add_row(name, str(row["num_objects"]), *map(_number, numbers))
     console.print(overall)
+    if "keypoints" in scores:
+        keypoints = Table("", "keypoints", title="COCO scores of keypoints (OKS)", title_justify="left")
+        for name, value in scores["keypoints"].items():
+            keypoints.add_row(name.replace("_", " "), _number(value))
+        console.print(keypoints)
     if scores["max_detections"][-1] != 100:
         console.print(f"AP looks at {scores['max_detections'][-1]} detections of an image and class; COCO's standard is 100.")
     console.print(classes)

@@ -19,6 +19,7 @@ _CAPTION_SHARE = 0.2  # … and likewise where their plates would take more than
 _MOST_HIDDEN = 0.5  # of small objects under one caption, in objects
 _DARKEST = 110  # luma of the darkest colour, to stand out from a microscope's black
 _WEIGHT = 500  # of the font, medium
+_LEAST_KEYPOINT = 0.05  # score of a keypoint that is drawn; detectron2's `_KEYPOINT_THRESHOLD`
 
 _Plate = tuple[int, int, int, int]  # left, top, right, bottom of a caption's ground
 _Cutout = tuple[np.ndarray, tuple[int, int]]  # (h, w) bool, cut out of a mask at (left, top)
@@ -46,7 +47,8 @@ def draw_detections(image: np.ndarray, detections: Detections, *, show_scores: b
     names = detections.names if detections.class_names else [""] * len(detections)
     scores = [f"{score:.2f}" if show_scores else "" for score in detections.scores]
     captions = [[f"{name} {score}".strip() for name, score in zip(names, scores)], scores if one_class else names]
-    return _draw(as_rgb(image), detections.boxes, _of(detections), _colours(detections), captions)
+    drawn = _draw(as_rgb(image), detections.boxes, _of(detections), _colours(detections), captions)
+    return _with_found_keypoints(drawn, detections)
 
 
 def draw_masks(image: np.ndarray, detections: Detections) -> np.ndarray:
@@ -63,7 +65,7 @@ def draw_masks(image: np.ndarray, detections: Detections) -> np.ndarray:
         ValueError: for an image that is no (H, W, C) uint8, or not of the detections' size.
     """
     _check(image, detections.size)
-    return _draw(as_rgb(image), detections.boxes, _of(detections), _colours(detections), [])
+    return _with_found_keypoints(_draw(as_rgb(image), detections.boxes, _of(detections), _colours(detections), []), detections)
 
 
 def _colours(detections: Detections) -> list[tuple[int, int, int]]:
@@ -91,7 +93,12 @@ def draw_truth(image: np.ndarray, sample: Sample, categories: Sequence[Category]
     colour_keys = range(len(names)) if len(categories) < 2 else sample.labels
     order = sorted(range(len(names)), key=lambda k: -rle_area(sample.rles[k]))
     masks = ((k, _cut(sample.rles[k])) for k in order)
-    return _draw(as_rgb(image), sample.boxes, masks, [colour_of(int(key)) for key in colour_keys], [names])
+    colours = [colour_of(int(key)) for key in colour_keys]
+    drawn = _draw(as_rgb(image), sample.boxes, masks, colours, [names])
+    if sample.keypoints is not None:
+        skeleton = next((category.skeleton for category in categories if category.skeleton), ())
+        _draw_keypoints(drawn, sample.keypoints, sample.keypoints[..., 2] > 0, skeleton)
+    return drawn
 
 
 def draw_tracks(
@@ -121,7 +128,8 @@ def draw_tracks(
     ids = detections.track_ids.tolist()
     names = detections.names if len(detections.class_names) > 1 else [""] * len(detections)
     captions = [[f"{name} {number}".strip() for name, number in zip(names, ids)], [str(number) for number in ids]]
-    return _draw(canvas, detections.boxes, _of(detections), [colour_of(number) for number in ids], captions)
+    drawn = _draw(canvas, detections.boxes, _of(detections), [colour_of(number) for number in ids], captions)
+    return _with_found_keypoints(drawn, detections)
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
@@ -183,6 +191,26 @@ def _draw(
     for k, plate in _place(texts, boxes, (height, width)).items():
         _draw_caption(canvas, texts[k], plate, colours[k])
     return canvas
+
+
+def _with_found_keypoints(canvas: np.ndarray, detections: Detections) -> np.ndarray:
+    if detections.keypoints is not None:
+        _draw_keypoints(canvas, detections.keypoints, detections.keypoints[..., 2] >= _LEAST_KEYPOINT, detections.skeleton)
+    return canvas
+
+
+def _draw_keypoints(canvas: np.ndarray, keypoints: np.ndarray, shown: np.ndarray, skeleton: Sequence[tuple[int, ...]]) -> None:
+    """Joins and dots of keypoints (N, K, 3), those that are shown (N, K); each keypoint has a colour of its own."""
+    line = max(1, round(min(canvas.shape[:2]) / 400))
+    colours = [colour_of(number) for number in range(keypoints.shape[1])]
+    reach = 2 * max(canvas.shape)  # OpenCV's places are 16 bits before its shift
+    for own, visible in zip(np.rint(keypoints[..., :2].clip(-reach, reach) * 8).astype(int).tolist(), shown):
+        for one, other in skeleton:
+            if visible[one] and visible[other]:
+                cv2.line(canvas, own[one], own[other], colours[other], line, cv2.LINE_AA, shift=3)
+        for place in np.flatnonzero(visible).tolist():
+            cv2.circle(canvas, own[place], 8 * 2 * line, (0, 0, 0), cv2.FILLED, cv2.LINE_AA, shift=3)
+            cv2.circle(canvas, own[place], 8 * 2 * line - 8, colours[place], cv2.FILLED, cv2.LINE_AA, shift=3)
 
 
 def _draw_mask(canvas: np.ndarray, cutout: _Cutout, colour: tuple[int, int, int], line: int) -> None:

@@ -46,11 +46,14 @@ def coco_results(
 
     Returns:
         For each detection `file_name`, `image_id`, `category_id`, `category_name`, `bbox` (x, y, width, height), `score` and
-        `segmentation` (RLE with `counts` as str), in original pixels. Numbers are not rounded, so that the rows score the same
+        `segmentation` (RLE with `counts` as str), in original pixels; `keypoints` (x, y, score of each) where the model finds
+        some. Numbers are not rounded, so that the rows score the same
         as the detections.
     """
     rows = []
-    for box, score, label, rle in zip(detections.boxes, detections.scores, detections.labels, detections.rle()):
+    for number, (box, score, label, rle) in enumerate(
+        zip(detections.boxes, detections.scores, detections.labels, detections.rle())
+    ):
         left, top, right, bottom = box.tolist()
         rows.append(
             {
@@ -61,6 +64,7 @@ def coco_results(
                 "bbox": [left, top, right - left, bottom - top],
                 "score": float(score),
                 "segmentation": rle_to_json(rle),
+                **detections.keypoint_row(number),
             }
         )
     return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from maskrcnn.config.keypoints import PERSON, PERSON_SKELETON
 from maskrcnn.config.model import Category
 from maskrcnn.config.presets import placeholder_categories
 
@@ -21,6 +22,8 @@ _names = iter(" ".join(_NAMES.split()).split(", "))
 # A row for every id of COCO from 1 to 90, as torchvision's models have: the unused ones take part in the softmax.
 COCO_WITH_GAPS = tuple(Category(id, f"unused {id}" if id in _UNUSED else next(_names)) for id in range(1, 91))
 COCO = tuple(category for category in COCO_WITH_GAPS if category.id not in _UNUSED)  # its 80 classes, with its ids
+
+COCO_PERSON = Category(1, "person", PERSON, PERSON_SKELETON)  # of COCO's keypoints
 
 
 def named_categories(class_names: Sequence[str | Category]) -> tuple[Category, ...]:

@@ -121,11 +121,7 @@ def put(checkpoint: Checkpoint, model: keras.Model, *, source_classes: Sequence[
     Raises:
         ValueError: naming the first tensor that is missing or of another shape.
     """
-    parts = (
-        [model.backbone]
-        if checkpoint.categories is None
-        else [model.backbone, model.fpn, model.rpn, model.box_head, model.mask_head]
-    )
+    parts = [model.backbone] if checkpoint.categories is None else model.parts
     wanted = [weight for part in parts for weight in part.weights]
     arrays, stem = dict(checkpoint.arrays), stem_kernel(model.backbone)
     if source_classes is not None:
@@ -148,10 +144,6 @@ def put(checkpoint: Checkpoint, model: keras.Model, *, source_classes: Sequence[
     for weight in wanted:
         weight.assign(arrays[weight.path])
     loaded = {weight.path for weight in wanted}
-    every = (
-        weight.path
-        for part in (model.backbone, model.fpn, model.rpn, model.box_head, model.mask_head)
-        for weight in part.weights
-    )
+    every = (weight.path for part in model.parts for weight in part.weights)
     unplaced = (checkpoint.names[path] for path in checkpoint.arrays if path not in loaded)
     return Report(tuple(sorted(loaded)), tuple(path for path in every if path not in loaded), (*unplaced, *checkpoint.unused))

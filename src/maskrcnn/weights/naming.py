@@ -60,6 +60,8 @@ class Names:
     masks: str
     # "first": row 0 of the classes, the boxes and the masks. "last": the last row of the classes alone.
     background: Literal["first", "last"]
+    keypoint_conv: str = ""  # of sources with keypoints; `{even}` is twice the index
+    heat_maps: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +102,7 @@ class File:
 
 
 def _at(pattern: str, index: int, **at: int) -> str:
-    return pattern.format(**({"index": index, "number": index + 1, "block": index} | at))
+    return pattern.format(**({"index": index, "number": index + 1, "block": index, "even": 2 * index} | at))
 
 
 def prefix_of(tensors: Tensors, telling: str) -> str | None:
@@ -194,7 +196,6 @@ def detector_changes(names: Names, file: File) -> dict[str, Any]:
     kind = "4conv1fc" if num_box_convs else "2fc"
     hidden, rows = file.shape(f"{names.fully_connected[kind][0]}.weight", 2)
     pooled = file.shape(f"{_at(names.box_conv.conv, 0)}.weight", 4)[0] if num_box_convs else channels
-    num_mask_convs = file.count(names.mask_conv.conv)
     return {
         "fpn__channels": channels,
         "fpn__norm": file.norm(names.lateral.norm, 4),
@@ -205,6 +206,24 @@ def detector_changes(names: Names, file: File) -> dict[str, Any]:
         "box_head__hidden": hidden,
         "box_head__pool_size": max(math.isqrt(rows // pooled), 1),
         **({"box_head__conv_channels": pooled} if num_box_convs else {}),
+        **_head_changes(names, file),
+    }
+
+
+def _head_changes(names: Names, file: File) -> dict[str, Any]:
+    """The heads that follow the detections: keypoints, and masks, which a model with keypoints may lack."""
+    changes: dict[str, Any] = {}
+    if f"{names.heat_maps}.weight" in file:
+        channels, num_keypoints, *_ = file.shape(f"{names.heat_maps}.weight", 4)
+        changes = {
+            "keypoint_head__num_keypoints": num_keypoints,
+            "keypoint_head__num_convs": file.count(names.keypoint_conv),
+            "keypoint_head__channels": channels,
+        }
+    if changes and f"{names.masks}.weight" not in file:
+        return changes | {"mask_head__kind": "none"}
+    num_mask_convs = file.count(names.mask_conv.conv)
+    return changes | {
         "mask_head__num_convs": num_mask_convs,
         "mask_head__norm": file.norm(names.mask_conv.norm, num_mask_convs),
         "mask_head__channels": file.shape(f"{names.deconv}.weight", 4)[0],
@@ -253,18 +272,28 @@ def detector_rules(names: Names, config: ModelConfig) -> list[Rule]:
         layout = layouts.DENSE if index else layouts.first_dense(config.box_head.pool_size)
         rules += _layer(name, f"box_head/fc{index + 1}", layout)
 
-    for index in range(config.mask_head.num_convs):
-        rules += _unit(names.mask_conv, f"mask_head/conv{index + 1}", config.mask_head.norm, index=index, number=index + 1)
-    rules += _layer(names.deconv, "mask_head/deconv1", layouts.CONV)
+    if config.keypoint_head.num_keypoints:
+        for index in range(config.keypoint_head.num_convs):
+            rules += _layer(_at(names.keypoint_conv, index), f"keypoint_head/conv{index + 1}", layouts.CONV)
+        rules += _layer(names.heat_maps, "keypoint_head/heat_maps", layouts.CONV)
 
     if names.background == "first":
         rules += _layer(names.classes, "box_head/classes", layouts.DENSE)
         rules += _layer(names.deltas, "box_head/deltas", layouts.DELTAS_AFTER_BACKGROUND, layouts.DELTA_BIAS_AFTER_BACKGROUND)
-        masks = (layouts.MASKS_AFTER_BACKGROUND, layouts.MASK_BIAS_AFTER_BACKGROUND)
     else:
         rules += _layer(names.classes, "box_head/classes", layouts.LOGITS_BACKGROUND_LAST, layouts.LOGIT_BIAS_BACKGROUND_LAST)
         rules += _layer(names.deltas, "box_head/deltas", layouts.DENSE)
-        masks = (layouts.MASKS, layouts.VECTOR)
+    return rules + (_mask_rules(names, config) if config.mask_head.kind == "fcn" else [])
+
+
+def _mask_rules(names: Names, config: ModelConfig) -> list[Rule]:
+    rules = []
+    for index in range(config.mask_head.num_convs):
+        rules += _unit(names.mask_conv, f"mask_head/conv{index + 1}", config.mask_head.norm, index=index, number=index + 1)
+    rules += _layer(names.deconv, "mask_head/deconv1", layouts.CONV)
+    masks = (layouts.MASKS, layouts.VECTOR)
+    if names.background == "first":
+        masks = (layouts.MASKS_AFTER_BACKGROUND, layouts.MASK_BIAS_AFTER_BACKGROUND)
     rules.append(Rule(f"{names.masks}.weight", "mask_head/class_kernel", masks[0]))
     rules.append(Rule(f"{names.masks}.bias", "mask_head/class_bias", masks[1]))
     return rules
@@ -321,10 +350,10 @@ def read_model(
     num_rows = file.shape(f"{names.classes}.weight", 2)[0]
     num_classes = num_rows - 1
     extra = int(names.background == "first")
-    for name, rank, wanted in (
-        (f"{names.deltas}.weight", 2, 4 * (num_classes + extra)),
-        (f"{names.masks}.weight", 4, num_classes + extra),
-    ):
+    rows = [(f"{names.deltas}.weight", 2, 4 * (num_classes + extra))]
+    if changes.get("mask_head__kind") != "none":
+        rows.append((f"{names.masks}.weight", 4, num_classes + extra))
+    for name, rank, wanted in rows:
         found = file.shape(name, rank)
         if found[0] != wanted:
             counted = file.names[f"{names.classes}.weight"]

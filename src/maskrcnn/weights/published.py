@@ -125,6 +125,13 @@ _FILES = (
         41.8,
         size=185_828_065,
     ),
+    _torchvision(
+        "torchvision-keypoints",
+        "keypointrcnn_resnet50_fpn_coco-fc266e95.pth",
+        "sha256:fc266e95",
+        "Keypoint R-CNN, ResNet-50-FPN, without masks (65.0 keypoint AP)",
+        54.6,
+    ),
     _detectron2(
         "detectron2-r50-1x",
         "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x/137260431/model_final_a54504",

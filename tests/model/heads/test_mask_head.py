@@ -117,7 +117,7 @@ def test_the_loss_is_the_mean_over_the_positives_of_the_true_class():
 
     def loss_of(features, targets, truth):
         mean = lambda target, logits: ops.mean(loss_ops.binary_crossentropy(target, logits), axis=(2, 3))  # noqa: E731
-        return head.loss_of(features, targets, truth, num_rows, mean, training=False)
+        return head.losses_of(features, targets, truth, num_rows, mean, training=False)["mask_loss"]
 
     answer = compute(loss_of, features_of(), targets, truth)
     logits = compute(head, features_of(), rois, np.maximum(classes - 1, 0))

@@ -11,7 +11,7 @@ from weights.layout_files import R50, fill, narrow, torchvision_of_2019, zeros
 
 from maskrcnn.config import fields
 from maskrcnn.model.mask_rcnn import Network
-from maskrcnn.weights.categories import COCO_WITH_GAPS
+from maskrcnn.weights.categories import COCO_PERSON, COCO_WITH_GAPS
 from maskrcnn.weights.checkpoint import put
 from maskrcnn.weights.files.pth import write_pth
 from maskrcnn.weights.projects import torchvision
@@ -270,3 +270,31 @@ def test_file_that_cannot_be_written_whole_leaves_nothing(tmp_path, monkeypatch)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match="'x' is float64"):
         write_pth(tmp_path / "model.pth", {"x": np.zeros(3)})
+
+
+def test_every_tensor_of_keypoint_rcnn_is_read_once():
+    tensors = fill(layout_files.keypoint_rcnn(narrow(), channels=4))
+    checkpoint = torchvision.read(tensors)
+    assert checkpoint.unused == checkpoint.assumed == ()
+    assert sorted(checkpoint.names.values()) == sorted(tensors)
+    assert checkpoint.categories == (COCO_PERSON,) and checkpoint.config.backbone.epsilon == 0.0
+    head = checkpoint.config.keypoint_head
+    assert (head.num_keypoints, head.num_convs, head.channels, checkpoint.config.mask_head.kind) == (17, 8, 4, "none")
+
+
+def test_a_file_with_masks_and_keypoints_has_both():
+    tensors = fill(layout_files.torchvision(narrow()) | layout_files.keypoint_rcnn(narrow(), num_keypoints=5, channels=4))
+    tensors |= small()  # rows of three classes
+    config = torchvision.read(tensors).config
+    assert (config.keypoint_head.num_keypoints, config.mask_head.kind, config.num_classes) == (5, "fcn", 3)
+
+
+def test_keypoints_are_not_written_for_torchvision():
+    checkpoint = torchvision.read(fill(layout_files.keypoint_rcnn(narrow(), channels=4)))
+    with pytest.raises(ValueError, match=r"cannot have mask_head.kind='none'|cannot have"):
+        torchvision.to_torchvision(checkpoint.arrays, checkpoint.config)
+
+
+def test_the_keypoint_file_of_the_tests_has_the_names_and_shapes_of_torchvision():
+    golden = {name: tuple(shape) for name, shape in json.loads(GOLDEN.read_text())["keypoints"].items()}
+    assert layout_files.keypoint_rcnn(R50) == golden

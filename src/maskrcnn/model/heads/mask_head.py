@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import zip_longest
+from typing import Any
 
 from keras import layers, ops
 
 from maskrcnn.config.model import MaskHeadConfig, RoiAlignConfig
 from maskrcnn.model.conv import Conv2D, Conv2DTranspose, interleave
 from maskrcnn.model.heads.roi_pooler import RoiPooler
+from maskrcnn.model.heads.used_rows import of_used_rows
 from maskrcnn.model.norm import make_norms, normed_relu
 from maskrcnn.ops import losses as loss_ops
 from maskrcnn.ops import rows as row_ops
@@ -75,23 +78,21 @@ class MaskHead(layers.Layer):
         logits = interleave(logits, self.config.pool_size, len(self.deconvs))
         return ops.reshape(logits, (batch, num_rows, side, side))
 
+    def masks(self, features, boxes, labels, kernels: Kernels = KERNELS):
+        """Probabilities of a mask of one class for each box, in the arguments and the shape of `call`."""
+        return ops.sigmoid(self(features, boxes, labels, kernels=kernels))
+
     def add_masks(self, features, detections: PaddedDetections, kernels: Kernels = KERNELS) -> PaddedDetections:
         """The detections with masks of their classes, (B, N, M, M) probabilities. Mask R-CNN, section 3.1, inference.
 
         Only the first rows, which hold what was found, are computed where shapes may vary; masks of the others are 0.
         """
-        num_rows = detections.valid.shape[1]
-        used = kernels.num_used(detections.valid)
-        boxes, labels = detections.boxes[:, :used], detections.labels[:, :used]
-        masks = ops.sigmoid(self(features, boxes, labels, kernels=kernels))  # (B, used, M, M)
-        if not (isinstance(used, int) and used == num_rows):
-            batch, side = ops.shape(masks)[0], self.config.mask_size
-            masks = ops.concatenate([masks, ops.zeros((batch, num_rows - used, side, side), masks.dtype)], axis=1)
-        return detections._replace(masks=masks)
+        look = partial(self.masks, features, kernels=kernels)
+        return detections._replace(masks=of_used_rows(look, detections, kernels))  # (B, N, M, M)
 
-    def loss_of(
+    def losses_of(
         self, features, targets: RoiTargets, truth, num_rows: int, mask_loss, kernels: Kernels = KERNELS, *, training: bool
-    ):
+    ) -> dict[str, Any]:
         """L_mask: the mean over the positive RoIs of the loss of their true class's mask. Mask R-CNN, section 3.
 
         Args:
@@ -110,4 +111,4 @@ class MaskHead(layers.Layer):
         labels = ops.maximum(targets.classes[:, :num_rows] - 1, 0)
         logits = self(features, rois, labels, training=training, kernels=kernels)  # (B, P, M, M)
         per_roi = mask_loss(ops.stop_gradient(target), logits)  # (B, P)
-        return loss_ops.weighted_mean(per_roi, targets.positive[:, :num_rows])
+        return {"mask_loss": loss_ops.weighted_mean(per_roi, targets.positive[:, :num_rows])}

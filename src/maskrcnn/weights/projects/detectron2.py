@@ -9,7 +9,7 @@ import numpy as np
 
 from maskrcnn.config.model import Category
 from maskrcnn.weights import naming
-from maskrcnn.weights.categories import COCO
+from maskrcnn.weights.categories import COCO, COCO_PERSON
 from maskrcnn.weights.checkpoint import Checkpoint
 from maskrcnn.weights.naming import File, Names, ResNetNames, Unit
 
@@ -40,6 +40,8 @@ NAMES = Names(
     mask_conv=Unit("roi_heads.mask_head.mask_fcn{number}", "roi_heads.mask_head.mask_fcn{number}.norm"),
     deconv="roi_heads.mask_head.deconv",
     masks="roi_heads.mask_head.predictor",
+    keypoint_conv="roi_heads.keypoint_head.conv_fcn{number}",
+    heat_maps="roi_heads.keypoint_head.score_lowres",
     background="last",
 )
 
@@ -114,7 +116,7 @@ def read(tensors: Mapping[str, np.ndarray], *, class_names: Sequence[str | Categ
         NAMES,
         file,
         changes,
-        published={80: COCO},
+        published={1: (COCO_PERSON,)} if "keypoint_head__num_keypoints" in changes else {80: COCO},
         class_names=class_names,
         ignored=(CELL_ANCHORS, *PIXELS),
         assumed=assumed,

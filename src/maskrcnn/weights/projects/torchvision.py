@@ -1,4 +1,4 @@
-"""torchvision's Mask R-CNN: `maskrcnn_resnet50_fpn`, `maskrcnn_resnet50_fpn_v2`, and those that people trained; and back."""
+"""torchvision's `maskrcnn_resnet50_fpn`, `maskrcnn_resnet50_fpn_v2`, and back; and `keypointrcnn_resnet50_fpn`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from maskrcnn.config import fields
 from maskrcnn.config.backbones import RESNETS
 from maskrcnn.config.model import Category, ModelConfig
 from maskrcnn.weights import naming
-from maskrcnn.weights.categories import COCO_WITH_GAPS
+from maskrcnn.weights.categories import COCO_PERSON, COCO_WITH_GAPS
 from maskrcnn.weights.checkpoint import Checkpoint
 from maskrcnn.weights.naming import Names, Unit
 from maskrcnn.weights.projects import resnets
@@ -40,6 +40,8 @@ NAMES = Names(
     mask_conv=Unit("roi_heads.mask_head.{index}.0", "roi_heads.mask_head.{index}.1"),
     deconv="roi_heads.mask_predictor.conv5_mask",
     masks="roi_heads.mask_predictor.mask_fcn_logits",
+    keypoint_conv="roi_heads.keypoint_head.{even}",  # a ReLU stands between
+    heat_maps="roi_heads.keypoint_predictor.kps_score_lowres",
     background="first",
 )
 
@@ -78,6 +80,7 @@ def read(tensors: Mapping[str, np.ndarray], *, class_names: Sequence[str | Categ
     """
     file = naming.open_file(tensors, TELLING, _todays_name)
     changes = naming.model_changes(NAMES, file) | CONVENTIONS
+    published = {90: COCO_WITH_GAPS} if "keypoint_head__num_keypoints" not in changes else {1: (COCO_PERSON,)}
     assumed = []
     is_v2 = changes["fpn__norm"] == "live"
     if is_v2:
@@ -88,7 +91,7 @@ def read(tensors: Mapping[str, np.ndarray], *, class_names: Sequence[str | Categ
         # `maskrcnn_resnet50_fpn(weights="DEFAULT")` calls overwrite_eps(model, 0.0), so models that were fine-tuned from it
         # have it too, as in PyTorch's own tutorial.
         changes["backbone__epsilon"] = 0.0
-        if len(COCO_WITH_GAPS) + 1 != file.shape(f"{NAMES.classes}.weight", 2)[0]:
+        if file.shape(f"{NAMES.classes}.weight", 2)[0] - 1 not in published:
             assumed.append(
                 "The model was fine-tuned from torchvision's COCO weights, whose norms have epsilon 0; "
                 "if only its backbone was pretrained, --set backbone.epsilon=1e-5 is right."
@@ -98,7 +101,7 @@ def read(tensors: Mapping[str, np.ndarray], *, class_names: Sequence[str | Categ
         NAMES,
         file,
         changes,
-        published={90: COCO_WITH_GAPS},
+        published=published,
         class_names=class_names,
         assumed=assumed,
     )
