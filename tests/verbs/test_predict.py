@@ -262,7 +262,7 @@ def test_every_data_set_of_an_earlier_prediction_is_set_aside() -> None:
 
 
 def test_names_of_formats_are_looked_at_before_anything_else() -> None:
-    with pytest.raises(ValueError, match="overlay, labels, .*, zarr, coco, .*, parquet; received 'bmp'"):
+    with pytest.raises(ValueError, match="overlay, labels, .*, zarr, coco, .*, shards; received 'bmp'"):
         PredictConfig(save=["bmp"])
     with pytest.raises(ValueError, match=r"a list of formats; received 'coco', not \['coco'\]"):
         PredictConfig(save="coco")

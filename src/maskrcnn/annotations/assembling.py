@@ -27,11 +27,13 @@ class Drawn(NamedTuple):
         class_name: "" where nobody named it.
         rle: its mask in the image's own pixels.
         crowd: a region that says "some of these are here", of which nothing is learnt.
+        score: of an object that a model found; None of ground truth.
     """
 
     class_name: str
     rle: Rle
     crowd: bool = False
+    score: float | None = None
 
 
 class Report:
@@ -139,7 +141,7 @@ def _make_object(thing: Drawn, report: Report, classes: _Classes, options: ReadO
         return []
     crowd = thing.crowd and not options.crowds_are_objects
     assert report.annotation_id is not None
-    return [TrueObject(rle_to_box(thing.rle), label, crowd, thing.rle, float(area), report.annotation_id)]
+    return [TrueObject(rle_to_box(thing.rle), label, crowd, thing.rle, float(area), report.annotation_id, thing.score)]
 
 
 def _image_ids(entries: Sequence[Entry]) -> list[int]:

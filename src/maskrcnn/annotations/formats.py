@@ -30,6 +30,7 @@ from maskrcnn.annotations import (
     parquet,
     qupath,
     rle_csv,
+    shards,
     supervisely,
     via,
     voc,
@@ -57,6 +58,7 @@ WRITERS: dict[str, Write] = {
     "imagej": imagej_rois.write,
     "qupath": qupath.write,
     "parquet": parquet.write,
+    "shards": shards.write,
 }
 
 
@@ -80,7 +82,7 @@ class Format(Protocol):
 
 MODULES: tuple[Format, ...] = (
     coco, via, label_maps, yolo, labelme, voc, cvat, mask_files, label_studio, cityscapes, supervisely, rle_csv, imagej_rois,
-    qupath, panoptic, open_images, ome_ngff, datumaro, cellpose, parquet,
+    qupath, panoptic, open_images, ome_ngff, datumaro, cellpose, parquet, shards,
 )  # fmt: skip
 ASKS = {  # options that mean something to some formats alone
     "class_attribute": (("via",), "Only VIA files have region attributes"),

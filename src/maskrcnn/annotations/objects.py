@@ -23,7 +23,10 @@ def are_unnamed(categories: Sequence[Category]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class TrueObject:
-    """One annotated object: `box` (4,) xyxy, `rle` and `area` in original pixels, `label` an index into the categories."""
+    """One annotated object: `box` (4,) xyxy, `rle` and `area` in original pixels, `label` an index into the categories.
+
+    An object that a model found has a score.
+    """
 
     box: np.ndarray
     label: int
@@ -31,10 +34,12 @@ class TrueObject:
     rle: dict[str, Any]
     area: float
     annotation_id: int
+    score: float | None = None
 
 
 def make_sample(image_id: int, file_name: str, path: Path, size: tuple[int, int], objects: Sequence[TrueObject]) -> Sample:
-    """The sample of one image, its image not read yet."""
+    """The sample of one image, its image not read yet; with scores where all of its objects have one."""
+    scores = [thing.score for thing in objects if thing.score is not None]
     return Sample(
         image_id=image_id,
         file_name=file_name,
@@ -46,6 +51,7 @@ def make_sample(image_id: int, file_name: str, path: Path, size: tuple[int, int]
         rles=[thing.rle for thing in objects],
         areas=np.array([thing.area for thing in objects], np.float32),
         annotation_ids=np.array([thing.annotation_id for thing in objects], np.int64),
+        scores=np.array(scores, np.float32) if scores and len(scores) == len(objects) else None,
     )
 
 

@@ -10,17 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from maskrcnn.annotations.assembling import Drawn, Entry, Report, assemble
+from maskrcnn.annotations.categories import read_categories, write_categories
 from maskrcnn.annotations.faults import Fault
 from maskrcnn.annotations.finding import ImageFinder
 from maskrcnn.annotations.objects import Annotations
 from maskrcnn.annotations.outlines import Size
-from maskrcnn.annotations.place import Place, ReadOptions, read_json
+from maskrcnn.annotations.place import Place, ReadOptions
 from maskrcnn.annotations.writing import Annotated, ImagesTo, placed_images, rows_of
-from maskrcnn.atomic import write_bytes, write_json
-from maskrcnn.config.model import Category
+from maskrcnn.atomic import write_bytes
 from maskrcnn.geometry.rle import rle_area, rle_from_json, rle_to_box
 from maskrcnn.results.parquet import (
     IMAGES,
@@ -59,7 +57,6 @@ def read(place: Place, options: ReadOptions) -> Annotations:
             objects[str(row["image"])].append(row)
     faults: list[Fault] = []
     entries: list[Entry] = []
-    scores: list[float | None] = []  # of all objects, in the order in which they are drawn
     finder = ImageFinder([options.images] if options.images else [place.path, *_folder_of(place.path)])
     for row in _rows(place.path, IMAGES):
         name = str(row["image"])
@@ -68,15 +65,11 @@ def read(place: Place, options: ReadOptions) -> Annotations:
         elif row["plane"] != 1:
             faults.append(Fault("plane of a stack", f"{name}: plane {row['plane']} is no image of its own in a data set"))
         else:
-            draw = partial(_draw, row=row, objects=objects.pop(name, []), scores=scores)
+            draw = partial(_draw, row=row, objects=objects.pop(name, []))
             entries.append(Entry(name, finder.find(name).as_usual(), draw))
     for name in objects:
         faults.append(Fault("objects without an image", f"{name}: no row of {IMAGES}/ is of this image"))
-    found = assemble(entries, options, class_names=_categories(place.path), faults=faults)
-    if not scores or None in scores:
-        return found
-    known = np.array(scores, np.float32)
-    return found._replace(samples=[each.replace(scores=known[each.annotation_ids - 1]) for each in found.samples])
+    return assemble(entries, options, class_names=read_categories(place.path / MANIFEST), faults=faults)
 
 
 def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Fault]:
@@ -98,8 +91,7 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
             rows, objects, number = [], [], number + 1
     if rows or not number:
         _write_part(out, number, rows, objects)
-    categories = [{"id": category.id, "name": category.name} for category in data.categories]
-    write_json(out / MANIFEST, {"categories": categories})
+    write_categories(out / MANIFEST, data.categories)
     return []
 
 
@@ -124,9 +116,7 @@ def _rows(folder: Path, kind: str) -> Iterator[dict[str, Any]]:
             raise ValueError(f"Cannot read {path}: {' '.join(str(error).split()):.200}.") from error
 
 
-def _draw(
-    size: Size, report: Report, *, row: dict[str, Any], objects: list[dict[str, Any]], scores: list[float | None]
-) -> Iterator[Drawn]:
+def _draw(size: Size, report: Report, *, row: dict[str, Any], objects: list[dict[str, Any]]) -> Iterator[Drawn]:
     if size != (row["height"], row["width"]):
         raise ValueError(f"the rows say height × width {row['height']}×{row['width']}, the file has {size[0]}×{size[1]}")
     for each in objects:
@@ -135,8 +125,7 @@ def _draw(
         except ValueError as error:
             report("broken mask", f"object {each['object']}: {error}")
             continue
-        scores.append(each["score"])
-        yield Drawn(str(each["class"] or ""), rle, bool(each["crowd"]))
+        yield Drawn(str(each["class"] or ""), rle, bool(each["crowd"]), each["score"])
 
 
 def _folder_of(folder: Path) -> list[Path]:
@@ -148,18 +137,3 @@ def _folder_of(folder: Path) -> list[Path]:
     while not all(path.is_relative_to(common) for path in parents):
         common = common.parent
     return [common]
-
-
-def _categories(folder: Path) -> list[str | Category] | None:
-    """All classes, with those that no object has, where the manifest is there."""
-    if not (folder / MANIFEST).is_file():
-        return None
-    content = read_json(folder / MANIFEST)
-    listed = content.get("categories") if isinstance(content, dict) else None
-    if not isinstance(listed, list):
-        return None
-    return [
-        Category(each["id"], each["name"])
-        for each in listed
-        if isinstance(each, dict) and type(each.get("id")) is int and isinstance(each.get("name"), str)
-    ]

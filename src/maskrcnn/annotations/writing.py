@@ -14,10 +14,11 @@ import numpy as np
 
 from maskrcnn.annotations.faults import Fault
 from maskrcnn.annotations.outlines import Rle
-from maskrcnn.atomic import part_of, write_png
+from maskrcnn.atomic import part_of, write_bytes, write_png
 from maskrcnn.config.model import Category
 from maskrcnn.geometry.polygons import mask_to_rings
 from maskrcnn.geometry.rle import rle_region, rle_to_box
+from maskrcnn.images.content import Content, is_member
 from maskrcnn.structures import Sample
 
 ImagesTo = Literal["copy", "link", "none"]
@@ -145,6 +146,9 @@ def _numbered(stem: str) -> Iterator[str]:
 
 
 def _place(sample: Sample, path: Path, images: ImagesTo) -> None:
+    if is_member(sample.path):
+        write_bytes(path, Content(sample.path).read())
+        return
     if not sample.path or not os.path.isfile(sample.path):
         if sample.image is None:
             raise ValueError(f"There is no file {sample.path!r} of image {sample.file_name}; write with images none.")

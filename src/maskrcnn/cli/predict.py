@@ -59,7 +59,8 @@ def predict(
             metavar="FORMAT",
             help="What to write for each image: overlay, labels (both by default), geojson, ome-tiff, nifti or dicom-seg; of "
             "images in tiles also zarr. Or for an annotation tool, all images in one folder predictions-FORMAT: coco, yolo, "
-            "labelme, voc, cvat, label-studio, qupath, imagej, label-maps, mask-files, rle-csv or parquet. Repeat for more.",
+            "labelme, voc, cvat, label-studio, qupath, imagej, label-maps, mask-files, rle-csv, parquet or shards. Repeat for "
+            "more.",
         ),
     ] = None,
     measurements: Annotated[

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from maskrcnn.images.files import errors_in_one_line
 
 FileLike = str | Path | bytes | bytearray | memoryview | BinaryIO | io.RawIOBase | io.BufferedIOBase
+MAX_MEMBER_BYTES = 1 << 29  # of an image in a tar file
+_MEMBER = re.compile(r"(.+\.tar)#(\d+)\+(\d+)/[^/]*")
 _START = 352  # bytes that are enough to recognise every format: NIfTI's header is the longest
 
 
@@ -34,7 +37,7 @@ class Content:
         if isinstance(source, (str, Path)):
             self.name = str(source)
             with errors_in_one_line(self.name):
-                self.file: BinaryIO = open(source, "rb")  # noqa: SIM115 - `close` closes it
+                self.file: BinaryIO = _open_member(self.name) or open(source, "rb")  # noqa: SIM115 - `close` closes it
         elif isinstance(source, (bytes, bytearray, memoryview)):
             self.name, self.file = f"the {len(source):,} bytes", io.BytesIO(source)
         else:
@@ -59,3 +62,29 @@ class Content:
         """Closes what was opened here."""
         if self._is_own:
             self.file.close()
+
+
+def member_path(tar: Path, offset: int, length: int, name: str) -> Path:
+    """The path by which `Content` reads a file that lies in a tar file, not compressed: TAR#OFFSET+LENGTH/NAME."""
+    return Path(f"{tar}#{offset}+{length}/{name}")
+
+
+def is_member(path: str) -> bool:
+    """Whether it is such a path."""
+    return _MEMBER.fullmatch(path) is not None
+
+
+def _open_member(path: str) -> BinaryIO | None:
+    """The bytes of a file in a tar file; None of every other path."""
+    match = _MEMBER.fullmatch(path)
+    if match is None or Path(path).is_file():
+        return None
+    offset, length = int(match[2]), int(match[3])
+    if length > MAX_MEMBER_BYTES:
+        raise ValueError(f"it has more than {MAX_MEMBER_BYTES >> 20} MB")
+    with open(match[1], "rb", buffering=0) as tar:
+        tar.seek(offset)
+        content = tar.read(length)
+    if len(content) < length:
+        raise ValueError(f"{match[1]} is shorter than it was")
+    return io.BytesIO(content)
