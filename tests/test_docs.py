@@ -72,6 +72,22 @@ def _code(text: str) -> list[str]:
     return [re.sub(r"\s+# .*$", "", line.strip()) for line in text.splitlines()]
 
 
+BRITISH = re.compile(
+    r"\b(\w*(?:colour|behaviour|neighbour|favour|labell)\w*|licence\w*|grey\w*|centre[ds]?|(?:centi|milli|micro)metres?"
+    r"|\w+(?:alis|isat|ognis|imis|onymis|ganis)(?:e[ds]?|ing|ion)|learnt|analys(?:ed?|ing)|catalogues?|artefacts?)\b",
+    re.IGNORECASE,
+)
+
+
+def test_prose_is_in_american_english():
+    british = ["Colours", "behaviour", "normalised", "anonymise", "labelled", "centre", "grey", "licence", "localisation"]
+    assert BRITISH.findall(f"{', '.join(british)}; precise, license, color, analysis, organ, center") == british
+    for page in PAGES:
+        prose = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", "", page.read_text("utf-8"), flags=re.DOTALL)
+        found = BRITISH.findall(prose)
+        assert found == [], f"{page.relative_to(ROOT)} has {found}"
+
+
 def test_the_site_has_every_page():
     navigation = (ROOT / "mkdocs.yml").read_text("utf-8")
     pages = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES if ROOT / "docs" in page.parents]
@@ -162,6 +178,7 @@ def small_project(tmp_path, monkeypatch):
 # How many blocks of each page are marked: one that loses its mark by accident is missed.
 TESTED = {
     "README.md": 1,
+    "docs/anchors.md": 1,
     "docs/data.md": 1,
     "docs/evaluation.md": 2,
     "docs/first-model.md": 4,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from maskrcnn.training.progress import Progress
 
 
-NUM_TRAIN = 200
+NUM_TRAIN = 160
 NUM_VAL = 40
 EPOCHS = 2
 SETTINGS: dict[str, Any] = {  # two cores have minutes: small images, trained weights, and as many proposals as shapes need
