@@ -16,7 +16,9 @@ from PIL import Image
 from small_server import image_bytes
 from starlette.testclient import TestClient
 
+from maskrcnn.serving.admission import Admission
 from maskrcnn.serving.app import create_app
+from maskrcnn.serving.problems import ProblemError
 from maskrcnn.serving.settings import ServerSettings
 
 
@@ -105,6 +107,18 @@ def test_a_server_that_is_full_says_so_at_once_and_when_to_come_again(detector) 
         assert [one.result(10).status_code for one in waiting] == [200, 200]
         assert client.post("/v1/detect", content=image_bytes()).status_code == 200
         assert service.admission.taken == 0
+
+
+def test_who_would_wait_beyond_the_time_limit_is_sent_away_at_once() -> None:
+    admission = Admission(10, lambda count: 2.0 * count, limit=5)
+    places = [admission.enter() for _ in range(3)]
+    with pytest.raises(ProblemError, match="too long for the time limit of 5 s; ask again in 6 s") as refused:
+        admission.enter()
+    assert refused.value.status == 503
+    places[0].grow(1)  # only what others hold is in its way
+    with places.pop(), places.pop():
+        pass
+    admission.enter()
 
 
 def test_more_images_at_once_than_there_are_places_is_the_clients_fault(detector) -> None:

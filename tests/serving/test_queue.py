@@ -41,6 +41,15 @@ def test_images_of_other_frames_do_not(queue, detector) -> None:
     assert sorted(zip(detector.batches, detector.frames)) == [(1, (64, 96)), (2, (64, 64))]
 
 
+def test_the_first_batch_of_a_shape_says_nothing_of_those_to_come(queue) -> None:
+    """Backends compile when they first see one."""
+    queue.start()
+    queue.submit(image(8), (64, 64)).result(WAIT)
+    assert queue.seconds_for(1) == 1.0
+    queue.submit(image(8), (64, 64)).result(WAIT)
+    assert queue.seconds_for(1) != 1.0
+
+
 def test_a_batch_is_filled_up_to_a_power_of_two(queue, detector) -> None:
     futures = [queue.submit(image(8), (64, 64)) for _ in range(3)]
     queue.start()

@@ -1,4 +1,4 @@
-"""How many images a server holds at a time: whoever comes when all places are taken is sent away at once."""
+"""How many images a server holds at a time: whoever comes when all places are taken, or would wait too long, is sent away."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ class Admission:
 
     Args:
         capacity: how many places there are.
-        seconds_to_wait: estimates when one will be free, for Retry-After.
+        seconds_to_wait: estimates how long so many images take.
+        limit: seconds that a request may take. Where others before it take longer, it would wait in vain.
     """
 
-    def __init__(self, capacity: int, seconds_to_wait: Callable[[int], float]) -> None:
+    def __init__(self, capacity: int, seconds_to_wait: Callable[[int], float], limit: float = math.inf) -> None:
         self.capacity = capacity
-        self._seconds_to_wait = seconds_to_wait
+        self._seconds_to_wait, self._limit = seconds_to_wait, limit
         self._taken = 0
         self._closed = False
         self._lock = threading.Lock()
@@ -47,20 +48,23 @@ class Admission:
         place.grow(1)
         return place
 
-    def take(self, count: int) -> None:
+    def take(self, count: int, held: int = 0) -> None:
+        """So many places, for a request that holds some already.
+
+        Raises:
+            ProblemError: 503 with Retry-After.
+        """
         with self._lock:
             full = self._taken + count > self.capacity
-            if not full and not self._closed:
+            late = self._seconds_to_wait(self._taken - held) > self._limit
+            if not full and not late and not self._closed:
                 self._taken += count
                 return
         if self._closed:
             raise ProblemError(503, "The server is shutting down; ask again in a moment.", headers={"Retry-After": "5"})
         seconds = max(1, math.ceil(self._seconds_to_wait(self._taken)))
-        raise ProblemError(
-            503,
-            f"The queue is full, {self.capacity} images wait; ask again in {seconds} s.",
-            headers={"Retry-After": str(seconds)},
-        )
+        why = f"full, {self.capacity} images wait" if full else f"too long for the time limit of {self._limit:g} s"
+        raise ProblemError(503, f"The queue is {why}; ask again in {seconds} s.", headers={"Retry-After": str(seconds)})
 
     def give_back(self, count: int) -> None:
         with self._lock:
@@ -82,7 +86,7 @@ class Place:
             raise ProblemError(
                 413, f"The server holds {self._admission.capacity} images; received {self._count + count} at once."
             )
-        self._admission.take(count)
+        self._admission.take(count, self._count)
         self._count += count
 
     def __enter__(self) -> Place:

@@ -66,7 +66,8 @@ class ModelQueue:
         self._jobs: dict[Hashable, deque[_Job]] = {}
         self._changed = threading.Condition()
         self._ending = False
-        self._seconds_an_image = 1.0  # until the first call has been measured
+        self._seconds_an_image = 1.0  # until a call has been measured
+        self._shapes: set[tuple[int, ...]] = set()  # of batches that were seen
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
     def start(self) -> None:
@@ -194,7 +195,9 @@ class ModelQueue:
         start = time.monotonic()
         answer = PaddedDetections(*map(np.asarray, self._detector.predict_on_batch(batch)))
         seconds = time.monotonic() - start
-        self._seconds_an_image = _MEMORY * self._seconds_an_image + (1 - _MEMORY) * seconds / max(num_images, 1)
+        if batch["images"].shape in self._shapes:  # the first of a shape is slow where a backend compiles
+            self._seconds_an_image = _MEMORY * self._seconds_an_image + (1 - _MEMORY) * seconds / max(num_images, 1)
+        self._shapes.add(batch["images"].shape)
         self._on_batch(num_images, seconds)
         return answer
 

@@ -62,7 +62,7 @@ class Service:
         self.queue = ModelQueue(
             detector, batch_size=settings.batch_size, wait=settings.wait_ms / 1000, on_batch=self.meters.count_batch
         )
-        self.admission = Admission(settings.queue, self.queue.seconds_for)
+        self.admission = Admission(settings.queue, self.queue.seconds_for, settings.timeout)
         self.ready = False
         self._threads = ThreadPoolExecutor(settings.readers, "serve")
         self.meters.watch("maskrcnn_places_taken", "Images between arrival and answer.", lambda: self.admission.taken)
