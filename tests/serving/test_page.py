@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,56 @@ def test_a_video_is_watched_and_an_identity_corrected(browser: Any, tmp_path: Pa
         person.page.locator("#play").click()
         person.wait_for("#place", "Frame 4")
         person.leave()
+
+
+def test_identities_that_are_corrected_in_a_project_are_there_when_the_video_is_opened_again(
+    browser: Any, tmp_path: Path
+) -> None:
+    pytest.importorskip("scipy", reason='needs the extra "video"')
+    from maskrcnn.serving.labelling import videos
+    from maskrcnn.verbs.track import track_frames
+
+    folder, clip = tmp_path / "project", video_bytes(tmp_path)
+    with live(create_app(BrightDetector(), ServerSettings(project=folder), Abilities(track=track_frames))) as address:
+        person = Person(browser, address)
+        person.open(clip_mp4=clip)
+        person.wait_for("#kept", "Saved, version 0")
+        person.page.locator("#seek").fill("3")
+        person.wait_for("#place", "Frame 3")
+        person.click(30, 30)
+        person.page.locator("#identity").fill("7")
+        person.page.locator("#identity").press("Enter")
+        person.wait_for("#kept", "Saved, version 1")
+        person.wait_for("#objects", "square 7")
+        keep_screenshot(person, "video_in_a_project")
+        store = Store(folder, [])
+        (kept,) = videos.videos(store)
+        assert (kept.name, kept.version) == ("clip.mp4", 1)
+        assert [[item["id"] for item in frame["objects"]] for frame in videos.corrected(store, kept.id)] == [[1]] * 3 + [
+            [7]
+        ] * 2
+        other = Person(browser, address)
+        other.open(clip_mp4=clip)
+        other.wait_for("#kept", "Saved, version 1")
+        other.page.locator("#seek").fill("4")
+        other.wait_for("#objects", "square 7")
+        videos.change_identity(store, kept.id, videos.IdentityChange(0, 1, 5), based_on=1, author="Ada")
+        other.page.locator("#seek").fill("1")
+        other.wait_for("#place", "Frame 1")
+        other.click(20, 30)
+        other.page.locator("#identity").fill("9")
+        other.page.locator("#identity").press("Enter")
+        other.wait_for("#message", "Ada has saved version 2")
+        other.wait_for("#objects", "square 5")
+        assert len(other.complaints) == 1  # of the answer 409
+        other.complaints.clear()
+        with other.page.expect_download() as download:
+            other.page.locator("#track-format").select_option("mot")
+            other.page.locator("#save-tracks").click()
+        assert zipfile.ZipFile(download.value.path()).namelist() == ["mot.txt"]
+        other.leave()
+        person.leave()
+        store.close()
 
 
 def test_it_is_readable_on_a_phone_in_the_dark(viewing: Person) -> None:

@@ -42,10 +42,10 @@ def export(store: Store, form: str, *, images: bool) -> Export:
         truth.write_text(json.dumps(data))
         dataset = load_dataset(truth, images=store.folder / IMAGES)
         write_annotations(dataset, form, out, images="link" if images else "none")
-        return Export(_zipped(out), "application/zip", f"{form}.zip")
+        return Export(zipped(out), "application/zip", f"{form}.zip")
 
 
-def _zipped(folder: Path) -> bytes:
+def zipped(folder: Path) -> bytes:
     """The files below a folder; names in the archive begin at the folder. Images are packed already and only stored."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as target:

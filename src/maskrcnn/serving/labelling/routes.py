@@ -22,6 +22,8 @@ from maskrcnn.serving.detecting import IMAGE_BODY
 from maskrcnn.serving.labelling import exports, ordering
 from maskrcnn.serving.labelling.store import ConflictError, Store, StoredImage, StoredObject
 from maskrcnn.serving.labelling.training import Trainer
+from maskrcnn.serving.labelling.video_routes import add_videos
+from maskrcnn.serving.labelling.videos import RleMask
 from maskrcnn.serving.problems import ProblemError
 from maskrcnn.serving.prompts import BOX_LIMIT, Segment, segmented
 from maskrcnn.serving.reading import Upload, decode, suffix_of
@@ -34,14 +36,6 @@ ExportFormat = Enum("ExportFormat", {name: name for name in WRITERS}, type=str) 
 COCO = ExportFormat("coco")
 OpenDetector = Callable[[str], Detector]  # from a path
 Number = Annotated[int, InPath(ge=1, le=2**53)]
-
-
-class RleMask(BaseModel):
-    """COCO's compressed run lengths."""
-
-    model_config = ConfigDict(extra="forbid")
-    size: tuple[int, int]
-    counts: str
 
 
 class ProjectObject(BaseModel):
@@ -96,6 +90,7 @@ def make_router(
     _add_images(router, service, store)
     _add_objects(router, service, store, segment)
     _add_training(router, service, store, trainer, open_detector)
+    add_videos(router, service, store)
 
     @router.get("", summary="The project: its classes and images, and which to look at next")
     async def project() -> dict[str, Any]:

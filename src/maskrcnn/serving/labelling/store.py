@@ -60,11 +60,26 @@ _MIGRATIONS = (
     ) WITHOUT ROWID;
     """,
     "CREATE TABLE runs (number INTEGER PRIMARY KEY, started REAL NOT NULL, scores TEXT NOT NULL, used INTEGER NOT NULL);",
+    """
+    CREATE TABLE videos (
+        id INTEGER PRIMARY KEY, file TEXT NOT NULL UNIQUE, name TEXT NOT NULL, frames INTEGER NOT NULL, added REAL NOT NULL
+    );
+    CREATE TABLE identities (
+        video_id INTEGER NOT NULL REFERENCES videos (id),
+        number INTEGER NOT NULL,
+        frame INTEGER NOT NULL,
+        identity INTEGER NOT NULL,
+        other INTEGER NOT NULL CHECK (other != identity),
+        author TEXT NOT NULL,
+        saved REAL NOT NULL,
+        PRIMARY KEY (video_id, number)
+    ) WITHOUT ROWID;
+    """,
 )
 
 
 class ConflictError(Exception):
-    """Somebody else has saved the image meanwhile.
+    """Somebody else has saved the image, or the video, meanwhile.
 
     Attributes:
         version: the newest.
@@ -72,7 +87,7 @@ class ConflictError(Exception):
     """
 
     def __init__(self, version: int, author: str) -> None:
-        super().__init__(f"{author or 'Somebody'} has saved version {version} of this image meanwhile.")
+        super().__init__(f"{author or 'Somebody'} has saved version {version} of this meanwhile.")
         self.version, self.author = version, author
 
 
@@ -124,7 +139,7 @@ class Store:
             self._migrate()
         except sqlite3.DatabaseError as error:
             raise ValueError(f"{folder / DATABASE} is no project of maskrcnn: {error}.") from None
-        with self._change() as database:
+        with self.transaction() as database:
             database.executemany("INSERT OR IGNORE INTO classes (name) VALUES (?)", [(name,) for name in class_names])
 
     def close(self) -> None:
@@ -132,10 +147,10 @@ class Store:
 
     def class_names(self) -> list[str]:
         """In the order of their numbers."""
-        return [name for (name,) in self._read("SELECT name FROM classes ORDER BY id")]
+        return [name for (name,) in self.rows("SELECT name FROM classes ORDER BY id")]
 
     def add_class(self, name: str) -> None:
-        with self._change() as database:
+        with self.transaction() as database:
             database.execute("INSERT OR IGNORE INTO classes (name) VALUES (?)", (name,))
 
     def add_image(
@@ -154,7 +169,7 @@ class Store:
         path = self.folder / IMAGES / file
         if not path.exists():
             write_whole(path, lambda target: target.write(data))
-        with self._change() as database:
+        with self.transaction() as database:
             known = database.execute("SELECT id FROM images WHERE file = ?", (file,)).fetchone()
             if known:
                 return known[0], False
@@ -167,7 +182,7 @@ class Store:
             return int(added.lastrowid or 0), True
 
     def images(self) -> list[StoredImage]:
-        return [_image(row) for row in self._read(_IMAGES_QUERY.format(where="", order="ORDER BY images.id"))]
+        return [_image(row) for row in self.rows(_IMAGES_QUERY.format(where="", order="ORDER BY images.id"))]
 
     def image(self, number: int) -> StoredImage:
         """One of them.
@@ -175,7 +190,7 @@ class Store:
         Raises:
             KeyError: there is none of this id.
         """
-        for row in self._read(_IMAGES_QUERY.format(where="WHERE images.id = ?", order=""), (number,)):
+        for row in self.rows(_IMAGES_QUERY.format(where="WHERE images.id = ?", order=""), (number,)):
             return _image(row)
         raise KeyError(number)
 
@@ -184,7 +199,7 @@ class Store:
 
     def objects(self, number: int, version: int | None = None) -> list[StoredObject]:
         """The objects of an image's version, the newest where None."""
-        rows = self._read(
+        rows = self.rows(
             "SELECT classes.name, score, source, counts FROM objects JOIN classes ON classes.id = class_id "
             "JOIN versions ON versions.id = version_id WHERE image_id = ? AND versions.number = "
             "COALESCE(?, (SELECT MAX(number) FROM versions WHERE image_id = ?)) ORDER BY objects.number",
@@ -194,7 +209,7 @@ class Store:
 
     def history(self, number: int) -> list[dict[str, Any]]:
         """Who saved which version of an image when, the newest first."""
-        rows = self._read(
+        rows = self.rows(
             "SELECT versions.number, state, author, saved, COUNT(objects.number) FROM versions "
             "LEFT JOIN objects ON version_id = versions.id WHERE image_id = ? GROUP BY versions.id "
             "ORDER BY versions.number DESC",
@@ -224,7 +239,7 @@ class Store:
             rle = rle_from_json({"size": [image.height, image.width], "counts": item.counts}, (image.height, image.width))
             if not rle_area(rle):
                 raise ValueError("An object has at least one pixel; received an empty mask.")
-        with self._change() as database:
+        with self.transaction() as database:
             newest = database.execute(
                 "SELECT number, author FROM versions WHERE image_id = ? ORDER BY number DESC LIMIT 1", (number,)
             ).fetchone() or (0, "")
@@ -275,12 +290,12 @@ class Store:
 
     def add_run(self) -> int:
         """The number of a new training."""
-        with self._change() as database:
+        with self.transaction() as database:
             database.execute("INSERT INTO runs (started, scores, used) VALUES (?, '{}', 0)", (time.time(),))
             return int(database.execute("SELECT MAX(number) FROM runs").fetchone()[0])
 
     def set_run(self, number: int, *, scores: dict[str, Any] | None = None, used: bool | None = None) -> None:
-        with self._change() as database:
+        with self.transaction() as database:
             if scores is not None:
                 database.execute("UPDATE runs SET scores = ? WHERE number = ?", (json.dumps(scores), number))
             if used is not None:
@@ -288,15 +303,16 @@ class Store:
 
     def runs(self) -> list[dict[str, Any]]:
         """Every training, the newest first."""
-        rows = self._read("SELECT number, started, scores, used FROM runs ORDER BY number DESC")
+        rows = self.rows("SELECT number, started, scores, used FROM runs ORDER BY number DESC")
         return [{"number": row[0], "started": row[1], "scores": json.loads(row[2]), "used": bool(row[3])} for row in rows]
 
-    def _read(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """What a query of the database finds."""
         with self._lock:
             return self._database.execute(query, values).fetchall()
 
     @contextmanager
-    def _change(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
         """A transaction: all of it, or nothing."""
         with self._lock:
             self._database.execute("BEGIN IMMEDIATE")
@@ -308,7 +324,7 @@ class Store:
             self._database.execute("COMMIT")
 
     def _migrate(self) -> None:
-        with self._change() as database:
+        with self.transaction() as database:
             done = database.execute("PRAGMA user_version").fetchone()[0]
             if done > len(_MIGRATIONS):
                 raise ValueError(f"{self.folder / DATABASE} was written by a newer maskrcnn; update this one.")

@@ -56,7 +56,7 @@ export class Correct {
 
   list() {
     const known = new Map(this.page.state.items.map((item) => [item.id, item])), why = new Map(this.project.next.map((one) => [one.id, one.why]));
-    this.page.state.items = this.project.images.map((row) => {
+    const videos = this.page.state.items.filter((item) => item.isVideo), images = this.project.images.map((row) => {
       const item = known.get(row.id) ?? {
         id: row.id, name: row.name, height: row.height, width: row.width, objects: null, undo: [], redo: [], load: () => this.load(row),
       };
@@ -65,6 +65,7 @@ export class Correct {
       item.why = why.get(row.id);
       return item;
     });
+    this.page.state.items = [...images, ...videos];
     const done = this.project.images.filter((image) => image.state === "corrected").length;
     this.progress.textContent = `${done} of ${this.project.images.length} images corrected`;
     const first = this.project.next[0];
@@ -407,7 +408,7 @@ export class Correct {
   }
 
   async reload() {
-    this.page.state.items = [];
+    this.page.state.items = this.page.state.items.filter((item) => item.isVideo);
     await this.refresh();
   }
 

@@ -27,7 +27,7 @@ export function tell(text) {
 
 function addFiles(files) {
   const fresh = [...files].filter((file) => file.size).map((file) => ({
-    name: file.name, file, objects: null, status: isVideo(file) ? "" : "waits", load: isVideo(file) ? () => player.open(item(file)) : null,
+    name: file.name, file, objects: null, isVideo: isVideo(file), status: isVideo(file) ? "" : "waits", load: isVideo(file) ? () => player.open(item(file)) : null,
   }));
   const item = (file) => fresh.find((one) => one.file === file);
   if (!fresh.length) return;
@@ -326,7 +326,9 @@ async function dropped(transfer) {
   return files;
 }
 
-const player = new Player({viewer, tell, changed: () => (player.item ? showTracks() : listImages())});
+const player = new Player({
+  viewer, tell, changed: () => (player.item ? showTracks() : listImages()), project: () => (correct.project ? correct.author : null),
+});
 const correct = new Correct({viewer, state, tell, refresh, listImages, choose, toObject, isSure});
 
 async function start() {

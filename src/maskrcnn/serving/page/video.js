@@ -1,9 +1,10 @@
-// A video with its tracks: watched while the server follows its objects, and identities corrected.
+// A video with its tracks: watched while the server follows its objects, and identities corrected. In a project they are kept.
 
-import {ask} from "./api.js";
+import {ask, get, send} from "./api.js";
 import {toCutout} from "./rle.js";
 import {colourOf} from "./viewer.js";
 
+const FORMATS = ["jsonl", "mot", "mots", "json", "csv", "ctc"];
 const EARLY = 0.001;  // seconds by which a player may be before a frame's time
 
 export const isVideo = (file) => file.type.startsWith("video/") || /\.(mp4|mov|mkv|webm|avi)$/i.test(file.name);
@@ -14,17 +15,25 @@ function make(name, properties = {}, ...children) {
   return made;
 }
 
-/** Gives the objects from a frame on another identity; where that one is taken in a frame, the two change places. */
+/** Gives the objects from a frame's number on another identity; where that one is taken in a frame, the two change places. */
 export function renamed(frames, from, id, other) {
-  return frames.map((frame, number) => (number < from ? frame : {
+  return frames.map((frame) => (frame.frame < from ? frame : {
     ...frame,
     objects: frame.objects.map((object) => ({...object, id: object.id === id ? other : object.id === other ? id : object.id})),
   }));
 }
 
+/** Frames as the server told them: a line of JSON each. */
+function linesOf(frames) {
+  return frames.map((frame) => JSON.stringify({
+    ...frame, objects: frame.objects.map(({id, class: name, score, box, mask}) => ({id, class: name, score, box, mask})),
+  })).join("\n");
+}
+
 export class Player {
-  constructor({viewer, tell, changed}) {
-    Object.assign(this, {viewer, tell, changed, item: null, shown: null});
+  /** `project` gives the author where corrections are kept, else null. */
+  constructor({viewer, tell, changed, project}) {
+    Object.assign(this, {viewer, tell, changed, project, item: null, shown: null});
     this.play = make("button", {type: "button", id: "play", textContent: "Play", title: "Play or stop (space)"});
     this.play.addEventListener("click", () => this.toggle());
     this.seek = make("input", {type: "range", id: "seek", min: 0, max: 0, value: 0, step: 1, ariaLabel: "Frame"});
@@ -33,13 +42,20 @@ export class Player {
     this.id = make("input", {type: "number", id: "identity", min: 1, max: 1e6, ariaLabel: "Identity", disabled: true});
     this.id.addEventListener("change", () => this.rename());
     this.save = make("button", {type: "button", id: "save-tracks", textContent: "Save tracks"});
-    this.save.addEventListener("click", () => this.download());
+    this.save.addEventListener("click", () => this.download().catch((error) => tell(error.message)));
+    this.format = make("select", {id: "track-format", ariaLabel: "Format", hidden: true}, ...FORMATS.map((name) => new Option(name)));
+    this.kept = make("output", {id: "kept"});
     this.bar = document.getElementById("player");
-    this.bar.append(this.play, this.seek, this.place, make("label", {}, "Identity from here on ", this.id), this.save);
-    viewer.addEventListener("select", () => {
-      this.id.disabled = !viewer.selected || !this.item;
-      this.id.value = viewer.selected?.id ?? "";
-    });
+    this.bar.append(this.play, this.seek, this.place, make("label", {}, "Identity from here on ", this.id), this.format, this.save, this.kept);
+    viewer.addEventListener("select", () => this.choosable());
+  }
+
+  /** A project keeps a correction only once it has the tracks. */
+  choosable() {
+    this.id.disabled = !this.viewer.selected || !this.item || (this.project() !== null && !this.item.kept);
+    this.id.value = this.viewer.selected?.id ?? "";
+    this.format.hidden = !this.item?.kept;
+    this.kept.textContent = this.item?.kept ? `Saved, version ${this.item.kept.version}` : "";
   }
 
   async open(item) {
@@ -70,12 +86,29 @@ export class Player {
         for (const line of lines) this.add(item, JSON.parse(line));
       }
       item.status = "";
+      if (this.project() !== null && item.frames.length) await this.keep(item);
     } catch (error) {
       item.status = "!";
       item.error = error.message;
       this.tell(error.message);
     }
     this.changed();
+  }
+
+  /** Gives the tracks to the project; of a video that is known there, what was corrected comes back. */
+  async keep(item) {
+    const body = `${linesOf(item.frames)}\n`, type = {"Content-Type": "application/x-ndjson"};
+    item.original = item.frames;
+    item.kept = await (await ask(`/v1/project/videos?${new URLSearchParams({name: item.name})}`, {method: "POST", body, headers: type})).json();
+    this.apply(item);
+  }
+
+  /** The corrections of the project, on the tracks as the model told them. */
+  apply(item, chosen = null) {
+    item.frames = item.kept.changes.reduce((frames, {frame, identity, other}) => renamed(frames, frame, identity, other), item.original);
+    if (item !== this.item) return;
+    this.show(chosen);
+    this.choosable();
   }
 
   add(item, line) {
@@ -97,6 +130,7 @@ export class Player {
     this.bar.hidden = !this.item;
     if (!this.item) return;
     this.seek.max = Math.max(this.item.frames.length - 1, 0);
+    this.choosable();
     this.stopped();
     this.show();
   }
@@ -135,12 +169,12 @@ export class Player {
 
   step(by) { this.go(this.number + by); }
 
-  show() {
+  show(chosen = null) {
     const frame = this.item?.frames[this.number];
     if (!frame) return;
     this.seek.value = this.number;
     this.place.textContent = `Frame ${frame.frame}, ${frame.time.toFixed(2)} s`;
-    const kept = this.viewer.selected?.id;
+    const kept = chosen ?? this.viewer.selected?.id;
     const objects = frame.objects.map((object) => Object.assign(object, {
       cutout: object.cutout ?? toCutout(object.mask), colour: colourOf(object.id), caption: `${object.class} ${object.id}`, visible: true,
     }));
@@ -151,22 +185,32 @@ export class Player {
     this.changed();
   }
 
-  rename() {
-    const id = this.viewer.selected?.id, other = Number(this.id.value);
-    if (!id || !(other >= 1)) return;
-    this.item.frames = renamed(this.item.frames, this.number, id, other);
-    this.viewer.selected = this.item.frames[this.number].objects.find((object) => object.id === other);
-    this.show();
+  async rename() {
+    const {item} = this, id = this.viewer.selected?.id, other = Number(this.id.value), {frame} = item.frames[this.number];
+    if (!id || !(other >= 1) || id === other) return;
+    if (item.kept) {
+      const change = {frame, identity: id, other};
+      try {
+        const {version} = await send("POST", `/v1/project/videos/${item.kept.id}/identities`, {...change, version: item.kept.version, author: this.project()});
+        item.kept = {...item.kept, version, changes: [...item.kept.changes, change]};
+      } catch (error) {
+        this.tell(error.status === 409 ? `${error.message} It is shown now; look, and correct again.` : error.message);
+        if (error.status === 409) item.kept = await get(`/v1/project/videos/${item.kept.id}`);
+      }
+      this.apply(item, item.kept.changes.at(-1)?.other === other ? other : id);
+      return;
+    }
+    item.frames = renamed(item.frames, frame, id, other);
+    this.show(other);
   }
 
-  download() {
-    const lines = this.item.frames.map((frame) => JSON.stringify({
-      ...frame,
-      objects: frame.objects.map(({id, class: name, score, box, mask}) => ({id, class: name, score, box, mask})),
-    }));
-    const link = make("a", {
-      href: URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], {type: "application/x-ndjson"})), download: `${this.item.name}.tracks.jsonl`,
-    });
+  async download() {
+    const {item} = this, form = this.format.value;
+    const content = item.kept
+      ? await (await ask(`/v1/project/videos/${item.kept.id}/tracks?format=${form}`)).blob()
+      : new Blob([`${linesOf(item.frames)}\n`], {type: "application/x-ndjson"});
+    const suffix = item.kept && form !== "jsonl" ? `${form}.zip` : "tracks.jsonl";
+    const link = make("a", {href: URL.createObjectURL(content), download: `${item.name}.${suffix}`});
     link.click();
     URL.revokeObjectURL(link.href);
   }
