@@ -50,7 +50,7 @@ def of_stack(model: maskrcnn.MaskRCNN, files: list[str], score: float, num: int)
 
 
 def of_video(model: maskrcnn.MaskRCNN, files: list[str], score: float, num: int) -> Iterator[np.ndarray]:
-    """Frames at even distances; an object has the same color in each."""
+    """Frames at even distances; an object has the same color in each. All are kept in memory, so this is for short clips."""
     frames = list(track_frames(model, files[0] if len(files) == 1 else files, score=score))
     for place in np.linspace(0, len(frames) - 1, min(num, len(frames))).round().astype(int).tolist():
         frame, detections = frames[place]
