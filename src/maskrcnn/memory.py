@@ -35,7 +35,7 @@ INFERENCE = {
     "backbone convnext": 4.0,
     "backbone swin": 5.7,
     "backbone regnet": 7.3,
-    "backbone vitdet": 2.3,
+    "backbone vitdet": 1.8,
     "pyramid": 0.5,
     "boxes": 3.0,
     "masks": 1.98,
@@ -53,8 +53,8 @@ TRAINING = {
     "backbone swin, learning": 50.9,
     "backbone regnet, frozen": 7.2,
     "backbone regnet, learning": 16.8,
-    "backbone vitdet, frozen": 8.0,
-    "backbone vitdet, learning": 11.0,
+    "backbone vitdet, frozen": 2.3,
+    "backbone vitdet, learning": 3.1,
     "pyramid": 4.0,
     "boxes": 2.5,
     "masks": 2.0,
@@ -104,7 +104,7 @@ def inference_parts(config: ModelConfig, num_weights: int, frame: tuple[int, int
     return {
         "fixed": 1e6,
         "weights": 4.0 * num_weights,
-        f"backbone {_family(config)}": 4.0 * _backbone_numbers(config, frame, batch_size),
+        f"backbone {_family(config)}": 4.0 * _backbone_numbers(config, frame, batch_size, for_each_pair=44),
         "pyramid": 4.0 * pixels * channels / 16,  # P2
         "boxes": 4.0 * box_rows * (config.box_head.pool_size**2 * channels + 5 * (config.num_classes + 1)),
         "masks": 4.0 * mask_rows * config.mask_head.mask_size**2 * config.mask_head.channels,
@@ -138,7 +138,8 @@ def training_parts(
     return {
         "fixed": 1e6,
         "weights": 4.0 * num_weights * (1 + slots),
-        f"backbone {_family(config)}, {learning}": bytes_a_number * _backbone_numbers(config, frame, batch_size),
+        f"backbone {_family(config)}, {learning}": bytes_a_number
+        * _backbone_numbers(config, frame, batch_size, for_each_pair=190),
         "pyramid": bytes_a_number * pixels * channels / 16,
         "boxes": bytes_a_number * box_rows * config.box_head.pool_size**2 * channels,
         "masks": bytes_a_number * mask_rows * config.mask_head.mask_size**2 * config.mask_head.channels,
@@ -257,17 +258,19 @@ def _family(config: ModelConfig) -> str:
     return next((family for family, names in _FAMILIES.items() if name in names), "resnet")
 
 
-def _backbone_numbers(config: ModelConfig, frame: tuple[int, int], batch_size: int) -> float:
+def _backbone_numbers(config: ModelConfig, frame: tuple[int, int], batch_size: int, *, for_each_pair: float) -> float:
     """Of what is largest in the backbone: its first maps, or of a plain transformer how its patches attend to each other.
 
-    Four blocks attend to the whole map and keep two numbers for each pair of patches and head; all twelve keep about 14 for
-    each patch and channel, 21 for each two of the others.
+    Args:
+        config, frame, batch_size: as in `inference_bytes`.
+        for_each_pair: of a plain transformer, numbers of a patch and channel that are held for each one of a pair of patches
+            and head; fitted to what was measured of two frames.
     """
     pixels = frame[0] * frame[1]
     if config.backbone.name in VITDETS:
         numbers = VITDETS[config.backbone.name]
         patches = pixels / numbers.patch**2
-        return batch_size * (numbers.heads * patches**2 + 21 * patches * numbers.channels)
+        return batch_size * (numbers.heads * patches**2 + for_each_pair * patches * numbers.channels)
     return batch_size * pixels * _stem_channels(config) / 4
 
 

@@ -26,7 +26,7 @@ OPSET = 18  # RoiAlign has had half pixels since 16, and runtimes of 2023 read 1
 def write(model: Any, out: Path, precision: str) -> None:
     onnx, tf2onnx = (extras.load(name, extra="onnx", why=f"An export for ONNX needs {name}") for name in ("onnx", "tf2onnx"))
     graph = inference_graph(model, KERNELS._replace(pool_levels=_pool_levels))
-    handlers: dict[str, Any] = {"CropAndResize": (functools.partial(_roi_align, onnx), [])}
+    handlers = HANDLERS | {"CropAndResize": (functools.partial(_roi_align, onnx), [])}
     written, _ = tf2onnx.convert.from_function(graph, graph.input_signature, opset=OPSET, custom_op_handlers=handlers)
     onnx.helper.set_model_props(written, {DESCRIPTION: describe(model.config, precision)})
     _tidy(written)
@@ -92,6 +92,18 @@ def _roi_align(onnx: Any, graph: Any, node: Any, name: str, _: Any) -> None:
     made = {"shapes": [[-1, channels, side, side]], "dtypes": [onnx.TensorProto.FLOAT]}
     pooled = graph.make_node("RoiAlign", [*channels_first, boxes, *images], attr=attributes, **made).output
     graph.make_node("Transpose", pooled, attr={"perm": [0, 2, 3, 1]}, name=name, **kept)
+
+
+def _erfc(graph: Any, node: Any, name: str, _: Any) -> None:
+    """tf2onnx's hook: the operator of exact GELUs, which ONNX lacks, as 1 - erf(x)."""
+    kept = {"outputs": node.output, "shapes": node.output_shapes, "dtypes": node.output_dtypes}
+    (x,) = node.input
+    graph.remove_node(name)
+    one = graph.make_const(f"{name}_one", np.float32(1)).output
+    graph.make_node("Sub", [*one, *graph.make_node("Erf", [x]).output], name=name, **kept)
+
+
+HANDLERS: dict[str, Any] = {"Erfc": (_erfc, [])}  # of operators that tf2onnx does not know
 
 
 def _tidy(written: Any) -> None:

@@ -79,10 +79,10 @@ class Positions(layers.Layer):
     def call(self, x):
         """(B, h, w, C) → the same shape."""
         rows, columns = (_cubic(self.size, side) for side in ops.shape(x)[1:3])  # (h, size), (w, size)
-        table = ops.convert_to_tensor(self.table)
-        table = ops.tensordot(rows, ops.cast(table, rows.dtype), axes=1)  # (h, size, C)
-        table = ops.transpose(ops.tensordot(columns, table, axes=[[1], [1]]), (1, 0, 2))  # (h, w, C)
-        return x + ops.cast(table, x.dtype)
+        table = ops.cast(ops.convert_to_tensor(self.table), rows.dtype)
+        table = ops.matmul(rows, ops.reshape(table, (self.size, -1)))  # (h, size C)
+        table = ops.matmul(columns, ops.reshape(table, (-1, self.size, x.shape[-1])))  # (h, w, C)
+        return x + ops.cast(ops.expand_dims(table, 0), x.dtype)
 
     def compute_output_spec(self, x):
         return keras.KerasTensor(x.shape, self.compute_dtype)
