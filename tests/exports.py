@@ -11,6 +11,11 @@ from maskrcnn.api import MaskRCNN
 from maskrcnn.engines.engine import Engine
 
 KINDS = {
+    "a cascade": {
+        "cascade__positive_ious": (0.6, 0.7),
+        "cascade__delta_weights": ((20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0)),
+        "box_head__class_agnostic": True,
+    },
     "pooled as matterport does": {
         "roi_align__mode": "crop_and_resize",
         "roi_align__level_epsilon": 0.0,

@@ -131,8 +131,10 @@ def training_parts(
     """Bytes of what is held in a training step, each to be multiplied by a factor."""
     pixels, channels = batch_size * frame[0] * frame[1], config.fpn.channels
     sampler, rows = config.roi_sampler, batch_size * num_rows(num_objects)
-    box_rows = batch_size * sampler.num_sampled
-    mask_rows = box_rows * sampler.positive_fraction
+    box_rows = batch_size * sampler.num_sampled * (1 + len(config.cascade.positive_ious))
+    mask_rows = batch_size * sampler.num_sampled * sampler.positive_fraction
+    if config.cascade.mask_heads:
+        mask_rows *= 1 + len(config.cascade.positive_ious)
     num_anchors = frame[0] * frame[1] / 16 * 4 / 3 * config.anchors.num_per_place  # of all levels
     learning = "frozen" if config.backbone.frozen_stages else "learning"
     return {

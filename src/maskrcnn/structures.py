@@ -111,7 +111,10 @@ class AnchorTargets(NamedTuple):
 
 
 class RoiTargets(NamedTuple):
-    """Sampled RoIs and what the heads should say of them: first `P` rows for positives, then the background."""
+    """Sampled RoIs and what the heads should say of them: first `P` rows for positives, then the background.
+
+    Those of a cascade's further stages have their positives in any rows.
+    """
 
     rois: Any  # (B, S, 4) xyxy, pixels of the frame
     classes: Any  # (B, S) int32, 0 = background, k + 1 = label k

@@ -20,7 +20,7 @@ from small_network import (
 from tensors import compute
 
 from maskrcnn.model.mask_rcnn import LOSSES, Network
-from maskrcnn.ops import native
+from maskrcnn.ops import mask_losses, native
 
 not_on_jax = pytest.mark.skipif(
     keras.backend.backend() == "jax", reason="the same code for other shapes, which takes JAX long to compile"
@@ -294,6 +294,20 @@ def mean_difference(target, probabilities):
 
 def mask_loss_of(network: Network, target: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return compute(network._per_roi_mask_loss, target, logits)
+
+
+def test_the_mask_loss_is_the_configurations_unless_compile_names_another():
+    rng = np.random.default_rng(0)
+    target = (rng.random((1, 2, 28, 28)) < 0.5).astype(np.float32)
+    logits = rng.normal(size=(1, 2, 28, 28)).astype(np.float32)
+    network = small_network(mask_head__mask_loss="boundary")
+    network.compile("sgd")
+    expected = compute(mask_losses.mask_loss, target, logits, kind="boundary")
+    np.testing.assert_allclose(mask_loss_of(network, target, logits), expected, rtol=1e-5)
+    network.compile("sgd", loss=lambda target, probabilities: keras.ops.sum(0.0 * probabilities, axis=-1) + 7.0)
+    np.testing.assert_allclose(mask_loss_of(network, target, logits), 7.0)
+    with pytest.raises(ValueError, match='"boundary" takes a mask_size of 28 or 56, for memory; received 112'):
+        small_network(mask_head__mask_loss="boundary", mask_head__mask_size=112)
 
 
 def test_the_mask_loss_is_the_one_that_compile_names():

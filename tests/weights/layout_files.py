@@ -93,8 +93,8 @@ def torch_resnet(sizes: Sizes) -> Shapes:
     return dict(_torchvision_resnet(sizes, "", counted=True)) | _conv("fc", (1000, _outer_widths(sizes)[-1]))
 
 
-def detectron2(sizes: Sizes, *, lsj: bool = False) -> Shapes:
-    """The zoo's R50, R101 and X101-FPN, or a model of `new_baselines`."""
+def detectron2(sizes: Sizes, *, lsj: bool = False, stages: int = 0) -> Shapes:
+    """The zoo's R50, R101 and X101-FPN, a model of `new_baselines`, or a cascade of so many stages."""
     channels, classes = sizes.channels, sizes.num_classes
     shapes = _conv("backbone.bottom_up.stem.conv1", (sizes.stem, 3, 7, 7), bias=False)
     shapes |= _norm("backbone.bottom_up.stem.conv1.norm", sizes.stem, counted=lsj)
@@ -113,10 +113,11 @@ def detectron2(sizes: Sizes, *, lsj: bool = False) -> Shapes:
         for number in (1, 2, 3, 4):
             shapes |= _conv(f"roi_heads.box_head.conv{number}", (channels, channels, 3, 3), bias=False)
             shapes |= _norm(f"roi_heads.box_head.conv{number}.norm", channels, counted=True)
-    shapes |= _conv("roi_heads.box_head.fc1", (sizes.hidden, channels * sizes.pool**2))
-    shapes |= {} if lsj else _conv("roi_heads.box_head.fc2", (sizes.hidden, sizes.hidden))
-    shapes |= _conv("roi_heads.box_predictor.cls_score", (classes + 1, sizes.hidden))
-    shapes |= _conv("roi_heads.box_predictor.bbox_pred", (4 * classes, sizes.hidden))
+    for stage in [f".{number}" for number in range(stages)] or [""]:
+        shapes |= _conv(f"roi_heads.box_head{stage}.fc1", (sizes.hidden, channels * sizes.pool**2))
+        shapes |= {} if lsj else _conv(f"roi_heads.box_head{stage}.fc2", (sizes.hidden, sizes.hidden))
+        shapes |= _conv(f"roi_heads.box_predictor{stage}.cls_score", (classes + 1, sizes.hidden))
+        shapes |= _conv(f"roi_heads.box_predictor{stage}.bbox_pred", (4 if stages else 4 * classes, sizes.hidden))
     for number in (1, 2, 3, 4):
         shapes |= _conv(f"roi_heads.mask_head.mask_fcn{number}", (channels, channels, 3, 3), bias=not lsj)
         shapes |= _norm(f"roi_heads.mask_head.mask_fcn{number}.norm", channels, counted=True) if lsj else {}
@@ -124,8 +125,8 @@ def detectron2(sizes: Sizes, *, lsj: bool = False) -> Shapes:
     return shapes | _conv("roi_heads.mask_head.predictor", (classes, channels, 1, 1))
 
 
-def mmdet(sizes: Sizes, *, norms: bool = False) -> Shapes:
-    """`mask-rcnn_r50_fpn` and its kin, or with `norms` the `syncbn-all_rpn-2conv` ones."""
+def mmdet(sizes: Sizes, *, norms: bool = False, stages: int = 0) -> Shapes:
+    """`mask-rcnn_r50_fpn` and its kin, with `norms` the `syncbn-all_rpn-2conv` ones, or a cascade of so many stages."""
     channels, classes = sizes.channels, sizes.num_classes
     shapes = dict(_torchvision_resnet(sizes, "backbone.", counted=True))
     for index, width in enumerate(_outer_widths(sizes)):
@@ -135,18 +136,20 @@ def mmdet(sizes: Sizes, *, norms: bool = False) -> Shapes:
     for name in ("rpn_conv.0.conv", "rpn_conv.1.conv") if norms else ("rpn_conv",):
         shapes |= _conv(f"rpn_head.{name}", (channels, channels, 3, 3))
     shapes |= _conv("rpn_head.rpn_cls", (3, channels, 1, 1)) | _conv("rpn_head.rpn_reg", (12, channels, 1, 1))
-    for index in range(4 if norms else 0):
-        shapes |= _conv(f"roi_head.bbox_head.shared_convs.{index}.conv", (channels, channels, 3, 3), bias=False)
-        shapes |= _norm(f"roi_head.bbox_head.shared_convs.{index}.bn", channels, counted=True)
-    shapes |= _conv("roi_head.bbox_head.shared_fcs.0", (sizes.hidden, channels * sizes.pool**2))
-    shapes |= {} if norms else _conv("roi_head.bbox_head.shared_fcs.1", (sizes.hidden, sizes.hidden))
-    shapes |= _conv("roi_head.bbox_head.fc_cls", (classes + 1, sizes.hidden))
-    shapes |= _conv("roi_head.bbox_head.fc_reg", (4 * classes, sizes.hidden))
-    for index in range(4):
-        shapes |= _conv(f"roi_head.mask_head.convs.{index}.conv", (channels, channels, 3, 3), bias=not norms)
-        shapes |= _norm(f"roi_head.mask_head.convs.{index}.bn", channels, counted=True) if norms else {}
-    shapes |= _conv("roi_head.mask_head.upsample", (channels, channels, 2, 2))
-    return shapes | _conv("roi_head.mask_head.conv_logits", (classes, channels, 1, 1))
+    for stage in [f".{number}" for number in range(stages)] or [""]:
+        for index in range(4 if norms else 0):
+            shapes |= _conv(f"roi_head.bbox_head{stage}.shared_convs.{index}.conv", (channels, channels, 3, 3), bias=False)
+            shapes |= _norm(f"roi_head.bbox_head{stage}.shared_convs.{index}.bn", channels, counted=True)
+        shapes |= _conv(f"roi_head.bbox_head{stage}.shared_fcs.0", (sizes.hidden, channels * sizes.pool**2))
+        shapes |= {} if norms else _conv(f"roi_head.bbox_head{stage}.shared_fcs.1", (sizes.hidden, sizes.hidden))
+        shapes |= _conv(f"roi_head.bbox_head{stage}.fc_cls", (classes + 1, sizes.hidden))
+        shapes |= _conv(f"roi_head.bbox_head{stage}.fc_reg", (4 if stages else 4 * classes, sizes.hidden))
+        for index in range(4):
+            shapes |= _conv(f"roi_head.mask_head{stage}.convs.{index}.conv", (channels, channels, 3, 3), bias=not norms)
+            shapes |= _norm(f"roi_head.mask_head{stage}.convs.{index}.bn", channels, counted=True) if norms else {}
+        shapes |= _conv(f"roi_head.mask_head{stage}.upsample", (channels, channels, 2, 2))
+        shapes |= _conv(f"roi_head.mask_head{stage}.conv_logits", (classes, channels, 1, 1))
+    return shapes
 
 
 def fill(shapes: Shapes, seed: int = 0) -> dict[str, np.ndarray]:

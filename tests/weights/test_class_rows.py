@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maskrcnn.weights.class_rows import carry, shared
+from maskrcnn.weights.class_rows import belongs_to_classes, carry, shared
 
 WIDTH = 5
 SHAPES = {  # of each weight with so many classes
@@ -13,8 +13,11 @@ SHAPES = {  # of each weight with so many classes
     "box_head/classes/bias": lambda k: (k + 1,),
     "box_head/deltas/kernel": lambda k: (WIDTH, 4 * k),
     "box_head/deltas/bias": lambda k: (4 * k,),
+    "box_head/stage2/classes/kernel": lambda k: (WIDTH, k + 1),
+    "box_head/stage2/deltas/kernel": lambda k: (WIDTH, 4 * k),
     "mask_head/class_kernel": lambda k: (k, WIDTH),
     "mask_head/class_bias": lambda k: (k,),
+    "mask_head/stage2/class_bias": lambda k: (k,),
 }
 
 
@@ -42,6 +45,12 @@ def test_each_class_keeps_its_rows_whatever_the_order(path):
         np.testing.assert_array_equal(of_class(path, answer, row), expected, err_msg=name)
     if "/classes/" in path:
         np.testing.assert_array_equal(of_class(path, answer, None), of_class(path, found, None))
+
+
+def test_weights_with_rows_for_the_classes_are_known_by_their_paths():
+    assert all(map(belongs_to_classes, SHAPES))
+    for layer in ("box_head/fc1", "box_head/shared_deltas", "box_head/stage2/shared_deltas", "rpn/deltas"):
+        assert not belongs_to_classes(f"{layer}/kernel"), layer
 
 
 @pytest.mark.parametrize("path", SHAPES)

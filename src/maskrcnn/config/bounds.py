@@ -83,6 +83,7 @@ BOUNDS: dict[str, dict[str, tuple[float, float]]] = {
         "focal_gamma": (0, 1e3),
         "label_smoothing": _FRACTION,
     },
+    "cascade": {"positive_ious": _FRACTION, "delta_weights": _POSITIVE},
     "mask_head": {
         "mask_size": (2, 112),
         "num_convs": (0, 64),

@@ -17,7 +17,9 @@ from maskrcnn.config.keypoints import MOST_KEYPOINTS, PERSON, PERSON_SKELETON
 
 Norm = Literal["none", "frozen", "live", "group", "layer"]  # batch norm, stored or running; Wu & He 2018; Ba et al. 2016
 BoxLoss = Literal["smooth_l1", "giou", "diou", "ciou"]
+MaskLoss = Literal["binary_crossentropy", "dice", "focal", "boundary"]
 Scaling = Literal["all_channels", "each_channel"]
+MOST_STAGES = 8  # of a cascade, behind the first; its paper finds no gain from a fourth
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,7 @@ class BoxHeadConfig:
     min_scale: float = 0.0  # as in `RpnConfig`
     box_loss: BoxLoss = "smooth_l1"  # Fast R-CNN, eq. 3; the others as in `RpnConfig`
     box_beta: float = 1.0  # Fast R-CNN, eq. 3
+    class_agnostic: bool = False  # one box a RoI whatever its class, detectron2's CLS_AGNOSTIC_BBOX_REG; else one a class
     dropout: float = 0.0  # after each fully connected layer
     # Against classes that come unevenly: what a RoI of each class counts in the class loss; background 1. (): all count 1.
     # `data.imbalance.class_weights` finds them.
@@ -214,16 +217,47 @@ class BoxHeadConfig:
 
 
 @dataclass(frozen=True)
+class CascadeConfig:
+    """Box heads behind the first, each on the boxes of the one before (Cai & Vasconcelos 2018). With none: the first alone."""
+
+    positive_ious: tuple[float, ...] = ()  # of each further stage; Cascade R-CNN, section 4.3: 0.6, 0.7
+    # Of each further stage; detectron2's `ROI_BOX_CASCADE_HEAD`: 20, 20, 10, 10 and 30, 30, 15, 15. Else as `BoxHeadConfig`.
+    delta_weights: tuple[tuple[float, float, float, float], ...] = ()
+    # Whose mean over the stages is the answer: of what comes after the softmax (detectron2), or before it (MMDetection).
+    mean: Literal["scores", "logits"] = "scores"
+    mask_heads: bool = False  # one for each stage, and their mean is the mask (MMDetection); else one alone (detectron2)
+
+    def __post_init__(self) -> None:
+        if len(self.positive_ious) != len(self.delta_weights):
+            raise ValueError(
+                "cascade.positive_ious and cascade.delta_weights have an entry for each stage behind the first; received "
+                f"{len(self.positive_ious)} and {len(self.delta_weights)}."
+            )
+        if len(self.positive_ious) > MOST_STAGES:
+            raise ValueError(f"A cascade has at most {MOST_STAGES} further stages; received {len(self.positive_ious)}.")
+        if any(not isinstance(weights, tuple) or len(weights) != 4 for weights in self.delta_weights):
+            raise ValueError(f"cascade.delta_weights are four numbers for each stage; received {self.delta_weights}.")
+
+
+@dataclass(frozen=True)
 class MaskHeadConfig:
     kind: Literal["fcn", "none"] = "fcn"  # Mask R-CNN, figure 4; none: masks fill their boxes, and there is no mask loss
     mask_size: int = 28  # Mask R-CNN, figure 4; 56 adds one more deconvolution
     num_convs: int = 4  # Mask R-CNN, figure 4
     channels: int = 256  # Mask R-CNN, figure 4
     pool_size: int = 14  # Mask R-CNN, figure 4
+    class_agnostic: bool = False  # one mask a RoI whatever its class; Mask R-CNN, section 4.1: nearly as good
     norm: Norm = "none"  # behind each 3×3 convolution, which then has no bias
     epsilon: float = 1e-5  # of the norms; PyTorch; matterport 1e-3
     paste: Literal["exact", "torchvision"] = "exact"  # onto the box as it is (detectron2), or cut to whole pixels
     truth_size: int = 112  # side of the bitmap that holds one true mask, cropped to its box
+    mask_loss: MaskLoss = "binary_crossentropy"  # Mask R-CNN, section 3; the others: `ops.mask_losses`
+
+    def __post_init__(self) -> None:
+        if self.mask_loss == "boundary" and self.mask_size > 56:
+            raise ValueError(
+                f'mask_head.mask_loss="boundary" takes a mask_size of 28 or 56, for memory; received {self.mask_size}.'
+            )
 
 
 @dataclass(frozen=True)
@@ -288,6 +322,7 @@ class ModelConfig:
     roi_sampler: RoiSamplerConfig = field(default_factory=RoiSamplerConfig)
     roi_align: RoiAlignConfig = field(default_factory=RoiAlignConfig)
     box_head: BoxHeadConfig = field(default_factory=BoxHeadConfig)
+    cascade: CascadeConfig = field(default_factory=CascadeConfig)
     mask_head: MaskHeadConfig = field(default_factory=MaskHeadConfig)
     keypoint_head: KeypointHeadConfig = field(default_factory=KeypointHeadConfig)
     detect: DetectConfig = field(default_factory=DetectConfig)

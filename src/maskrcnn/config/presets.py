@@ -12,6 +12,7 @@ from maskrcnn.config.keypoints import PERSON
 from maskrcnn.config.model import (
     BackboneConfig,
     BoxHeadConfig,
+    CascadeConfig,
     Category,
     FpnConfig,
     ImageConfig,
@@ -86,6 +87,15 @@ def _vitdet_fpn(name: str, categories: tuple[Category, ...]) -> ModelConfig:
     )
 
 
+# The further stages of Cascade R-CNN, section 4.3, with detectron2's numbers.
+CASCADE = CascadeConfig(positive_ious=(0.6, 0.7), delta_weights=((20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0)))
+
+
+def _cascade(build: Callable[[tuple[Category, ...]], ModelConfig], categories: tuple[Category, ...]) -> ModelConfig:
+    """A published model with three box heads in a row. detectron2's `configs/Misc/cascade_mask_rcnn_R_50_FPN_3x.yaml`."""
+    return replace(build(categories), cascade=CASCADE, box_head__class_agnostic=True, rpn__train_proposals=2000)
+
+
 PRESETS: dict[str, Callable[[tuple[Category, ...]], ModelConfig]] = {
     "resnet50_fpn": partial(_resnet_fpn, "resnet50"),
     "resnet101_fpn": partial(_resnet_fpn, "resnet101"),
@@ -104,6 +114,8 @@ PRESETS: dict[str, Callable[[tuple[Category, ...]], ModelConfig]] = {
     "regnetx_4gf_fpn": partial(_torch_resnet_fpn, BackboneConfig(name="regnetx_4gf")),
     **{f"{name}_fpn": partial(_modern_fpn, name) for name in (*CONVNEXTS, *SWINS)},
     **{f"{name}_fpn": partial(_vitdet_fpn, name) for name in VITDETS},
+    "cascade_resnet50_fpn": partial(_cascade, partial(_resnet_fpn, "resnet50")),
+    "cascade_resnet101_fpn": partial(_cascade, partial(_resnet_fpn, "resnet101")),
 }
 
 

@@ -82,14 +82,14 @@ def _infer(model: Any, images: Any, sizes: Any, kernels: Kernels) -> PaddedDetec
     num_classes, side = model.config.num_classes, model.config.mask_head.mask_size
     pixels = pixels_of(features[:4])  # once, not in every slice
     kernels = kernels._replace(pool_levels=lambda _, levels, y, x: gather_bins(pixels, levels, y, x))
-    logits, deltas = _in_slices(
-        lambda boxes: model.box_head(features, boxes, kernels=kernels),
+    rois, logits, deltas = _in_slices(
+        lambda boxes: model.box_head.refine(features, boxes, regions, kernels),
         (proposals.boxes,),
         proposals.valid,
         size=BOXES_AT_A_TIME,
-        shapes=((num_classes + 1,), (num_classes, 4)),
+        shapes=((4,), (num_classes + 1,), (model.box_head.num_boxes, 4)),
     )
-    detections = model.detect_boxes(proposals, logits, deltas, regions)
+    detections = model.detect_boxes(proposals._replace(boxes=rois), logits, deltas, regions)
     (masks,) = _in_slices(
         lambda boxes, labels: (model.mask_head.masks(features, boxes, labels, kernels=kernels),),
         (detections.boxes, detections.labels),

@@ -20,22 +20,19 @@ from maskrcnn.config import model as configs
 from maskrcnn.config.model import ModelConfig
 from maskrcnn.model.backbones.build import build_backbone
 from maskrcnn.model.backbones.folding import FoldedBackbone
-from maskrcnn.model.heads.box_head import BoxHead
+from maskrcnn.model.heads.cascade import make_box_head, make_mask_head
 from maskrcnn.model.heads.detect import Detect
 from maskrcnn.model.heads.keypoint_head import KeypointHead
-from maskrcnn.model.heads.mask_head import MaskHead
-from maskrcnn.model.heads.no_masks import NoMasks
 from maskrcnn.model.heads.roi_sampler import RoiSampler
 from maskrcnn.model.necks.fpn import FPN
 from maskrcnn.model.optimizers import HEADS
 from maskrcnn.model.rpn import RPN
-from maskrcnn.ops import losses as loss_ops
+from maskrcnn.ops import mask_losses as mask_loss_ops
 from maskrcnn.ops import native
 from maskrcnn.ops.native import Kernels
 from maskrcnn.structures import PaddedDetections
 
 LOSSES = ("rpn_objectness_loss", "rpn_box_loss", "class_loss", "box_loss", "mask_loss")  # of a model with masks alone
-MASK_HEADS: dict[str, Any] = {"fcn": MaskHead, "none": NoMasks}
 VALIDATION_SEED = 0  # validation samples the same anchors and RoIs each time, so that its losses can be compared
 
 
@@ -62,10 +59,9 @@ class Network(keras.Model):
         self.fpn = FPN(config.fpn, name="fpn")
         self.rpn = RPN(config.rpn, config.anchors, config.fpn.channels, name="rpn")
         self.roi_sampler = RoiSampler(config.roi_sampler, config.box_head.delta_weights)
-        heads = {"num_classes": config.num_classes, "channels": config.fpn.channels}
-        self.box_head = BoxHead(config.box_head, config.roi_align, seed=seed, name="box_head", **heads)
-        self.detect_boxes = Detect(config.detect, config.box_head)
-        self.mask_head = MASK_HEADS[config.mask_head.kind](config.mask_head, config.roi_align, name="mask_head", **heads)
+        self.box_head = make_box_head(config, seed=seed, name="box_head")
+        self.detect_boxes = Detect(config.detect, self.box_head.last_config)
+        self.mask_head = make_mask_head(config, name="mask_head")
         self.keypoint_head = None
         if config.keypoint_head.num_keypoints:
             options = {"channels": config.fpn.channels, "name": "keypoint_head"}
@@ -120,8 +116,9 @@ class Network(keras.Model):
         features = self.fpn(self.folded_backbone(self.normalise(images, sizes)), kernels=kernels)  # [P2 … P6]
         anchors = self.rpn(features, kernels=kernels)  # RpnOutput, every anchor of five levels
         proposals = self.rpn.propose(anchors, visible, kernels, training=False)  # Proposals, 1000 rows
-        logits, deltas = self.box_head(features, proposals.boxes, kernels=kernels)  # (B, 1000, K+1), (B, 1000, K, 4)
-        detections = self.detect_boxes(proposals, logits, deltas, regions, kernels)  # PaddedDetections, 100 rows
+        rois, logits, deltas = self.box_head.refine(features, proposals.boxes, regions, kernels)  # (B, 1000, …): 4, K+1, (K, 4)
+        rois = proposals._replace(boxes=rois)  # the proposals, or what a cascade made of them
+        detections = self.detect_boxes(rois, logits, deltas, regions, kernels)  # PaddedDetections, 100 rows
         detections = self.mask_head.add_masks(features, detections, kernels)  # … with masks (B, 100, 28, 28)
         return self.add_heat_maps(features, detections, kernels)  # … and, of a keypoint model, heat maps (B, 100, 17, 56, 56)
 
@@ -140,8 +137,9 @@ class Network(keras.Model):
             `PaddedDetections` with these boxes, row by row, each with its likeliest class, that one's score and its mask.
         """
         kernels = self.kernels
+        regions, _ = self.regions(images, sizes, kernels)
         features = self.fpn(self.folded_backbone(self.normalise(images, sizes)), kernels=kernels)  # [P2 … P6]
-        logits, _ = self.box_head(features, prompts, kernels=kernels)  # (B, N, K+1)
+        _, logits, _ = self.box_head.refine(features, prompts, regions, kernels)  # (B, N, K+1)
         scores = ops.softmax(logits, axis=-1)[:, :, 1:]  # (B, N, K)
         labels = ops.cast(ops.argmax(scores, axis=-1), "int32")  # (B, N)
         detections = PaddedDetections(
@@ -165,7 +163,7 @@ class Network(keras.Model):
         """
         seeds = (self.seed, self.seed) if training else (VALIDATION_SEED, VALIDATION_SEED + 1)
         kernels = self.kernels
-        _, visible = self.regions(batch["images"], batch["sizes"], kernels)
+        regions, visible = self.regions(batch["images"], batch["sizes"], kernels)
         if self.config.anchors.ends == "last_pixel":
             batch = {**batch, "boxes": batch["boxes"] - ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0])}
         images = self.normalise(batch["images"], batch["sizes"])
@@ -174,11 +172,10 @@ class Network(keras.Model):
         anchor_targets = self.rpn.sample(rpn, batch, seeds[0])
         proposals = self.rpn.propose(rpn, visible, kernels, training=True)
         targets = self.roi_sampler.sample(proposals, batch, seeds[1])  # RoiTargets, 512 rows
-        logits, deltas = self.box_head(features, targets.rois, training=training, kernels=kernels)  # (B, 512, K+1), (…, K, 4)
         num_positive, per_roi = self.roi_sampler.num_positive, self._per_roi_mask_loss
         losses = {
             **self.rpn.losses_of(rpn, anchor_targets),
-            **self.box_head.losses_of(logits, deltas, targets),
+            **self.box_head.losses_on(features, targets, batch, regions, kernels, training=training),
             **self.mask_head.losses_of(features, targets, batch, num_positive, per_roi, kernels, training=training),
         }
         if self.keypoint_head is not None:
@@ -251,7 +248,7 @@ class Network(keras.Model):
         for part in self.parts:
             named[part.name] = part
             layers = part._flatten_layers(include_self=False)
-            named.update({f"{part.name}/{layer.name}": layer for layer in layers if layer.weights})
+            named.update({_name_of(layer, part): layer for layer in layers if layer.weights})
         return named
 
     def set_frozen(self, names: Collection[str]) -> None:
@@ -307,8 +304,9 @@ class Network(keras.Model):
         """As `keras.Model.compile`, with two differences.
 
         Args:
-            loss: the mask loss: `"binary_crossentropy"` (the paper's), the name of another Keras loss such as `"dice"`, or a
-                function of (target, probabilities), each (RoIs, M·M), that gives one number a RoI.
+            loss: the mask loss: `"binary_crossentropy"` (the paper's, or what `config.mask_head.mask_loss` names), the name
+                of another Keras loss such as `"dice"`, or a function of (target, probabilities), each (RoIs, M·M), that gives
+                one number a RoI.
             loss_weights: factor of each loss by its name, one of `rpn_objectness_loss`, `rpn_box_loss`, `class_loss`,
                 `box_loss`, `mask_loss`, `keypoint_loss`; 1 where not given.
             jit_compile: `"auto"` chooses what is measured to be faster on the backend (docs/measurements.md).
@@ -337,7 +335,7 @@ class Network(keras.Model):
     def _per_roi_mask_loss(self, target, logits):
         """The mask loss of every RoI: target, logits (B, P, M, M) → (B, P)."""
         if self.mask_loss == "binary_crossentropy":
-            return ops.mean(loss_ops.binary_crossentropy(target, logits), axis=(2, 3))
+            return mask_loss_ops.mask_loss(target, logits, self.config.mask_head.mask_loss)
         batch, num_rows, side = ops.shape(logits)[:3]
         loss = keras.losses.get(self.mask_loss)
         loss = loss.call if isinstance(loss, keras.losses.Loss) else loss
@@ -399,6 +397,11 @@ def loss_names(config: ModelConfig) -> tuple[str, ...]:
     """What the losses of such a model are called."""
     names = (name for name in LOSSES if name != "mask_loss" or config.mask_head.kind != "none")
     return (*names, *(["keypoint_loss"] if config.keypoint_head.num_keypoints else []))
+
+
+def _name_of(layer: keras.Layer, part: keras.Layer) -> str:
+    """`part/layer`, and where the layer lies in another one of the part, with that one between them."""
+    return layer.path if layer.path.startswith(f"{part.name}/") else f"{part.name}/{layer.name}"
 
 
 def _whole_frame(images, kernels: Kernels = native.KERNELS):

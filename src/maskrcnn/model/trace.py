@@ -28,7 +28,7 @@ class Trace(NamedTuple):
     proposals: Proposals  # after NMS, best first
     roi_levels: np.ndarray  # (B, N) int, the level that each proposal is pooled from
     scores: np.ndarray  # (B, N, K + 1) in [0, 1], background first
-    refined: np.ndarray  # (B, N, K, 4) each proposal moved by its deltas for each class and cut to the image
+    refined: np.ndarray  # (B, N, K, 4) each proposal moved by its last deltas for each class and cut to the image
     detections: PaddedDetections  # the network's answer, with small masks
 
 
@@ -45,16 +45,18 @@ def trace(network: Any, images: Any, sizes: Any) -> Trace:
     features = network.fpn(network.folded_backbone(network.normalise(images, sizes)))  # [P2 … P6]
     rpn = network.rpn(features)
     proposals = network.rpn.propose(rpn, visible, training=False)
-    logits, deltas = network.box_head(features, proposals.boxes)
-    detections = network.mask_head.add_masks(features, network.detect_boxes(proposals, logits, deltas, regions))
+    rois, logits, deltas = network.box_head.refine(features, proposals.boxes, regions)
+    found = network.detect_boxes(proposals._replace(boxes=rois), logits, deltas, regions)
+    detections = network.mask_head.add_masks(features, found)
     detections = network.add_heat_maps(features, detections)
 
     anchors = ops.concatenate(rpn.anchors, axis=0)
     moved = box_ops.clip(network.rpn.decode(ops.concatenate(rpn.deltas, axis=1), ops.expand_dims(anchors, 0)), visible)
-    config = network.config.box_head
+    config = network.box_head.last_config
     limits = {"max_scale": config.max_scale, "min_scale": config.min_scale}
-    batch, num_proposals, num_classes = ops.shape(deltas)[:3]
-    reference = ops.broadcast_to(ops.expand_dims(proposals.boxes, 2), (batch, num_proposals, num_classes, 4))
+    batch, num_proposals, num_classes = *ops.shape(rois)[:2], network.config.num_classes
+    reference = ops.broadcast_to(ops.expand_dims(rois, 2), (batch, num_proposals, num_classes, 4))
+    deltas = ops.broadcast_to(deltas, (batch, num_proposals, num_classes, 4))
     refined = box_ops.decode(deltas, reference, config.delta_weights, **limits)
     refined = box_ops.clip(ops.reshape(refined, (batch, -1, 4)), regions)
     counts = [int(level.shape[0]) for level in rpn.anchors]

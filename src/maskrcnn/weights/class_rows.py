@@ -21,7 +21,10 @@ def shared(source: Sequence[str], target: Sequence[str]) -> list[str]:
 
 def belongs_to_classes(path: str) -> bool:
     """Whether a weight of ours, by its path, has one row a class."""
-    return path.startswith(("box_head/classes/", "box_head/deltas/", "mask_head/class_"))
+    layer, _, name = path.rpartition("/")
+    if path.startswith("mask_head/"):
+        return name.startswith("class_")
+    return path.startswith("box_head/") and layer.endswith(("/classes", "/deltas"))
 
 
 def carry(path: str, found: np.ndarray, fresh: np.ndarray, source: Sequence[str], target: Sequence[str]) -> np.ndarray:

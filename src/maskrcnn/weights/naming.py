@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -62,6 +62,32 @@ class Names:
     background: Literal["first", "last"]
     keypoint_conv: str = ""  # of sources with keypoints; `{even}` is twice the index
     heat_maps: str = ""
+    cascade: tuple[str, ...] = ()  # beginnings of the names of heads that a cascade numbers, from 0; (): there is none
+
+    def of_stage(self, stage: int) -> Names:
+        """The names of one stage's heads, in the places of the only ones."""
+
+        def numbered(name: str) -> str:
+            start = next((start for start in self.cascade if name.startswith(f"{start}.")), "")
+            return f"{start}.{stage}{name.removeprefix(start)}" if start else name
+
+        return replace(
+            self,
+            box_conv=Unit(*map(numbered, self.box_conv)),
+            fully_connected={kind: tuple(map(numbered, names)) for kind, names in self.fully_connected.items()},
+            classes=numbered(self.classes),
+            deltas=numbered(self.deltas),
+            mask_conv=Unit(*map(numbered, self.mask_conv)),
+            deconv=numbered(self.deconv),
+            masks=numbered(self.masks),
+        )
+
+    def of_stages(self, file: File) -> list[Names]:
+        """Of every stage that the file has; these names alone where it is no cascade."""
+        if not self.cascade or f"{self.classes}.weight" in file:
+            return [self]
+        stages = [self.of_stage(number) for number in range(MAX_COUNT)]
+        return [names for names in stages if f"{names.classes}.weight" in file] or [self]
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,12 +216,15 @@ def detector_changes(names: Names, file: File) -> dict[str, Any]:
     channels = file.shape(f"{_at(names.lateral.conv, 0, stage=2)}.weight", 4)[0]
     num_rpn_convs = file.count(names.rpn_convs) or 1
     rpn_channels = file.shape(f"{names.objectness}.weight", 4)[1]
+    names, *others = names.of_stages(file)
     num_box_convs = file.count(names.box_conv.conv)
     if num_box_convs not in (0, 4):
         raise ValueError(f"The file's box head has {num_box_convs} convolutions; possible: 0 or 4.")
     kind = "4conv1fc" if num_box_convs else "2fc"
     hidden, rows = file.shape(f"{names.fully_connected[kind][0]}.weight", 2)
     pooled = file.shape(f"{_at(names.box_conv.conv, 0)}.weight", 4)[0] if num_box_convs else channels
+    num_classes = file.shape(f"{names.classes}.weight", 2)[0] - 1
+    one_box = names.background == "last" and file.shape(f"{names.deltas}.weight", 2)[0] == 4
     return {
         "fpn__channels": channels,
         "fpn__norm": file.norm(names.lateral.norm, 4),
@@ -205,12 +234,14 @@ def detector_changes(names: Names, file: File) -> dict[str, Any]:
         "box_head__norm": file.norm(names.box_conv.norm, num_box_convs),
         "box_head__hidden": hidden,
         "box_head__pool_size": max(math.isqrt(rows // pooled), 1),
+        "box_head__class_agnostic": one_box and (num_classes > 1 or bool(others)),
         **({"box_head__conv_channels": pooled} if num_box_convs else {}),
-        **_head_changes(names, file),
+        **({"cascade__mask_heads": others[0].masks != names.masks} if others else {}),
+        **_head_changes(names, file, num_classes),
     }
 
 
-def _head_changes(names: Names, file: File) -> dict[str, Any]:
+def _head_changes(names: Names, file: File, num_classes: int) -> dict[str, Any]:
     """The heads that follow the detections: keypoints, and masks, which a model with keypoints may lack."""
     changes: dict[str, Any] = {}
     if f"{names.heat_maps}.weight" in file:
@@ -223,11 +254,25 @@ def _head_changes(names: Names, file: File) -> dict[str, Any]:
     if changes and f"{names.masks}.weight" not in file:
         return changes | {"mask_head__kind": "none"}
     num_mask_convs = file.count(names.mask_conv.conv)
+    num_masks = file.shape(f"{names.masks}.weight", 4)[0]
     return changes | {
+        "mask_head__class_agnostic": num_classes > 1 and names.background == "last" and num_masks == 1,
         "mask_head__num_convs": num_mask_convs,
         "mask_head__norm": file.norm(names.mask_conv.norm, num_mask_convs),
         "mask_head__channels": file.shape(f"{names.deconv}.weight", 4)[0],
     }
+
+
+def cascade_changes(num_stages: int, conventions: Mapping[str, Any]) -> dict[str, Any]:
+    """The conventions of a source's cascades, once the file has as many stages as they are for.
+
+    Raises:
+        ValueError: for another number of stages.
+    """
+    wanted = 1 + len(conventions["cascade__positive_ious"])
+    if num_stages != wanted:
+        raise ValueError(f"The file is a cascade of {num_stages} box heads; those that are read have {wanted}.")
+    return dict(conventions)
 
 
 def backbone_rules(names: ResNetNames, config: BackboneConfig) -> list[Rule]:
@@ -266,37 +311,50 @@ def detector_rules(names: Names, config: ModelConfig) -> list[Rule]:
     rules += _layer(names.objectness, "rpn/objectness", layouts.CONV)
     rules += _layer(names.anchor_deltas, "rpn/deltas", layouts.CONV)
 
-    for index in range(4 if config.box_head.kind == "4conv1fc" else 0):
-        rules += _unit(names.box_conv, f"box_head/conv{index + 1}", config.box_head.norm, index=index, number=index + 1)
-    for index, name in enumerate(names.fully_connected[config.box_head.kind]):
-        layout = layouts.DENSE if index else layouts.first_dense(config.box_head.pool_size)
-        rules += _layer(name, f"box_head/fc{index + 1}", layout)
+    stages = [names]
+    if config.cascade.positive_ious:
+        stages = [names.of_stage(number) for number in range(1 + len(config.cascade.positive_ious))]
+    for number, stage in enumerate(stages, start=1):
+        rules += _box_head_rules(stage, "box_head" if number == 1 else f"box_head/stage{number}", config)
 
     if config.keypoint_head.num_keypoints:
         for index in range(config.keypoint_head.num_convs):
             rules += _layer(_at(names.keypoint_conv, index), f"keypoint_head/conv{index + 1}", layouts.CONV)
         rules += _layer(names.heat_maps, "keypoint_head/heat_maps", layouts.CONV)
 
+    if config.mask_head.kind == "none":
+        return rules
+    for number, stage in enumerate(stages if config.cascade.mask_heads else stages[:1], start=1):
+        rules += _mask_head_rules(stage, "mask_head" if number == 1 else f"mask_head/stage{number}", config)
+    return rules
+
+
+def _box_head_rules(names: Names, ours: str, config: ModelConfig) -> list[Rule]:
+    rules = []
+    for index in range(4 if config.box_head.kind == "4conv1fc" else 0):
+        rules += _unit(names.box_conv, f"{ours}/conv{index + 1}", config.box_head.norm, index=index, number=index + 1)
+    for index, name in enumerate(names.fully_connected[config.box_head.kind]):
+        layout = layouts.DENSE if index else layouts.first_dense(config.box_head.pool_size)
+        rules += _layer(name, f"{ours}/fc{index + 1}", layout)
+    deltas = f"{ours}/shared_deltas" if config.box_head.class_agnostic else f"{ours}/deltas"
     if names.background == "first":
-        rules += _layer(names.classes, "box_head/classes", layouts.DENSE)
-        rules += _layer(names.deltas, "box_head/deltas", layouts.DELTAS_AFTER_BACKGROUND, layouts.DELTA_BIAS_AFTER_BACKGROUND)
-    else:
-        rules += _layer(names.classes, "box_head/classes", layouts.LOGITS_BACKGROUND_LAST, layouts.LOGIT_BIAS_BACKGROUND_LAST)
-        rules += _layer(names.deltas, "box_head/deltas", layouts.DENSE)
-    return rules + (_mask_rules(names, config) if config.mask_head.kind == "fcn" else [])
+        rules += _layer(names.classes, f"{ours}/classes", layouts.DENSE)
+        return rules + _layer(names.deltas, deltas, layouts.DELTAS_AFTER_BACKGROUND, layouts.DELTA_BIAS_AFTER_BACKGROUND)
+    rules += _layer(names.classes, f"{ours}/classes", layouts.LOGITS_BACKGROUND_LAST, layouts.LOGIT_BIAS_BACKGROUND_LAST)
+    return rules + _layer(names.deltas, deltas, layouts.DENSE)
 
 
-def _mask_rules(names: Names, config: ModelConfig) -> list[Rule]:
+def _mask_head_rules(names: Names, ours: str, config: ModelConfig) -> list[Rule]:
     rules = []
     for index in range(config.mask_head.num_convs):
-        rules += _unit(names.mask_conv, f"mask_head/conv{index + 1}", config.mask_head.norm, index=index, number=index + 1)
-    rules += _layer(names.deconv, "mask_head/deconv1", layouts.CONV)
+        rules += _unit(names.mask_conv, f"{ours}/conv{index + 1}", config.mask_head.norm, index=index, number=index + 1)
+    rules += _layer(names.deconv, f"{ours}/deconv1", layouts.CONV)
     masks = (layouts.MASKS, layouts.VECTOR)
     if names.background == "first":
         masks = (layouts.MASKS_AFTER_BACKGROUND, layouts.MASK_BIAS_AFTER_BACKGROUND)
-    rules.append(Rule(f"{names.masks}.weight", "mask_head/class_kernel", masks[0]))
-    rules.append(Rule(f"{names.masks}.bias", "mask_head/class_bias", masks[1]))
-    return rules
+    kind = "shared" if config.mask_head.class_agnostic else "class"
+    kernel, bias = (f"{ours}/{kind}_{part}" for part in ("kernel", "bias"))
+    return [*rules, Rule(f"{names.masks}.weight", kernel, masks[0]), Rule(f"{names.masks}.bias", bias, masks[1])]
 
 
 def _layer(theirs: str, ours: str, kernel: Layout, bias: Layout = layouts.VECTOR) -> list[Rule]:
@@ -347,16 +405,18 @@ def read_model(
     Raises:
         ValueError: naming the first tensor that is missing, not finite, or does not fit the number of classes.
     """
-    num_rows = file.shape(f"{names.classes}.weight", 2)[0]
+    first = names.of_stages(file)[0]
+    num_rows = file.shape(f"{first.classes}.weight", 2)[0]
     num_classes = num_rows - 1
     extra = int(names.background == "first")
-    rows = [(f"{names.deltas}.weight", 2, 4 * (num_classes + extra))]
+    num_boxes = 1 if changes["box_head__class_agnostic"] else num_classes + extra
+    rows = [(f"{first.deltas}.weight", 2, 4 * num_boxes)]
     if changes.get("mask_head__kind") != "none":
-        rows.append((f"{names.masks}.weight", 4, num_classes + extra))
+        rows.append((f"{first.masks}.weight", 4, 1 if changes["mask_head__class_agnostic"] else num_classes + extra))
     for name, rank, wanted in rows:
         found = file.shape(name, rank)
         if found[0] != wanted:
-            counted = file.names[f"{names.classes}.weight"]
+            counted = file.names[f"{first.classes}.weight"]
             raise ValueError(
                 f"Tensor {file.names[name]!r} has shape {found}; with {num_rows} rows in {counted!r} it needs {wanted} rows."
             )

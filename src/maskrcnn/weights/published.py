@@ -74,9 +74,9 @@ def _detectron2(name: str, path: str, about: str, box_ap: float, mask_ap: float)
     return Published(name, url, f"md5:{path[-6:]}", licence, f"detectron2, {about}", box_ap, mask_ap)
 
 
-def _mmdet(name: str, path: str, about: str, box_ap: float, mask_ap: float) -> Published:
-    """configs/mask_rcnn/metafile.yml; tools/model_converters/publish_model.py puts the SHA-256's first digits into the name."""
-    url = f"https://download.openmmlab.com/mmdetection/v2.0/mask_rcnn/{path}.pth"
+def _mmdet(name: str, path: str, about: str, box_ap: float, mask_ap: float, *, folder: str = "mask_rcnn") -> Published:
+    """metafile.yml of the folder in configs; tools/model_converters/publish_model.py adds the SHA-256's first digits."""
+    url = f"https://download.openmmlab.com/mmdetection/v2.0/{folder}/{path}.pth"
     return Published(name, url, f"sha256:{path[-8:]}", "Apache-2.0", f"MMDetection, {about}", box_ap, mask_ap)
 
 
@@ -182,6 +182,20 @@ _FILES = (
             ("h", "h/f329145471/model_final_7224f1", "ViT-H, 75 epochs", 56.7, 50.2),
         )
     ),
+    _detectron2(
+        "detectron2-cascade-r50-1x",
+        "Misc/cascade_mask_rcnn_R_50_FPN_1x/138602847/model_final_e9d89b",
+        "Cascade Mask R-CNN, ResNet-50-FPN, 12 epochs",
+        42.1,
+        36.4,
+    ),
+    _detectron2(
+        "detectron2-cascade-r50-3x",
+        "Misc/cascade_mask_rcnn_R_50_FPN_3x/144998488/model_final_480dd8",
+        "Cascade Mask R-CNN, ResNet-50-FPN, 37 epochs",
+        44.3,
+        38.5,
+    ),
     _mmdet(
         "mmdet-r50-1x",
         "mask_rcnn_r50_fpn_1x_coco/mask_rcnn_r50_fpn_1x_coco_20200205-d4b0c5d6",
@@ -223,6 +237,30 @@ _FILES = (
         "Mask R-CNN, ResNeXt-101-64x4d-FPN, several sizes, 36 epochs",
         44.5,
         39.7,
+    ),
+    _mmdet(
+        "mmdet-cascade-r50-1x",
+        "cascade_mask_rcnn_r50_fpn_1x_coco/cascade_mask_rcnn_r50_fpn_1x_coco_20200203-9d4dcb24",
+        "Cascade Mask R-CNN, ResNet-50-FPN, 12 epochs",
+        41.2,
+        35.9,
+        folder="cascade_rcnn",
+    ),
+    _mmdet(
+        "mmdet-cascade-r50-3x",
+        "cascade_mask_rcnn_r50_fpn_mstrain_3x_coco/cascade_mask_rcnn_r50_fpn_mstrain_3x_coco_20210628_164719-5bdc3824",
+        "Cascade Mask R-CNN, ResNet-50-FPN, several sizes, 36 epochs",
+        44.3,
+        38.5,
+        folder="cascade_rcnn",
+    ),
+    _mmdet(
+        "mmdet-cascade-r101-1x",
+        "cascade_mask_rcnn_r101_fpn_1x_coco/cascade_mask_rcnn_r101_fpn_1x_coco_20200203-befdf6ee",
+        "Cascade Mask R-CNN, ResNet-101-FPN, 12 epochs",
+        42.9,
+        37.3,
+        folder="cascade_rcnn",
     ),
     Published(
         "matterport-coco",

@@ -63,6 +63,15 @@ def test_each_row_gets_the_mask_of_its_own_class():
     assert not np.allclose(of_class[0], of_class[1], atol=1e-2)
 
 
+def test_one_mask_for_all_classes_does_not_ask_for_the_class():
+    """And is the head of a single class."""
+    head, alone, rois = make_head(class_agnostic=True), make_head(num_classes=1), rois_of()
+    labels = np.array([[0, 1, 2, 1], [2, 2, 0, 1]], np.int32)
+    found = compute(head, features_of(), rois, labels)
+    np.testing.assert_array_equal(found, compute(alone, features_of(), rois, np.zeros_like(labels)))
+    assert head.class_kernel.path.endswith("/shared_kernel") and head.class_kernel.shape == (1, 5)
+
+
 def test_a_class_is_drawn_by_its_own_row_of_the_kernel_alone():
     """Linear in the last 1 × 1 convolution: without a kernel, the bias is all that is left."""
     head = make_head.__wrapped__()  # its weights change

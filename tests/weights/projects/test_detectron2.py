@@ -6,6 +6,7 @@ import pytest
 from weights import layout_files
 from weights.layout_files import R50, R101, X101, fill, narrow, zeros
 
+from maskrcnn.config import presets
 from maskrcnn.model.mask_rcnn import Network
 from maskrcnn.weights.categories import COCO
 from maskrcnn.weights.checkpoint import put
@@ -14,21 +15,22 @@ from maskrcnn.weights.projects import detectron2
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
-def small(*, lsj: bool = False, **sizes) -> dict[str, np.ndarray]:
-    return fill(layout_files.detectron2(narrow(**sizes), lsj=lsj))
+def small(*, lsj: bool = False, stages: int = 0, **sizes) -> dict[str, np.ndarray]:
+    return fill(layout_files.detectron2(narrow(**sizes), lsj=lsj, stages=stages))
 
 
 @pytest.mark.parametrize(
-    ("sizes", "lsj"),
+    ("sizes", "kind"),
     [
-        pytest.param(R50, False, id="R50"),
-        pytest.param(R50, True, id="R50 LSJ"),
-        pytest.param(R101, False, id="R101", marks=pytest.mark.slow),
-        pytest.param(X101, False, id="X101", marks=pytest.mark.slow),
+        pytest.param(R50, {}, id="R50"),
+        pytest.param(R50, {"lsj": True}, id="R50 LSJ"),
+        pytest.param(R50, {"stages": 3}, id="R50 cascade"),
+        pytest.param(R101, {}, id="R101", marks=pytest.mark.slow),
+        pytest.param(X101, {}, id="X101", marks=pytest.mark.slow),
     ],
 )
-def test_published_file_fills_every_weight_once_and_leaves_nothing(sizes, lsj):
-    tensors = zeros(layout_files.detectron2(sizes, lsj=lsj))
+def test_published_file_fills_every_weight_once_and_leaves_nothing(sizes, kind):
+    tensors = zeros(layout_files.detectron2(sizes, **kind))
     checkpoint = detectron2.read(tensors)
     report = put(checkpoint, Network(checkpoint.config))
     assert (report.remade, report.unused) == ((), ())
@@ -99,6 +101,39 @@ def test_a_backbone_that_lacks_one_mean_alone_is_damaged():
         detectron2.read(tensors)
 
 
+def test_a_cascade_has_its_numbers_and_one_box_for_all_classes():
+    tensors = small(stages=3)
+    checkpoint = detectron2.read(tensors)
+    config = checkpoint.config
+    assert config.cascade == presets.CASCADE and config.cascade.mean == "scores"
+    assert (config.box_head.class_agnostic, config.box_head.kind, config.rpn.train_proposals) == (True, "2fc", 2000)
+    for ours, theirs in (("box_head", 0), ("box_head/stage2", 1), ("box_head/stage3", 2)):
+        found = tensors[f"roi_heads.box_predictor.{theirs}.bbox_pred.bias"]
+        np.testing.assert_array_equal(checkpoint.arrays[f"{ours}/shared_deltas/bias"], found)
+        found = tensors[f"roi_heads.box_predictor.{theirs}.cls_score.bias"]
+        np.testing.assert_array_equal(checkpoint.arrays[f"{ours}/classes/bias"], found[[3, 0, 1, 2]])
+
+
+def test_a_cascade_of_two_stages_is_refused():
+    with pytest.raises(ValueError, match="a cascade of 2 box heads; those that are read have 3"):
+        detectron2.read(small(stages=2))
+
+
+def test_one_box_and_one_mask_for_all_classes_are_told_from_its_rows():
+    """`configs/Misc/mask_rcnn_R_50_FPN_1x_cls_agnostic.yaml`. With a single class both have the same rows and answers."""
+    shared = {
+        f"roi_heads.box_predictor.bbox_pred.{name}": small(num_classes=1)[f"roi_heads.box_predictor.bbox_pred.{name}"]
+        for name in ("weight", "bias")
+    }
+    name = "roi_heads.mask_head.predictor"
+    shared |= {f"{name}.{kind}": small(num_classes=1)[f"{name}.{kind}"] for kind in ("weight", "bias")}
+    checkpoint = detectron2.read(small(num_classes=3) | shared)
+    assert checkpoint.unused == ()
+    assert checkpoint.config.mask_head.class_agnostic and checkpoint.arrays["mask_head/shared_bias"].shape == (1,)
+    assert checkpoint.config.box_head.class_agnostic and checkpoint.arrays["box_head/shared_deltas/bias"].shape == (4,)
+    assert not detectron2.read(small(num_classes=1)).config.box_head.class_agnostic
+
+
 def test_background_goes_from_last_to_first():
     tensors = small(num_classes=3)
     arrays = detectron2.read(tensors).arrays
@@ -148,6 +183,6 @@ def test_missing_tensor_is_named(name):
 
 def test_wrong_number_of_boxes_is_named():
     with pytest.raises(
-        ValueError, match="bbox_pred.weight' has shape .4, 10.*needs 12 rows"
+        ValueError, match="bbox_pred.weight' has shape .8, 10.*needs 12 rows"
     ):  # the boxes of all classes are one
-        detectron2.read(small() | {"roi_heads.box_predictor.bbox_pred.weight": np.zeros((4, 10), np.float32)})
+        detectron2.read(small() | {"roi_heads.box_predictor.bbox_pred.weight": np.zeros((8, 10), np.float32)})

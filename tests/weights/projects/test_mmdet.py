@@ -11,13 +11,13 @@ from maskrcnn.weights.checkpoint import put
 from maskrcnn.weights.projects import mmdet
 
 
-def small(*, norms: bool = False, **sizes) -> dict[str, np.ndarray]:
-    return fill(layout_files.mmdet(narrow(**sizes), norms=norms))
+def small(*, norms: bool = False, stages: int = 0, **sizes) -> dict[str, np.ndarray]:
+    return fill(layout_files.mmdet(narrow(**sizes), norms=norms, stages=stages))
 
 
-@pytest.mark.parametrize("norms", [False, True], ids=["R50", "R50 with norms"])
-def test_published_file_fills_every_weight_once_and_leaves_nothing(norms):
-    tensors = zeros(layout_files.mmdet(R50, norms=norms))
+@pytest.mark.parametrize("kind", [{}, {"norms": True}, {"stages": 3}], ids=["R50", "R50 with norms", "R50 cascade"])
+def test_published_file_fills_every_weight_once_and_leaves_nothing(kind):
+    tensors = zeros(layout_files.mmdet(R50, **kind))
     checkpoint = mmdet.read(tensors)
     report = put(checkpoint, Network(checkpoint.config))
     assert (report.remade, report.unused) == ((), ())
@@ -56,6 +56,22 @@ def test_deltas_are_cut_at_both_ends():
     config = mmdet.read(small()).config
     for part in (config.rpn, config.box_head):
         assert (part.min_scale, part.max_scale) == (16 / 1000, 1000 / 16)
+
+
+def test_a_cascade_means_logits_and_masks_and_has_heads_for_each_stage():
+    tensors = small(stages=3)
+    checkpoint = mmdet.read(tensors)
+    config = checkpoint.config
+    assert (config.cascade.mean, config.cascade.mask_heads, config.cascade.positive_ious) == ("logits", True, (0.6, 0.7))
+    np.testing.assert_allclose(
+        1 / np.array(config.cascade.delta_weights), [[0.05, 0.05, 0.1, 0.1], [0.033, 0.033, 0.067, 0.067]]
+    )
+    assert config.box_head.class_agnostic and not config.mask_head.class_agnostic
+    for ours, theirs in (("", 0), ("/stage2", 1), ("/stage3", 2)):
+        found = tensors[f"roi_head.bbox_head.{theirs}.fc_reg.bias"]
+        np.testing.assert_array_equal(checkpoint.arrays[f"box_head{ours}/shared_deltas/bias"], found)
+        found = tensors[f"roi_head.mask_head.{theirs}.conv_logits.bias"]
+        np.testing.assert_array_equal(checkpoint.arrays[f"mask_head{ours}/class_bias"], found)
 
 
 def test_background_goes_from_last_to_first():

@@ -12,13 +12,18 @@ from maskrcnn.model.conv import Conv2D
 from maskrcnn.model.heads.roi_pooler import RoiPooler
 from maskrcnn.model.norm import make_norms, normed_relu
 from maskrcnn.ops import boxes as box_ops
+from maskrcnn.ops import gradients as gradient_ops
 from maskrcnn.ops import losses as loss_ops
 from maskrcnn.ops.native import KERNELS, Kernels
 from maskrcnn.structures import RoiTargets
 
 
 class BoxHead(layers.Layer):
-    """RoIAlign, then two fully connected layers, or four convolutions and one, then class logits and class-specific deltas."""
+    """RoIAlign, then two fully connected layers, or four convolutions and one, then class logits and deltas.
+
+    Args:
+        gradient_scale: in training, what reaches the pyramid of this head's gradients.
+    """
 
     def __init__(
         self,
@@ -28,6 +33,7 @@ class BoxHead(layers.Layer):
         num_classes: int,
         channels: int,
         seed: int | None = None,
+        gradient_scale: float = 1.0,
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
@@ -35,6 +41,7 @@ class BoxHead(layers.Layer):
         self.pool = RoiPooler(roi_align_config, config.pool_size)
         self.num_classes = num_classes
         self.channels = channels
+        self.gradient_scale = gradient_scale
         num_convs, num_hidden = {"2fc": (0, 2), "4conv1fc": (4, 1)}[config.kind]
         conv = {"padding": "same", "use_bias": config.norm == "none", "kernel_initializer": "he_normal"}
         self.convs = [Conv2D(config.conv_channels, 3, **conv, name=f"conv{i + 1}") for i in range(num_convs)]
@@ -49,10 +56,11 @@ class BoxHead(layers.Layer):
             kernel_initializer=initializers.RandomNormal(stddev=0.01),
             name="classes",  # Fast R-CNN, 4.2
         )
+        self.num_boxes = 1 if config.class_agnostic else num_classes
         self.deltas = layers.Dense(
-            4 * num_classes,
-            kernel_initializer=initializers.RandomNormal(stddev=0.001),
-            name="deltas",  # Fast R-CNN, 4.2
+            4 * self.num_boxes,
+            kernel_initializer=initializers.RandomNormal(stddev=0.001),  # Fast R-CNN, 4.2
+            name="shared_deltas" if config.class_agnostic else "deltas",  # the others have rows for each class
         )
 
     def build(self, input_shape):
@@ -79,9 +87,11 @@ class BoxHead(layers.Layer):
             kernels: what pools.
 
         Returns:
-            logits (B, N, K + 1), background first, and deltas (B, N, K, 4), both float32.
+            logits (B, N, K + 1), background first, and deltas (B, N, K, 4), or (B, N, 1, 4) for all classes; both float32.
         """
         x = self.pool(features, boxes, kernels)  # (B N, P, P, C)
+        if training and self.gradient_scale != 1.0:
+            x = gradient_ops.scale_gradient(x, self.gradient_scale)
         batch, num_rows = ops.shape(boxes)[:2]
         conv_norms, hidden_norms = (self.norms, []) if self.convs else ([], self.norms)
         for conv, norm in zip_longest(self.convs, conv_norms):
@@ -90,34 +100,72 @@ class BoxHead(layers.Layer):
         for layer, norm in zip_longest(self.hidden, hidden_norms):
             x = self.dropout(normed_relu(layer(x), norm, training), training=training)
         logits = ops.reshape(self.classes(x), (batch, num_rows, self.num_classes + 1))
-        deltas = ops.reshape(self.deltas(x), (batch, num_rows, self.num_classes, 4))
+        deltas = ops.reshape(self.deltas(x), (batch, num_rows, self.num_boxes, 4))
         return ops.cast(logits, "float32"), ops.cast(deltas, "float32")
+
+    @property
+    def last_config(self) -> BoxHeadConfig:
+        """Of the head whose deltas move the boxes of the answer: this one."""
+        return self.config
+
+    def refine(self, features, boxes, regions, kernels: Kernels = KERNELS):
+        """The boxes that the answer's deltas move, here those that were given, with the answer of `call`: inference.
+
+        Args:
+            features, boxes, kernels: as of `call`.
+            regions: (B, 4) xyxy, where the image lies in the frame.
+
+        Returns:
+            boxes (B, N, 4), logits and deltas.
+        """
+        logits, deltas = self(features, boxes, kernels=kernels)
+        return boxes, logits, deltas
+
+    def losses_on(
+        self, features, targets: RoiTargets, truth: dict[str, Any], regions, kernels: Kernels = KERNELS, *, training: bool
+    ) -> dict[str, Any]:
+        """What `losses_of` says of the sampled RoIs.
+
+        Args:
+            features: [P2 … P6].
+            targets: of the sampler.
+            truth: the fields of a `Batch` by name.
+            regions: (B, 4) xyxy, where the image lies in the frame.
+            kernels: what pools.
+        """
+        logits, deltas = self(features, targets.rois, training=training, kernels=kernels)  # (B, S, K + 1), (B, S, K, 4)
+        return self.losses_of(logits, deltas, targets)
 
     def losses_of(self, logits, deltas, targets: RoiTargets) -> dict[str, Any]:
         """Named losses, scalars. Fast R-CNN, section 2.3.
 
         Args:
             logits: (B, S, K + 1) of `call` on `targets.rois`.
-            deltas: (B, S, K, 4).
+            deltas: (B, S, K, 4) or (B, S, 1, 4).
         """
         against_imbalance = {
             "class_weights": self.config.class_weights,
             "focal_gamma": self.config.focal_gamma,
             "label_smoothing": self.config.label_smoothing,
         }
-        label = ops.one_hot(ops.maximum(targets.classes - 1, 0), self.num_classes, dtype=deltas.dtype)
-        deltas = ops.einsum("bsk,bskd->bsd", label, deltas)  # of the true class
+        deltas = self.deltas_of(deltas, ops.maximum(targets.classes - 1, 0))  # of the true class
         if self.config.box_loss == "smooth_l1":
             box_loss = loss_ops.box_loss(deltas, targets.deltas, targets.positive, targets.valid, self.config.box_beta)
         else:
-            boxes, objects = (self._decode(each, targets.rois) for each in (deltas, targets.deltas))
+            boxes, objects = (self.decode(each, targets.rois) for each in (deltas, targets.deltas))
             box_loss = loss_ops.iou_box_loss(boxes, objects, targets.positive, targets.valid, self.config.box_loss)
         return {
             "class_loss": loss_ops.class_loss(logits, targets.classes, targets.valid, **against_imbalance),
             "box_loss": box_loss,
         }
 
-    def _decode(self, deltas, rois):
+    def deltas_of(self, deltas, labels):
+        """The deltas of one class for each RoI: (B, S, K, 4) or (B, S, 1, 4), and labels (B, S) in 0 … K-1, → (B, S, 4)."""
+        if self.num_boxes == 1:
+            return deltas[:, :, 0]
+        return ops.einsum("bsk,bskd->bsd", ops.one_hot(labels, self.num_boxes, dtype=deltas.dtype), deltas)
+
+    def decode(self, deltas, rois):
         """RoIs moved by deltas, both (B, S, 4), → (B, S, 4)."""
         limits = {"max_scale": self.config.max_scale, "min_scale": self.config.min_scale}
         return box_ops.decode(deltas, rois, self.config.delta_weights, **limits)

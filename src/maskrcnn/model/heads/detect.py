@@ -25,7 +25,7 @@ class Detect:
         Args:
             proposals: (B, N).
             logits: (B, N, K + 1), background first.
-            deltas: (B, N, K, 4).
+            deltas: (B, N, K, 4), or (B, N, 1, 4) for all classes.
             regions: (B, 4) xyxy, where the image lies in the frame.
             kernels: whose loop removes doubles.
         """
@@ -44,7 +44,8 @@ class Detect:
         scores, pairs, valid = row_ops.top(scores, rows)  # (B, R)
         labels = pairs % num_classes
         reference = row_ops.gather(proposals.boxes, pairs // num_classes)
-        deltas = row_ops.gather(ops.reshape(deltas, (batch, -1, 4)), pairs)
+        moved = pairs if deltas.shape[2] == num_classes else pairs // num_classes
+        deltas = row_ops.gather(ops.reshape(deltas, (batch, -1, 4)), moved)
         limits = {"max_scale": self.box_head.max_scale, "min_scale": self.box_head.min_scale}
         boxes = box_ops.decode(deltas, reference, self.box_head.delta_weights, **limits)
         boxes = box_ops.clip(boxes, regions)

@@ -21,7 +21,7 @@ from maskrcnn.structures import PaddedDetections, RoiTargets
 
 
 class MaskHead(layers.Layer):
-    """RoIAlign 14×14, four 3×3 convolutions, a deconvolution for each doubling, a 1×1 convolution a class."""
+    """RoIAlign 14×14, four 3×3 convolutions, a deconvolution for each doubling, a 1×1 convolution a class or one for all."""
 
     def __init__(self, config: MaskHeadConfig, roi_align_config: RoiAlignConfig, *, num_classes: int, channels: int, **kwargs):
         super().__init__(autocast=False, **kwargs)
@@ -46,9 +46,10 @@ class MaskHead(layers.Layer):
             width = self.config.channels
         for norm in self.norms:
             norm.build((None, None, None, width))
-        # The last 1×1 convolution, one row a class, so that only the class asked for need be computed.
-        self.class_kernel = self.add_weight(name="class_kernel", shape=(self.num_classes, width), initializer="glorot_uniform")
-        self.class_bias = self.add_weight(name="class_bias", shape=(self.num_classes,), initializer="zeros")
+        # The last 1×1 convolution, one row a class, so that only the class asked for need be computed; or one for all.
+        num_masks, kind = (1, "shared") if self.config.class_agnostic else (self.num_classes, "class")
+        self.class_kernel = self.add_weight(name=f"{kind}_kernel", shape=(num_masks, width), initializer="glorot_uniform")
+        self.class_bias = self.add_weight(name=f"{kind}_bias", shape=(num_masks,), initializer="zeros")
 
     def call(self, features, boxes, labels, training=None, kernels: Kernels = KERNELS):
         """Mask logits of one class for each box.
@@ -56,7 +57,7 @@ class MaskHead(layers.Layer):
         Args:
             features: [P2 … P6].
             boxes: (B, N, 4) xyxy, pixels of the frame.
-            labels: (B, N) int32 in 0 … K-1, the class whose mask is wanted.
+            labels: (B, N) int32 in 0 … K-1, the class whose mask is wanted; of no account where one mask is for all.
             kernels: what pools.
 
         Returns:
@@ -68,7 +69,7 @@ class MaskHead(layers.Layer):
             x = normed_relu(conv(x), norm, training)
         for deconv in self.deconvs:
             x = deconv(x)  # (B N, P, P, 4, C), then (B N, P, P, 4, 4, C)
-        labels = ops.reshape(labels, (-1,))
+        labels = ops.reshape(ops.zeros_like(labels) if self.config.class_agnostic else labels, (-1,))
         kernel = ops.take(ops.convert_to_tensor(self.class_kernel), labels, axis=0)  # (B N, C)
         bias = ops.take(ops.convert_to_tensor(self.class_bias), labels, axis=0)  # (B N,)
         side = self.config.mask_size

@@ -37,7 +37,36 @@ class RoiSampler:
         rois = ops.concatenate([proposals.boxes, truth["boxes"]], axis=1)  # (B, N, 4)
         is_object = ops.logical_and(truth["valid"], ops.logical_not(truth["crowd"]))
         valid = ops.concatenate([proposals.valid, is_object], axis=1)
-        match = matching.match(
+        match = self._match(rois, truth)
+        indices, positive, sampled = matching.sample_balanced(
+            ops.logical_and(match.positive, valid),
+            ops.logical_and(match.negative, valid),
+            keras.random.uniform(ops.shape(match.iou), seed=seed),
+            num_sampled=self.config.num_sampled,
+            positive_fraction=self.config.positive_fraction,
+        )
+        rois = ops.where(ops.expand_dims(sampled, -1), row_ops.gather(rois, indices), 0.0)
+        return self._targets(rois, row_ops.gather(match.object, indices), positive, sampled, truth)
+
+    def label(self, rois, valid, truth: dict[str, Any]) -> RoiTargets:
+        """What RoIs are that were moved after they had been sampled: all of them, in their order.
+
+        Args:
+            rois: (B, S, 4) xyxy, pixels of the frame; empty ones count nothing.
+            valid: (B, S) bool.
+            truth: the fields of a `Batch` by name.
+
+        Returns:
+            `RoiTargets` whose positives stand in any rows.
+        """
+        match = self._match(rois, truth)
+        valid = ops.logical_and(valid, box_ops.area(rois) > 0.0)
+        positive = ops.logical_and(match.positive, valid)
+        valid = ops.logical_or(positive, ops.logical_and(match.negative, valid))
+        return self._targets(rois, match.object, positive, valid, truth)
+
+    def _match(self, rois, truth: dict[str, Any]) -> matching.Match:
+        return matching.match(
             rois,
             truth["boxes"],
             truth["valid"],
@@ -47,15 +76,9 @@ class RoiSampler:
             best_is_positive=False,
             crowd_overlap=self.config.crowd_overlap,
         )
-        indices, positive, sampled = matching.sample_balanced(
-            ops.logical_and(match.positive, valid),
-            ops.logical_and(match.negative, valid),
-            keras.random.uniform(ops.shape(match.iou), seed=seed),
-            num_sampled=self.config.num_sampled,
-            positive_fraction=self.config.positive_fraction,
-        )
-        rois = ops.where(ops.expand_dims(sampled, -1), row_ops.gather(rois, indices), 0.0)
-        matched = row_ops.gather(match.object, indices)  # (B, S)
+
+    def _targets(self, rois, matched, positive, valid, truth: dict[str, Any]) -> RoiTargets:
+        """Of RoIs (B, S, 4) and the rows of their objects, positives and valid ones, (B, S) each."""
         deltas = box_ops.encode(row_ops.gather(truth["boxes"], matched), rois, self.delta_weights)
         classes = ops.where(positive, ops.cast(row_ops.gather(truth["labels"], matched), "int32") + 1, 0)
         return RoiTargets(
@@ -64,5 +87,5 @@ class RoiSampler:
             deltas=ops.where(ops.expand_dims(positive, -1), deltas, 0.0),
             matched=matched,
             positive=positive,
-            valid=sampled,
+            valid=valid,
         )

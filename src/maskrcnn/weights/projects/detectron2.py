@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from maskrcnn.config import presets
 from maskrcnn.config.model import Category
 from maskrcnn.weights import naming
 from maskrcnn.weights.categories import COCO, COCO_PERSON
@@ -43,6 +44,7 @@ NAMES = Names(
     keypoint_conv="roi_heads.keypoint_head.conv_fcn{number}",
     heat_maps="roi_heads.keypoint_head.score_lowres",
     background="last",
+    cascade=("roi_heads.box_head", "roi_heads.box_predictor"),
 )
 
 # Sources: detectron2's `config/defaults.py`, `configs/Base-RCNN-FPN.yaml`, `configs/common/models/mask_rcnn_fpn.py`,
@@ -72,6 +74,12 @@ RESNEXT_CONVENTIONS: dict[str, Any] = {
 }
 # `configs/Misc/mask_rcnn_R_50_FPN_3x_gn.yaml`: a backbone trained in Caffe2, whose colours are not divided all the same.
 GROUP_NORM_CONVENTIONS: dict[str, Any] = {"backbone__stride_in": "3x3"}
+# ROI_BOX_CASCADE_HEAD in `config/defaults.py`; `configs/Misc/cascade_mask_rcnn_R_50_FPN_3x.yaml`.
+CASCADE_CONVENTIONS: dict[str, Any] = {
+    "cascade__positive_ious": presets.CASCADE.positive_ious,
+    "cascade__delta_weights": presets.CASCADE.delta_weights,
+    "rpn__train_proposals": 2000,  # RPN.POST_NMS_TOPK_TRAIN
+}
 CELL_ANCHORS = "proposal_generator.anchor_generator."  # in old files: what the configuration says anyway
 PIXELS = ("pixel_mean", "pixel_std")
 
@@ -101,6 +109,8 @@ def read(tensors: Mapping[str, np.ndarray], *, class_names: Sequence[str | Categ
         changes |= GROUP_NORM_CONVENTIONS
     if shapes["fpn__norm"] == "live":  # LSJ: `configs/new_baselines`, SyncBN everywhere, trained from scratch
         changes |= {"backbone__norm": "live", "backbone__frozen_stages": 0}
+    if (num_stages := len(NAMES.of_stages(file))) > 1:
+        changes |= naming.cascade_changes(num_stages, CASCADE_CONVENTIONS)
     told = {f"image__{name.removeprefix('pixel_')}": _colour(file, name) for name in PIXELS if name in file}
     changes |= told
     if len(told) < len(PIXELS):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from maskrcnn.config import presets
 from maskrcnn.config.model import Category
 from maskrcnn.weights import naming
 from maskrcnn.weights.categories import COCO
@@ -36,6 +37,7 @@ NAMES = Names(
     deconv="roi_head.mask_head.upsample",
     masks="roi_head.mask_head.conv_logits",
     background="last",
+    cascade=("roi_head.bbox_head", "roi_head.mask_head"),
 )
 
 # Sources: MMDetection's `configs/_base_/models/mask-rcnn_r50_fpn.py` and `configs/_base_/datasets/coco_instance.py`,
@@ -56,6 +58,13 @@ CONVENTIONS: dict[str, Any] = resnets.CONVENTIONS | {
     "box_head__box_beta": 0.0,
     "mask_head__paste": "exact",
     "detect__min_side": 0.0,
+}
+# `configs/_base_/models/cascade-mask-rcnn_r50_fpn.py`: target_stds of the further stages are 0.05, 0.05, 0.1, 0.1 and these.
+CASCADE_CONVENTIONS: dict[str, Any] = {
+    "cascade__positive_ious": presets.CASCADE.positive_ious,
+    "cascade__delta_weights": ((20.0, 20.0, 10.0, 10.0), (1 / 0.033, 1 / 0.033, 1 / 0.067, 1 / 0.067)),
+    "cascade__mean": "logits",  # `CascadeRoIHead._refine_roi`
+    "rpn__train_proposals": 2000,
 }
 # `configs/mask_rcnn/mask-rcnn_x101-32x8d_fpn_1x_coco.py`: "trained with Caffe2 at FB, so the mean and std need to be changed".
 CAFFE2_RESNEXT = (32, 8)  # groups, width; the 32x4d and 64x4d are PyTorch's, with PyTorch's colours
@@ -82,6 +91,8 @@ def read(tensors: Mapping[str, np.ndarray], *, class_names: Sequence[str | Categ
     changes = naming.model_changes(NAMES, file) | CONVENTIONS
     if (changes["backbone__groups"], changes["backbone__width_per_group"]) == CAFFE2_RESNEXT:
         changes["image__channel_order"] = "bgr"
+    if (num_stages := len(NAMES.of_stages(file))) > 1:
+        changes |= naming.cascade_changes(num_stages, CASCADE_CONVENTIONS)
     if changes["fpn__norm"] == "live":  # `mask-rcnn_r50_fpn_syncbn-all_rpn-2conv_*`: norms learn everywhere
         changes["backbone__norm"] = "live"
     assumed = [
