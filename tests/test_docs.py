@@ -18,8 +18,9 @@ from typer.testing import CliRunner
 
 import maskrcnn
 from maskrcnn.cli import app
+from maskrcnn.config.presets import PRESETS
 from maskrcnn.data.shapes import make_shapes
-from maskrcnn.weights.published import SHIPPED
+from maskrcnn.weights.published import PUBLISHED, SHIPPED
 
 NUCLEI = SHIPPED["nuclei"].with_suffix(".png")
 SMALLER = {  # later options win: what makes a command of the docs small enough for a test, and keeps it from downloading
@@ -93,6 +94,11 @@ def test_the_site_has_every_page():
     pages = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES if ROOT / "docs" in page.parents]
     assert len(pages) > 15
     assert [page for page in pages if page not in navigation] == []
+
+
+def test_the_models_reference_has_every_preset_and_published_model():
+    reference = (ROOT / "docs/reference/models.md").read_text("utf-8")
+    assert [name for name in (*PRESETS, *PUBLISHED, *SHIPPED) if f"| `{name}` |" not in reference] == []
 
 
 def test_the_python_reference_has_every_public_name():
