@@ -29,6 +29,7 @@ from maskrcnn.distributed.ray import Workers, pack
 from maskrcnn.structures import PaddedDetections
 from maskrcnn.verbs import predict_many as verb
 
+os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's own is 15: beside other work its workers would wait
 SHARD = 4  # images; the first shard waits for the model and its first run, and is not counted
 CORES = len(os.sched_getaffinity(0))
 PLAIN = """

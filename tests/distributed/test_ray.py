@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -85,6 +86,16 @@ def test_models_travel_as_they_are(tmp_path):
 )
 def test_workers_share_what_there_is(resources, workers, num_shards, expected):
     assert pool._room(resources, workers, num_shards) == expected
+
+
+def test_an_address_where_nobody_listens_is_said_at_once():
+    pytest.importorskip("ray", reason="the extra ray is not installed")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        for given in (address, f"ray://{address}"):
+            with pytest.raises(ConnectionError, match=f"No Ray cluster at {given}: .*refused"), pool.connected(given):
+                pass
 
 
 def test_no_room_is_said():

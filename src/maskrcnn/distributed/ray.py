@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from maskrcnn.inference.batches import READERS
 from maskrcnn.structures import Detector
 
 LOCAL = "local"  # the address of this machine alone: Ray is started for the job, and ends with it
+CONNECT_SECONDS = 10.0  # to find somebody at a cluster's address
 CPUS = 4  # of a worker without a GPU, where the machine has so many
 RETRIES = 3  # of a shard whose worker's process ends; then the shard is left
 WAITING = 2  # shards a worker has been given, so that it never waits for the next
@@ -99,6 +101,7 @@ def connected(address: str, *, model_bytes: int = 0) -> Iterator[Any]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a worker without GPUs sees what the user lets it see
     ray = extras.load("ray", extra="ray", why="--ray needs Ray")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    _check_listening(address)
     if address == LOCAL:
         options |= {"include_dashboard": False, "object_store_memory": 2 * model_bytes + (200 << 20)}
     try:
@@ -111,6 +114,17 @@ def connected(address: str, *, model_bytes: int = 0) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_listening(address: str) -> None:
+    """Says at once that nobody listens at HOST:PORT; Ray itself tries for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(f"No Ray cluster at {address}: {error}.") from error
 
 
 def run_shards(

@@ -15,10 +15,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from maskrcnn.config.model import Category
 from maskrcnn.distributed.listing import Once, list_images
@@ -26,6 +28,7 @@ from maskrcnn.distributed.store import Store, is_address, read_bytes
 from maskrcnn.images.images import read_planes
 from maskrcnn.inference.batches import READERS
 from maskrcnn.inference.each import detect_each
+from maskrcnn.pipeline import ahead
 from maskrcnn.results.parquet import (
     IMAGES,
     MANIFEST,
@@ -40,10 +43,13 @@ from maskrcnn.results.parquet import (
 )
 from maskrcnn.structures import Detector, Plane
 
+T = TypeVar("T")
+R = TypeVar("R")
 LIST = "list"
 VERSION = 1  # of the manifest
 SHARD = 256  # images of a shard, where there are many: what a killed worker loses at most
 FEWEST = 32  # shards that a small job is cut into, so that several workers have something to do
+TOGETHER = 32  # small files that are read or written at once: an object store answers each after tens of milliseconds
 LISTED_INPUTS = 20  # that the manifest names
 
 
@@ -134,10 +140,15 @@ class Job:
             return cls(store, settings, manifest)
         if written is None and (store.names(IMAGES) or store.names(OBJECTS)):
             raise ValueError(f"{store.place} holds {IMAGES}/ and {OBJECTS}/ of something else; name a new folder.")
-        num_shards, num_images, once = 0, 0, Once()
-        for names in _cut(list_images(named), settings, once):
-            store.write(_list_name(num_shards), json.dumps(names).encode())
-            num_shards, num_images = num_shards + 1, num_images + len(names)
+        once = Once()
+
+        def listed(number: int, names: list[str]) -> int:
+            store.write(_list_name(number), json.dumps(names).encode())
+            return len(names)
+
+        shards = enumerate(_cut(list_images(named), settings, once))
+        counted = list(_together(lambda shard: listed(*shard), shards))
+        num_shards, num_images = len(counted), sum(counted)
         if once.num_repeated:
             log(f"{once.num_repeated} images were named more than once; each is looked at once.")
         counts = {"num_images": num_images, "num_shards": num_shards, "num_repeated": once.num_repeated}
@@ -164,15 +175,20 @@ class Job:
         return Totals(**self.manifest["totals"])
 
     def _count(self) -> Totals:
-        parquet, images, objects, failed = load_pyarrow(), 0, 0, 0
-        for number in range(self.manifest["num_shards"]):
+        parquet, pyarrow = load_pyarrow(), load_pyarrow("pyarrow")
+
+        def of_shard(number: int) -> tuple[int, int, int]:
             content = self.store.read(f"{IMAGES}/{part_name(number)}")
             if content is None:
                 raise ValueError(f"{self.store.place}/{IMAGES}/{part_name(number)} is gone; start the command again.")
-            table = parquet.read_table(load_pyarrow("pyarrow").BufferReader(content), columns=["num_objects", "error"])
+            table = parquet.read_table(pyarrow.BufferReader(content), columns=["num_objects", "error"])
             errors = table["error"]
-            images, failed = images + len(table), failed + len(errors) - errors.null_count
-            objects += sum(count or 0 for count in table["num_objects"].to_pylist())
+            objects = sum(count or 0 for count in table["num_objects"].to_pylist())
+            return len(table), objects, len(errors) - errors.null_count
+
+        images = objects = failed = 0
+        for own in _together(of_shard, range(self.manifest["num_shards"])):
+            images, objects, failed = images + own[0], objects + own[1], failed + own[2]
         return Totals(images, objects, failed)
 
     def _write(self) -> None:
@@ -246,6 +262,16 @@ def _cut(names: Iterable[str], settings: ShardSettings, once: Once) -> Iterator[
     is_small = len(first) < FEWEST * SHARD
     size = min(SHARD, max(4 * settings.batch_size, -(-len(first) // FEWEST))) if is_small else SHARD
     yield from once(chain(first, names), size)
+
+
+def _together(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """`map(work, items)` by `TOGETHER` threads; some items are read ahead, not all."""
+    with (
+        ThreadPoolExecutor(TOGETHER) as threads,
+        closing(ahead((threads.submit(work, item) for item in items), TOGETHER)) as tasks,  # type: ignore[type-var]
+    ):
+        for task in tasks:
+            yield task.result()
 
 
 def _list_name(number: int) -> str:
