@@ -3,8 +3,8 @@
 python bench/ray_predict.py ../shared/data/nuclei/val/images --images 40 --tiny 20000 [--model nuclei] [--out ray.json]
 
 First the same images and model, on the same cores: `predict` in one process, then one worker of Ray with all cores; without
-the start of either, wall clock and processor seconds of all processes an image. Then a model without a network over many tiny
-images: the driver's resident memory at the first shard, half-way and at the end, and what an image takes then.
+the start of either, wall clock and processor seconds an image, of all processes and of the worker. Then a model without a
+network over many tiny images: the driver's resident memory at the first shard, half-way and at the end, and what an image takes.
 """
 
 from __future__ import annotations
@@ -59,9 +59,14 @@ class Watch:
 
     def advance(self) -> None:
         me = psutil.Process()
-        times = [each.cpu_times() for each in (me, *me.children(recursive=True))]
-        processor = sum(each.user + each.system for each in times)
-        self.seen.append({"wall": time.perf_counter(), "processor": processor, "driver": me.memory_info().rss})
+        processor = workers = 0.0
+        for each in (me, *me.children(recursive=True)):
+            times = each.cpu_times()
+            processor += times.user + times.system
+            if "_Worker" in "".join(each.cmdline()):
+                workers += times.user + times.system
+        now = time.perf_counter()
+        self.seen.append({"wall": now, "processor": processor, "workers": workers, "driver": me.memory_info().rss})
 
 
 class NoNetwork:
@@ -132,7 +137,7 @@ def tiny(count: int, folder: Path) -> dict[str, Any]:
 
 
 def between(first: dict[str, float], last: dict[str, float]) -> dict[str, float]:
-    return {name: last[name] - first[name] for name in ("wall", "processor")}
+    return {name: last[name] - first[name] for name in ("wall", "processor", "workers")}
 
 
 def each(seconds: dict[str, float], count: int) -> dict[str, float]:
