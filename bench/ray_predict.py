@@ -4,7 +4,7 @@ python bench/ray_predict.py ../shared/data/nuclei/val/images --images 40 --tiny 
 
 First the same images and model, on the same cores: `predict` in one process, then one worker of Ray with all cores; without
 the start of either, wall clock and processor seconds an image, of all processes and of the worker. Then a model without a
-network over many tiny images: the driver's resident memory at the first shard, half-way and at the end, and what an image takes.
+network over many tiny images: the driver's resident memory at the first shard, half-way and at the end; what an image takes.
 """
 
 from __future__ import annotations
