@@ -110,9 +110,9 @@ def test_a_server_that_is_full_says_so_at_once_and_when_to_come_again(detector) 
 
 
 def test_who_would_wait_beyond_the_time_limit_is_sent_away_at_once() -> None:
-    admission = Admission(10, lambda count: 2.0 * count, limit=5)
+    admission = Admission(10, lambda count: 2.0 * count, limit=10)
     places = [admission.enter() for _ in range(3)]
-    with pytest.raises(ProblemError, match="too long for the time limit of 5 s; ask again in 6 s") as refused:
+    with pytest.raises(ProblemError, match="too long for the time limit of 10 s; ask again in 6 s") as refused:
         admission.enter()
     assert refused.value.status == 503
     places[0].grow(1)  # only what others hold is in its way

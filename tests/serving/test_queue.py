@@ -48,6 +48,7 @@ def test_the_first_batch_of_a_shape_says_nothing_of_those_to_come(queue) -> None
     assert queue.seconds_for(1) == 1.0
     queue.submit(image(8), (64, 64)).result(WAIT)
     assert queue.seconds_for(1) != 1.0
+    assert queue.seconds_for(6) == 6 * queue.seconds_for(1)
 
 
 def test_a_batch_is_filled_up_to_a_power_of_two(queue, detector) -> None:

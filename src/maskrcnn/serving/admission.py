@@ -9,6 +9,8 @@ from types import TracebackType
 
 from maskrcnn.serving.problems import ProblemError
 
+_SPARE = 0.5  # of the time limit: a machine that others use too may become twice as slow meanwhile
+
 
 class Admission:
     """Places for images, from arrival to answer.
@@ -16,7 +18,7 @@ class Admission:
     Args:
         capacity: how many places there are.
         seconds_to_wait: estimates how long so many images take.
-        limit: seconds that a request may take. Where others before it take longer, it would wait in vain.
+        limit: seconds that a request may take. Where others before it may take all of them, it would wait in vain.
     """
 
     def __init__(self, capacity: int, seconds_to_wait: Callable[[int], float], limit: float = math.inf) -> None:
@@ -56,7 +58,7 @@ class Admission:
         """
         with self._lock:
             full = self._taken + count > self.capacity
-            late = self._seconds_to_wait(self._taken - held) > self._limit
+            late = self._seconds_to_wait(self._taken - held) > _SPARE * self._limit
             if not full and not late and not self._closed:
                 self._taken += count
                 return

@@ -15,6 +15,7 @@ import numpy as np
 from maskrcnn.config.model import ModelConfig
 from maskrcnn.structures import Detector, PaddedDetections
 
+_SECONDS = 1.0  # an image, before any was measured
 _MEMORY = 0.8  # of the mean seconds an image; the last call counts for the rest
 
 
@@ -66,7 +67,7 @@ class ModelQueue:
         self._jobs: dict[Hashable, deque[_Job]] = {}
         self._changed = threading.Condition()
         self._ending = False
-        self._seconds_an_image = 1.0  # until a call has been measured
+        self._seconds_an_image: float | None = None  # until a call has been measured
         self._shapes: set[tuple[int, ...]] = set()  # of batches that were seen
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
@@ -93,7 +94,7 @@ class ModelQueue:
 
     def seconds_for(self, num_images: int) -> float:
         """How long the model will take for so many images, by its last calls."""
-        return num_images * self._seconds_an_image
+        return num_images * (_SECONDS if self._seconds_an_image is None else self._seconds_an_image)
 
     def submit(self, image: np.ndarray, size: tuple[int, int]) -> Future[Row]:
         """One image that is ready for the model.
@@ -196,7 +197,9 @@ class ModelQueue:
         answer = PaddedDetections(*map(np.asarray, self._detector.predict_on_batch(batch)))
         seconds = time.monotonic() - start
         if batch["images"].shape in self._shapes:  # the first of a shape is slow where a backend compiles
-            self._seconds_an_image = _MEMORY * self._seconds_an_image + (1 - _MEMORY) * seconds / max(num_images, 1)
+            latest = seconds / max(num_images, 1)
+            before = latest if self._seconds_an_image is None else self._seconds_an_image
+            self._seconds_an_image = _MEMORY * before + (1 - _MEMORY) * latest
         self._shapes.add(batch["images"].shape)
         self._on_batch(num_images, seconds)
         return answer
