@@ -20,6 +20,7 @@ from maskrcnn.config.model import ModelConfig
 from maskrcnn.data.dataset import Dataset
 from maskrcnn.inference import scoring
 from maskrcnn.metrics.analysis import analyse
+from maskrcnn.metrics.lvis import evaluate_lvis
 from maskrcnn.structures import Detections
 from maskrcnn.verbs.evaluate import Scores, compare, evaluate
 
@@ -68,6 +69,47 @@ def test_the_scores_are_a_dict_as_ever_and_know_their_results() -> None:
     np.testing.assert_array_equal(scores.evaluation.rows.scores, expected.rows.scores)
     assert scores.evaluation.rows.counts == expected.rows.counts
     assert scores.best_scores() == analyse(expected, resamples=2)["best_scores"]
+
+
+def lvis_json(data: RandomSet) -> dict[str, Any]:
+    """The truth as LVIS's JSON, with one more image that the data lacks; every class was looked for."""
+    every = [category.id for category in CATEGORIES]
+    images = [{"id": sample.image_id, "height": sample.size[0], "width": sample.size[1]} for sample in data.samples]
+    images.append({**images[0], "id": 10_000})
+    objects = [(sample.image_id, sample, row) for sample in data.samples for row in range(len(sample.labels))]
+    objects.append((10_000, *objects[0][1:]))
+    annotations = [
+        {
+            "id": number,
+            "image_id": image_id,
+            "category_id": CATEGORIES[sample.labels[row]].id,
+            "bbox": [*sample.boxes[row][:2].tolist(), *(sample.boxes[row][2:] - sample.boxes[row][:2]).tolist()],
+            "area": float(sample.areas[row]),
+            "segmentation": {**sample.rles[row], "counts": sample.rles[row]["counts"].decode()},
+        }
+        for number, (image_id, sample, row) in enumerate(objects, start=1)
+    ]
+    return {
+        "images": [image | {"neg_category_ids": every, "not_exhaustive_category_ids": []} for image in images],
+        "categories": [{"id": category.id, "name": category.name, "frequency": "f"} for category in CATEGORIES],
+        "annotations": annotations,
+    }
+
+
+def test_lvis_scores_are_of_the_images_that_were_looked_at(tmp_path: Path) -> None:
+    data = random_set(2)
+    path, truth = tmp_path / "lvis_v1_val.json", lvis_json(data)
+    path.write_text(json.dumps(truth))
+    scores = evaluate(Recalled(data), dataset(data))
+    found = scores.lvis(path)
+    rows = list(scores.evaluation.as_json())
+    assert found == evaluate_lvis({**truth, "images": truth["images"][:-1], "annotations": truth["annotations"][:-1]}, rows)
+    assert found != evaluate_lvis(truth, rows) and 0 < found["mask"]["AP_frequent"] < 1
+
+
+def test_lvis_scores_need_its_json(tmp_path: Path) -> None:
+    answer = CliRunner().invoke(app, ["evaluate", "--model", "nuclei", "--data", str(tmp_path), "--lvis"])
+    assert answer.exit_code == 2 and "LVIS's own JSON as --data" in re.sub(r"[\s│]+", " ", answer.output)
 
 
 def test_the_report_of_scores_has_their_table_and_biologys(tmp_path: Path) -> None:

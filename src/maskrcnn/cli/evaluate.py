@@ -86,6 +86,12 @@ def evaluate(
             help="Biology's scores too, of detections of at least this score: Data Science Bowl, TP/(TP+FP+FN), PQ, AJI.",
         ),
     ] = None,
+    lvis: Annotated[
+        bool,
+        typer.Option(
+            "--lvis", help="LVIS's scores too; DATA is its JSON, which says which classes each image was searched for."
+        ),
+    ] = False,
     batch_size: BatchOption = 1,
     tta: TtaOption = False,
     engine: EngineOption = "auto",
@@ -122,6 +128,8 @@ def evaluate(
     if not model or data is None:
         missing = "--model" if not model else "--data"
         raise typer.BadParameter(f"Missing option '{missing}': give --model and --data, or --tracks TRUTH RESULT alone.")
+    if lvis and data.suffix != ".json":
+        raise typer.BadParameter(f"--lvis takes LVIS's own JSON as --data; received {data}.")
     if save_scores:
         load_keras()
 
@@ -141,6 +149,8 @@ def evaluate(
         with progress("Evaluating", len(dataset)) as advance:
             options: dict[str, Any] = {} if biology is None else {"biology": biology}
             scores = maskrcnn.evaluate(loaded, dataset, batch_size=batch_size, progress=advance, **options)
+        if lvis:
+            scores["lvis"] = scores.lvis(data)
         print_scores(scores, console)
         if json_file is not None:
             write_scores(json_file, scores)

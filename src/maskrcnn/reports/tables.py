@@ -31,12 +31,7 @@ def print_track_scores(scores: Mapping[str, Any], console: Console) -> None:
 
 def print_scores(scores: Mapping[str, Any], console: Console) -> None:
     """Prints `evaluate`'s scores as tables: overall, a row for each class, and biology's where there are any."""
-    overall = Table(title="COCO scores", title_justify="left")
-    overall.add_column("")
-    overall.add_column("mask", justify="right")
-    overall.add_column("box", justify="right")
-    for name, value in scores["mask"].items():
-        overall.add_row(name.replace("_", " "), _number(value), _number(scores["box"][name]))
+    overall = _overall_table("COCO scores", scores)
     classes = Table(title="Classes", title_justify="left")
     classes.add_column("class", overflow="fold")
     for heading in ("objects", "mask AP", "mask AP50", "box AP", "box AP50"):
@@ -53,8 +48,21 @@ def print_scores(scores: Mapping[str, Any], console: Console) -> None:
     if scores["max_detections"][-1] != 100:
         console.print(f"AP looks at {scores['max_detections'][-1]} detections of an image and class; COCO's standard is 100.")
     console.print(classes)
+    if "lvis" in scores:
+        console.print(_overall_table("LVIS scores", scores["lvis"]))
     if "biology" in scores:
         _print_biology(scores["biology"], console)
+
+
+def _overall_table(title: str, scores: Mapping[str, Any]) -> Table:
+    """The scores of masks and of boxes side by side."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    table.add_column("mask", justify="right")
+    table.add_column("box", justify="right")
+    for name, value in scores["mask"].items():
+        table.add_row(name.replace("_", " "), _number(value), _number(scores["box"][name]))
+    return table
 
 
 def print_comparison(comparison: Mapping[str, Any], names: tuple[str, str], console: Console) -> None:

@@ -16,6 +16,7 @@ from maskrcnn.inference import scoring
 from maskrcnn.metrics.analysis import analyse
 from maskrcnn.metrics.bootstrap import compare as compare_evaluations
 from maskrcnn.metrics.curves import USUAL_SCORE, best_scores
+from maskrcnn.metrics.lvis import evaluate_lvis
 from maskrcnn.metrics.rows import Evaluation, RowCollector, collect_rows
 from maskrcnn.reports.comparison import write_comparison
 from maskrcnn.reports.error_images import read_rgb
@@ -44,6 +45,18 @@ class Scores(dict[str, Any]):
     def analysis(self) -> dict[str, Any]:
         """Every number of the error report, see `metrics.analysis.analyse`."""
         return analyse(self.evaluation)
+
+    def lvis(self, ground_truth: str | os.PathLike[str]) -> dict[str, dict[str, float | None]]:
+        """The scores of these results as LVIS counts them, see `metrics.lvis.evaluate_lvis`.
+
+        Args:
+            ground_truth: LVIS's JSON, as which the data set was read.
+
+        Raises:
+            ValueError: a file that cannot be read, or is not LVIS's.
+        """
+        images = {sample.image_id for sample in self.evaluation.samples}
+        return evaluate_lvis(read_json(Path(ground_truth)), self.evaluation.as_json(), images=images)
 
     def best_scores(self) -> dict[str, float]:
         """The least score of each class that gives the best F1 on this data, at mask IoU 0.5."""
