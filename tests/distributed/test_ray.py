@@ -143,3 +143,38 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(photos, undisturbed, tmp_p
     assert {name: (out / "images" / name).stat().st_mtime_ns for name in done} == done  # those were not done again
     assert tables(out) == undisturbed
     assert list(out.glob("*/.*")) == []
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_gone_for_good_loses_nothing(photos, undisturbed, tmp_path, monkeypatch, importable):
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    monkeypatch.setattr(verb, "_packed", pool.pack)
+    monkeypatch.setattr(verb, "_load", stand_in.load)
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        second = cluster.add_node(num_cpus=1)
+
+        class Ends:
+            num_done = 0
+
+            def begin(self, total: int, about: str = "") -> None:
+                assert total == 9
+
+            def advance(self) -> None:
+                self.num_done += 1
+                if self.num_done == 2:
+                    cluster.remove_node(second, allow_graceful=False)
+
+        many = verb.predict_many(
+            [photos],
+            tmp_path / "out",
+            model=stand_in.write(tmp_path / "model", seconds=0.1),
+            address=cluster.address,
+            workers=pool.Workers(2, 1),
+            watcher=Ends(),
+            shard_size=3,
+        )
+    finally:
+        cluster.shutdown()
+    assert many.left == () and many.totals == (NUMBER + 1, 2 * NUMBER, 1)
+    assert tables(tmp_path / "out") == undisturbed

@@ -1,7 +1,7 @@
 """Shards done by processes of Ray: on this machine, or on all of a cluster.
 
-Ray starts the processes where there is room, starts them anew when they or their machines end, and hands out the numbers of
-shards. Images and results never pass through it: workers read and write them where they lie.
+Ray starts the processes where there is room. One that ends, or whose machine does, is replaced, and its shards go to whoever is
+free next. Images and results never pass through it: workers read and write them where they lie.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import tempfile
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -152,22 +153,26 @@ def run_shards(
         Exception: whatever a worker raises, which is no process's end.
     """
     count, cpus, gpus = _room(ray.cluster_resources(), workers or Workers(), len(pending))
-    options = {"num_cpus": cpus, "num_gpus": gpus, "max_restarts": -1, "max_task_retries": RETRIES}
+    options = {"num_cpus": cpus, "num_gpus": gpus}
     environment = {name: os.environ[name] for name in ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL") if name in os.environ}
     packed = [ray.put(model)]  # once for all workers; in a list it travels as a reference
     arguments = (load, job.store.place, job.settings, environment, cpus)
-    actors = [ray.remote(_Worker).options(**options).remote(*arguments) for _ in range(count)]
-    todo = iter(pending)
+    todo, ended, gone = deque(pending), Counter[int](), set[Any]()
     given: dict[Any, tuple[int, Any]] = {}
 
+    def start() -> Any:
+        return ray.remote(_Worker).options(**options).remote(*arguments)
+
     def give(actor: Any) -> None:
-        number = next(todo, None)
-        if number is not None:
+        if todo:
+            number = todo.popleft()
             given[actor.run.remote(number, packed)] = (number, actor)
 
-    for actor in actors * WAITING:
+    for actor in [start() for _ in range(count)] * WAITING:
         give(actor)
-    while given:
+    while given or todo:
+        if not given:
+            give(start())
         (done, *_), _ = ray.wait(list(given))
         number, actor = given.pop(done)
         try:
@@ -177,8 +182,17 @@ def run_shards(
         except ray.exceptions.RayActorError as error:
             if error.actor_init_failed:  # nobody's shard: this package is not there, say
                 raise RuntimeError(f"A worker cannot begin: {str(error).strip().splitlines()[-1]}") from error
-            yield Left(number, " ".join(str(error).split())[:300])
+            ended[number] += 1
+            if ended[number] > RETRIES:
+                yield Left(number, " ".join(str(error).split())[:300])
+            else:
+                todo.appendleft(number)  # for whoever is free next
+            if actor in gone:  # its other shard; it has been replaced already
+                continue
+            gone.add(actor)
+            actor = start()
         give(actor)
+        del actor  # Ray ends a worker that nothing refers to, so that one in another's place finds room
 
 
 def _room(resources: dict[str, float], workers: Workers, num_shards: int) -> tuple[int, int, float]:
