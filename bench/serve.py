@@ -1,9 +1,15 @@
-"""A server under load: answers a second and seconds an answer for 1, 8, 64 and 200 clients at once; a table and a JSON.
+"""A server under load: answers a second and seconds an answer for 1, 8, 64 and 200 clients at once, and 2,000 damaged uploads.
 
-Clients ask as fast as they are answered; where the queue is full they wait as long as Retry-After says. Any other
-error ends the run with a failure. Memory is the server's own, before and after.
+Clients ask as fast as they are answered; where they are told that the queue is full they wait as long as Retry-After says. Any
+other error is counted, and the run fails in the end. Memory is the server's own, before and after. Everything stays on the
+loopback.
 
     python bench/serve.py --model nuclei --image cells.png --clients 1 8 64 200 --seconds 60
+
+With a Python that has torch and torchvision, of this Python's version, a ResNet-50-FPN with random weights, calibrated so that
+about a hundred objects are found, is served by this package on Keras and on OpenVINO, and by torchvision in the same server:
+
+    python bench/serve.py --peer-python PYTHON --sides 256 320 --image cells.png --json serve.json
 """
 
 from __future__ import annotations
@@ -16,27 +22,36 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
+import tempfile
 import time
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import httpx2 as httpx
 import numpy as np
 import psutil
 from rich.console import Console
 from rich.table import Table
+from side import Side
 
-START = 300  # seconds that a server has to be ready
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from hostile_uploads import damaged, seeds
+
+HERE = Path(__file__).parent
+START, END = 900, 120  # seconds that a server has to be ready, and to end; the machine may be busy
+WARM = 200  # damaged uploads before memory is looked at
 
 
 class Server:
-    """`maskrcnn serve` as a process of its own; `with` ends it as an operator would."""
+    """A server as a process of its own, on a free port; `with` ends it as an operator would."""
 
-    def __init__(self, words: list[str]) -> None:
+    def __init__(self, command: list[str]) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         self.address = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "maskrcnn", "serve", "--port", str(port), *words]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def __enter__(self) -> Server:
         deadline = time.monotonic() + START
@@ -52,7 +67,10 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(60)
+        try:
+            code = self.process.wait(END)
+        finally:
+            self.process.kill()
         if code:
             raise SystemExit(f"The server ended with {code}.")
 
@@ -61,28 +79,65 @@ class Server:
         return psutil.Process(self.process.pid).memory_info().rss / 1e6
 
 
-async def client(address: str, body: bytes, until: float, seconds: list[float], refused: list[float]) -> None:
-    """Asks until the time is over; notes how long each answer took, and when it was sent away."""
-    async with httpx.AsyncClient(timeout=120) as session:
-        while time.monotonic() < until:
-            start = time.monotonic()
-            answer = await session.post(f"{address}/v1/detect", content=body)
-            took = time.monotonic() - start
-            if answer.status_code == 503:
-                refused.append(took)
-                await asyncio.sleep(min(float(answer.headers["Retry-After"]), max(until - time.monotonic(), 0)))
-            elif answer.status_code == 200:
-                seconds.append(took)
-            else:
-                raise SystemExit(f"A client was answered {answer.status_code}: {answer.text[:200]}")
+class Load:
+    """What clients were answered: seconds of each answer and of each refusal, and the other codes."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self.refused: list[float] = []
+        self.errors: Counter[str] = Counter()
+
+    async def client(self, address: str, body: bytes, until: float) -> None:
+        """Asks until the time is over."""
+        async with httpx.AsyncClient(timeout=120) as session:
+            while time.monotonic() < until:
+                start = time.monotonic()
+                try:
+                    answer = await session.post(f"{address}/v1/detect", content=body)
+                except httpx.TransportError as error:
+                    self.errors[type(error).__name__] += 1
+                    continue
+                took = time.monotonic() - start
+                if answer.status_code == 503:
+                    self.refused.append(took)
+                    await asyncio.sleep(min(float(answer.headers["Retry-After"]), max(until - time.monotonic(), 0)))
+                elif answer.status_code == 200:
+                    self.seconds.append(took)
+                else:
+                    self.errors[str(answer.status_code)] += 1
 
 
-async def load(address: str, body: bytes, clients: int, duration: float) -> tuple[list[float], list[float]]:
-    seconds: list[float] = []
-    refused: list[float] = []
-    until = time.monotonic() + duration
-    await asyncio.gather(*(client(address, body, until, seconds, refused) for _ in range(clients)))
-    return seconds, refused
+async def load(address: str, body: bytes, clients: int, duration: float) -> Load:
+    found, until = Load(), time.monotonic() + duration
+    await asyncio.gather(*(found.client(address, body, until) for _ in range(clients)))
+    return found
+
+
+def measure(server: Server, body: bytes, clients: int, duration: float) -> dict[str, Any]:
+    before, start = server.megabytes, time.monotonic()
+    found = asyncio.run(load(server.address, body, clients, duration))
+    took = time.monotonic() - start
+    p50, p95 = np.percentile(found.seconds, (50, 95)) if found.seconds else (float("nan"),) * 2
+    row = {"clients": clients, "answers": len(found.seconds), "answers_a_second": len(found.seconds) / took}
+    row |= {"p50": float(p50), "p95": float(p95), "refused": len(found.refused), "errors": dict(found.errors)}
+    row |= {"refused_p95": float(np.percentile(found.refused, 95)) if found.refused else 0.0}
+    return row | {"megabytes_before": before, "megabytes_after": server.megabytes}
+
+
+def send_damaged(server: Server, count: int) -> dict[str, Any]:
+    """Codes that damaged uploads are answered, one after the other, and the server's memory before and after."""
+    rng, files, codes = np.random.default_rng(1), seeds(), Counter[str]()
+    with httpx.Client(timeout=120) as session:
+
+        def send(number: int) -> int:
+            return session.post(f"{server.address}/v1/detect", content=damaged(files[number % len(files)], rng)).status_code
+
+        for number in range(WARM):
+            send(number)
+        before = server.megabytes
+        for number in range(count):
+            codes[str(send(number))] += 1
+    return {"codes": dict(sorted(codes.items())), "megabytes_before": before, "megabytes_after": server.megabytes}
 
 
 def batch_mean(address: str) -> float:
@@ -92,38 +147,95 @@ def batch_mean(address: str) -> float:
     return values["maskrcnn_batch_images_sum"] / max(values["maskrcnn_batch_images_count"], 1)
 
 
+def examine(command: list[str], body: bytes, given: argparse.Namespace) -> dict[str, Any]:
+    """All that is measured of one server."""
+    with Server(command) as server:
+        asyncio.run(load(server.address, body, given.batch_size, 5))  # compiles what is to be compiled
+        answer = httpx.post(f"{server.address}/v1/detect", content=body, timeout=120).json()
+        rows = []
+        for clients in given.clients:
+            rows.append(measure(server, body, clients, given.seconds))
+            print(json.dumps(rows[-1]), flush=True)  # for whoever waits
+        found: dict[str, Any] = {"objects": len(answer["images"][0]["detections"]), "rows": rows}
+        found["images_a_batch"] = batch_mean(server.address)
+        if given.damaged:
+            found["damaged"] = send_damaged(server, given.damaged)
+        return found
+
+
+def commands(given: argparse.Namespace, folder: Path) -> dict[str, list[str]]:
+    """How each server is started, by name."""
+    options = ["--batch-size", str(given.batch_size)]
+
+    def ours(model: str | Path) -> list[str]:
+        return [sys.executable, "-m", "maskrcnn", "serve", "--model", str(model), *options]
+
+    if given.peer_python is None:
+        return {str(model): ours(model) for model in given.model}
+    weights, model, exported, config = (folder / name for name in ("weights.pth", "model.keras", "openvino", "config.json"))
+    if not exported.exists():
+        prepare(given, weights, model, exported)
+    from maskrcnn.weights.models import read_config
+
+    config.write_text(json.dumps(read_config(model)["config"]["config"]))
+    peer_server = [given.peer_python, str(HERE / "serve_torchvision.py"), "--weights", str(weights), "--config", str(config)]
+    peer_server += ["--packages", sysconfig.get_path("purelib"), *options]
+    return {"Keras": ours(model), "OpenVINO": ours(exported), "torchvision": peer_server}
+
+
+def prepare(given: argparse.Namespace, weights: Path, model: Path, exported: Path) -> None:
+    """Random weights that find objects in the image, as torchvision's file, as a model of this package and exported."""
+    short, long = given.sides
+    with Side(given.peer_python, HERE / "side_torchvision.py") as peer:
+        peer.ask("prepare", image=str(given.image), weights=str(weights), sides=[short, long])
+    with Side(sys.executable, HERE / "side_ours.py", TF_CPP_MIN_LOG_LEVEL="3") as side:
+        side.ask("convert", weights=str(weights), out=str(model), image__short_side=short, image__long_side=long)
+        side.ask("export", model=str(model), out=str(exported), precision="float32", size=[short, short])
+
+
+def show(name: str, found: dict[str, Any], console: Console) -> None:
+    table = Table("clients", "answers", "a second", "p50 s", "p95 s", "503", "p95 of 503, s", "errors", "MB before", "MB after")
+    for row in found["rows"]:
+        numbers = (row["answers_a_second"], row["p50"], row["p95"])
+        counts = (str(row["refused"]), f"{row['refused_p95']:.3f}", str(row["errors"] or 0))
+        memory = (f"{row['megabytes_before']:.0f}", f"{row['megabytes_after']:.0f}")
+        table.add_row(str(row["clients"]), str(row["answers"]), *(f"{number:.2f}" for number in numbers), *counts, *memory)
+    console.print(f"{name}: {found['objects']} objects, {found['images_a_batch']:.2f} images a batch on average", table)
+    if "damaged" in found:
+        console.print("damaged uploads:", found["damaged"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="nuclei")
+    parser.add_argument("--model", nargs="+", default=["nuclei"], help="one or several, exported ones too")
     parser.add_argument("--image", type=Path, required=True)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64, 200])
-    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--damaged", type=int, default=2000, help="damaged uploads; 0: none")
     parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--peer-python", help="a Python with torch and torchvision")
+    parser.add_argument("--sides", type=int, nargs=2, default=[800, 1333], help="short and longest side beside torchvision")
+    parser.add_argument("--work", type=Path, help="keeps the models of that comparison there, for another run")
+    parser.add_argument("--only", nargs="+", choices=["Keras", "OpenVINO", "torchvision"], help="of that comparison")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    body = given.image.read_bytes()
-    rows = []
-    with Server(["--model", given.model, "--batch-size", str(given.batch_size)]) as server:
-        asyncio.run(load(server.address, body, given.batch_size, 5))  # compiles what is to be compiled
-        for clients in given.clients:
-            before = server.megabytes
-            start = time.monotonic()
-            seconds, refused = asyncio.run(load(server.address, body, clients, given.seconds))
-            took = time.monotonic() - start
-            p50, p95 = np.percentile(seconds, (50, 95))
-            row = {"clients": clients, "answers": len(seconds), "answers_a_second": len(seconds) / took, "p50": p50, "p95": p95}
-            row |= {"refused": len(refused), "refused_p95": float(np.percentile(refused, 95)) if refused else 0.0}
-            rows.append(row | {"megabytes_before": before, "megabytes_after": server.megabytes})
-        mean = batch_mean(server.address)
-    table = Table("clients", "answers", "a second", "p50 s", "p95 s", "503", "p95 of 503, s", "MB before", "MB after")
-    for row in rows:
-        numbers = (row["answers_a_second"], row["p50"], row["p95"])
-        memory = (f"{row['megabytes_before']:.0f}", f"{row['megabytes_after']:.0f}")
-        counts = (str(row["refused"]), f"{row['refused_p95']:.3f}")
-        table.add_row(str(row["clients"]), str(row["answers"]), *(f"{number:.2f}" for number in numbers), *counts, *memory)
-    Console().print(table, f"{mean:.2f} images a batch on average; {os.cpu_count()} processors")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no server is left behind
+    body, results, console = given.image.read_bytes(), dict[str, Any](), Console()
+    with tempfile.TemporaryDirectory() as folder:
+        if given.work is not None:
+            given.work.mkdir(parents=True, exist_ok=True)
+        for name, command in commands(given, given.work or Path(folder)).items():
+            if given.only and name not in given.only:
+                continue
+            load_before = os.getloadavg()
+            results[name] = examine(command, body, given) | {"load": [load_before, os.getloadavg()]}
+            show(name, results[name], console)
+    console.print(f"{os.cpu_count()} processors; loads before and after: {[found['load'] for found in results.values()]}")
     if given.json:
-        given.json.write_text(json.dumps({"model": given.model, "rows": rows, "images_a_batch": mean}, indent=2) + "\n")
+        given.json.write_text(json.dumps(results, indent=2) + "\n")
+    wrong = [found for found in results.values() if any(row["errors"] for row in found["rows"])]
+    if wrong or any(code >= "500" for found in results.values() for code in found.get("damaged", {"codes": {}})["codes"]):
+        raise SystemExit("Some answers were errors other than 503.")
 
 
 if __name__ == "__main__":

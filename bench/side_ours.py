@@ -39,8 +39,8 @@ def draw(image: str, data: str, size: list[int], batch: Sequence[int] = (2, 512,
     return {}
 
 
-def convert(weights: str, out: str) -> dict[str, Any]:
-    maskrcnn.convert(weights, out, log=lambda _: None)
+def convert(weights: str, out: str, **changes: Any) -> dict[str, Any]:
+    maskrcnn.convert(weights, out, log=lambda _: None, **changes)
     return {}
 
 

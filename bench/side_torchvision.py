@@ -17,10 +17,16 @@ from reference import build, calibrate
 held: dict[str, Any] = {}
 
 
-def prepare(image: str, weights: str) -> dict[str, Any]:
-    """Random weights that find about a hundred objects in the image, for both sides."""
+def prepare(image: str, weights: str, sides: tuple[int, int] | None = None) -> dict[str, Any]:
+    """Random weights that find about a hundred objects in the image, for both sides.
+
+    Args:
+        sides: in pixels, the short one that an image is resized to, and the longest long one; torchvision's own where None.
+    """
     torch.set_grad_enabled(False)
     model = build("v1")
+    if sides is not None:
+        model.transform.min_size, model.transform.max_size = (sides[0],), sides[1]
     calibrate(model, [read_image(image)])
     torch.save(model.state_dict(), weights)
     return {}
