@@ -107,7 +107,7 @@ def inference_parts(config: ModelConfig, num_weights: int, frame: tuple[int, int
         f"backbone {_family(config)}": 4.0 * _backbone_numbers(config, frame, batch_size, for_each_pair=44),
         "pyramid": 4.0 * pixels * channels / 16,  # P2
         "boxes": 4.0 * box_rows * (config.box_head.pool_size**2 * channels + 5 * (config.num_classes + 1)),
-        "masks": 4.0 * mask_rows * config.mask_head.mask_size**2 * config.mask_head.channels,
+        "masks": 4.0 * mask_rows * _mask_places(config) * config.mask_head.channels,
     }
 
 
@@ -144,7 +144,7 @@ def training_parts(
         * _backbone_numbers(config, frame, batch_size, for_each_pair=190),
         "pyramid": bytes_a_number * pixels * channels / 16,
         "boxes": bytes_a_number * box_rows * config.box_head.pool_size**2 * channels,
-        "masks": bytes_a_number * mask_rows * config.mask_head.mask_size**2 * config.mask_head.channels,
+        "masks": bytes_a_number * mask_rows * _mask_places(config) * config.mask_head.channels,
         "matching": 4.0 * num_anchors * rows,
     }
 
@@ -274,6 +274,12 @@ def _backbone_numbers(config: ModelConfig, frame: tuple[int, int], batch_size: i
         patches = pixels / numbers.patch**2
         return batch_size * (numbers.heads * patches**2 + for_each_pair * patches * numbers.channels)
     return batch_size * pixels * _stem_channels(config) / 4
+
+
+def _mask_places(config: ModelConfig) -> int:
+    """How many places of a mask are computed together; of PointRend, whose factor was not measured, a step's points."""
+    head = config.mask_head
+    return {"fcn": head.mask_size**2, "point_rend": config.point_rend.subdivision_points, "none": 0}[head.kind]
 
 
 def _stem_channels(config: ModelConfig) -> int:

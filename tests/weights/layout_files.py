@@ -125,6 +125,19 @@ def detectron2(sizes: Sizes, *, lsj: bool = False, stages: int = 0) -> Shapes:
     return shapes | _conv("roi_heads.mask_head.predictor", (classes, channels, 1, 1))
 
 
+def point_rend(sizes: Sizes, *, hidden: int = 1024, width: int = 256) -> Shapes:
+    """detectron2's PointRend: a coarse and a point head in the mask head's place."""
+    shapes = {name: shape for name, shape in detectron2(sizes).items() if ".mask_head." not in name}
+    channels, classes = sizes.channels, sizes.num_classes
+    shapes |= _conv("roi_heads.mask_head.coarse_head.reduce_spatial_dim_conv", (channels, channels, 2, 2))
+    for number, rows in ((1, channels * 49), (2, hidden)):
+        shapes |= _conv(f"roi_heads.mask_head.coarse_head.fc{number}", (hidden, rows))
+    shapes |= _conv("roi_heads.mask_head.coarse_head.prediction", (classes * 49, hidden))
+    for number in (1, 2, 3):
+        shapes |= _conv(f"roi_heads.mask_head.point_head.fc{number}", (width, (width if number > 1 else channels) + classes, 1))
+    return shapes | _conv("roi_heads.mask_head.point_head.predictor", (classes, width + classes, 1))
+
+
 def mmdet(sizes: Sizes, *, norms: bool = False, stages: int = 0) -> Shapes:
     """`mask-rcnn_r50_fpn` and its kin, with `norms` the `syncbn-all_rpn-2conv` ones, or a cascade of so many stages."""
     channels, classes = sizes.channels, sizes.num_classes

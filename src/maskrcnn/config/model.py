@@ -241,8 +241,9 @@ class CascadeConfig:
 
 @dataclass(frozen=True)
 class MaskHeadConfig:
-    kind: Literal["fcn", "none"] = "fcn"  # Mask R-CNN, figure 4; none: masks fill their boxes, and there is no mask loss
-    mask_size: int = 28  # Mask R-CNN, figure 4; 56 adds one more deconvolution
+    # Mask R-CNN, figure 4; Kirillov et al. 2020, see `PointRendConfig`; none: masks fill their boxes, and have no loss.
+    kind: Literal["fcn", "point_rend", "none"] = "fcn"
+    mask_size: int = 28  # Mask R-CNN, figure 4; 56 adds one more deconvolution; PointRend, section 4: 224
     num_convs: int = 4  # Mask R-CNN, figure 4
     channels: int = 256  # Mask R-CNN, figure 4
     pool_size: int = 14  # Mask R-CNN, figure 4
@@ -258,6 +259,21 @@ class MaskHeadConfig:
             raise ValueError(
                 f'mask_head.mask_loss="boundary" takes a mask_size of 28 or 56, for memory; received {self.mask_size}.'
             )
+
+
+@dataclass(frozen=True)
+class PointRendConfig:
+    """Of a mask head of the kind "point_rend", beside its `mask_size`, `channels` and `pool_size`."""
+
+    coarse_size: int = 7  # side of the coarse mask; PointRend, section 4.1
+    hidden: int = 1024  # of the coarse head's two fully connected layers; PointRend, section 4.1
+    num_layers: int = 3  # of the point head; PointRend, section 4.1
+    channels: int = 256  # of the point head; PointRend, section 4.1
+    num_points: int = 196  # of a RoI in training; PointRend, section 4.1: 14²
+    oversampling: int = 3  # k of PointRend, section 3.1
+    importance: float = 0.75  # β of PointRend, section 3.1: the part of the points that lie near borders
+    first_size: int = 28  # side of the mask that subdivision begins with; detectron2
+    subdivision_points: int = 784  # that a step looks at anew; PointRend, section 4.1: 28²
 
 
 @dataclass(frozen=True)
@@ -324,6 +340,7 @@ class ModelConfig:
     box_head: BoxHeadConfig = field(default_factory=BoxHeadConfig)
     cascade: CascadeConfig = field(default_factory=CascadeConfig)
     mask_head: MaskHeadConfig = field(default_factory=MaskHeadConfig)
+    point_rend: PointRendConfig = field(default_factory=PointRendConfig)
     keypoint_head: KeypointHeadConfig = field(default_factory=KeypointHeadConfig)
     detect: DetectConfig = field(default_factory=DetectConfig)
     origin: str = ""  # of the weights and under which licence, where they came from elsewhere
@@ -341,8 +358,7 @@ class ModelConfig:
             raise ValueError(
                 f"Anchors need sizes for the five levels P2…P6, equally many for each; received {self.anchors.sizes}."
             )
-        if self.mask_head.mask_size % self.mask_head.pool_size or self.mask_head.mask_size not in (28, 56, 112):
-            raise ValueError(f"mask_size is 28, 56 or 112; received {self.mask_head.mask_size}.")
+        self._check_mask_size()
         if len(self.box_head.class_weights) not in (0, len(names)):
             raise ValueError(
                 f"box_head.class_weights has one number for each of {len(names)} classes, or none at all; "
@@ -377,6 +393,19 @@ class ModelConfig:
         if any(category.keypoints for category in self.categories):
             return next((category.skeleton for category in self.categories if category.skeleton), ())
         return PERSON_SKELETON if self.keypoint_head.num_keypoints == len(PERSON) else ()
+
+    def _check_mask_size(self) -> None:
+        size, first = self.mask_head.mask_size, self.point_rend.first_size
+        if self.mask_head.kind == "point_rend":
+            doublings = [first * 2**number for number in range(4)]
+            if size not in doublings:
+                raise ValueError(f"mask_size of PointRend is one of {', '.join(map(str, doublings))}; received {size}.")
+            if self.mask_head.class_agnostic or self.cascade.mask_heads:
+                raise ValueError(
+                    'mask_head.kind="point_rend" goes with neither mask_head.class_agnostic nor cascade.mask_heads.'
+                )
+        elif size % self.mask_head.pool_size or size not in (28, 56, 112):
+            raise ValueError(f"mask_size is 28, 56 or 112; received {size}.")
 
     def _check_keypoints(self) -> None:
         lists = {category.keypoints for category in self.categories if category.keypoints}

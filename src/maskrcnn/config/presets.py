@@ -65,6 +65,11 @@ def _keypoint_fpn(categories: tuple[Category, ...]) -> ModelConfig:
     return replace(config, mask_head__kind="none", keypoint_head__num_keypoints=num_keypoints)
 
 
+def _point_rend_fpn(categories: tuple[Category, ...]) -> ModelConfig:
+    """PointRend (Kirillov et al. 2020) on the pyramid of ResNet-50, with masks of 224×224."""
+    return replace(_resnet_fpn("resnet50", categories), mask_head__kind="point_rend", mask_head__mask_size=224)
+
+
 def _mobilenet_v3_large_fpn(categories: tuple[Category, ...]) -> ModelConfig:
     """As `_small_fpn`, in the colours of torchvision, which trained it."""
     config = _small_fpn("mobilenet_v3_large", 0.0, 1.0, categories)
@@ -100,6 +105,7 @@ PRESETS: dict[str, Callable[[tuple[Category, ...]], ModelConfig]] = {
     "resnet50_fpn": partial(_resnet_fpn, "resnet50"),
     "resnet101_fpn": partial(_resnet_fpn, "resnet101"),
     "keypoint_resnet50_fpn": _keypoint_fpn,
+    "pointrend_resnet50_fpn": _point_rend_fpn,
     "mobilenet_v2_fpn": partial(_small_fpn, "mobilenet_v2", 127.5, 127.5),
     # tensorflow/tpu's `efficientnet_lite_builder.py`: MEAN_RGB and STDDEV_RGB
     "efficientnet_lite0_fpn": partial(_small_fpn, "efficientnet_lite0", 127.0, 128.0),

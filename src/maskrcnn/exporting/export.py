@@ -93,15 +93,16 @@ def export(
         The largest differences, over all images.
 
     Raises:
-        ValueError: answers differ by more than `LIMITS`, or that format or precision cannot be had; a model with keypoints.
+        ValueError: answers differ by more than `LIMITS`, or that format or precision cannot be had; a model with keypoints or PointRend.
         ImportError: what writes the format is not installed.
     """
     import keras
 
     if format not in WRITERS:
         raise ValueError(f"Models are exported as {', '.join(WRITERS)}; received {format!r}.")
-    if model.config.keypoint_head.num_keypoints:
-        raise ValueError("Models with keypoints are not exported; predict and serve with the .keras file.")
+    if model.config.keypoint_head.num_keypoints or model.config.mask_head.kind == "point_rend":
+        what = "keypoints" if model.config.keypoint_head.num_keypoints else "PointRend"
+        raise ValueError(f"Models with {what} are not exported; predict and serve with the .keras file.")
     writer = WRITERS[format]
     if precision not in writer.PRECISIONS:
         raise ValueError(f"{format} is written in {', '.join(writer.PRECISIONS)}; received {precision!r}.")

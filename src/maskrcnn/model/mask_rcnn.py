@@ -159,9 +159,9 @@ class Network(keras.Model):
             training: dropout works, live batch norm learns, the samples are drawn anew; else they are always the same.
 
         Returns:
-            Five named losses, scalars; one less without masks, one more with keypoints.
+            Five named losses, scalars; one less without masks, one more with keypoints or with PointRend.
         """
-        seeds = (self.seed, self.seed) if training else (VALIDATION_SEED, VALIDATION_SEED + 1)
+        seeds = (self.seed,) * 3 if training else (VALIDATION_SEED, VALIDATION_SEED + 1, VALIDATION_SEED + 2)
         kernels = self.kernels
         regions, visible = self.regions(batch["images"], batch["sizes"], kernels)
         if self.config.anchors.ends == "last_pixel":
@@ -176,7 +176,9 @@ class Network(keras.Model):
         losses = {
             **self.rpn.losses_of(rpn, anchor_targets),
             **self.box_head.losses_on(features, targets, batch, regions, kernels, training=training),
-            **self.mask_head.losses_of(features, targets, batch, num_positive, per_roi, kernels, training=training),
+            **self.mask_head.losses_of(
+                features, targets, batch, num_positive, per_roi, kernels, training=training, seed=seeds[2]
+            ),
         }
         if self.keypoint_head is not None:
             losses |= self.keypoint_head.losses_of(features, targets, batch, num_positive, kernels)
@@ -308,7 +310,7 @@ class Network(keras.Model):
                 of another Keras loss such as `"dice"`, or a function of (target, probabilities), each (RoIs, M·M), that gives
                 one number a RoI.
             loss_weights: factor of each loss by its name, one of `rpn_objectness_loss`, `rpn_box_loss`, `class_loss`,
-                `box_loss`, `mask_loss`, `keypoint_loss`; 1 where not given.
+                `box_loss`, `mask_loss`, `point_loss`, `keypoint_loss`; 1 where not given.
             jit_compile: `"auto"` chooses what is measured to be faster on the backend (docs/measurements.md).
 
         Raises:
@@ -396,7 +398,8 @@ class Network(keras.Model):
 def loss_names(config: ModelConfig) -> tuple[str, ...]:
     """What the losses of such a model are called."""
     names = (name for name in LOSSES if name != "mask_loss" or config.mask_head.kind != "none")
-    return (*names, *(["keypoint_loss"] if config.keypoint_head.num_keypoints else []))
+    points = ["point_loss"] if config.mask_head.kind == "point_rend" else []
+    return (*names, *points, *(["keypoint_loss"] if config.keypoint_head.num_keypoints else []))
 
 
 def _name_of(layer: keras.Layer, part: keras.Layer) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 _BACKGROUND = object()  # row 0 of the scores
+SQUARE = "mask_head/class_to_class"  # of PointRend: what a class takes of every class's coarse mask
 
 
 def shared(source: Sequence[str], target: Sequence[str]) -> list[str]:
@@ -49,6 +50,9 @@ def carry(path: str, found: np.ndarray, fresh: np.ndarray, source: Sequence[str]
     rows_found, rows_fresh = _class_first(path, found), _class_first(path, fresh)  # (K, …), (L, …); one more of the scores
     first = [_BACKGROUND] if "/classes/" in path else []
     old, new = [*first, *source], [*first, *target]
+    if path == SQUARE and rows_found.ndim == 2:  # columns are classes too
+        columns = carry("mask_head/class_columns", rows_found.T, np.zeros((len(target), len(source))), source, target)
+        rows_found = columns.T
     if len(rows_found) != len(old) or rows_found.shape[1:] != rows_fresh.shape[1:]:
         raise ValueError(f"Weights of {path!r} do not fit: the file has {found.shape}, the model {fresh.shape}.")
     answer = np.array(rows_fresh)

@@ -87,3 +87,27 @@ MASKS_AFTER_BACKGROUND = _layout(
     our_rank=2,
 )
 MASK_BIAS_AFTER_BACKGROUND = _layout(1, lambda bias: bias[1:], lambda bias: np.concatenate([np.zeros_like(bias[:1]), bias]))
+
+
+def by_class(places: int, *, rank: int) -> Layout:
+    """Rows of K classes with so many places each, (K places, in) or (K places,) ↔ (K, places, in) or (K, places)."""
+    return _layout(
+        rank,
+        lambda rows: rows.reshape(-1, places, *rows.shape[1:]),
+        lambda rows: rows.reshape(-1, *rows.shape[2:]),
+        our_rank=rank + 1,
+    )
+
+
+def columns(start: int, stop: int | None) -> Layout:
+    """Some of the inputs of a convolution along points, (out, in, 1) → (out, some). There is no way back from a part."""
+    return _layout(3, lambda kernel: kernel[:, start:stop, 0], _no_way_back, our_rank=2)
+
+
+def dense_columns(start: int, stop: int | None) -> Layout:
+    """As `columns`, for a dense layer: (out, in, 1) → (some, out)."""
+    return _layout(3, lambda kernel: kernel[:, start:stop, 0].T, _no_way_back, our_rank=2)
+
+
+def _no_way_back(part: np.ndarray) -> np.ndarray:
+    raise ValueError(f"A part of a layer's inputs, of shape {part.shape}, is not written by itself.")

@@ -62,6 +62,8 @@ class Names:
     background: Literal["first", "last"]
     keypoint_conv: str = ""  # of sources with keypoints; `{even}` is twice the index
     heat_maps: str = ""
+    coarse_head: str = ""  # of sources with PointRend: before the names of its layers
+    point_head: str = ""
     cascade: tuple[str, ...] = ()  # beginnings of the names of heads that a cascade numbers, from 0; (): there is none
 
     def of_stage(self, stage: int) -> Names:
@@ -253,6 +255,8 @@ def _head_changes(names: Names, file: File, num_classes: int) -> dict[str, Any]:
         }
     if changes and f"{names.masks}.weight" not in file:
         return changes | {"mask_head__kind": "none"}
+    if names.point_head and f"{names.point_head}.predictor.weight" in file:
+        return changes | _point_rend_changes(names, file)
     num_mask_convs = file.count(names.mask_conv.conv)
     num_masks = file.shape(f"{names.masks}.weight", 4)[0]
     return changes | {
@@ -273,6 +277,26 @@ def cascade_changes(num_stages: int, conventions: Mapping[str, Any]) -> dict[str
     if num_stages != wanted:
         raise ValueError(f"The file is a cascade of {num_stages} box heads; those that are read have {wanted}.")
     return dict(conventions)
+
+
+def _point_rend_changes(names: Names, file: File) -> dict[str, Any]:
+    """Of PointRend: the numbers that shapes tell, and masks of 224 pixels, which the model zoo's have."""
+    places, hidden = file.shape(f"{names.coarse_head}.prediction.weight", 2)
+    num_classes, *_ = file.shape(f"{names.point_head}.predictor.weight", 3)
+    channels, *_, side, _ = file.shape(f"{names.coarse_head}.reduce_spatial_dim_conv.weight", 4)
+    _, flat = file.shape(f"{names.coarse_head}.fc1.weight", 2)
+    if f"{names.coarse_head}.reduce_channel_dim_conv.weight" in file:
+        raise ValueError("The file's coarse mask head first reduces its channels; PointRend with such a layer is not read.")
+    return {
+        "mask_head__kind": "point_rend",
+        "mask_head__mask_size": 224,
+        "mask_head__channels": channels,
+        "mask_head__pool_size": side * max(math.isqrt(flat // channels), 1),
+        "point_rend__coarse_size": max(math.isqrt(places // num_classes), 1),
+        "point_rend__hidden": hidden,
+        "point_rend__num_layers": file.count(f"{names.point_head}.fc{{number}}"),
+        "point_rend__channels": file.shape(f"{names.point_head}.fc1.weight", 3)[0],
+    }
 
 
 def backbone_rules(names: ResNetNames, config: BackboneConfig) -> list[Rule]:
@@ -324,6 +348,8 @@ def detector_rules(names: Names, config: ModelConfig) -> list[Rule]:
 
     if config.mask_head.kind == "none":
         return rules
+    if config.mask_head.kind == "point_rend":
+        return rules + _point_rend_rules(names, config)
     for number, stage in enumerate(stages if config.cascade.mask_heads else stages[:1], start=1):
         rules += _mask_head_rules(stage, "mask_head" if number == 1 else f"mask_head/stage{number}", config)
     return rules
@@ -342,6 +368,28 @@ def _box_head_rules(names: Names, ours: str, config: ModelConfig) -> list[Rule]:
         return rules + _layer(names.deltas, deltas, layouts.DELTAS_AFTER_BACKGROUND, layouts.DELTA_BIAS_AFTER_BACKGROUND)
     rules += _layer(names.classes, f"{ours}/classes", layouts.LOGITS_BACKGROUND_LAST, layouts.LOGIT_BIAS_BACKGROUND_LAST)
     return rules + _layer(names.deltas, deltas, layouts.DENSE)
+
+
+def _point_rend_rules(names: Names, config: ModelConfig) -> list[Rule]:
+    """A point's fine features and its coarse masks are one input there, and two weights here."""
+    coarse, points, pooled = names.coarse_head, names.point_head, config.mask_head.pool_size // 2
+    rules = _layer(f"{coarse}.reduce_spatial_dim_conv", "mask_head/shrink", layouts.CONV)
+    rules += _layer(f"{coarse}.fc1", "mask_head/coarse_fc1", layouts.first_dense(pooled))
+    rules += _layer(f"{coarse}.fc2", "mask_head/coarse_fc2", layouts.DENSE)
+    places = config.point_rend.coarse_size**2
+    rules.append(Rule(f"{coarse}.prediction.weight", "mask_head/class_coarse_kernel", layouts.by_class(places, rank=2)))
+    rules.append(Rule(f"{coarse}.prediction.bias", "mask_head/class_coarse_bias", layouts.by_class(places, rank=1)))
+    width = config.fpn.channels
+    for number in range(1, config.point_rend.num_layers + 1):
+        layer, ours = f"{points}.fc{number}", f"mask_head/point_fc{number}"
+        rules.append(Rule(f"{layer}.weight", f"{ours}/kernel", layouts.dense_columns(0, width)))
+        rules.append(Rule(f"{layer}.bias", f"{ours}/bias", layouts.VECTOR))
+        rules.append(Rule(f"{layer}.weight", f"mask_head/class_point_fc{number}", layouts.dense_columns(width, None)))
+        width = config.point_rend.channels
+    rules.append(Rule(f"{points}.predictor.weight", "mask_head/class_kernel", layouts.columns(0, width)))
+    rules.append(Rule(f"{points}.predictor.weight", "mask_head/class_to_class", layouts.columns(width, None)))
+    rules.append(Rule(f"{points}.predictor.bias", "mask_head/class_bias", layouts.VECTOR))
+    return rules
 
 
 def _mask_head_rules(names: Names, ours: str, config: ModelConfig) -> list[Rule]:
@@ -411,7 +459,9 @@ def read_model(
     extra = int(names.background == "first")
     num_boxes = 1 if changes["box_head__class_agnostic"] else num_classes + extra
     rows = [(f"{first.deltas}.weight", 2, 4 * num_boxes)]
-    if changes.get("mask_head__kind") != "none":
+    if changes.get("mask_head__kind") == "point_rend":
+        rows.append((f"{names.point_head}.predictor.weight", 3, num_classes))
+    elif changes.get("mask_head__kind") != "none":
         rows.append((f"{first.masks}.weight", 4, 1 if changes["mask_head__class_agnostic"] else num_classes + extra))
     for name, rank, wanted in rows:
         found = file.shape(name, rank)

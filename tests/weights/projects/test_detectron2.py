@@ -7,6 +7,7 @@ from weights import layout_files
 from weights.layout_files import R50, R101, X101, fill, narrow, zeros
 
 from maskrcnn.config import presets
+from maskrcnn.model.heads.point_rend import PointRendHead
 from maskrcnn.model.mask_rcnn import Network
 from maskrcnn.weights.categories import COCO
 from maskrcnn.weights.checkpoint import put
@@ -186,3 +187,37 @@ def test_wrong_number_of_boxes_is_named():
         ValueError, match="bbox_pred.weight' has shape .8, 10.*needs 12 rows"
     ):  # the boxes of all classes are one
         detectron2.read(small() | {"roi_heads.box_predictor.bbox_pred.weight": np.zeros((8, 10), np.float32)})
+
+
+def test_point_rend_has_a_weight_for_every_tensor_and_early_names_are_todays():
+    tensors = fill(layout_files.point_rend(narrow(), hidden=9, width=5))
+    checkpoint = detectron2.read(tensors)
+    config = checkpoint.config
+    assert checkpoint.unused == () and set(checkpoint.names.values()) == set(tensors)
+    assert (config.mask_head.kind, config.mask_head.mask_size, config.mask_head.pool_size) == ("point_rend", 224, 14)
+    assert (config.point_rend.hidden, config.point_rend.channels, config.point_rend.num_layers) == (9, 5, 3)
+    head = PointRendHead(config.mask_head, config.point_rend, num_classes=3, channels=6, name="mask_head")
+    head.build(None)
+    assert {weight.path: tuple(weight.shape) for weight in head.weights} == {
+        name: array.shape for name, array in checkpoint.arrays.items() if name.startswith("mask_head/")
+    }
+    early = {
+        name.replace("mask_head.point_head.", "mask_point_head.")
+        .replace("mask_head.coarse_head.fc", "mask_coarse_head.coarse_mask_fc")
+        .replace("mask_head.coarse_head.", "mask_coarse_head."): tensor
+        for name, tensor in tensors.items()
+    }
+    assert early.keys() != tensors.keys()
+    for name, array in detectron2.read(early).arrays.items():
+        np.testing.assert_array_equal(array, checkpoint.arrays[name])
+
+
+def test_keypoint_rcnn_of_detectron2_is_read():
+    tensors = {name: tensor for name, tensor in fill(layout_files.detectron2(narrow(1))).items() if ".mask_head." not in name}
+    shapes = {"score_lowres.weight": (4, 17, 4, 4), "score_lowres.bias": (17,)}
+    for number in range(1, 9):
+        shapes |= {f"conv_fcn{number}.weight": (4, 4 if number > 1 else 6, 3, 3), f"conv_fcn{number}.bias": (4,)}
+    tensors |= fill({f"roi_heads.keypoint_head.{name}": shape for name, shape in shapes.items()})
+    checkpoint = detectron2.read(tensors)
+    assert checkpoint.unused == () and checkpoint.config.keypoint_head.num_keypoints == 17
+    assert checkpoint.config.keypoint_names[0] == "nose" and checkpoint.config.class_names == ["person"]

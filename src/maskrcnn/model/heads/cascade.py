@@ -18,13 +18,14 @@ from maskrcnn.config.model import (
 from maskrcnn.model.heads.box_head import BoxHead
 from maskrcnn.model.heads.mask_head import MaskHead
 from maskrcnn.model.heads.no_masks import NoMasks
+from maskrcnn.model.heads.point_rend import PointRendHead
 from maskrcnn.model.heads.roi_sampler import RoiSampler
 from maskrcnn.ops import boxes as box_ops
 from maskrcnn.ops import native
 from maskrcnn.ops.native import KERNELS, Kernels
 from maskrcnn.structures import RoiTargets
 
-MASK_HEADS: dict[str, Any] = {"fcn": MaskHead, "none": NoMasks}  # by `MaskHeadConfig.kind`
+MASK_HEADS: dict[str, Any] = {"fcn": MaskHead, "none": NoMasks}  # by `MaskHeadConfig.kind`; PointRend takes more numbers
 
 
 def make_box_head(config: ModelConfig, *, seed: int | None = None, **kwargs) -> BoxHead:
@@ -35,9 +36,11 @@ def make_box_head(config: ModelConfig, *, seed: int | None = None, **kwargs) -> 
     return Cascade(config.box_head, config.roi_align, config.cascade, config.roi_sampler, seed=seed, **sizes, **kwargs)
 
 
-def make_mask_head(config: ModelConfig, **kwargs) -> MaskHead | NoMasks:
+def make_mask_head(config: ModelConfig, **kwargs) -> MaskHead | NoMasks | PointRendHead:
     """The mask head of this configuration, or one for each stage of its cascade."""
     kwargs |= {"num_classes": config.num_classes, "channels": config.fpn.channels}
+    if config.mask_head.kind == "point_rend":
+        return PointRendHead(config.mask_head, config.point_rend, **kwargs)
     if config.mask_head.kind == "none" or not config.cascade.mask_heads:
         return MASK_HEADS[config.mask_head.kind](config.mask_head, config.roi_align, **kwargs)
     return MaskCascade(config.mask_head, config.roi_align, num_heads=1 + len(config.cascade.positive_ious), **kwargs)

@@ -92,7 +92,16 @@ class MaskHead(layers.Layer):
         return detections._replace(masks=of_used_rows(look, detections, kernels))  # (B, N, M, M)
 
     def losses_of(
-        self, features, targets: RoiTargets, truth, num_rows: int, mask_loss, kernels: Kernels = KERNELS, *, training: bool
+        self,
+        features,
+        targets: RoiTargets,
+        truth,
+        num_rows: int,
+        mask_loss,
+        kernels: Kernels = KERNELS,
+        *,
+        training: bool,
+        seed: Any = None,
     ) -> dict[str, Any]:
         """L_mask: the mean over the positive RoIs of the loss of their true class's mask. Mask R-CNN, section 3.
 
@@ -103,6 +112,7 @@ class MaskHead(layers.Layer):
             num_rows: the positives stand within the first so many rows of `targets`.
             mask_loss: (target, logits), each (B, P, M, M) → (B, P).
             kernels: what pools, and how many of the rows are looked at.
+            seed: not used; heads that draw points take it.
         """
         num_rows = kernels.num_used(targets.positive[:, :num_rows])
         rois, matched = targets.rois[:, :num_rows], targets.matched[:, :num_rows]

@@ -43,6 +43,8 @@ NAMES = Names(
     masks="roi_heads.mask_head.predictor",
     keypoint_conv="roi_heads.keypoint_head.conv_fcn{number}",
     heat_maps="roi_heads.keypoint_head.score_lowres",
+    coarse_head="roi_heads.mask_head.coarse_head",
+    point_head="roi_heads.mask_head.point_head",
     background="last",
     cascade=("roi_heads.box_head", "roi_heads.box_predictor"),
 )
@@ -95,7 +97,7 @@ def read(tensors: Mapping[str, np.ndarray], *, class_names: Sequence[str | Categ
     Raises:
         ValueError: naming a tensor that is missing, damaged or of another model; for names of another number of classes.
     """
-    file = naming.open_file(tensors, TELLING)
+    file = naming.open_file(tensors, TELLING, _todays_name)
     if not any(name.startswith("backbone.fpn_") for name in file.names):
         raise ValueError(
             "The file has no feature pyramid: detectron2's C4 and DC5 models are another architecture, which is not read."
@@ -131,6 +133,13 @@ def read(tensors: Mapping[str, np.ndarray], *, class_names: Sequence[str | Categ
         ignored=(CELL_ANCHORS, *PIXELS),
         assumed=assumed,
     )
+
+
+def _todays_name(name: str) -> str:
+    """Of a tensor in an early file of PointRend, as detectron2's `PointRendROIHeads` renames it when it loads one."""
+    name = name.replace("roi_heads.mask_point_head.", "roi_heads.mask_head.point_head.")
+    name = name.replace("roi_heads.mask_coarse_head.", "roi_heads.mask_head.coarse_head.")
+    return name.replace(".coarse_head.coarse_mask_fc", ".coarse_head.fc")
 
 
 def _colour(file: File, name: str) -> tuple[float, ...]:
