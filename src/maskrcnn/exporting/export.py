@@ -93,7 +93,8 @@ def export(
         The largest differences, over all images.
 
     Raises:
-        ValueError: answers differ by more than `LIMITS`, or that format or precision cannot be had; a model with keypoints or PointRend.
+        ValueError: answers differ by more than `LIMITS`, or that format or precision cannot be had; a model with keypoints
+            or PointRend.
         ImportError: what writes the format is not installed.
     """
     import keras

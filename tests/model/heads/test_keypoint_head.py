@@ -99,6 +99,7 @@ def test_used_rows_have_the_same_maps_whichever_kernels_look():
     np.testing.assert_allclose(one[valid], other[valid], atol=1e-4)
 
 
+@pytest.mark.slow  # JAX compiles the step for it
 def test_a_network_learns_saves_and_finds_keypoints(tmp_path):
     network, batch = small_network(**SMALL), keypoint_batch()
     network.compile(keras.optimizers.Adam(0.003))
@@ -125,6 +126,7 @@ def test_a_network_learns_saves_and_finds_keypoints(tmp_path):
     np.testing.assert_allclose(evaluate(opened, batch)["keypoint_loss"], losses["keypoint_loss"], rtol=1e-4)
 
 
+@pytest.mark.slow  # JAX compiles the step for it
 def test_a_network_without_masks_has_boxes_as_masks_and_no_mask_loss():
     network, batch = small_network(mask_head__kind="none", **SMALL), keypoint_batch((2, 1))
     network.compile(keras.optimizers.SGD(0.01))

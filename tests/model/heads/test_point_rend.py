@@ -139,6 +139,7 @@ def test_losses_are_of_positives_alone_and_points_lie_near_borders():
     assert values[:, :30].mean() < 0.5 * values[:, 30:].mean()  # three quarters where the coarse mask is least certain
 
 
+@pytest.mark.slow  # JAX compiles the step for it
 def test_a_network_learns_saves_and_draws(tmp_path):
     network, batch = small_network(**SMALL), make_batch(num_rows=16)
     network.compile(keras.optimizers.Adam(0.003))
