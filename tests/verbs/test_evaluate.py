@@ -22,7 +22,7 @@ from maskrcnn.inference import scoring
 from maskrcnn.metrics.analysis import analyse
 from maskrcnn.metrics.lvis import evaluate_lvis
 from maskrcnn.structures import Detections
-from maskrcnn.verbs.evaluate import Scores, compare, evaluate
+from maskrcnn.verbs.evaluate import Scores, check_lvis, compare, evaluate
 
 
 class Recalled:
@@ -110,6 +110,10 @@ def test_lvis_scores_are_of_the_images_that_were_looked_at(tmp_path: Path) -> No
 def test_lvis_scores_need_its_json(tmp_path: Path) -> None:
     answer = CliRunner().invoke(app, ["evaluate", "--model", "nuclei", "--data", str(tmp_path), "--lvis"])
     assert answer.exit_code == 2 and "LVIS's own JSON as --data" in re.sub(r"[\s│]+", " ", answer.output)
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps({"images": [{"id": 1}], "annotations": [], "categories": []}))
+    with pytest.raises(ValueError, match="LVIS says neg_category_ids of each of its images"):
+        check_lvis(path)
 
 
 def test_the_report_of_scores_has_their_table_and_biologys(tmp_path: Path) -> None:

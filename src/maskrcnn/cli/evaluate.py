@@ -130,6 +130,10 @@ def evaluate(
         raise typer.BadParameter(f"Missing option '{missing}': give --model and --data, or --tracks TRUTH RESULT alone.")
     if lvis and data.suffix != ".json":
         raise typer.BadParameter(f"--lvis takes LVIS's own JSON as --data; received {data}.")
+    if lvis:
+        from maskrcnn.verbs.evaluate import check_lvis
+
+        check_lvis(data)  # refused before the model looks at anything
     if save_scores:
         load_keras()
 

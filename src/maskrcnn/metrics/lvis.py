@@ -36,7 +36,7 @@ def evaluate_lvis(
     Raises:
         ValueError: for ground truth that is not LVIS's.
     """
-    _check(ground_truth)
+    check_ground_truth(ground_truth)
     kept = {entry["id"] for entry in ground_truth["images"] if images is None or entry["id"] in images}
     truth = COCO(
         {
@@ -59,7 +59,12 @@ def evaluate_lvis(
     return scores
 
 
-def _check(ground_truth: Mapping[str, Any]) -> None:
+def check_ground_truth(ground_truth: Any) -> None:
+    """Whether a JSON's content is LVIS's.
+
+    Raises:
+        ValueError: it is not; one line that says what it lacks.
+    """
     for section, names in (("images", _OF_IMAGES), ("categories", _OF_CATEGORIES), ("annotations", ())):
         entries = ground_truth.get(section) if isinstance(ground_truth, Mapping) else None
         if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):

@@ -16,7 +16,7 @@ from maskrcnn.inference import scoring
 from maskrcnn.metrics.analysis import analyse
 from maskrcnn.metrics.bootstrap import compare as compare_evaluations
 from maskrcnn.metrics.curves import USUAL_SCORE, best_scores
-from maskrcnn.metrics.lvis import evaluate_lvis
+from maskrcnn.metrics.lvis import check_ground_truth, evaluate_lvis
 from maskrcnn.metrics.rows import Evaluation, RowCollector, collect_rows
 from maskrcnn.reports.comparison import write_comparison
 from maskrcnn.reports.error_images import read_rgb
@@ -111,6 +111,15 @@ class Scores(dict[str, Any]):
             for row in self.evaluation.as_json():
                 file.add([row])
         return path
+
+
+def check_lvis(path: str | os.PathLike[str]) -> None:
+    """Whether a file is LVIS's ground truth, as `Scores.lvis` takes it.
+
+    Raises:
+        ValueError: it is not, or cannot be read.
+    """
+    check_ground_truth(read_json(Path(path)))
 
 
 def check_own_model(model: str | Path) -> Path:
