@@ -17,6 +17,7 @@ from maskrcnn.config.fields import replace
 from maskrcnn.config.model import Category, ImageConfig, ModelConfig
 from maskrcnn.config.presets import with_channels
 from maskrcnn.data.augment import random_flip
+from maskrcnn.data.batch import widen
 from maskrcnn.data.dataset import load_dataset
 from maskrcnn.data.loader import make_loader, num_batches
 from maskrcnn.structures import Batch
@@ -54,6 +55,36 @@ def test_every_image_comes_once_and_in_order(dataset):
     assert [batch["image_ids"].tolist() for batch in batches] == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11]]
     assert all(tuple(batch) == Batch._fields for batch in batches)
     assert len(batches) == num_batches(dataset, 4) == make_loader(dataset, CONFIG, batch_size=4).num_batches
+
+
+def test_parts_of_batches_are_the_batches(dataset):
+    """Each image once in an epoch, in the same order and changed alike, whatever the number of processes that read."""
+    options = {"batch_size": 4, "shuffle": True, "seed": 5, "augment": random_flip}
+    whole = list(make_loader(dataset, CONFIG, **options))
+    parts = [list(make_loader(dataset, CONFIG, **options, part=(part, 2))) for part in range(2)]
+    assert len(whole) == len(parts[0]) == len(parts[1]) == 3
+    for batch, *halves in zip(whole, *parts):
+        rows = max(half["valid"].shape[1] for half in (batch, *halves))
+        frame = tuple(max(half["images"].shape[axis] for half in (batch, *halves)) for axis in (1, 2))
+        batch, *halves = (widen(each, frame, rows, CONFIG.image.place) for each in (batch, *halves))
+        for name in Batch._fields:
+            if len(batch[name]):
+                both = np.concatenate([half[name] for half in halves])
+                np.testing.assert_array_equal(both[: len(batch[name])], batch[name], err_msg=name)
+                assert not both[len(batch[name]) :].any()  # images of size 0 fill the last one up
+
+
+def test_batches_for_devices_are_filled_up_with_images_of_size_0(dataset):
+    plain, filled = (
+        list(loader)
+        for loader in (make_loader(dataset, CONFIG, batch_size=4), make_loader(dataset, CONFIG, batch_size=4).for_devices(2))
+    )
+    assert [len(batch["images"]) for batch in plain] == [4, 4, 3]
+    assert [len(batch["images"]) for batch in filled] == [4, 4, 4]
+    assert filled[-1]["sizes"][-1].tolist() == [0, 0]
+    assert not filled[-1]["valid"][-1].any()
+    assert filled[0]["valid"].dtype == filled[0]["crowd"].dtype == np.uint8
+    np.testing.assert_array_equal(filled[-1]["boxes"][:3], plain[-1]["boxes"])
 
 
 def test_shapes_vary_between_batches(dataset):

@@ -275,7 +275,7 @@ def test_a_saved_network_keeps_what_it_was_compiled_with(tmp_path):
 
 def total_of(network: Network, losses: dict[str, float]) -> float:
     tensors = {name: keras.ops.convert_to_tensor(np.float32(loss)) for name, loss in losses.items()}
-    batch = {"images": keras.ops.zeros((1, *FRAME, 3))}
+    batch = {"images": keras.ops.zeros((1, *FRAME, 3)), "sizes": keras.ops.ones((1, 2), "int32")}
     return float(network.compute_loss(x=batch, y_pred=tensors))
 
 
@@ -443,9 +443,9 @@ def test_boxes_keep_their_digits_under_a_mixed_precision_policy(policy):
     assert "mixed_" + keras.backend.standardize_dtype(features[0].dtype) == policy
     seen = {}
 
-    def sample(proposals, truth, seed, inner=network.roi_sampler.sample):
+    def sample(proposals, truth, *rest, inner=network.roi_sampler.sample):
         seen["boxes"] = truth["boxes"]
-        return inner(proposals, truth, seed)
+        return inner(proposals, truth, *rest)
 
     network.roi_sampler.sample = sample
     losses = network(keras.tree.map_structure(keras.ops.convert_to_tensor, batch), training=True)

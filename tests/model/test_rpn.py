@@ -124,7 +124,7 @@ def test_deltas_that_throw_every_box_away_give_no_proposal(rpn):
 
 def sample(rpn: RPN, batch, seed: int = 0):
     output = answer_of()
-    return output, compute(rpn.sample, output, {name: batch[name] for name in ("boxes", "valid", "crowd")}, seed=seed)
+    return output, compute(rpn.sample, output, {name: batch[name] for name in ("boxes", "valid", "crowd", "sizes")}, seed=seed)
 
 
 def test_at_most_half_of_the_sampled_anchors_are_positive_and_none_is_a_padding_row():

@@ -59,6 +59,8 @@ def _kind(field: dataclasses.Field[Any]) -> Any:
     kinds = get_args(hint) or (hint,)
     if text.choices:
         return Literal[text.choices]
+    if text.metavar == "N|all":
+        return str
     if text.metavar == "DIR":
         return Path
     if any(get_args(kind) == (str,) for kind in kinds):  # a sequence of words: the option is repeated

@@ -68,6 +68,11 @@ class RunConfig:
     )
     epochs: int = _field(20, "Times to go through the training data.", metavar="N", least=1)
     batch_size: int = _field(2, "Images of a training step.", metavar="N", least=1)
+    devices: Any = _field(
+        1,
+        "Devices that share each step's images, or all: batch_size is a multiple of them.",
+        metavar="N|all",
+    )
     image_size: int | None = _field(
         None,
         "Pixels of an image's shorter side, as the model sees it; the longer one is at most 5/3 of it. Default: the preset's.",

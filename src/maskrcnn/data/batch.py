@@ -68,6 +68,31 @@ def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
     return batch
 
 
+def widen(batch: dict[str, np.ndarray], frame: tuple[int, int], rows: int, place: str) -> dict[str, np.ndarray]:
+    """A batch in a frame and with a number of rows that are no smaller than its own.
+
+    Args:
+        batch: the fields of a `Batch` by name.
+        frame: (height, width).
+        rows: of truth.
+        place: where images lie in a frame, see `ImageConfig.place`.
+    """
+    wide = dict(batch)
+    own = (batch["images"].shape[1], batch["images"].shape[2])
+    moved = np.array(offset_in_frame(own, frame, place)[::-1], np.float32)  # x, y
+    wide["images"] = np.stack([pad_to_frame(image, frame, place) for image in batch["images"]])
+    wide["boxes"] = batch["boxes"] + np.tile(moved, 2) * batch["valid"][..., None]
+    if len(batch["keypoints"]):
+        wide["keypoints"] = batch["keypoints"] + np.append(moved, np.float32(0)) * batch["valid"][..., None, None]
+    missing = rows - batch["valid"].shape[1]
+    for name in ("boxes", "labels", "masks", "crowd", "valid", "keypoints") if missing else ():
+        array = wide[name]
+        if not len(array):  # a model without keypoints has none of them
+            continue
+        wide[name] = np.concatenate([array, np.zeros((len(array), missing, *array.shape[2:]), array.dtype)], axis=1)
+    return wide
+
+
 def _cropped_for(samples: Sequence[Sample]) -> tuple[int, int] | None:
     """The frame that all the samples were cropped for; a frame of whole images would be mostly padding around small crops."""
     frames = {sample.frame for sample in samples}

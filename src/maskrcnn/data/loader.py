@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from keras.src.trainers.data_adapters.grain_dataset_adapter import GrainDatasetA
 
 from maskrcnn.config.model import ModelConfig
 from maskrcnn.data.augment import Augment, Augmentation
-from maskrcnn.data.batch import make_batch
+from maskrcnn.data.batch import make_batch, widen
 from maskrcnn.data.dataset import Dataset
 from maskrcnn.data.quiet_grain import grain
 from maskrcnn.data.reading import read_part
@@ -69,6 +69,38 @@ class Loader(GrainDatasetAdapter):
             signature=_only(self._signature, names),
         )
 
+    def for_devices(self, count: int) -> Loader:
+        """The same batches for so many devices: the last is filled up to a multiple, and bools are uint8.
+
+        Images of size 0 fill it, which count nothing. TensorFlow's strategies average a first batch, and no bools.
+        """
+        if count == 1:
+            return self
+        change = partial(_shared, count=count)
+        flags = {name: keras.KerasTensor(self._signature[name].shape, "uint8") for name in ("crowd", "valid")}
+        return Loader(
+            self._dataset.map(change),
+            numbered=self._numbered,
+            batch_size=self._known_batch_size,
+            num_batches=self._num_batches,
+            signature=self._signature | flags,
+        )
+
+    def as_wide_as(self, greatest: Callable[[list[int]], list[int]], place: str) -> Loader:
+        """The same batches, as high, as wide and with as many rows as those that other processes have at the same time.
+
+        Args:
+            greatest: asks all processes for the greatest of each number.
+            place: where images lie in a frame, see `ImageConfig.place`.
+        """
+        return Loader(
+            self._dataset.map(partial(_widened, greatest=greatest, place=place)),
+            numbered=self._numbered,
+            batch_size=self._known_batch_size,
+            num_batches=self._num_batches,
+            signature=self._signature,
+        )
+
     def batch(self, number: int) -> dict[str, Any]:
         """The batch of this number, made anew: whatever `start` was, 0 is the very first of the training."""
         return self._numbered[number]
@@ -90,6 +122,7 @@ def make_loader(
     repeat: bool = False,
     start: int = 0,
     fast_decode: bool = False,
+    part: tuple[int, int] = (0, 1),
 ) -> Loader:
     """Reads a data set's images and makes batches of them, some ahead of need. The same seed gives the same batches.
 
@@ -110,6 +143,8 @@ def make_loader(
         repeat: never end. Passes follow each other without a seam, so that every batch is full.
         start: number of the first batch, where a training goes on that was cut short.
         fast_decode: decode JPEGs at a fraction of their size where the model sees them so small, see `read_reduced`.
+        part: which part of each batch this process reads, from 0, and of how many. All have as many batches, of as many rows:
+            in a last one that does not divide, rows are images of size 0, which count nothing.
 
     Raises:
         ValueError: if the data set's categories are not the model's; for weights that fit no image.
@@ -135,7 +170,10 @@ def make_loader(
     samples = samples.random_map(partial(read_part, **reading))
     if augment is not None:
         samples = samples.random_map(augment)
-    numbered = samples.batch(batch_size, batch_fn=partial(make_batch, model_config=model_config)).map(Batch._asdict)
+    own_size = batch_size // part[1]
+    if part[1] > 1:
+        samples = _Part(samples, part[0], own_size, batch_size)
+    numbered = samples.batch(own_size, batch_fn=partial(_make_batch, model_config=model_config)).map(Batch._asdict)
     num_threads = 1 if num_workers else min(os.cpu_count() or 1, MAX_THREADS)
     batches = numbered.slice(slice(start, None)) if start else numbered
     stream = batches.to_iter_dataset(grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads))
@@ -146,7 +184,7 @@ def make_loader(
     return Loader(
         stream,
         numbered=numbered,
-        batch_size=batch_size,
+        batch_size=own_size,
         num_batches=None if repeat else num_batches(dataset, batch_size),
         signature=_signature(model_config, augmented=augment is not None),
     )
@@ -161,6 +199,41 @@ def _check_keypoints(dataset: Dataset, model_config: ModelConfig) -> None:
             f"The model finds {wanted} keypoints of an object, and the objects of {dataset.name or 'the data'} have {counts}; "
             "set keypoint_head.num_keypoints to that."
         )
+
+
+class _TooMany(NamedTuple):
+    """A sample that fills up a batch and is not of it."""
+
+    sample: Sample
+
+
+class _Part(grain.MapDataset):
+    """One part of each batch; where the last batch has too few samples, others that are `_TooMany`."""
+
+    def __init__(self, samples: grain.MapDataset, part: int, own_size: int, batch_size: int):
+        super().__init__(samples)
+        self._part, self._own_size, self._batch_size = part, own_size, batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self._parent) // self._batch_size) * self._own_size
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self.slice(index)
+        batch, row = divmod(index, self._own_size)
+        place = batch * self._batch_size + self._part * self._own_size + row
+        return self._parent[place] if place < len(self._parent) else _TooMany(self._parent[0])
+
+
+def _make_batch(samples: Sequence[Sample | _TooMany], model_config: ModelConfig) -> Batch:
+    """As `make_batch`, where those too many become images of size 0."""
+    batch = make_batch([each.sample if isinstance(each, _TooMany) else each for each in samples], model_config)
+    for row, each in enumerate(samples):
+        if isinstance(each, _TooMany):
+            for array in batch:
+                if len(array):  # a model without keypoints has none of them
+                    array[row] = 0
+    return batch
 
 
 class _Draws:
@@ -200,6 +273,20 @@ def num_batches(dataset: Dataset, batch_size: int) -> int:
 
 def _only(batch: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return {name: batch[name] for name in names}
+
+
+def _widened(batch: dict[str, Any], greatest: Callable[[list[int]], list[int]], place: str) -> dict[str, Any]:
+    height, width, rows = greatest([*batch["images"].shape[1:3], batch["valid"].shape[1]])
+    return widen(batch, (height, width), rows, place)
+
+
+def _shared(batch: dict[str, Any], count: int) -> dict[str, Any]:
+    missing = -len(batch["images"]) % count
+    flags = {name: batch[name].astype(np.uint8) for name in ("crowd", "valid")}
+    return {
+        name: np.concatenate([array, np.zeros((missing, *array.shape[1:]), array.dtype)]) if missing and len(array) else array
+        for name, array in (batch | flags).items()
+    }
 
 
 def _signature(model_config: ModelConfig, *, augmented: bool) -> dict[str, keras.KerasTensor]:

@@ -29,6 +29,7 @@ from maskrcnn.model.optimizers import HEADS
 from maskrcnn.model.rpn import RPN
 from maskrcnn.ops import mask_losses as mask_loss_ops
 from maskrcnn.ops import native
+from maskrcnn.ops import rows as row_ops
 from maskrcnn.ops.native import Kernels
 from maskrcnn.structures import PaddedDetections
 
@@ -155,26 +156,28 @@ class Network(keras.Model):
         """The training path of the paper.
 
         Args:
-            batch: the fields of a `Batch` by name.
+            batch: the fields of a `Batch` by name; images of size 0 count nothing.
             training: dropout works, live batch norm learns, the samples are drawn anew; else they are always the same.
 
         Returns:
-            Five named losses, scalars; one less without masks, one more with keypoints or with PointRend.
+            Five named losses, scalars; one less without masks, one more with keypoints or with PointRend. Where devices have a
+            part of the batch each, these are shares that add up to the losses of all of it.
         """
         seeds = (self.seed,) * 3 if training else (VALIDATION_SEED, VALIDATION_SEED + 1, VALIDATION_SEED + 2)
         kernels = self.kernels
         regions, visible = self.regions(batch["images"], batch["sizes"], kernels)
+        batch = {**batch, **{name: ops.cast(batch[name], "bool") for name in ("crowd", "valid")}}  # uint8 on several devices
         if self.config.anchors.ends == "last_pixel":
             batch = {**batch, "boxes": batch["boxes"] - ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0])}
         images = self.normalise(batch["images"], batch["sizes"])
         features = self.fpn(self.folded_backbone(images, training=training), training=training, kernels=kernels)  # [P2 … P6]
         rpn = self.rpn(features, kernels=kernels)
-        anchor_targets = self.rpn.sample(rpn, batch, seeds[0])
+        anchor_targets = self.rpn.sample(rpn, batch, seeds[0], kernels)
         proposals = self.rpn.propose(rpn, visible, kernels, training=True)
-        targets = self.roi_sampler.sample(proposals, batch, seeds[1])  # RoiTargets, 512 rows
+        targets = self.roi_sampler.sample(proposals, batch, seeds[1], kernels)  # RoiTargets, 512 rows
         num_positive, per_roi = self.roi_sampler.num_positive, self._per_roi_mask_loss
         losses = {
-            **self.rpn.losses_of(rpn, anchor_targets),
+            **self.rpn.losses_of(rpn, anchor_targets, kernels),
             **self.box_head.losses_on(features, targets, batch, regions, kernels, training=training),
             **self.mask_head.losses_of(
                 features, targets, batch, num_positive, per_roi, kernels, training=training, seed=seeds[2]
@@ -277,7 +280,7 @@ class Network(keras.Model):
         """
         self._check_process()
         with self._turn:
-            return super().predict_on_batch(x)
+            return native.in_parts(super().predict_on_batch, self, x)
 
     def evaluate(self, *args, **kwargs):
         """As `keras.Model.evaluate`; the model outlives what goes wrong in it."""
@@ -353,12 +356,23 @@ class Network(keras.Model):
                 "fit() and evaluate() need batches that hold boxes, labels and masks beside the images; received "
                 f"{type(x).__name__}. Make them with maskrcnn.load_dataset(...) or maskrcnn.data.make_loader(...)."
             )
-        num_images = ops.shape(x["images"])[0]
-        for tracker in self.loss_trackers:
-            tracker.update_state(y_pred[tracker.name], sample_weight=num_images)
+        _, parts = self.kernels.part()
+        num_images = self.kernels.total(ops.sum(ops.cast(row_ops.are_images(x["sizes"]), "float32")))
+        shown = self.kernels.total(ops.stop_gradient(ops.stack([y_pred[name] for name in self.loss_names])))
+        for tracker, value in zip(self.loss_trackers, ops.unstack(shown, len(self.loss_names)), strict=True):
+            tracker.update_state(value, sample_weight=num_images)
         losses = [y_pred[name] * self.loss_weights.get(name, 1.0) for name in self.loss_names]
-        losses.extend(self._aggregate_additional_loss(loss) for loss in self.losses)  # regularisers, where a user adds some
+        # Regularisers, where a user adds some: each device has them whole, and gradients are summed over devices.
+        losses.extend(self._aggregate_additional_loss(loss) / parts for loss in self.losses)
         return ops.sum(ops.stack(losses))
+
+    def get_metrics_result(self):
+        """As Keras's, whose mean of the loss counts images of size 0 and knows this device's part of a batch alone."""
+        results = super().get_metrics_result()
+        if "loss" in results and not self.losses:
+            losses = [results[name] * self.loss_weights.get(name, 1.0) for name in self.loss_names]
+            results["loss"] = ops.sum(ops.stack(losses))
+        return results
 
     def get_config(self):
         config = {"config": fields.to_dict(self.config)}

@@ -12,6 +12,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from maskrcnn.ops import native
+
 HEADS = (
     "fpn",
     "rpn",
@@ -85,6 +87,17 @@ class _DetectorOptimizer:
             return rate
         set_rate = ops.convert_to_tensor(self._set_rate)  # JAX's `where` takes no Keras variable
         return ops.where(set_rate >= 0, set_rate, rate)
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Any = None) -> None:
+        """As Keras's, with gradients of the whole batch where devices have a part of it each.
+
+        Keras on TensorFlow clips those of each part by themselves and adds them up then.
+        """
+        super().apply(native.KERNELS.total(list(grads)), trainable_variables)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        """Asked on TensorFlow: they are added up already."""
+        return grads_and_vars
 
     def build(self, variables: list[Any]) -> None:
         self.exclude_from_weight_decay(var_list=[variable for variable in variables if not variable.name.endswith("kernel")])

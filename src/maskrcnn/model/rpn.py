@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 from keras import initializers, layers, ops
 
@@ -113,8 +112,8 @@ class RPN(layers.Layer):
         limits = {"max_scale": self.config.max_scale, "min_scale": self.config.min_scale}
         return box_ops.decode(deltas, anchors, self.config.delta_weights, **limits)
 
-    def sample(self, output: RpnOutput, truth: dict[str, Any], seed) -> AnchorTargets:
-        """The anchors that the loss looks at. Faster R-CNN, sections 3.1.2 and 3.1.3."""
+    def sample(self, output: RpnOutput, truth: dict[str, Any], seed, kernels: Kernels = KERNELS) -> AnchorTargets:
+        """The anchors that the loss looks at, none in images of size 0. Faster R-CNN, sections 3.1.2 and 3.1.3."""
         anchors = ops.concatenate(output.anchors, axis=0)  # (T, 4)
         match = matching.match(
             ops.expand_dims(anchors, 0),
@@ -127,8 +126,8 @@ class RPN(layers.Layer):
         )
         indices, positive, valid = matching.sample_balanced(
             match.positive,
-            match.negative,
-            keras.random.uniform(ops.shape(match.iou), seed=seed),
+            ops.logical_and(match.negative, row_ops.are_images(truth["sizes"])),
+            row_ops.priorities(ops.shape(match.iou), seed, kernels),
             num_sampled=self.config.num_sampled,
             positive_fraction=self.config.positive_fraction,
         )
@@ -136,17 +135,19 @@ class RPN(layers.Layer):
         deltas = box_ops.encode(objects, ops.take(anchors, indices, axis=0), self.config.delta_weights)
         return AnchorTargets(indices, positive, valid, ops.where(ops.expand_dims(positive, -1), deltas, 0.0))
 
-    def losses_of(self, output: RpnOutput, targets: AnchorTargets) -> dict[str, Any]:
+    def losses_of(self, output: RpnOutput, targets: AnchorTargets, kernels: Kernels = KERNELS) -> dict[str, Any]:
         """Named losses, scalars. Faster R-CNN, eq. 1."""
         logits = row_ops.gather(ops.concatenate(output.logits, axis=1), targets.indices)  # (B, S)
         deltas = row_ops.gather(ops.concatenate(output.deltas, axis=1), targets.indices)  # (B, S, 4)
         if self.config.box_loss == "smooth_l1":
-            box_loss = loss_ops.box_loss(deltas, targets.deltas, targets.positive, targets.valid, self.config.box_beta)
+            rows = targets.deltas, targets.positive, targets.valid
+            box_loss = loss_ops.box_loss(deltas, *rows, self.config.box_beta, kernels.total)
         else:
             anchors = ops.take(ops.concatenate(output.anchors, axis=0), targets.indices, axis=0)  # (B, S, 4)
             boxes, objects = (self.decode(each, anchors) for each in (deltas, targets.deltas))
-            box_loss = loss_ops.iou_box_loss(boxes, objects, targets.positive, targets.valid, self.config.box_loss)
+            rows = targets.positive, targets.valid
+            box_loss = loss_ops.iou_box_loss(boxes, objects, *rows, self.config.box_loss, kernels.total)
         return {
-            "rpn_objectness_loss": loss_ops.objectness_loss(logits, targets.positive, targets.valid),
+            "rpn_objectness_loss": loss_ops.objectness_loss(logits, targets.positive, targets.valid, kernels.total),
             "rpn_box_loss": box_loss,
         }

@@ -28,15 +28,16 @@ def keypoint_places(keypoints, rois, size: int):
     return cells[..., 1] * size + cells[..., 0], ops.logical_and(inside, keypoints[..., 2] > 0.0)
 
 
-def keypoint_loss(heat_maps, places, counted):
+def keypoint_loss(heat_maps, places, counted, total: losses.Total = losses.whole):
     """Mean over the keypoints that count of the cross-entropy of a softmax over all places; 0 where none counts.
 
     Args:
         heat_maps: (B, S, K, M, M) logits.
         places: (B, S, K) int32.
         counted: (B, S, K) bool.
+        total: of the number of those that count, where devices share the batch.
     """
     shape = ops.shape(heat_maps)
     logits = ops.reshape(heat_maps, (*shape[:3], heat_maps.shape[3] * heat_maps.shape[4]))
     chosen = ops.squeeze(ops.take_along_axis(logits, ops.expand_dims(places, -1), axis=-1), -1)
-    return losses.weighted_mean(ops.logsumexp(logits, axis=-1) - chosen, counted)
+    return losses.weighted_mean(ops.logsumexp(logits, axis=-1) - chosen, counted, total)

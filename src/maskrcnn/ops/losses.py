@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 from keras import ops
 
 from maskrcnn.ops import boxes as box_ops
 
 IouLoss = Literal["giou", "diou", "ciou"]
+Total = Callable[[Any], Any]  # a sum over all devices, see `Kernels.total`: their losses add up to that of the whole batch
 
 
-def weighted_mean(values, weight):
+def whole(values):
+    """The same tensor: the total where one device has the whole batch."""
+    return values
+
+
+def weighted_mean(values, weight, total: Total = whole):
     """Sum of values × weight over the sum of the weights, 0 where that is 0: both (B, N) or of one other shape → a scalar."""
     weight = ops.cast(weight, values.dtype)
-    total = ops.sum(weight)
-    return ops.sum(values * weight) / ops.where(total > 0.0, total, 1.0)
+    normaliser = total(ops.sum(weight))
+    return ops.sum(values * weight) / ops.where(normaliser > 0.0, normaliser, 1.0)
 
 
 def smooth_l1(difference, beta: float):
@@ -32,12 +39,12 @@ def binary_crossentropy(target, logits):
     return ops.maximum(logits, 0.0) - logits * target + ops.log1p(ops.exp(-ops.abs(logits)))
 
 
-def objectness_loss(logits, positive, valid):
+def objectness_loss(logits, positive, valid, total: Total = whole):
     """Faster R-CNN, eq. 1, L_cls: mean over the sampled anchors. All (B, S)."""
-    return weighted_mean(binary_crossentropy(ops.cast(positive, logits.dtype), logits), valid)
+    return weighted_mean(binary_crossentropy(ops.cast(positive, logits.dtype), logits), valid, total)
 
 
-def box_loss(deltas, target, positive, valid, beta: float):
+def box_loss(deltas, target, positive, valid, beta: float, total: Total = whole):
     """Faster R-CNN, eq. 1, L_reg: summed over the positives, divided by the number of *all* samples.
 
     So an object weighs the same in an image with few and in one with many (Fast R-CNN's released code).
@@ -47,11 +54,12 @@ def box_loss(deltas, target, positive, valid, beta: float):
         target: (B, S, 4).
         positive: (B, S) bool.
         valid: (B, S) bool, the samples.
+        total: of their number, where devices share the batch.
     """
-    return _over_samples(ops.sum(smooth_l1(deltas - target, beta), axis=-1), positive, valid)
+    return _over_samples(ops.sum(smooth_l1(deltas - target, beta), axis=-1), positive, valid, total)
 
 
-def iou_box_loss(boxes, target, positive, valid, kind: IouLoss):
+def iou_box_loss(boxes, target, positive, valid, kind: IouLoss, total: Total = whole):
     """In place of `box_loss`: how little the boxes themselves overlap, with the same normaliser.
 
     Args:
@@ -59,8 +67,9 @@ def iou_box_loss(boxes, target, positive, valid, kind: IouLoss):
         target: (B, S, 4) xyxy of the objects.
         positive, valid: (B, S) bool, as in `box_loss`.
         kind: see `iou_distance`.
+        total: as in `box_loss`.
     """
-    return _over_samples(iou_distance(boxes, target, kind), positive, valid)
+    return _over_samples(iou_distance(boxes, target, kind), positive, valid, total)
 
 
 def iou_distance(boxes, target, kind: IouLoss):
@@ -95,10 +104,10 @@ def iou_distance(boxes, target, kind: IouLoss):
     return distance + weight * shapes
 
 
-def _over_samples(per_row, positive, valid):
+def _over_samples(per_row, positive, valid, total: Total):
     """Sum over the positives, divided by the number of all samples: (B, S) numbers and bools → a scalar."""
     counted = ops.cast(ops.logical_and(positive, valid), per_row.dtype)
-    return ops.sum(per_row * counted) / ops.maximum(ops.sum(ops.cast(valid, per_row.dtype)), 1.0)
+    return ops.sum(per_row * counted) / ops.maximum(total(ops.sum(ops.cast(valid, per_row.dtype))), 1.0)
 
 
 def class_loss(
@@ -109,6 +118,7 @@ def class_loss(
     class_weights: tuple[float, ...] = (),
     focal_gamma: float = 0.0,
     label_smoothing: float = 0.0,
+    total: Total = whole,
 ):
     """Fast R-CNN, section 2.3, L_cls: mean over the sampled RoIs, each with the weight of its true class.
 
@@ -122,6 +132,7 @@ def class_loss(
         class_weights: K numbers; background weighs 1. (): all weigh 1.
         focal_gamma: each RoI counts (1 − score of its true class)^gamma, Lin et al. 2017, eq. 4, on the softmax.
         label_smoothing: this part of the target lies evenly on all K + 1 classes, Szegedy et al. 2016, section 7.
+        total: of the weights, where devices share the batch.
     """
     log_scores = ops.log_softmax(logits, axis=-1)
     chosen = ops.one_hot(classes, logits.shape[-1], dtype=log_scores.dtype)
@@ -135,4 +146,4 @@ def class_loss(
     weight = ops.cast(valid, per_roi.dtype)
     if class_weights:
         weight = weight * ops.sum(chosen * ops.convert_to_tensor([1.0, *class_weights], dtype=chosen.dtype), axis=-1)
-    return weighted_mean(per_roi, weight)
+    return weighted_mean(per_roi, weight, total)

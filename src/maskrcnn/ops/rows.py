@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import keras
 from keras import ops
 
 from maskrcnn.ops import native
+from maskrcnn.ops.native import Kernels
 
 
 def gather(values, indices):
@@ -56,3 +58,19 @@ def sample(candidates, priority, num_rows: int):
     """
     _, indices, valid = top(ops.where(candidates, priority, -float("inf")), num_rows)
     return indices, valid
+
+
+def are_images(sizes):
+    """(B, 2) height, width → (B, 1) bool: which are images. Those of size 0 fill a batch up and count nothing."""
+    return sizes[:, :1] > 0
+
+
+def priorities(shape, seed, kernels: Kernels = native.KERNELS):
+    """Random numbers from 0 to 1 of shape (B, N), by which rows are drawn.
+
+    Where devices have a part of the batch each, they are rows of those that one device with all of it would draw.
+    """
+    part, parts = kernels.part()
+    batch, num_rows = shape
+    numbers = keras.random.uniform((batch * parts, num_rows), seed=seed)
+    return numbers if parts == 1 else numbers[part * batch : (part + 1) * batch]

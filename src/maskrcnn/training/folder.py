@@ -17,7 +17,15 @@ REPORT = "report.html"
 RESULTS = ("best.keras", "last.keras", "history.csv", "metrics.json", REPORT)
 
 
-MAY_CHANGE = ("save_minutes", "workers", "strict", "no_report", "reading", "changes")  # the last two are recorded one by one
+MAY_CHANGE = (
+    "devices",
+    "save_minutes",
+    "workers",
+    "strict",
+    "no_report",
+    "reading",
+    "changes",
+)  # the last two are recorded one by one
 
 
 def settings_of_run(config: RunConfig, data: Any, val: Any) -> dict[str, Any]:

@@ -44,13 +44,9 @@ def make_optimizer(config: RunConfig, *, num_steps: int, settable: bool = False)
     Raises:
         ValueError: `ema` of 1, or milestones that are no rising fractions.
     """
-    name, rate, warm_up_steps = config.optimizer, config.learning_rate, config.warm_up_steps
+    name, rate, warm_up_steps = config.optimizer, peak_rate(config), warm_up(config, num_steps)
     if config.ema >= 1:
         raise ValueError(f"ema is at least 0 and less than 1; received {config.ema}.")
-    if rate is None:  # for SGD times the images of an update (Goyal et al. 2017, section 2.1)
-        rate = LEARNING_RATES[name] * (config.batch_size * config.accumulate if name == "sgd" else 1)
-    if warm_up_steps is None:
-        warm_up_steps = min(WARM_UP_STEPS, num_steps // 10)
     options = {
         "learning_rate": _schedule(config.schedule, rate, num_steps, warm_up_steps, config.milestones),
         "global_clipnorm": config.clip_norm,
@@ -63,6 +59,18 @@ def make_optimizer(config: RunConfig, *, num_steps: int, settable: bool = False)
     }
     # AdamW is Adam that decays; Keras's class of that name differs in nothing but its default.
     return SGD(momentum=MOMENTUM, **options) if name == "sgd" else Adam(**options)
+
+
+def peak_rate(config: RunConfig) -> float:
+    """The learning rate after the warm-up: for SGD times the images of an update (Goyal et al. 2017, section 2.1)."""
+    if config.learning_rate is not None:
+        return config.learning_rate
+    return LEARNING_RATES[config.optimizer] * (config.batch_size * config.accumulate if config.optimizer == "sgd" else 1)
+
+
+def warm_up(config: RunConfig, num_steps: int) -> int:
+    """Steps of the warm-up, in a run of so many."""
+    return min(WARM_UP_STEPS, num_steps // 10) if config.warm_up_steps is None else config.warm_up_steps
 
 
 def slots_of(config: RunConfig) -> int:

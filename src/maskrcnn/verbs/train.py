@@ -20,14 +20,17 @@ from maskrcnn.data.dataset import Dataset
 from maskrcnn.data.imbalance import repeat_factors
 from maskrcnn.data.loader import Loader
 from maskrcnn.data.reading import read_sample
+from maskrcnn.distributed.devices import check_settings, needs_processes, num_devices, shared_by, synchronise_norms
+from maskrcnn.distributed.processes import ALONE, Place, greatest, helped, joined
+from maskrcnn.distributed.together import AverageNorms, StayTogether
 from maskrcnn.interrupts import StopRequest
 from maskrcnn.locks import owned
 from maskrcnn.reports.training import write_training_report
-from maskrcnn.training.assembly import RunCallbacks, make_callbacks
+from maskrcnn.training.assembly import make_callbacks
 from maskrcnn.training.callbacks import CocoEvaluation
 from maskrcnn.training.folder import REPORT, clear_results
 from maskrcnn.training.freezing import freeze
-from maskrcnn.training.optimizers import make_optimizer, slots_of
+from maskrcnn.training.optimizers import make_optimizer, peak_rate, slots_of, warm_up
 from maskrcnn.training.plan import PRESET, Plan, make_plan
 from maskrcnn.training.precision import precision_policy
 from maskrcnn.training.progress import Progress
@@ -103,22 +106,70 @@ def run_plan(
     report: Callable[[Progress], None] | None = None,
 ) -> MaskRCNN:
     """Trains what was planned, in a folder that this process owns; the arguments are those of `train`."""
+    devices = num_devices(plan.config.devices, plan.config.batch_size)
+    if devices > 1:
+        check_settings(plan.config)
+        log(_sharing(plan, devices))
+    shown: dict[str, Any] = {"callbacks": callbacks, "log": log, "verbose": verbose, "report": report}
+    if devices > 1 and needs_processes():
+        with helped(devices, _help, plan) as place, joined(place):
+            return _run(plan, devices, place, **shown)
+    with shared_by(devices):
+        return _run(plan, devices, ALONE, **shown)
+
+
+def _help(place: Place, plan: Plan) -> None:
+    """What the other processes of a training do; the first one writes and talks."""
+    with joined(place):
+        _run(plan, place.among, place, callbacks=(), log=lambda _: None, verbose=0, report=None)
+
+
+def _sharing(plan: Plan, devices: int) -> str:
+    config, steps = plan.config, plan.steps * plan.config.epochs
+    rule = "which grows with them" if config.optimizer == "sgd" else f"which {config.optimizer} keeps at any number"
+    if config.learning_rate is not None:
+        rule = "as it was set"
+    return (
+        f"{devices} devices share the {config.batch_size} images of a step. The learning rate is {peak_rate(config):g}, "
+        f"{rule}, after a warm-up of {warm_up(config, steps)} steps."
+    )
+
+
+def _run(
+    plan: Plan,
+    devices: int,
+    place: Place,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback],
+    log: Callable[[str], None],
+    verbose: int | str,
+    report: Callable[[Progress], None] | None,
+) -> MaskRCNN:
     config, state = plan.config, plan.state
     with precision_policy(config.precision):
         network = _start(plan, log)
+    if devices > 1:
+        synchronise_norms(network)
     if config.freeze:
         freeze(network, config.freeze)
     # The kept state of an optimizer whose rate nobody could set has no place for one; that of the other has.
-    settable = bool(callbacks) if state is None else any(name.endswith("/set_rate") for name in state.arrays)
+    # Another process's callbacks set no rate here, so with several nobody can.
+    settable = (
+        bool(callbacks) and place.among == 1 if state is None else any(name.endswith("/set_rate") for name in state.arrays)
+    )
     network.compile(make_optimizer(config, num_steps=plan.steps * config.epochs, settable=settable))
-    batches = partial(_batches, network, plan)
-    first = batches(0)  # a wrong augmentation is told before anything is written; and images of other channels
+    batches = partial(_batches, network, plan, devices, place)
+    begin = batches(0)  # a wrong augmentation is told before anything is written; and images of other channels
     for data_set in (plan.train, plan.val) if plan.val is not None else (plan.train,):
         read_sample(data_set.samples[0], network.config.image)
     _check_memory(network, plan)
     if state is not None and plan.is_finished:
         log(f"The run in {plan.out} is finished: {state.epoch} epochs.")
         restore(network, state.arrays)
+        return network
+    val = _validation(network, plan, devices, place)
+    if not place.is_first:
+        _fit(network, plan, batches, val, lambda *_: [AverageNorms(), StayTogether()], 0)
         return network
     if state is None:
         clear_results(plan.out, log)
@@ -127,9 +178,10 @@ def run_plan(
     write_json(plan.out / "config.json", {"arguments": plan.settings, "model": fields.to_dict(network.config)})
     with StopRequest() as stop:
         show = partial(write_training_report, plan.out / REPORT)
-        own = make_callbacks(plan, network, first, stop, report=report, show=show, log=log)
+        own = make_callbacks(plan, network, begin, stop, devices=devices // place.among, report=report, show=show, log=log)
+        first, last = ([AverageNorms()], [StayTogether()]) if place.among > 1 else ([], [])
         try:
-            _fit(network, plan, batches, own, callbacks, verbose)
+            _fit(network, plan, batches, val, lambda at, step: [*first, *own.in_order(at, step, callbacks), *last], verbose)
         except KeyboardInterrupt as error:
             error.add_note(own.where_it_stopped())
             raise
@@ -140,8 +192,8 @@ def _fit(
     network: MaskRCNN,
     plan: Plan,
     batches: Callable[[int], Loader],
-    own: RunCallbacks,
-    callbacks: Sequence[keras.callbacks.Callback],
+    val: Loader | None,
+    callbacks: Callable[[int, int], list[keras.callbacks.Callback]],
     verbose: int | str,
 ) -> None:
     """Keras begins with whole epochs, so what is left of one that was cut short is a `fit` of its own."""
@@ -152,19 +204,33 @@ def _fit(
             break
         network.fit(
             batches(epoch * plan.steps + step),
-            validation_data=None if plan.val is None else network.loader(plan.val, batch_size=plan.config.batch_size),
+            validation_data=val,
             steps_per_epoch=plan.steps - step,
             initial_epoch=epoch,
             epochs=last,
             verbose=verbose,
-            callbacks=own.in_order(epoch, step, callbacks),
+            callbacks=callbacks(epoch, step),
         )
 
 
-def _batches(network: MaskRCNN, plan: Plan, start: int) -> Loader:
+def _validation(network: MaskRCNN, plan: Plan, devices: int, place: Place) -> Loader | None:
+    if plan.val is None:
+        return None
+    loader = network.loader(plan.val, batch_size=plan.config.batch_size, part=(place.number, place.among))
+    return _for(loader, network, devices, place)
+
+
+def _for(loader: Loader, network: MaskRCNN, devices: int, place: Place) -> Loader:
+    """The batches as all devices of this process, or this one among several, take them."""
+    if place.among > 1:
+        return loader.as_wide_as(greatest, network.config.image.place)
+    return loader.for_devices(devices)
+
+
+def _batches(network: MaskRCNN, plan: Plan, devices: int, place: Place, start: int) -> Loader:
     """The run's batches from this one on, counted through all epochs."""
     config = plan.config
-    return network.loader(
+    loader = network.loader(
         plan.train,
         batch_size=config.batch_size,
         shuffle=True,
@@ -175,7 +241,9 @@ def _batches(network: MaskRCNN, plan: Plan, start: int) -> Loader:
         num_workers=config.workers,
         start=start,
         fast_decode=config.fast_decode,
+        part=(place.number, place.among),
     )
+    return _for(loader, network, devices, place)
 
 
 def _check_memory(network: MaskRCNN, plan: Plan) -> None:

@@ -38,7 +38,7 @@ def proposals_near(batch, count: int = 200, seed: int = 0) -> Proposals:
 
 
 def sample(sampler: RoiSampler, proposals: Proposals, batch, seed: int = 0) -> RoiTargets:
-    truth = {name: batch[name] for name in ("boxes", "labels", "valid", "crowd")}
+    truth = {name: batch[name] for name in ("boxes", "labels", "valid", "crowd", "sizes")}
     return compute(sampler.sample, proposals, truth, seed=seed)
 
 

@@ -131,31 +131,35 @@ class BoxHead(layers.Layer):
             targets: of the sampler.
             truth: the fields of a `Batch` by name.
             regions: (B, 4) xyxy, where the image lies in the frame.
-            kernels: what pools.
+            kernels: what pools, and what adds up over devices.
         """
         logits, deltas = self(features, targets.rois, training=training, kernels=kernels)  # (B, S, K + 1), (B, S, K, 4)
-        return self.losses_of(logits, deltas, targets)
+        return self.losses_of(logits, deltas, targets, kernels)
 
-    def losses_of(self, logits, deltas, targets: RoiTargets) -> dict[str, Any]:
+    def losses_of(self, logits, deltas, targets: RoiTargets, kernels: Kernels = KERNELS) -> dict[str, Any]:
         """Named losses, scalars. Fast R-CNN, section 2.3.
 
         Args:
             logits: (B, S, K + 1) of `call` on `targets.rois`.
             deltas: (B, S, K, 4) or (B, S, 1, 4).
+            kernels: what adds up over devices.
         """
-        against_imbalance = {
+        options = {
             "class_weights": self.config.class_weights,
             "focal_gamma": self.config.focal_gamma,
             "label_smoothing": self.config.label_smoothing,
+            "total": kernels.total,
         }
         deltas = self.deltas_of(deltas, ops.maximum(targets.classes - 1, 0))  # of the true class
         if self.config.box_loss == "smooth_l1":
-            box_loss = loss_ops.box_loss(deltas, targets.deltas, targets.positive, targets.valid, self.config.box_beta)
+            rows = targets.deltas, targets.positive, targets.valid
+            box_loss = loss_ops.box_loss(deltas, *rows, self.config.box_beta, kernels.total)
         else:
             boxes, objects = (self.decode(each, targets.rois) for each in (deltas, targets.deltas))
-            box_loss = loss_ops.iou_box_loss(boxes, objects, targets.positive, targets.valid, self.config.box_loss)
+            rows = targets.positive, targets.valid
+            box_loss = loss_ops.iou_box_loss(boxes, objects, *rows, self.config.box_loss, kernels.total)
         return {
-            "class_loss": loss_ops.class_loss(logits, targets.classes, targets.valid, **against_imbalance),
+            "class_loss": loss_ops.class_loss(logits, targets.classes, targets.valid, **options),
             "box_loss": box_loss,
         }
 

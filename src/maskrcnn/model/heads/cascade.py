@@ -128,12 +128,13 @@ class Cascade(BoxHead):
         back through the boxes.
         """
         logits, deltas = self(features, targets.rois, training=training, kernels=kernels)
-        losses = self.losses_of(logits, deltas, targets)
+        losses = self.losses_of(logits, deltas, targets, kernels)
         for before, stage, sampler in zip((self, *self.later), self.later, self.samplers):
             rois = _moved(before, targets.rois, logits, deltas, regions)
             targets = sampler.label(rois, targets.valid, truth)
             logits, deltas = stage(features, rois, training=training, kernels=kernels)
-            losses = {name: losses[name] + loss for name, loss in stage.losses_of(logits, deltas, targets).items()}
+            own = stage.losses_of(logits, deltas, targets, kernels)
+            losses = {name: losses[name] + loss for name, loss in own.items()}
         return losses
 
     def _mean(self, every):

@@ -82,4 +82,4 @@ class KeypointHead(layers.Layer):
         places, inside = keypoint_ops.keypoint_places(marked, rois, self.config.map_size)  # (B, P, K)
         heat_maps = self(features, rois, kernels=kernels)  # (B, P, K, S, S)
         counted = ops.logical_and(inside, ops.expand_dims(positive, -1))
-        return {"keypoint_loss": keypoint_ops.keypoint_loss(heat_maps, places, counted)}
+        return {"keypoint_loss": keypoint_ops.keypoint_loss(heat_maps, places, counted, kernels.total)}

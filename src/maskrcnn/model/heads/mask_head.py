@@ -111,7 +111,7 @@ class MaskHead(layers.Layer):
             truth: the fields of a `Batch` by name.
             num_rows: the positives stand within the first so many rows of `targets`.
             mask_loss: (target, logits), each (B, P, M, M) → (B, P).
-            kernels: what pools, and how many of the rows are looked at.
+            kernels: what pools, how many of the rows are looked at, and what adds up over devices.
             seed: not used; heads that draw points take it.
         """
         num_rows = kernels.num_used(targets.positive[:, :num_rows])
@@ -122,4 +122,4 @@ class MaskHead(layers.Layer):
         labels = ops.maximum(targets.classes[:, :num_rows] - 1, 0)
         logits = self(features, rois, labels, training=training, kernels=kernels)  # (B, P, M, M)
         per_roi = mask_loss(ops.stop_gradient(target), logits)  # (B, P)
-        return {"mask_loss": loss_ops.weighted_mean(per_roi, targets.positive[:, :num_rows])}
+        return {"mask_loss": loss_ops.weighted_mean(per_roi, targets.positive[:, :num_rows], kernels.total)}

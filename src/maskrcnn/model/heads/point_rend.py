@@ -185,8 +185,8 @@ class PointRendHead(layers.Layer):
         target = ops.stop_gradient(ops.squeeze(point_ops.read_at(truth_masks, places), -1))  # (R, Q) in [0, 1]
         per_point = ops.mean(loss_ops.binary_crossentropy(target, logits), axis=-1)  # (R,)
         return {
-            "mask_loss": loss_ops.weighted_mean(per_roi, positive),
-            "point_loss": loss_ops.weighted_mean(ops.reshape(per_point, (batch, num_rows)), positive),
+            "mask_loss": loss_ops.weighted_mean(per_roi, positive, kernels.total),
+            "point_loss": loss_ops.weighted_mean(ops.reshape(per_point, (batch, num_rows)), positive, kernels.total),
         }
 
     def _training_points(self, own, seed):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from maskrcnn.config.model import RoiSamplerConfig
 from maskrcnn.ops import boxes as box_ops
 from maskrcnn.ops import matching
 from maskrcnn.ops import rows as row_ops
+from maskrcnn.ops.native import KERNELS, Kernels
 from maskrcnn.structures import Proposals, RoiTargets
 
 
@@ -26,22 +26,24 @@ class RoiSampler:
         """P: the positives stand within the first so many rows."""
         return int(self.config.num_sampled * self.config.positive_fraction)
 
-    def sample(self, proposals: Proposals, truth: dict[str, Any], seed) -> RoiTargets:
+    def sample(self, proposals: Proposals, truth: dict[str, Any], seed, kernels: Kernels = KERNELS) -> RoiTargets:
         """Samples 1 positive to 3 background RoIs. True boxes join the proposals, so positives exist from the first step on.
 
         Args:
             proposals: in training, 1000 rows.
             truth: the fields of a `Batch` by name.
             seed: of the sampling.
+            kernels: which part of the batch this is.
         """
         rois = ops.concatenate([proposals.boxes, truth["boxes"]], axis=1)  # (B, N, 4)
         is_object = ops.logical_and(truth["valid"], ops.logical_not(truth["crowd"]))
-        valid = ops.concatenate([proposals.valid, is_object], axis=1)
+        proposed = ops.logical_and(proposals.valid, row_ops.are_images(truth["sizes"]))
+        valid = ops.concatenate([proposed, is_object], axis=1)
         match = self._match(rois, truth)
         indices, positive, sampled = matching.sample_balanced(
             ops.logical_and(match.positive, valid),
             ops.logical_and(match.negative, valid),
-            keras.random.uniform(ops.shape(match.iou), seed=seed),
+            row_ops.priorities(ops.shape(match.iou), seed, kernels),
             num_sampled=self.config.num_sampled,
             positive_fraction=self.config.positive_fraction,
         )

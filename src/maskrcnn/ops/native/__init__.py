@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import keras
 
+from maskrcnn.ops.native import portable
 from maskrcnn.ops.native.kernels import Kernels, Samples
-from maskrcnn.ops.native.portable import KERNELS as PORTABLE
 
 if keras.backend.backend() == "tensorflow":
-    from maskrcnn.ops.native.tensorflow import JIT_COMPILE, KERNELS, ONE_CALL_AT_A_TIME, conv, depthwise_conv, top_k
+    from maskrcnn.ops.native.tensorflow import JIT_COMPILE, KERNELS, ONE_CALL_AT_A_TIME, conv, depthwise_conv, in_parts, top_k
 elif keras.backend.backend() == "jax":
-    from maskrcnn.ops.native.jax import JIT_COMPILE, KERNELS, ONE_CALL_AT_A_TIME, conv, depthwise_conv, top_k
+    from maskrcnn.ops.native.jax import JIT_COMPILE, KERNELS, ONE_CALL_AT_A_TIME, conv, depthwise_conv, in_parts, top_k
 else:
-    from maskrcnn.ops.native.torch import JIT_COMPILE, KERNELS, ONE_CALL_AT_A_TIME, conv, depthwise_conv, top_k
+    from maskrcnn.ops.native.torch import JIT_COMPILE, KERNELS, ONE_CALL_AT_A_TIME, conv, depthwise_conv, in_parts, top_k
+
+PORTABLE = portable.KERNELS._replace(
+    total=KERNELS.total, part=KERNELS.part
+)  # a batch has as many parts, whatever computes them
 
 __all__ = [
     "JIT_COMPILE",
@@ -27,5 +31,6 @@ __all__ = [
     "Samples",
     "conv",
     "depthwise_conv",
+    "in_parts",
     "top_k",
 ]

@@ -81,6 +81,18 @@ def _backward(num_bins: int, kept, slope):
 
 
 _sum_groups.defvjp(_forward, _backward)
+
+
+def in_parts(predict, model, batch):
+    """See `portable.in_parts`; a batch that does not divide is computed whole by each device."""
+    layout = model.variables[0].value.sharding
+    devices = layout.device_set
+    if len(devices) == 1 or len(jax.tree.leaves(batch)[0]) % len(devices) or not layout.is_fully_addressable:
+        return predict(batch)
+    rows = jax.sharding.NamedSharding(layout.mesh, jax.sharding.PartitionSpec(layout.mesh.axis_names[0]))
+    return predict(jax.device_put(batch, rows))
+
+
 KERNELS = portable.KERNELS._replace(pool_levels=pool_levels)
 
 

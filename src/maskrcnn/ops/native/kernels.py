@@ -37,3 +37,7 @@ class Kernels(NamedTuple):
     """A side of a frame, a number or a tensor, as a tensor without axes."""
     double: Callable[[Any], Any]
     """Twice the height and width, nearest neighbour: (B, H, W, C) → (B, 2H, 2W, C)."""
+    total: Callable[[Any], Any]
+    """Of a tensor or a list of them the sum over all devices that have a part of the batch each, without a gradient."""
+    part: Callable[[], tuple[Any, int]]
+    """Which part of the batch this device has, from 0, and how many parts there are."""

@@ -189,4 +189,19 @@ def missing_pixels(sides, reach, strides) -> list[int]:
     return [max((-(-side // stride) - 1) * stride + pixels - side, 0) for side, pixels, stride in zip(sides, reach, strides)]
 
 
-KERNELS = Kernels(pool_levels, num_used, ops.while_loop, ops.cast, double)
+def total(values):
+    """The same tensor: one program has the whole batch, on however many devices it runs."""
+    return values
+
+
+def part() -> tuple[int, int]:
+    """The first part of one."""
+    return 0, 1
+
+
+def in_parts(predict, model, batch):
+    """What `predict` says of a batch of NumPy arrays, the model's devices each having a part of it."""
+    return predict(batch)
+
+
+KERNELS = Kernels(pool_levels, num_used, ops.while_loop, ops.cast, double, total, part)

@@ -129,4 +129,42 @@ def _repeat_edge(feature):
     return tf.concat([feature[:, :, :1], feature, feature[:, :, -1:]], axis=2)
 
 
-KERNELS = portable.KERNELS._replace(pool_levels=pool_levels, num_used=num_used)
+def total(values):
+    """See `Kernels.total`; of gradients that are None, too."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return values
+    flat = tf.nest.flatten(values)
+    known = [tf.stop_gradient(tf.convert_to_tensor(value)) for value in flat if value is not None]
+    sums = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, known))
+    return tf.nest.pack_sequence_as(values, [None if value is None else next(sums) for value in flat])
+
+
+def part():
+    """See `Kernels.part`: a replica's."""
+    context = tf.distribute.get_replica_context()
+    return (0, 1) if context is None else (context.replica_id_in_sync_group, context.num_replicas_in_sync)
+
+
+def in_parts(predict, model, batch):
+    """See `portable.in_parts`: each replica takes as many rows, the last one zeros where there are too few."""
+    strategy = model.distribute_strategy
+    parts = strategy.num_replicas_in_sync
+    if parts == 1:
+        return predict(batch)
+    num_rows = len(tf.nest.flatten(batch)[0])
+    share = -(-num_rows // parts)
+
+    def rows(array, first: int):
+        missing = share - len(array[first : first + share])
+        return tf.pad(tf.convert_to_tensor(array[first : first + share]), [[0, missing], *[[0, 0]] * (len(array.shape) - 1)])
+
+    def of_replica(context):
+        first = context.replica_id_in_sync_group * share
+        return tf.nest.map_structure(functools.partial(rows, first=first), batch)
+
+    answer = predict(strategy.experimental_distribute_values_from_function(of_replica))
+    return tf.nest.map_structure(lambda array: array[:num_rows], answer)
+
+
+KERNELS = portable.KERNELS._replace(pool_levels=pool_levels, num_used=num_used, total=total, part=part)

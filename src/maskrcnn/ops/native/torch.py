@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from maskrcnn.ops.native import portable
-from maskrcnn.ops.native.portable import Rows
+from maskrcnn.ops.native.portable import Rows, in_parts  # noqa: F401
 
 JIT_COMPILE = False  # PyTorch is eager
 ONE_CALL_AT_A_TIME = False
@@ -105,4 +105,26 @@ def _sum_groups(table, rows: Rows):
     return torch.cat(pooled)[torch.argsort(torch.cat(order))]  # (R, P, P, C)
 
 
-KERNELS = portable.KERNELS._replace(pool_levels=pool_levels, num_used=num_used)
+def total(values):
+    """See `Kernels.total`: over processes, each of which has a device. Gradients that are None stay so."""
+    if part()[1] == 1:
+        return values
+    if isinstance(values, torch.Tensor):
+        values = values.detach().clone()
+        torch.distributed.all_reduce(values)
+        return values
+    known = [value for value in values if value is not None]
+    flat = torch.cat([value.detach().reshape(-1) for value in known])  # one message, in the same order everywhere
+    torch.distributed.all_reduce(flat)
+    sums = iter(flat.split([value.numel() for value in known]))
+    return [None if value is None else next(sums).reshape(value.shape) for value in values]
+
+
+def part() -> tuple[int, int]:
+    """See `Kernels.part`: a process's."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return 0, 1
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+KERNELS = portable.KERNELS._replace(pool_levels=pool_levels, num_used=num_used, total=total, part=part)
