@@ -126,13 +126,14 @@ def test_an_image_gets_an_overlay_a_label_map_and_its_rows(tmp_path: Path) -> No
 
 def test_images_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
     paths = ["a/x.png", "b/x.png", "x.jpg", "x_2.png", "X.tif", "..", "y" * 300 + ".png"]
-    with files.PredictionWriter(tmp_path) as writer:
+    out = tmp_path / "out"
+    with files.PredictionWriter(out) as writer:
         names = [writer.write(path, IMAGE, TWO, CATEGORIES) for path in paths]
     assert names[:5] == ["x", "x_2", "x_3", "x_2_2", "X_4"]
-    images = json.loads((tmp_path / "images.json").read_text())
+    images = json.loads((out / "images.json").read_text())
     assert [(row["file_name"], row["name"]) for row in images] == list(zip(paths, names))
-    assert len(list(tmp_path.glob("*_overlay.png"))) == len(list(tmp_path.glob("*_labels.png"))) == len(paths)
-    assert not list(tmp_path.parent.glob("*.png"))
+    assert len(list(out.glob("*_overlay.png"))) == len(list(out.glob("*_labels.png"))) == len(paths)
+    assert not list(tmp_path.glob("*.png"))
 
 
 def test_planes_of_another_size_lie_in_the_corner_of_the_label_maps(tmp_path: Path) -> None:
