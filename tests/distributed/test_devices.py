@@ -51,7 +51,7 @@ def test_two_devices_train_as_one_with_both_images(tmp_path):
 def test_a_run_goes_on_with_another_number_of_devices_as_if_nothing_had_been(backend, tmp_path):
     run("same_run.py", str(tmp_path), backend=backend)
     assert "after 1 of 2 epochs" in (tmp_path / "stopped.txt").read_text()
-    one, two = (list(csv.DictReader((tmp_path / name / "history.csv").open())) for name in ("one", "two"))
+    one, two = (list(csv.DictReader((tmp_path / name / "history.csv").read_text().splitlines())) for name in ("one", "two"))
     assert len(one) == len(two) == 2
     for row, other in zip(one, two):
         numbers = {name: float(value) for name, value in row.items()}
