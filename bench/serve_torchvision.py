@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "parity"))
+sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("tests/parity", "src")]
 from reference import build
 
 MASK_SIDE = 28
