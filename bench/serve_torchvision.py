@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("tests/parity", "src")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "parity"))
 from reference import build
 
 MASK_SIDE = 28
