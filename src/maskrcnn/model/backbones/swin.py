@@ -11,6 +11,7 @@ from keras import initializers, layers, ops
 
 from maskrcnn.config.backbones import SWINS, Swin
 from maskrcnn.config.model import BackboneConfig
+from maskrcnn.model.backbones import transformer
 from maskrcnn.model.backbones.stages import Staged, output_norms
 from maskrcnn.model.backbones.windows import from_windows, padded, to_windows
 
@@ -27,7 +28,9 @@ def build(config: BackboneConfig, channels: int) -> Staged:
             x = _merge(x, numbers, name=f"stage{stage}_downsample")
         for block in range(1, num_blocks + 1):
             shift = 0 if block % 2 else numbers.window // 2  # section 3.2: every second block's windows lie half a window off
-            x = _block(x, numbers, heads=numbers.heads[stage - 1], shift=shift, name=f"stage{stage}_block{block}")
+            name = f"stage{stage}_block{block}"
+            attention = WindowAttention(numbers.heads[stage - 1], numbers.window, shift, name=f"{name}_attention")
+            x = transformer.block(x, attention, expansion=numbers.expansion, epsilon=numbers.epsilon, name=name)  # figure 3
         ends.append(f"stage{stage}_block{num_blocks}_mlp_add")
     return output_norms(Staged(keras.Model(images, x), tuple(ends)), config, numbers.epsilon)
 
@@ -38,19 +41,6 @@ def _merge(x, numbers: Swin, *, name: str):
     x = NeighboursToChannels(name=f"{name}_gather")(x)
     x = layers.LayerNormalization(epsilon=numbers.epsilon, name=f"{name}_norm")(x)
     return layers.Dense(width, use_bias=False, name=f"{name}_reduce")(x)
-
-
-def _block(x, numbers: Swin, *, heads: int, shift: int, name: str):
-    """Attention in windows, then two layers; figure 3."""
-    width = x.shape[-1]
-    y = layers.LayerNormalization(epsilon=numbers.epsilon, name=f"{name}_norm1")(x)
-    y = WindowAttention(heads, numbers.window, shift, name=f"{name}_attention")(y)
-    x = layers.Add(name=f"{name}_attention_add")([x, y])
-    y = layers.LayerNormalization(epsilon=numbers.epsilon, name=f"{name}_norm2")(x)
-    y = layers.Dense(numbers.expansion * width, name=f"{name}_expand")(y)
-    y = layers.Activation("gelu", name=f"{name}_gelu")(y)
-    y = layers.Dense(width, name=f"{name}_project")(y)
-    return layers.Add(name=f"{name}_mlp_add")([x, y])
 
 
 class NeighboursToChannels(layers.Layer):

@@ -8,8 +8,9 @@ from __future__ import annotations
 import keras
 from keras import initializers, layers, ops
 
-from maskrcnn.config.backbones import VITDETS, ViTDet
+from maskrcnn.config.backbones import VITDETS
 from maskrcnn.config.model import BackboneConfig
+from maskrcnn.model.backbones import transformer
 from maskrcnn.model.backbones.stages import Staged, output_norms
 from maskrcnn.model.backbones.windows import from_windows, padded, to_windows
 
@@ -23,7 +24,9 @@ def build(config: BackboneConfig, channels: int) -> Staged:
     x = layers.Conv2D(numbers.channels, numbers.patch, strides=numbers.patch, name="patches")(images)
     x = Positions(numbers.positions, name="positions")(x)
     for block in range(1, numbers.blocks + 1):
-        x = _block(x, numbers, window=0 if block in numbers.global_blocks else numbers.window, name=f"block{block}")
+        name, window = f"block{block}", 0 if block in numbers.global_blocks else numbers.window
+        attention = Attention(numbers.heads, window, window or numbers.map_size, name=f"{name}_attention")
+        x = transformer.block(x, attention, expansion=numbers.expansion, epsilon=numbers.epsilon, name=name)
     ends = ("positions", *(f"block{block}_mlp_add" for block in numbers.global_blocks))
     staged = Staged(keras.Model(images, four_scales(x, numbers.epsilon)), ends)
     return output_norms(staged, config, numbers.epsilon)
@@ -46,19 +49,6 @@ def four_scales(x, epsilon: float) -> list:
     finest = layers.Conv2DTranspose(channels // 4, 2, strides=2, name="scale2_deconv2")(finest)
     fine = layers.Conv2DTranspose(channels // 2, 2, strides=2, name="scale3_deconv1")(x)
     return [finest, fine, x, layers.MaxPooling2D(2, name="scale5_pool")(x)]
-
-
-def _block(x, numbers: ViTDet, *, window: int, name: str):
-    """Attention, then two layers, each on a norm and beside a shortcut."""
-    width = x.shape[-1]
-    y = layers.LayerNormalization(epsilon=numbers.epsilon, name=f"{name}_norm1")(x)
-    y = Attention(numbers.heads, window, window or numbers.map_size, name=f"{name}_attention")(y)
-    x = layers.Add(name=f"{name}_attention_add")([x, y])
-    y = layers.LayerNormalization(epsilon=numbers.epsilon, name=f"{name}_norm2")(x)
-    y = layers.Dense(numbers.expansion * width, name=f"{name}_expand")(y)
-    y = layers.Activation("gelu", name=f"{name}_gelu")(y)
-    y = layers.Dense(width, name=f"{name}_project")(y)
-    return layers.Add(name=f"{name}_mlp_add")([x, y])
 
 
 class Positions(layers.Layer):
