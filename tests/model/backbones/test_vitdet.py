@@ -120,6 +120,18 @@ def test_a_small_one_trains_and_answers(small):
     assert np.mean(changed) > 0.8
 
 
+def test_every_weight_begins_with_numbers_of_its_own_that_the_seed_decides(small):
+    del small
+    kernels = []
+    for _ in range(2):
+        keras.utils.set_random_seed(0)
+        backbone = build.build_backbone(BackboneConfig(name="vitdet_base", frozen_stages=0))
+        layers = [backbone.get_layer(f"block{block}_attention") for block in (1, 2)]
+        kernels.append([ops.convert_to_numpy(layer.qkv.kernel) for layer in layers])
+    assert np.abs(kernels[0][0] - kernels[0][1]).max() > 0.01
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+
+
 @pytest.mark.parametrize("frozen", [0, 1, 3])
 def test_a_stage_is_a_quarter_of_the_blocks(small, frozen):
     del small

@@ -14,8 +14,6 @@ from maskrcnn.model.backbones import transformer
 from maskrcnn.model.backbones.stages import Staged, output_norms
 from maskrcnn.model.backbones.windows import from_windows, padded, to_windows
 
-_SMALL = initializers.TruncatedNormal(stddev=0.02)
-
 
 def build(config: BackboneConfig, channels: int) -> Staged:
     """The graph from (B, H, W, channels) on. Blocks count from 1; a quarter of them is a stage."""
@@ -64,7 +62,7 @@ class Positions(layers.Layer):
 
     def build(self, input_shape):
         shape = (self.size, self.size, input_shape[-1])
-        self.table = self.add_weight(shape, initializer=_SMALL, name="table")
+        self.table = self.add_weight(shape, initializer=_small(), name="table")
 
     def call(self, x):
         """(B, h, w, C) → the same shape."""
@@ -96,8 +94,8 @@ class Attention(layers.Layer):
 
     def build(self, input_shape):
         channels = input_shape[-1]
-        self.qkv = layers.Dense(3 * channels, dtype=self.dtype_policy, kernel_initializer=_SMALL, name="qkv")
-        self.project = layers.Dense(channels, dtype=self.dtype_policy, kernel_initializer=_SMALL, name="project")
+        self.qkv = layers.Dense(3 * channels, dtype=self.dtype_policy, kernel_initializer=_small(), name="qkv")
+        self.project = layers.Dense(channels, dtype=self.dtype_policy, kernel_initializer=_small(), name="project")
         for layer in (self.qkv, self.project):
             layer.build((None, None, channels))
         shape = (2 * self.size - 1, channels // self.heads)
@@ -139,6 +137,11 @@ class Attention(layers.Layer):
         table = ops.matmul(resize, table)  # (2 side - 1, d)
         places = ops.arange(side, dtype="int32")
         return ops.take(table, ops.expand_dims(places, 1) - ops.expand_dims(places, 0) + side - 1, axis=0)
+
+
+def _small() -> initializers.Initializer:
+    """One for each weight: an initializer gives the same numbers again."""
+    return initializers.TruncatedNormal(stddev=0.02)
 
 
 def _linear(size: int, side):

@@ -54,18 +54,20 @@ class PointRendHead(layers.Layer):
         for layer in self.point_hidden:
             layer.build((None, None, width))
             width = self.point_rend.channels
-        count, places, draw = self.num_classes, self.point_rend.coarse_size**2, keras.initializers.RandomNormal(stddev=0.001)
-        add = partial(self.add_weight, initializer=draw)
-        self.coarse_kernel = add(name="class_coarse_kernel", shape=(count, places, self.point_rend.hidden))
+        count, places = self.num_classes, self.point_rend.coarse_size**2
+        draw = partial(keras.initializers.RandomNormal, stddev=0.001)  # one for each weight: it gives the same numbers again
+        self.coarse_kernel = self.add_weight(
+            name="class_coarse_kernel", initializer=draw(), shape=(count, places, self.point_rend.hidden)
+        )
         self.coarse_bias = self.add_weight(name="class_coarse_bias", shape=(count, places), initializer="zeros")
         # What each layer of the point head takes of the coarse masks, and at last each class of them.
         self.coarse_inputs = [
             self.add_weight(name=f"class_point_fc{i + 1}", shape=(count, width), initializer="he_normal")
             for i in range(len(self.point_hidden))
         ]
-        self.class_kernel = add(name="class_kernel", shape=(count, width))
+        self.class_kernel = self.add_weight(name="class_kernel", initializer=draw(), shape=(count, width))
         self.class_bias = self.add_weight(name="class_bias", shape=(count,), initializer="zeros")
-        self.class_to_class = add(name="class_to_class", shape=(count, count))
+        self.class_to_class = self.add_weight(name="class_to_class", initializer=draw(), shape=(count, count))
 
     def coarse_masks(self, features, boxes):
         """(B, N, 4) boxes, pixels of the frame → (B N, S, S, K) float32 logits of every class."""
