@@ -53,12 +53,12 @@ def model_to_run(name_or_path: str | Path, engine: str | None, *, images: int | 
         images: how many there are; None: many.
     """
     from maskrcnn import engines
+    from maskrcnn.verbs.engine_choice import has_runtime, remembered_export
 
-    if engine != "auto" or engines.recognise(name_or_path) is not None or not _writes_exports():
+    if engine != "auto" or engines.recognise(name_or_path) is not None or not _writes_exports() or not has_runtime():
         yield load_to_run(name_or_path, None if engine == "auto" else engine)
         return
     from maskrcnn.verbs.benchmark import engine_folder
-    from maskrcnn.verbs.engine_choice import remembered_export
 
     folder = engine_folder(_file_here(name_or_path))  # by what the file holds now: it may be another one afterwards
     export = remembered_export(folder, images=images)

@@ -27,6 +27,11 @@ SWITCH = "MASKRCNN_PREPARE_ENGINE"  # "off" in the environment: nothing is prepa
 MAX_MODELS = 8  # whose exports are kept; those of the longest unused go first
 
 
+def has_runtime() -> bool:
+    """Whether what runs one of `AUTO` is installed: without, there is nothing to choose, and no file to look into."""
+    return any(map(is_installed, AUTO))
+
+
 def remembered_engine(folder: Path, *, images: int | None = None) -> str | None:
     """The fastest for so many images, start included: `"keras"`, or one of `AUTO`; None where nothing was measured yet.
 
@@ -61,7 +66,7 @@ def remembered_export(folder: Path, *, images: int | None = None) -> Path | None
 
 def can_prepare(folder: Path) -> bool:
     """Whether an export of the model would be of use: none was measured yet, what runs it is installed, and it is wanted."""
-    return os.environ.get(SWITCH) != "off" and any(map(is_installed, AUTO)) and remembered_engine(folder) is None
+    return os.environ.get(SWITCH) != "off" and has_runtime() and remembered_engine(folder) is None
 
 
 def prepare_engine(model: MaskRCNN, folder: Path, *, start: float, log: Callable[[str], None] = print) -> str:
