@@ -32,6 +32,10 @@ def shared_weights() -> Path:
     return folder
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--browser", action="store_true", help="run the tests that open Chromium, and no others")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """On TensorFlow, functions run as they are written unless a test is marked `graph` or `slow`, fixtures included; `eager`
@@ -40,7 +44,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     Tracing the training step of the tests' small network takes 30 processor seconds, running it once without takes 2.
     """
     if tensorflow := sys.modules.get("tensorflow"):
-        as_graphs = any(map(item.get_closest_marker, ("graph", "slow"))) and not item.get_closest_marker("eager")
+        as_graphs = any(map(item.get_closest_marker, ("browser", "graph", "slow"))) and not item.get_closest_marker("eager")
         tensorflow.config.run_functions_eagerly(not as_graphs)
 
 
@@ -56,8 +60,15 @@ NEED_GRAPHS = (
 )  # of the quick rooms
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks by folder: what depends on the backend, and what needs no graph of Keras and so is quick."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks by folder: what depends on the backend, and what needs no graph of Keras and so is quick.
+
+    Tests of pages in a browser run when they are asked for: beside the rest on two cores, Chromium has stopped whole runs.
+    """
+    wanted = config.getoption("--browser")
+    others = [item for item in items if (item.get_closest_marker("browser") is not None) != wanted]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in set(others)]
     for item in items:
         path = item.path.relative_to(Path(__file__).parent)
         if path.parts[0] in BACKEND_ROOMS:

@@ -33,6 +33,7 @@ def test_the_page_has_every_finding_with_its_images(page: Path) -> None:
     assert {path.name for path in page.parent.iterdir()} == {"check.html"}
 
 
+@pytest.mark.browser
 def test_the_page_looks_right_in_narrow_and_wide_windows(page: Path) -> None:
     assert_looks_right(page)
 
@@ -56,7 +57,7 @@ def test_good_data_has_a_page_too() -> None:
     assert not Elements(html).open
 
 
-@pytest.mark.slow
+@pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 def test_what_is_done_is_remembered(page: Path) -> None:
     library = pytest.importorskip("playwright.sync_api", reason="needs playwright")

@@ -39,7 +39,7 @@ def test_the_page_asks_for_nothing_from_outside(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "report").iterdir()} == {"report.html", "report.json"}
 
 
-@pytest.mark.slow
+@pytest.mark.browser
 def test_the_page_looks_right_in_a_browser(tmp_path: Path) -> None:
     report_of(tmp_path, random_set(0))
     assert_looks_right(tmp_path / "report.html")

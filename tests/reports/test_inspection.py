@@ -117,6 +117,6 @@ def test_the_command_says_why(model: Any, data: Dataset, tmp_path: Path, monkeyp
     assert out.is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.browser
 def test_the_page_looks_right_in_a_browser(model: Any, data: Dataset, tmp_path: Path) -> None:
     assert_looks_right(inspect_image(model, data.samples[0].path, tmp_path / "page.html", truth=data).page)

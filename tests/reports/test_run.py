@@ -38,7 +38,7 @@ def test_it_is_well_formed_and_needs_nothing_from_outside(tmp_path: Path, change
     assert_self_contained(write(tmp_path, **changes), images=0 if changes else 4)
 
 
-@pytest.mark.slow
+@pytest.mark.browser
 def test_it_looks_right_in_a_browser(tmp_path: Path) -> None:
     write(tmp_path, images=[(np.zeros((60, 90, 3), np.uint8),) * 2 + ("first",)] * 3)
     assert_looks_right(tmp_path / "report.html")

@@ -80,7 +80,7 @@ def test_the_command_writes_it(files: tuple[Path, Path], tmp_path: Path) -> None
     assert (out / "report.html").is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.browser
 def test_the_page_looks_right_in_a_browser(files: tuple[Path, Path], tmp_path: Path) -> None:
     evaluate_tracks(*files, folder=tmp_path)
     assert_looks_right(tmp_path / "report.html")

@@ -61,6 +61,7 @@ def test_the_outline_is_that_of_the_mask(decoded: int, monkeypatch: pytest.Monke
     assert both / np.count_nonzero(drawn | mask) > 0.9
 
 
+@pytest.mark.browser
 def test_the_page_looks_right_in_narrow_and_wide_windows(page: Path) -> None:
     assert_looks_right(page)
 
@@ -96,7 +97,7 @@ def test_the_command_writes_the_page(tmp_path: Path) -> None:
     assert len(cards((tmp_path / "view.html").read_text())) == 4
 
 
-@pytest.mark.slow
+@pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 def test_images_are_chosen_in_the_browser(page: Path) -> None:
     library = pytest.importorskip("playwright.sync_api", reason="needs playwright")

@@ -22,7 +22,7 @@ from maskrcnn.serving.labelling.store import Store
 from maskrcnn.serving.settings import ServerSettings
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
 SCALE = 8  # at which an image of 64 pixels is shown, at most
 WAIT = 60_000  # milliseconds; the machine may be busy
 

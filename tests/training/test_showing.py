@@ -116,7 +116,7 @@ def test_a_page_before_the_first_epoch_and_one_with_gaps(tmp_path: Path) -> None
     assert page.count("<circle") >= 3  # single values between gaps
 
 
-@pytest.mark.slow
+@pytest.mark.browser
 def test_the_page_looks_right_in_a_browser(tmp_path: Path) -> None:
     (sample,) = read_samples(np.random.default_rng(0), [(90, 120)], [3])
     assert sample.image is not None

@@ -5,7 +5,6 @@ import os
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -61,9 +60,11 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if server.breaks_after is not None:
             body, server.breaks_after = body[: server.breaks_after], None
-        with suppress(ConnectionError):  # of a client that leaves because it wants none of this
+        server.sent += len(body)  # before the client has all of it, and goes on to look at this
+        try:
             self.wfile.write(body)
-            server.sent += len(body)
+        except ConnectionError:  # of a client that leaves because it wants none of this
+            server.sent -= len(body)
 
     def log_message(self, *_: object) -> None:
         pass

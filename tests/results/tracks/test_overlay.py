@@ -42,6 +42,7 @@ def test_every_frame_is_there_at_its_own_time_in_every_codec(tmp_path, codec, ca
     np.testing.assert_allclose([frame.time for frame in open_video(tmp_path / "a.mp4").frames], times, atol=1e-3)
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("codec", [None, "h264"])
 def test_a_browser_plays_it(tmp_path, codec):
     library = pytest.importorskip("playwright.sync_api", reason="needs playwright")
