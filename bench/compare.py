@@ -1,11 +1,12 @@
 """This package beside torchvision: same images, same weights, in one run; a table and a JSON.
 
-python bench/compare.py --peer-python PYTHON [--out compare.json] [--rounds 5] [--openvino float32 bfloat16 int8]
+python bench/compare.py --peer-python PYTHON [--out compare.json] [--rounds 5] [--exports openvino:int8 onnx:float32 …] [--compiled]
 
 PYTHON has torch, torchvision, numpy and Pillow; the one that runs this has maskrcnn and its backend. Both sides hold a
 ResNet-50-FPN with the same random weights, calibrated so that about a hundred objects are found. They are asked in turn, and
 the ratio of the medians counts, because a busy machine is busy for both. Answers are compared too: a fast wrong one is no
-answer. With --openvino the model is exported in these precisions, and each of them is one more side that is asked in turn.
+answer. With --exports the model is exported in these formats and precisions, and with --compiled torchvision's networks are
+compiled by `torch.compile`; each of them is one more side that is asked in turn. All ratios are to torchvision as it comes.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from maskrcnn.atomic import write_json
 
 HERE = Path(__file__).parent
 SIZE = (800, 1333)
+COMPILED = "torchvision compiled"
 
 
 def main() -> None:
@@ -36,7 +38,8 @@ def main() -> None:
     parser.add_argument("--peer-python", default=sys.executable, help="a Python with torch and torchvision")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2, help="of training, in a round")
-    parser.add_argument("--openvino", nargs="*", default=(), metavar="PRECISION", help="also through the OpenVINO engine")
+    parser.add_argument("--exports", nargs="*", default=(), metavar="FORMAT:PRECISION", help="also exported")
+    parser.add_argument("--compiled", action="store_true", help="also torchvision under torch.compile")
     parser.add_argument("--only-inference", action="store_true", help="leave out training and the start")
     parser.add_argument("--out", type=Path, help="write the numbers there")
     arguments = parser.parse_args()
@@ -46,7 +49,8 @@ def main() -> None:
             arguments.peer_python,
             arguments.rounds,
             arguments.steps,
-            openvino=arguments.openvino,
+            exports=arguments.exports,
+            compiled=arguments.compiled,
             only_inference=arguments.only_inference,
         )
     print_table(found)
@@ -60,7 +64,8 @@ def compare(
     rounds: int,
     steps: int,
     *,
-    openvino: Sequence[str] = (),
+    exports: Sequence[str] = (),
+    compiled: bool = False,
     only_inference: bool = False,
 ) -> dict[str, Any]:
     image, data, weights, model = (str(folder / name) for name in ("image.png", "data.npz", "weights.pth", "model.keras"))
@@ -77,40 +82,50 @@ def compare(
         a.ask("convert", weights=weights, out=model)
     found: dict[str, Any] = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "rows": {}}
     models = {"inference": model}
-    for precision in openvino:
-        models[f"OpenVINO {precision}"] = exported = str(folder / precision)
+    for name in exports:
+        format, precision = name.split(":")
         with ours() as a:  # a process of its own, so that what exporting takes is in nobody's peak
-            a.ask("export", model=model, out=exported, precision=precision, size=SIZE)
+            written = a.ask(
+                "export", model=model, out=str(folder / f"{format}-{precision}"), format=format, precision=precision, size=SIZE
+            )
+            models[f"{format} {precision}"] = written["path"]
     if not only_inference:
         found["rows"]["start to first answer, s"] = _starts(ours, peer, image, weights, model, rounds)
     with ExitStack() as stack:
         sides = [stack.enter_context(ours()) for _ in models]
         for side, file in zip(sides, models.values()):
             side.ask("load", model=file)
-        sides.append(b := stack.enter_context(peer()))
-        b.ask("load", weights=weights)
+        names = [*models, *([COMPILED] if compiled else [])]
+        for number in range(len(names) - len(models) + 1):
+            sides.append(stack.enter_context(peer()))
+            sides[-1].ask("load", weights=weights, compiled=compiled and number == 0)
         *answers, theirs = [side.ask("infer", image=image) for side in sides]
-        found["agreement"] = {name: agreement(answer, theirs) for name, answer in zip(models, answers)}
+        found["agreement"] = {name: agreement(answer, theirs) for name, answer in zip(names, answers)}
         timings = [[side.ask("infer", image=image) for side in sides] for _ in range(rounds)]
-        for number, name in enumerate(models):
+        for number, name in enumerate(names):
             pairs = [[answers[number], answers[-1]] for answers in timings]
             found["rows"][f"{name}, s an image"] = _row(pairs, "seconds")
             found["rows"][f"{name}, processor s an image"] = _row(pairs, "processor_seconds")
             found["rows"][f"{name}, peak MB"] = _row(pairs[-1:], "peak_mb")
     if only_inference:
         return found
-    with ours() as a, peer() as b:
-        a.ask("load", model=model)
-        b.ask("load", weights=weights)
-        first = [side.ask("train", data=data, steps=1) for side in (a, b)]
+    with ExitStack() as stack:
+        names = ["training", *([f"{COMPILED}, training"] if compiled else [])]
+        sides = [stack.enter_context(ours()), *(stack.enter_context(peer()) for _ in names)]
+        sides[0].ask("load", model=model)
+        for number, side in enumerate(sides[1:]):
+            side.ask("load", weights=weights, compiled=compiled and number == 0)
+        first = [side.ask("train", data=data, steps=1) for side in sides]
         learnt = [answer["parameters"] for answer in first]
-        if abs(learnt[0] / learnt[1] - 1) > 1e-3:  # torchvision has boxes and masks for the background too
-            sys.exit(f"The two sides do not learn the same: {learnt[0]} and {learnt[1]} parameters.")
-        found["rows"]["first training step, s"] = _row([first], "seconds")
-        timings = [[side.ask("train", data=data, steps=steps) for side in (a, b)] for _ in range(rounds)]
-        found["rows"]["training, s a step of two 512×512"] = _row(timings, "seconds", per=steps)
-        found["rows"]["training, processor s a step"] = _row(timings, "processor_seconds", per=steps)
-        found["rows"]["training, peak MB"] = _row(timings[-1:], "peak_mb")
+        if max(learnt) / min(learnt) - 1 > 1e-3:  # torchvision has boxes and masks for the background too
+            sys.exit(f"The sides do not learn the same: {learnt} parameters.")
+        timings = [[side.ask("train", data=data, steps=steps) for side in sides] for _ in range(rounds)]
+        for number, name in enumerate(names):
+            found["rows"][f"{name}, first step, s"] = _row([[first[number], first[-1]]], "seconds")
+            pairs = [[answers[number], answers[-1]] for answers in timings]
+            found["rows"][f"{name}, s a step of two 512×512"] = _row(pairs, "seconds", per=steps)
+            found["rows"][f"{name}, processor s a step"] = _row(pairs, "processor_seconds", per=steps)
+            found["rows"][f"{name}, peak MB"] = _row(pairs[-1:], "peak_mb")
     return found
 
 
@@ -167,7 +182,7 @@ def _iou(a: list[float], b: list[float]) -> float:
 
 def print_table(found: dict[str, Any]) -> None:
     print(f"{found['machine']}; agreement: {json.dumps(found['agreement'])}")
-    print("| | ours | torchvision | torchvision / ours |")
+    print("| | this | torchvision | torchvision / this |")
     print("|---|---|---|---|")
     for name, row in found["rows"].items():
         print(f"| {name} | {row['ours']} | {row['torchvision']} | {row['ratio']} |")

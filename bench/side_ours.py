@@ -44,20 +44,22 @@ def convert(weights: str, out: str, **changes: Any) -> dict[str, Any]:
     return {}
 
 
-def export(model: str, out: str, precision: str, size: list[int]) -> dict[str, Any]:
-    """For OpenVINO; int8 is calibrated on other images of the kind that is looked at. Random weights answer differently after
-    any rounding, so that what is written is not checked here but beside torchvision."""
+def export(model: str, out: str, format: str, precision: str, size: list[int]) -> dict[str, Any]:
+    """int8 is calibrated on other images of the kind that is looked at. Random weights answer differently after any rounding,
+    so that what is written is not checked here but beside torchvision."""
     from PIL import Image
 
     from maskrcnn.data.shapes import draw_shapes
-    from maskrcnn.exporting import openvino
+    from maskrcnn.exporting.export import WRITERS
 
+    writer = WRITERS[format]
+    path = Path(out + writer.SUFFIX)
     with tempfile.TemporaryDirectory() as folder:
-        images = [Path(folder) / f"{number}.png" for number in range(8 if precision == "int8" else 0)]
+        images = [Path(folder) / f"{number}.png" for number in range(8 if precision == "int8" and writer.CALIBRATED else 0)]
         for number, image in enumerate(images, start=1):
             Image.fromarray(draw_shapes(np.random.default_rng(number), tuple(size))[0]).save(image)
-        openvino.write(maskrcnn.load_model(model), Path(out), precision, images)
-    return {}
+        writer.write(maskrcnn.load_model(model), path, precision, *([images] if images else []))
+    return {"path": str(path)}
 
 
 def load(model: str) -> dict[str, Any]:

@@ -32,9 +32,15 @@ def prepare(image: str, weights: str, sides: tuple[int, int] | None = None) -> d
     return {}
 
 
-def load(weights: str) -> dict[str, Any]:
-    held["model"] = build("v1")
-    held["model"].load_state_dict(torch.load(weights, weights_only=True))
+def load(weights: str, compiled: bool = False) -> dict[str, Any]:
+    """The model, its networks compiled or not; what lies between them, such as NMS, is not torch.compile's to speed up."""
+    held["model"] = model = build("v1")
+    model.load_state_dict(torch.load(weights, weights_only=True))
+    if compiled:
+        for owner, name in ((model, "backbone"), (model.rpn, "head")):
+            getattr(owner, name).compile()
+        for name in ("box_head", "box_predictor", "mask_head", "mask_predictor"):
+            getattr(model.roi_heads, name).compile(dynamic=True)  # any number of boxes
     return {}
 
 

@@ -21,6 +21,7 @@ from maskrcnn.api import MaskRCNN
 from maskrcnn.engines import litert
 from maskrcnn.engines.engine import OUTPUTS, describe
 from maskrcnn.exporting import export
+from maskrcnn.exporting import onnx as onnx_writer
 from maskrcnn.ops import boxes as box_ops
 
 FORMATS = (
@@ -68,16 +69,23 @@ def test_an_exported_model_answers_as_the_model_whatever_batch_and_frame(model, 
     answers_agree(structures.PaddedDetections(*model.predict_on_batch(batch)), engines.load(written).predict_on_batch(batch))
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> list[Path]:
+    """Images to calibrate with."""
+    folder = tmp_path_factory.mktemp("drawn")
+    for seed in range(4):
+        Image.fromarray(make_batch((4,), seed=seed)["images"][0]).save(folder / f"{seed}.png")
+    return sorted(folder.iterdir())
+
+
 @pytest.fixture(scope="module", params=["bfloat16", pytest.param("int8", marks=pytest.mark.slow)])
-def in_fewer_bits(request, model, tmp_path_factory) -> Path:
+def in_fewer_bits(request, model, drawn, tmp_path_factory) -> Path:
     """An OpenVINO export whose layers compute in fewer bits."""
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
     folder, options = tmp_path_factory.mktemp("bits"), {}
     if request.param == "int8":
         pytest.importorskip("nncf", reason="NNCF is not installed")
-        options["calibrate"] = [folder / f"{seed}.png" for seed in range(4)]
-        for seed, image in enumerate(options["calibrate"]):
-            Image.fromarray(make_batch((4,), seed=seed)["images"][0]).save(image)
+        options["calibrate"] = drawn
     export.WRITERS["openvino"].write(model, folder / request.param, request.param, **options)
     return folder / request.param
 
@@ -106,9 +114,34 @@ def test_no_box_is_computed_in_fewer_bits(in_fewer_bits):
 
 
 def test_in_fewer_bits_the_same_objects_are_found(model, in_fewer_bits):
+    nearly_the_same_objects_are_found(model, in_fewer_bits)
+
+
+@pytest.mark.slow
+def test_onnx_computes_in_8_bits_what_is_not_kept_exact(model, exported, drawn, tmp_path):
+    onnx = pytest.importorskip("onnx", reason="ONNX is not installed")
+    written = onnx.load(exported("onnx"))
+    exact = onnx_writer.keep_exact(written.graph)
+    layers = {node.name: node for node in written.graph.node if node.op_type in ("Conv", "ConvTranspose", "Gemm")}
+    assert {name.partition("_1/")[0] for name in exact if name in layers} == {"rpn"}
+    quantised = onnx_writer.quantise(onnx, written, model.config, drawn)
+    onnx.save_model(quantised, tmp_path / "int8.onnx")
+    makers = {output: node for node in quantised.graph.node for output in node.output}
+    in_8_bits = {node.name for node in quantised.graph.node if _is_quantised(node, makers)}
+    assert set(layers) & in_8_bits and not set(exact) & in_8_bits
+    assert any(name.startswith("fpn") for name in in_8_bits) and any(name.startswith("box_head") for name in in_8_bits)
+    nearly_the_same_objects_are_found(model, tmp_path / "int8.onnx")
+
+
+def _is_quantised(node, makers) -> bool:
+    whence = [makers[name].op_type if name in makers else "" for name in node.input[:2]]
+    return node.op_type in onnx_writer.LAYERS and whence == ["DequantizeLinear"] * 2
+
+
+def nearly_the_same_objects_are_found(model, export: Path) -> None:
     """Most have their like; which of two doubles NMS keeps, a rounding may decide, and by chance weights there are many."""
     batch = {name: value for name, value in make_batch((3, 5)).items() if name in ("images", "sizes")}
-    want, found = model.predict_on_batch(batch), engines.load(in_fewer_bits).predict_on_batch(batch)
+    want, found = model.predict_on_batch(batch), engines.load(export).predict_on_batch(batch)
     overlaps = []
     for image in range(2):
         first, second = (np.asarray(answer.boxes)[image][np.asarray(answer.valid)[image]] for answer in (want, found))

@@ -14,10 +14,9 @@ import numpy as np
 
 from maskrcnn import extras
 from maskrcnn.config.model import ModelConfig
-from maskrcnn.data.resize import choose_frame, fit_to_frame, pad_to_frame
 from maskrcnn.engines.engine import DESCRIPTION, OUTPUTS, describe
+from maskrcnn.exporting.calibration import model_input
 from maskrcnn.exporting.graph import inference_graph
-from maskrcnn.images.images import read_image
 from maskrcnn.ops.native import KERNELS, Samples
 
 BACKEND = "tensorflow"
@@ -120,15 +119,6 @@ def _quantise(converted: Any, config: ModelConfig, images: Sequence[Path], exact
             # Depthwise convolutions are little work, and have the widest spread of values from channel to channel.
             ignored_scope=nncf.IgnoredScope(names=list(exact), types=["GroupConvolution"], validate=False),
         )
-
-
-def model_input(file: str | Path, config: ModelConfig) -> dict[str, np.ndarray]:
-    """An image's file as the model is given it: `images` (1, H, W, C) float32 and `sizes` (1, 2)."""
-    image = read_image(file, channels=config.image.channels, scaling=config.image.scaling)
-    fitted, _ = fit_to_frame(image, config.image)
-    frame = choose_frame([fitted.shape[:2]], config.image)
-    padded = pad_to_frame(fitted, frame, config.image.place)
-    return {"images": padded[None].astype(np.float32), "sizes": np.array([fitted.shape[:2]], np.int32)}
 
 
 @contextmanager
