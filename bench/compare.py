@@ -1,6 +1,6 @@
 """This package beside torchvision: same images, same weights, in one run; a table and a JSON.
 
-python bench/compare.py --peer-python PYTHON [--out compare.json] [--rounds 5] [--exports openvino:int8 onnx:float32 …] [--compiled]
+python bench/compare.py --peer-python PYTHON [--out FILE] [--rounds 5] [--exports openvino:int8 onnx:float32] [--compiled]
 
 PYTHON has torch, torchvision, numpy and Pillow; the one that runs this has maskrcnn and its backend. Both sides hold a
 ResNet-50-FPN with the same random weights, calibrated so that about a hundred objects are found. They are asked in turn, and
