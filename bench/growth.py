@@ -1,15 +1,17 @@
 """How cost grows with the size of images, the number of objects, of images in a batch, and of classes: a table and plots.
 
-python bench/growth.py [--out bench/plots] [--rounds 3]
+python bench/growth.py [--out bench/plots] [--rounds 3] [--peer-python PYTHON]
 
 Random weights with a score threshold of 0, so that every image has just as many objects as are asked for; from pixels to
 masks as RLE. Each measurement is the least of several after a first one, which compiles, in seconds of the processor: of all
-cores together, and of this process alone, whatever else the machine does. Needs matplotlib.
+cores together, and of this process alone, whatever else the machine does. Needs matplotlib. With a Python that has torch and
+torchvision, torchvision's Mask R-CNN on a MobileNetV2 is measured beside, from pixels to masks as bitmaps.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -18,6 +20,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from side import Side
 
 import maskrcnn
 from maskrcnn.atomic import write_json
@@ -35,12 +38,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How cost grows.")
     parser.add_argument("--out", type=Path, default=Path("bench/plots"))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peer-python", help="one with torch and torchvision, to measure beside")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     found = {}
     for name, (label, values) in ROWS.items():
         seconds = [_least(_case(name, value), arguments.rounds) for value in values]
         found[name] = {"values": list(values), "seconds": seconds, "exponent": _exponent(values, seconds)}
+        if arguments.peer_python:
+            found[name]["torchvision"] = theirs = _beside(arguments.peer_python, name, values, arguments.rounds)
+            print(f"torchvision: {theirs}", flush=True)
         print(
             f"{label}: " + ", ".join(f"{v:g}: {s:.2f} s" for v, s in zip(values, seconds)) + f"; {found[name]['exponent']}",
             flush=True,
@@ -49,13 +56,28 @@ def main() -> None:
     write_json(arguments.out / "growth.json", found)
 
 
+def _sizes(name: str, value: float) -> dict[str, int]:
+    side = round((value * 1e6) ** 0.5) if name == "megapixels" else SIDE
+    return {"side": side, "batch": 1, "objects": 100, "classes": 80} | ({} if name == "megapixels" else {name: int(value)})
+
+
+def _beside(python: str, name: str, values: Sequence[float], rounds: int) -> dict[str, Any]:
+    seconds = []
+    for value in values:
+        with Side(python, Path(__file__).with_name("side_torchvision.py")) as side:
+            answer = side.ask("grow", rounds=rounds, frame=SIDE, **_sizes(name, value))
+        if answer["objects"] != _sizes(name, value)["objects"]:
+            sys.exit(f"torchvision found {answer['objects']} objects, not {_sizes(name, value)['objects']}.")
+        seconds.append(round(answer["processor_seconds"], 3))
+    return {"seconds": seconds, "exponent": _exponent(values, seconds)}
+
+
 def _case(name: str, value: float) -> Callable[[], Any]:
     """What is timed: one call for the images of a case."""
     rng = np.random.default_rng(0)
-    side = round((value * 1e6) ** 0.5) if name == "megapixels" else SIDE
-    batch = int(value) if name == "batch" else 1
-    num_objects = int(value) if name == "objects" else 100
-    model = _model(int(value) if name == "classes" else 80, num_objects)
+    sizes = _sizes(name, value)
+    side, batch, num_objects = sizes["side"], sizes["batch"], sizes["objects"]
+    model = _model(sizes["classes"], num_objects)
     images = [rng.integers(0, 256, (side, side, 3), np.uint8) for _ in range(batch)]
 
     def run() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 from side import peak_mb, serve, timed
+from torchvision.models.detection.rpn import AnchorGenerator
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "parity"))
 from reference import build, calibrate
@@ -56,6 +57,28 @@ def infer(image: str) -> dict[str, Any]:
     found, times = timed(run)
     answer = {"boxes": found["boxes"].tolist(), "scores": found["scores"].tolist()}
     return {**answer, "areas": found["masks"].sum((1, 2)).tolist(), **times, "peak_mb": peak_mb()}
+
+
+def grow(side: int, batch: int, objects: int, classes: int, frame: int, rounds: int) -> dict[str, Any]:
+    """Seconds of the processor for images of which each has just so many objects, with random weights; the least of rounds."""
+    from torchvision.models.detection import MaskRCNN
+    from torchvision.models.detection.backbone_utils import mobilenet_backbone
+
+    torch.manual_seed(0)
+    backbone = mobilenet_backbone(backbone_name="mobilenet_v2", weights=None, fpn=True, returned_layers=[1, 2, 3, 4])
+    limits = {"box_score_thresh": 0.0, "box_nms_thresh": 1.0, "box_detections_per_img": objects}
+    anchors = AnchorGenerator(tuple((size,) for size in (32, 64, 128, 256, 512)), ((0.5, 1.0, 2.0),) * 5)
+    model = MaskRCNN(backbone, classes + 1, min_size=frame, max_size=frame, rpn_anchor_generator=anchors, **limits).eval()
+    images = [torch.rand(3, side, side) for _ in range(batch)]
+
+    def run() -> list[dict[str, torch.Tensor]]:
+        with torch.inference_mode():
+            found = model(images)
+            return [{**each, "masks": each["masks"][:, 0] > 0.5} for each in found]
+
+    (first, *_), _ = timed(run)
+    least = min(timed(run)[1]["processor_seconds"] for _ in range(rounds))
+    return {"objects": len(first["masks"]), "processor_seconds": least}
 
 
 def freeze(model: torch.nn.Module) -> None:
@@ -108,4 +131,4 @@ def read_image(image: str) -> torch.Tensor:
 
 
 if __name__ == "__main__":
-    serve({"prepare": prepare, "load": load, "infer": infer, "train": train})
+    serve({"prepare": prepare, "load": load, "infer": infer, "train": train, "grow": grow})
