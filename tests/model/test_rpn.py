@@ -52,6 +52,12 @@ def answer_of(seed: int = 0, num_anchors: int = 3, sizes=SIZES) -> RpnOutput:
     return output
 
 
+def test_its_weights_begin_with_numbers_of_their_own(rpn):
+    kernels = [np.asarray(layer.kernel) for layer in (rpn.convs[0], rpn.objectness, rpn.deltas)]
+    first = [tuple(kernel.ravel()[:8]) for kernel in kernels]
+    assert len(set(first)) == 3
+
+
 @pytest.mark.parametrize(("sizes", "num_anchors"), [(SIZES, 3), (THREE_SCALES, 9)])
 def test_every_anchor_of_every_level_gets_a_logit_and_deltas(sizes, num_anchors):
     rng = np.random.default_rng(0)

@@ -189,6 +189,23 @@ def test_the_command_compares_and_reports(tmp_path: Path, monkeypatch: pytest.Mo
     assert result.exit_code != 0
 
 
+def test_models_that_are_compared_run_on_the_engine_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, asked = random_set(2), []
+    for name in ("a.keras", "b.keras", "val.json"):
+        (tmp_path / name).write_text("{}")
+    monkeypatch.setattr(maskrcnn, "load_dataset", lambda path, **_: dataset(data))
+
+    def to_run(path: Path, engine: str, **_: Any) -> Any:
+        asked.append((path.name, engine))
+        return nullcontext(Recalled(data))
+
+    monkeypatch.setattr("maskrcnn.cli.evaluate.model_to_run", to_run)
+    words = ["evaluate", "--compare", *(str(tmp_path / name) for name in ("a.keras", "b.keras"))]
+    result = CliRunner().invoke(app, [*words, "--data", str(tmp_path / "val.json"), "--engine", "onnxruntime"])
+    assert result.exit_code == 0, result.output
+    assert asked == [("a.keras", "onnxruntime"), ("b.keras", "onnxruntime")]
+
+
 def test_a_finder_needs_no_more_than_its_protocol() -> None:
     assert isinstance(Recalled(random_set(0)), scoring.Finder)
     assert not isinstance(SimpleNamespace(config=None), scoring.Finder)

@@ -9,7 +9,7 @@ import typer
 
 import maskrcnn
 from maskrcnn.cli.console import console, progress, tell
-from maskrcnn.cli.models import load_keras, load_to_run, models_to_run
+from maskrcnn.cli.models import load_keras, model_to_run, models_to_run
 from maskrcnn.cli.options import (
     DATA_HELP,
     MODELS_OPTION,
@@ -123,7 +123,7 @@ def evaluate(
             raise typer.BadParameter("--compare A B takes models or result files: give --data too, and no --model.")
         dataset = maskrcnn.load_dataset(data, images=images, strict=strict, **reading)
         tell(dataset.summary())
-        _compare(*compare, dataset, batch_size, report, json_file)
+        _compare(compare, engine, dataset, batch_size, report, json_file)
         return
     if not model or data is None:
         missing = "--model" if not model else "--data"
@@ -169,19 +169,21 @@ def evaluate(
             tell(f"The report is {scores.report(report)}")
 
 
-def _compare(first: Path, second: Path, dataset: Dataset, batch_size: int, report: Path | None, json_file: Path | None) -> None:
+def _compare(
+    paths: tuple[Path, Path], engine: str, dataset: Dataset, batch_size: int, report: Path | None, json_file: Path | None
+) -> None:
     from maskrcnn.inference.scoring import write_scores
     from maskrcnn.reports.tables import print_comparison
 
     results: list[Any] = []
-    for path in (first, second):
+    for path in paths:
         if path.suffix == ".json":
             results.append(path)
             continue
-        loaded = load_to_run(path, None)
-        with progress(f"Evaluating {path.name}", len(dataset)) as advance:
+        progressing = progress(f"Evaluating {path.name}", len(dataset))
+        with model_to_run(path, engine, images=len(dataset)) as loaded, progressing as advance:
             results.append(maskrcnn.evaluate(loaded, dataset, batch_size=batch_size, progress=advance))
-    names = (str(first), str(second))
+    names = (str(paths[0]), str(paths[1]))
     comparison = maskrcnn.compare(results[0], results[1], dataset, folder=report, names=names)
     print_comparison(comparison, names, console)
     if json_file is not None:

@@ -5,6 +5,7 @@ Shapes: `B` images, `A` anchors a place, `T_l = H_l · W_l · A` anchors of leve
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,15 +40,16 @@ class RPN(layers.Layer):
         self.cells = [anchor_ops.cell_anchors(sizes, anchors.ratios, rounded=anchors.rounded) for sizes in anchors.sizes]
         if anchors.ends == "last_pixel":
             self.cells = [cell - np.array([0, 0, 1, 1], np.float32) for cell in self.cells]
-        small = initializers.RandomNormal(stddev=0.01)  # Faster R-CNN, section 3.1.3
+        # Faster R-CNN, section 3.1.3; one for each weight: it gives the same numbers again
+        small = partial(initializers.RandomNormal, stddev=0.01)
         num_anchors = anchors.num_per_place
         self.width = config.channels or channels
         self.convs = [
-            Conv2D(self.width, 3, padding="same", activation="relu", kernel_initializer=small, name=name)
+            Conv2D(self.width, 3, padding="same", activation="relu", kernel_initializer=small(), name=name)
             for name in ("conv", *(f"conv{i + 2}" for i in range(config.num_convs - 1)))
         ]
-        self.objectness = Conv2D(num_anchors, 1, kernel_initializer=small, name="objectness")
-        self.deltas = Conv2D(4 * num_anchors, 1, kernel_initializer=small, name="deltas")
+        self.objectness = Conv2D(num_anchors, 1, kernel_initializer=small(), name="objectness")
+        self.deltas = Conv2D(4 * num_anchors, 1, kernel_initializer=small(), name="deltas")
 
     def build(self, input_shape):
         width = self.channels
