@@ -121,12 +121,14 @@ def test_a_model_from_the_file_answers_as_the_project(name, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.eager
 @pytest.mark.parametrize("name", SLOW)
 def test_so_do_the_other_kinds(name, folder):
     assert_answers_alike(name, folder, IMAGE)
 
 
 @pytest.mark.slow
+@pytest.mark.eager
 @pytest.mark.parametrize("shape", OTHERS.values(), ids=OTHERS)
 @pytest.mark.parametrize("name", QUICK)
 def test_and_so_to_images_of_other_shapes(name, shape, folder):
