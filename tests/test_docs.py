@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from docs_blocks import PAGES, ROOT, anchors, blocks, commands, links
+from docs_blocks import PAGES, ROOT, anchors, blocks, commands, links, prose
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -84,8 +84,7 @@ def test_prose_is_in_american_english():
     british = ["Colours", "behaviour", "normalised", "anonymise", "labelled", "centre", "grey", "licence", "localisation"]
     assert BRITISH.findall(f"{', '.join(british)}; precise, license, color, analysis, organ, center") == british
     for page in PAGES:
-        prose = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", "", page.read_text("utf-8"), flags=re.DOTALL)
-        found = BRITISH.findall(prose)
+        found = BRITISH.findall(re.sub(r"`[^`]*`|\]\([^)]*\)", "", prose(page)))
         assert found == [], f"{page.relative_to(ROOT)} has {found}"
 
 
@@ -211,7 +210,8 @@ def test_marked_blocks_run(name, small_project):
         if block.language == "python":
             exec(_smaller(block.text), names)
             continue
-        for words in commands(block):
+        for program, *words in commands(block.text):
+            assert program == "maskrcnn"
             verb = " ".join(words[:2]) if words[0] == "data" else words[0]
             done = CliRunner().invoke(app, [*words, *SMALLER[verb]], env={"COLUMNS": "200"})
             assert done.exit_code == 0, f"maskrcnn {' '.join(words)}\n{done.output}"
