@@ -3,7 +3,6 @@
 Commands (DSB holds validation images of the Data Science Bowl 2018, stage 1, CC0):
     python recipes/gallery.py photos DSB/*.png --out nuclei.jpg            # any images; --model any model
     python recipes/gallery.py stack volume.tif --images 4 --out volume.jpg # what predict reads in planes: TIFF, DICOM, NIfTI
-    python recipes/gallery.py stack --out volume.jpg                       # a volume of drawn cells
     python recipes/gallery.py video frames/ --out video.jpg                # what maskrcnn track reads
 
 Each prints the number of objects in each image. Nothing is written but the JPEG.
@@ -12,13 +11,11 @@ Each prints the number of objects in each image. Nothing is written but the JPEG
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
-import tifffile
 from PIL import Image
 
 import maskrcnn
@@ -30,7 +27,6 @@ from maskrcnn.verbs.track import track_frames
 WIDTH = 900  # pixels of the JPEG
 GAP = 6  # pixels of white between images
 QUALITY = 85
-CELLS = 70  # of the drawn volume
 
 
 def of_photos(model: maskrcnn.MaskRCNN, files: list[str], score: float) -> Iterator[np.ndarray]:
@@ -58,21 +54,6 @@ def of_video(model: maskrcnn.MaskRCNN, files: list[str], score: float, num: int)
         yield draw_tracks(frame.image, detections)
 
 
-def draw_volume(path: Path, shape: tuple[int, int, int] = (24, 256, 256), *, seed: int = 0) -> None:
-    """Writes a stack of fluorescent balls of several sizes, out of focus by three planes, with the noise of photons."""
-    rng = np.random.default_rng(seed)
-    depth, height, width = np.ogrid[: shape[0], : shape[1], : shape[2]]
-    volume = np.full(shape, 8.0, np.float32)
-    for _ in range(CELLS):
-        z, y, x = (rng.uniform(0, side) for side in shape)
-        distance = ((depth - z) * 3) ** 2 + (height - y) ** 2 + (width - x) ** 2  # planes lie three pixels apart
-        volume[distance < rng.uniform(8, 15) ** 2] = rng.uniform(60, 160)
-    volume = cv2.GaussianBlur(volume.reshape(shape[0], -1), (1, 7), 0).reshape(shape)
-    planes = [cv2.GaussianBlur(plane, (0, 0), 1.2) for plane in volume]
-    stack = np.clip(rng.poisson(np.array(planes)), 0, 255).astype(np.uint8)
-    tifffile.imwrite(path, stack, photometric="minisblack", metadata={"axes": "ZYX"})
-
-
 def sheet(images: list[np.ndarray], columns: int) -> np.ndarray:
     """Rows of images on white, each row as wide as the sheet: (H, WIDTH, 3) uint8."""
     rows: list[np.ndarray] = []
@@ -93,7 +74,7 @@ def sheet(images: list[np.ndarray], columns: int) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Draw what a model finds in several images as one JPEG.")
     parser.add_argument("kind", choices=("photos", "stack", "video"))
-    parser.add_argument("files", nargs="*", help="images, folders or globs; a stack; a video or its frames")
+    parser.add_argument("files", nargs="+", help="images, folders or globs; a stack; a video or its frames")
     parser.add_argument("--model", default="nuclei", help="a run's folder, a file or a name")
     parser.add_argument("--score", type=float, default=0.5, help="least score of what is drawn")
     parser.add_argument("--images", type=int, default=4, help="of a stack or a video")
@@ -102,17 +83,13 @@ def main() -> None:
     arguments = parser.parse_args()
     model = maskrcnn.load_model(arguments.model)
     files, score, num = arguments.files, arguments.score, arguments.images
-    with tempfile.TemporaryDirectory() as folder:
-        if arguments.kind == "stack" and not files:
-            files = [str(Path(folder) / "volume.tif")]
-            draw_volume(Path(files[0]))
-        if not files:
-            parser.error("which files?")
-        if arguments.kind == "photos":
-            drawn = list(of_photos(model, files, score))
-        else:
-            drawn = list({"stack": of_stack, "video": of_video}[arguments.kind](model, files, score, num))
-    Image.fromarray(sheet(drawn, arguments.columns)).save(arguments.out, quality=QUALITY)
+    if arguments.kind == "photos":
+        drawn = of_photos(model, files, score)
+    elif arguments.kind == "stack":
+        drawn = of_stack(model, files, score, num)
+    else:
+        drawn = of_video(model, files, score, num)
+    Image.fromarray(sheet(list(drawn), arguments.columns)).save(arguments.out, quality=QUALITY)
 
 
 if __name__ == "__main__":

@@ -49,10 +49,12 @@ def main() -> None:
     parser.add_argument("--init", default="auto", help="ImageNet weights of MobileNetV2, a file")
     parser.add_argument("--out", type=Path, default=Path("runs/kudzu"))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=SETTINGS["epochs"])
     arguments = parser.parse_args()
     started, busy = time.monotonic(), time.process_time()
     train_data, val_data = (maskrcnn.load_dataset(arguments.folder / part) for part in ("train", "val"))
-    maskrcnn.train(train_data, None, arguments.out, init=arguments.init, seed=arguments.seed, **SETTINGS)
+    settings = SETTINGS | {"epochs": arguments.epochs}
+    maskrcnn.train(train_data, None, arguments.out, init=arguments.init, seed=arguments.seed, **settings)
     print(f"Trained in {(time.monotonic() - started) / 60:.0f} minutes, {(time.process_time() - busy) / 60:.0f} of a core.")
     scores = maskrcnn.evaluate(maskrcnn.load_model(arguments.out), val_data)
     write_scores(arguments.out / "scores.json", scores)

@@ -1,4 +1,4 @@
-"""The gallery's recipe: photos, a drawn volume and frames become one JPEG."""
+"""The gallery's recipe: photos, a stack and frames become one JPEG."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from blobs import CONFIG, blobs, find_blobs
 from PIL import Image
 
@@ -45,7 +46,11 @@ def gallery(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 @pytest.mark.parametrize(
     ("words", "rows"),
-    [(["photos", "*.png"], 2), (["stack", "--images", "3", "--columns", "3"], 1), (["video", ".", "--images", "2"], 1)],
+    [
+        (["photos", "*.png"], 2),
+        (["stack", "a.tif", "--images", "3", "--columns", "3"], 1),
+        (["video", ".", "--images", "2"], 1),
+    ],
 )
 def test_results_become_one_jpeg(
     gallery: Any, words: list[str], rows: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -54,6 +59,8 @@ def test_results_become_one_jpeg(
         pytest.importorskip("scipy", reason="needs the extra video")
         for number in (1, 2):  # frames have one size
             Image.open("0.png").save(f"{number}.png")
+    if words[0] == "stack":
+        tifffile.imwrite("a.tif", np.full((5, 40, 40), 50, np.uint8), photometric="minisblack")
     monkeypatch.setattr(sys, "argv", ["gallery.py", *words, "--out", "sheet.jpg"])
     gallery.main()
     with Image.open("sheet.jpg") as sheet:
