@@ -38,7 +38,7 @@ def happened(tmp_path, monkeypatch) -> SimpleNamespace:
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     monkeypatch.setattr(models, "load_model", load)
     monkeypatch.setattr(models, "tell", seen.told.append)
-    monkeypatch.setattr(engine_choice, "has_runtime", lambda: True)
+    monkeypatch.setattr(engine_choice, "is_installed", lambda name: True)
     monkeypatch.setattr(engine_choice, "can_prepare", lambda folder: not seen.ready)
     monkeypatch.setattr(engine_choice, "prepare_engine", prepare)
     monkeypatch.setattr(engine_choice, "remembered_export", lambda folder, images: seen.prepared if seen.ready else None)
@@ -75,7 +75,7 @@ def test_who_names_a_backend_gets_it(happened, backend, monkeypatch):
 
 
 def test_without_a_runtime_no_file_is_looked_into(happened, monkeypatch):
-    monkeypatch.setattr(engine_choice, "has_runtime", lambda: False)
+    monkeypatch.setattr(engine_choice, "is_installed", lambda name: False)
     monkeypatch.setattr("maskrcnn.verbs.benchmark.engine_folder", lambda path: pytest.fail("the model's file was read"))
     use(happened.model)
     assert happened.order == ["Keras"]

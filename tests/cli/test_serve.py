@@ -36,7 +36,8 @@ def test_options_and_the_environment_say_the_same(served, tmp_path: Path) -> Non
     words = {
         "host": "0.0.0.0", "port": "9", "score": "0.25", "batch_size": "8", "wait_ms": "2", "queue": "7", "max_megabytes": "1",
         "max_megapixels": "2", "max_images": "3", "timeout": "4", "grace": "5", "token": "a-token-that-is-long", "workers": "2",
-        "keep": str(tmp_path), "project": str(tmp_path / "p"), "label_studio": "http://ls", "label_studio_token": "x",
+        "keep": str(tmp_path), "project": str(tmp_path / "p"), "engine": "keras", "label_studio": "http://ls",
+        "label_studio_token": "x",
     }  # fmt: skip
     run(*(part for name, value in words.items() for part in (f"--{name.replace('_', '-')}", value)))
     run(**{f"MASKRCNN_{name.upper()}": value for name, value in words.items()})

@@ -95,7 +95,7 @@ def test_auto_is_refused_where_the_model_holds_no_best_scores(client) -> None:
 def test_a_model_without_best_scores_that_replaces_one_with_them_answers_from_a_half() -> None:
     with TestClient(create_app(BrightDetector(detect__best_scores=(0.95, 0.95)), ServerSettings(score="auto"))) as client:
         assert client.post("/v1/detect", content=image_bytes()).json()["images"][0]["detections"] == []
-        client.app.state.service.replace(BrightDetector()).result(10)
+        client.app.state.service.replace(BrightDetector())
         assert len(client.post("/v1/detect", content=image_bytes()).json()["images"][0]["detections"]) == 1
 
 

@@ -90,5 +90,5 @@ def test_counters(client) -> None:
     assert 'maskrcnn_requests_total{code="200",route="/v1/detect"} 3.0' in text
     assert 'maskrcnn_requests_total{code="415",route="/v1/detect"} 1.0' in text
     assert 'maskrcnn_stage_seconds_count{stage="model"}' in text
-    assert 'maskrcnn_model_info{classes="2",model="maskrcnn"} 1.0' in text
+    assert 'maskrcnn_model_info{classes="2",engine="keras",model="maskrcnn"} 1.0' in text
     assert "maskrcnn_images_total 3.0" in text

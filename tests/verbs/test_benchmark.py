@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +18,15 @@ from maskrcnn.structures import PaddedDetections
 from maskrcnn.verbs import benchmark as verb
 from maskrcnn.verbs import engine_choice
 from maskrcnn.verbs.benchmark import Benchmark, Timing, benchmark, engine_folder
-from maskrcnn.verbs.engine_choice import MAX_MODELS, can_prepare, prepare_engine, remember, remembered_engine, remembered_export
+from maskrcnn.verbs.engine_choice import (
+    MAX_MODELS,
+    can_prepare,
+    prepare_apart,
+    prepare_engine,
+    remember,
+    remembered_engine,
+    remembered_export,
+)
 
 
 class Timed:
@@ -148,3 +160,62 @@ def test_what_cannot_be_timed_is_refused(pretended, tmp_path):
         benchmark(pretended.model, rounds=0)
     with pytest.raises(FileNotFoundError):
         benchmark(tmp_path / "none.keras")
+
+
+PROGRAM = """
+import json, os, platform, sys, time
+from pathlib import Path
+folder = Path(os.environ["FOLDER"])
+with open(folder.parent / "begun", "a") as file:
+    file.write(" ".join(sys.argv[1:]) + "\\n")
+if os.environ["DO"] == "fail":
+    sys.exit("Error: no space left")
+while os.environ["DO"] == "wait":
+    time.sleep(60)
+(folder / "openvino").write_text("openvino")
+seconds = {"engines": {"keras": [9, 1], "openvino": [1, 0.1]}}
+(folder / f"measured-{platform.node()}.json").write_text(json.dumps(seconds))
+"""
+
+
+@pytest.fixture
+def apart(pretended, tmp_path, monkeypatch):
+    """A program in the place of `maskrcnn`, which does what it is told; the lines that it was called with."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    folder = engine_folder(pretended.model)
+    monkeypatch.setenv("FOLDER", str(folder))
+    monkeypatch.setattr(engine_choice, "PROGRAM", (sys.executable, str(tmp_path / "program.py")))
+    begun = folder.parent / "begun"
+
+    def run(do: str, stop: threading.Event):
+        monkeypatch.setenv("DO", do)
+        return prepare_apart(pretended.model, folder, stop)
+
+    return SimpleNamespace(run=run, folder=folder, begun=lambda: begun.read_text().splitlines() if begun.exists() else [])
+
+
+def test_of_two_servers_one_prepares_in_a_process_of_its_own_and_the_other_waits(apart, pretended):
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(lambda _: apart.run("well", threading.Event()), range(2)))
+    assert found == [apart.folder / "openvino"] * 2
+    assert apart.begun() == [f"benchmark {pretended.model} --format openvino --rounds 3"]
+
+
+def test_a_process_that_fails_says_why(apart):
+    with pytest.raises(RuntimeError, match="^Error: no space left$"):
+        apart.run("fail", threading.Event())
+    assert can_prepare(apart.folder)
+
+
+def test_nobody_who_stops_it_leaves_a_process(apart, monkeypatch):
+    processes, start, stop = [], subprocess.Popen, threading.Event()
+
+    def begin(*arguments, **options):
+        processes.append(start(*arguments, **options))
+        stop.set()
+        return processes[-1]
+
+    monkeypatch.setattr(engine_choice.subprocess, "Popen", begin)
+    assert apart.run("wait", stop) is None
+    (process,) = processes
+    assert process.returncode

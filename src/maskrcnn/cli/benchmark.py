@@ -14,7 +14,7 @@ from maskrcnn.cli.models import load_keras
 
 
 def benchmark(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A folder that `train` wrote, a .keras file, or nuclei.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="What `predict` takes, and is not exported.")],
     images: Annotated[
         list[Path] | None,
         typer.Option("--images", metavar="FILE", exists=True, help="Images to time with, instead of nuclei. Repeatable."),
@@ -42,9 +42,9 @@ def benchmark(
     from maskrcnn.images.files import find_images
     from maskrcnn.verbs.benchmark import RUNTIMES, benchmark
     from maskrcnn.verbs.engine_choice import remember
-    from maskrcnn.weights.finding import model_file
+    from maskrcnn.weights.finding import file_here
 
-    model_file(model)  # before Keras is loaded, which takes seconds
+    file_here(model)  # before Keras is loaded, which takes seconds
     chosen = find_images(images) if images else ()
     load_keras()
     found = benchmark(model, images=chosen, formats=formats or tuple(RUNTIMES), rounds=rounds, log=tell)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 def load_model(name_or_path: str | Path) -> maskrcnn.MaskRCNN:
     """A model; where there is none, that is said before Keras is loaded, which takes seconds."""
-    from maskrcnn.weights.finding import published_model
+    from maskrcnn.weights.finding import file_here, published_model
 
-    path = _file_here(name_or_path)
+    path = file_here(name_or_path)
     load_keras()
     return maskrcnn.load_model(published_model(name_or_path) or path)
 
@@ -53,14 +53,15 @@ def model_to_run(name_or_path: str | Path, engine: str | None, *, images: int | 
         images: how many there are; None: many.
     """
     from maskrcnn import engines
-    from maskrcnn.verbs.engine_choice import has_runtime, remembered_export
+    from maskrcnn.verbs.engine_choice import has_choice, remembered_export
 
-    if engine != "auto" or engines.recognise(name_or_path) is not None or not _writes_exports() or not has_runtime():
+    if engine != "auto" or engines.recognise(name_or_path) is not None or not has_choice():
         yield load_to_run(name_or_path, None if engine == "auto" else engine)
         return
     from maskrcnn.verbs.benchmark import engine_folder
+    from maskrcnn.weights.finding import file_here
 
-    folder = engine_folder(_file_here(name_or_path))  # by what the file holds now: it may be another one afterwards
+    folder = engine_folder(file_here(name_or_path))  # by what the file holds now: it may be another one afterwards
     export = remembered_export(folder, images=images)
     if export is not None:
         tell(f"Running on {engines.recognise(export)}, the fastest here; --engine keras runs it on Keras.")
@@ -93,24 +94,6 @@ def _prepare(model: maskrcnn.MaskRCNN, folder: Path, start: float) -> None:
         tell("Left out.")
         return
     tell("Keras stays the fastest." if name == "keras" else f"Done: it will run on {name}.")
-
-
-def _writes_exports() -> bool:
-    """Whether Keras runs on TensorFlow, from which exports are written, and nobody asked for another backend."""
-    return os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
-
-
-def _file_here(name_or_path: str | Path) -> Path:
-    """The model's file, downloaded where it is a published one."""
-    from maskrcnn.weights.finding import fetch, model_file, published_model
-
-    published = published_model(name_or_path)
-    return model_file(name_or_path) if published is None else fetch(published)
-
-
-def _is_named_backend() -> bool:
-    """Whether somebody asked for another backend than that from which exports are written."""
-    return os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow"
 
 
 def load_keras() -> None:

@@ -40,8 +40,9 @@ ImagesOption = Annotated[
 ]
 
 
+EngineName = Literal["auto", "keras", "litert", "onnxruntime", "openvino", "saved-model", "torch"]
 EngineOption = Annotated[
-    Literal["auto", "keras", "litert", "onnxruntime", "openvino", "saved-model", "torch"],
+    EngineName,
     typer.Option(
         "--engine",
         metavar="ENGINE",

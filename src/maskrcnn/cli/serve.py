@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from maskrcnn.cli.console import tell
-from maskrcnn.cli.options import parse_score
+from maskrcnn.cli.options import EngineName, parse_score
 
 LIMITS: dict[str, Any] = {"rich_help_panel": "Limits"}
 ACCESS: dict[str, Any] = {"rich_help_panel": "Who may ask, and what is kept"}
@@ -30,6 +30,16 @@ def serve(
             help="Images that people correct on the page.",
         ),
     ] = None,
+    engine: Annotated[
+        EngineName,
+        typer.Option(
+            "--engine",
+            metavar="ENGINE",
+            envvar="MASKRCNN_ENGINE",
+            help="What `predict` takes. auto (default): it answers at once, and changes to OpenVINO or ONNX Runtime as soon as "
+            "that is prepared, where it is faster here. keras: it stays on Keras.",
+        ),
+    ] = "auto",
     score: Annotated[
         str,
         typer.Option(
@@ -116,4 +126,4 @@ def serve(
         label_studio=label_studio,
         label_studio_token=label_studio_token,
     )
-    run_server(model, host=host, port=port, workers=workers, settings=settings, log=tell)
+    run_server(model, host=host, port=port, workers=workers, engine=engine, settings=settings, log=tell)

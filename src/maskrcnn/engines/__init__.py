@@ -14,6 +14,7 @@ from maskrcnn.engines.onnxruntime import OnnxRuntime
 from maskrcnn.engines.openvino import OpenVino
 from maskrcnn.engines.saved_model import SavedModel
 from maskrcnn.engines.torch_export import TorchExport
+from maskrcnn.structures import Detector
 
 ENGINES: dict[str, type[Engine]] = {
     "litert": LiteRt,
@@ -41,6 +42,16 @@ def load(path: str | Path, engine: str | None = None) -> Engine:
         ImportError: the engine is not installed.
         ValueError: no exported model of this package, or one for another engine.
     """
+    return ENGINES[check(path, engine)](Path(path))
+
+
+def name_of(detector: Detector) -> str | None:
+    """Which of `ENGINES` it is; None for any other detector."""
+    return next((name for name, engine in ENGINES.items() if isinstance(detector, engine)), None)
+
+
+def check(path: str | Path, engine: str | None = None) -> str:
+    """Which of `ENGINES` the exported model is for; arguments and errors are those of `load`."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"No exported model at {path}.")
@@ -49,4 +60,4 @@ def load(path: str | Path, engine: str | None = None) -> Engine:
         raise ValueError(f"{path} is no exported model; make one with maskrcnn export MODEL --format FORMAT --out PATH.")
     if engine not in (None, found):
         raise ValueError(f"{path} was exported for {found}, not for {engine}; leave out --engine, or export it for {engine}.")
-    return ENGINES[found](path)
+    return found

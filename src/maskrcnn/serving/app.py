@@ -22,6 +22,7 @@ from maskrcnn.serving.prompts import Segment
 from maskrcnn.serving.service import Service
 from maskrcnn.serving.settings import ServerSettings
 from maskrcnn.serving.shield import Shield
+from maskrcnn.serving.switching import Prepare, Switch
 from maskrcnn.structures import Detector
 
 _OPEN_PATHS = ("/health", "/v2/health/live", "/v2/health/ready")
@@ -36,12 +37,16 @@ class Abilities(NamedTuple):
         segment: answers masks for boxes: `maskrcnn.inference.prompts.detect_in_boxes`.
         open_detector: opens the model that a training wrote.
         model: path or name of the model, from which a training starts; empty where none can.
+        prepare: prepares a faster engine for `model`, and for those that a training wrote.
+        engine_of: names what a model runs on.
     """
 
     track: Track | None = None
     segment: Segment | None = None
     open_detector: Callable[[str], Detector] | None = None
     model: str = ""
+    prepare: Prepare | None = None
+    engine_of: Callable[[Detector], str] = lambda _: "keras"
 
 
 def create_app(detector: Detector, settings: ServerSettings | None = None, abilities: Abilities | None = None) -> FastAPI:
@@ -56,13 +61,20 @@ def create_app(detector: Detector, settings: ServerSettings | None = None, abili
         uvicorn.run(create_app(maskrcnn.load_model("nuclei")), host="127.0.0.1", port=8000)
     """
     settings, abilities = settings or ServerSettings(), abilities or Abilities()
-    service = Service(detector, settings)
-    project = None if settings.project is None else _Project(service, settings.project, abilities)
+    service = Service(detector, settings, abilities.engine_of)
+    switch = None
+    if abilities.open_detector is not None:
+        switch = Switch(service, abilities.open_detector, abilities.prepare)
+    project = None if settings.project is None else _Project(service, settings.project, abilities, switch)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.start()
+        if switch is not None and abilities.model:
+            switch.prepare(abilities.model, detector)
         yield
+        if switch is not None:
+            await asyncio.to_thread(switch.close)
         if project is not None:
             await project.close()
         meters.say("stopped", ended=await service.stop())
@@ -101,12 +113,11 @@ def create_app(detector: Detector, settings: ServerSettings | None = None, abili
 class _Project:
     """What people correct: its database, its trainer and its routes."""
 
-    def __init__(self, service: Service, folder: Path, abilities: Abilities) -> None:
+    def __init__(self, service: Service, folder: Path, abilities: Abilities, switch: Switch | None) -> None:
         self._store = Store(folder, service.config.class_names)
         self._trainer = Trainer(self._store, abilities.model)
-        self.router = labelling.make_router(
-            service, self._store, self._trainer, segment=abilities.segment, open_detector=abilities.open_detector
-        )
+        use = None if switch is None else switch.use
+        self.router = labelling.make_router(service, self._store, self._trainer, segment=abilities.segment, use=use)
 
     async def close(self) -> None:
         await asyncio.to_thread(self._trainer.cancel)

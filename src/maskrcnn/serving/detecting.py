@@ -116,6 +116,7 @@ def make_router(service: Service, track: Track | None = None) -> APIRouter:
         limits = {name: getattr(service.settings, name) for name in ("max_bytes", "max_pixels", "max_images")}
         return {
             "name": service.settings.model_name,
+            "engine": service.engine,
             "classes": classes,
             "channels": config.image.channels,
             "least_score": config.detect.score,

@@ -22,7 +22,7 @@ log = logging.getLogger("maskrcnn.serving")
 class Meters:
     """The counters of one server; each has a registry of its own, so that several live in one process."""
 
-    def __init__(self, model_name: str, class_names: list[str]) -> None:
+    def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self.requests = Counter(
             "maskrcnn_requests_total", "Requests that were answered.", ["route", "code"], registry=self._registry
@@ -34,8 +34,14 @@ class Meters:
         self._seconds = Histogram(
             "maskrcnn_stage_seconds", "Seconds by stage of the work.", ["stage"], buckets=_SECONDS, registry=self._registry
         )
-        model = Gauge("maskrcnn_model_info", "The model; always 1.", ["model", "classes"], registry=self._registry)
-        model.labels(model_name, str(len(class_names))).set(1)
+        self._model = Gauge(
+            "maskrcnn_model_info", "The model that answers; always 1.", ["model", "classes", "engine"], registry=self._registry
+        )
+
+    def show_model(self, name: str, num_classes: int, engine: str) -> None:
+        """The model that answers from now on."""
+        self._model.clear()
+        self._model.labels(name, str(num_classes), engine).set(1)
 
     def watch(self, name: str, about: str, value: Callable[[], float]) -> None:
         """A number that is asked for whenever the counters are."""

@@ -112,11 +112,27 @@ class ModelQueue:
         """Anything else that is to be done with the model, in its thread and its turn."""
         return self._add(_Job(object(), call=work))
 
-    def replace(self, detector: Detector) -> Future[None]:
-        """Another model answers from its turn on; images that wait, made ready for the old one, are answered by the old one."""
+    @property
+    def detector(self) -> Detector:
+        """The model that answers now."""
+        return self._detector
 
-        def change(_: Detector) -> None:
+    def replace(self, detector: Detector, instead_of: Detector | None = None) -> Future[bool]:
+        """Another model answers from its turn on; images that wait, made ready for the old one, are answered by the old one.
+
+        Args:
+            detector: the other model.
+            instead_of: the model that it replaces; where another one answers by then, nothing changes.
+
+        Returns:
+            A future of whether it answers now.
+        """
+
+        def change(before: Detector) -> bool:
+            if instead_of is not None and before is not instead_of:
+                return False
             self._detector, self.config = detector, detector.config
+            return True
 
         return self.call(change)
 

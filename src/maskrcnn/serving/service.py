@@ -45,6 +45,11 @@ class Wishes(NamedTuple):
 class Service:
     """One model and all that is needed to answer for it.
 
+    Args:
+        detector: the model.
+        settings: of the server.
+        engine_of: names what a model runs on.
+
     Attributes:
         admission: places for images.
         queue: before the model.
@@ -55,10 +60,13 @@ class Service:
         ValueError: the settings want each class's best score and the model holds none.
     """
 
-    def __init__(self, detector: Detector, settings: ServerSettings) -> None:
+    def __init__(
+        self, detector: Detector, settings: ServerSettings, engine_of: Callable[[Detector], str] = lambda _: "keras"
+    ) -> None:
         least_scores(settings.score, detector.config)
         self.settings = settings
-        self.meters = Meters(settings.model_name, detector.config.class_names)
+        self.meters = Meters()
+        self._engine_of = engine_of
         self.queue = ModelQueue(
             detector, batch_size=settings.batch_size, wait=settings.wait_ms / 1000, on_batch=self.meters.count_batch
         )
@@ -67,15 +75,25 @@ class Service:
         self._threads = ThreadPoolExecutor(settings.readers, "serve")
         self.meters.watch("maskrcnn_places_taken", "Images between arrival and answer.", lambda: self.admission.taken)
         self.meters.watch("maskrcnn_queue_images", "Images that wait for the model.", lambda: len(self.queue))
+        self._show_model()
 
     @property
     def config(self) -> ModelConfig:
         """Of the model that answers now."""
         return self.queue.config
 
-    def replace(self, detector: Detector) -> Future[None]:
-        """Another model answers from now on."""
-        return self.queue.replace(detector)
+    @property
+    def engine(self) -> str:
+        """What the model that answers now runs on."""
+        return self._engine_of(self.queue.detector)
+
+    def replace(self, detector: Detector, instead_of: Detector | None = None) -> bool:
+        """Another model answers from now on, see `ModelQueue.replace`; waits for its turn, and says whether it answers now."""
+        changed = self.queue.replace(detector, instead_of).result()
+        if changed:
+            self._show_model()
+            say("another model answers", model=self.settings.model_name, engine=self.engine)
+        return changed
 
     @property
     def categories(self) -> Sequence[Category]:
@@ -103,9 +121,12 @@ class Service:
     def start(self) -> None:
         """Starts the model's thread, which answers one empty image first: backends compile when they first see one."""
         self.queue.start()
+        self.queue.submit(*self.empty_image()).add_done_callback(self._on_first)
+
+    def empty_image(self) -> tuple[np.ndarray, tuple[int, int]]:
+        """A black image in the smallest frame, (H, W, C), and its (height, width) there."""
         image = self.config.image
-        empty = np.zeros((image.short_side, image.short_side, image.channels), np.uint8)
-        self.queue.submit(*self._fit(empty)).add_done_callback(self._on_first)
+        return self._fit(np.zeros((image.short_side, image.short_side, image.channels), np.uint8))
 
     async def stop(self) -> bool:
         """Ends the threads; whether the model's did within the grace."""
@@ -173,7 +194,11 @@ class Service:
     def _on_first(self, future: Future[Row]) -> None:
         error = None if future.cancelled() else future.exception()
         self.ready = error is None
-        say("ready" if self.ready else "model failed", model=self.settings.model_name, error=error)
+        event = "ready" if self.ready else "model failed"
+        say(event, model=self.settings.model_name, engine=self.engine, error=error)
+
+    def _show_model(self) -> None:
+        self.meters.show_model(self.settings.model_name, len(self.config.class_names), self.engine)
 
     def _chosen(self, found: Detections, wishes: Wishes) -> Detections:
         return answers.select(found, classes=wishes.classes, max_detections=wishes.max_detections)

@@ -20,7 +20,7 @@ from maskrcnn import engines
 from maskrcnn.backend import cache_folder
 from maskrcnn.inference.whole import detect
 from maskrcnn.structures import Detector
-from maskrcnn.weights.finding import model_file
+from maskrcnn.weights.finding import file_here, published_model
 from maskrcnn.weights.published import SHIPPED
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def benchmark(
     """Times a model on Keras and on every installed engine, in turn. Exports are written once, checked, and kept in the cache.
 
     Args:
-        model: a run's folder, a `.keras` file, or `"nuclei"`.
+        model: a run's folder, a `.keras` file, `"nuclei"`, or the name of a published model.
         images: to time with, as `MaskRCNN.detect` takes them; those of the nuclei model where there are none.
         formats: some of `RUNTIMES`; those whose runtime is not installed are left out.
         rounds: how often each looks at the images, after once that does not count.
@@ -92,9 +92,10 @@ def benchmark(
         raise ValueError(f"benchmark knows {', '.join(RUNTIMES)}, and rounds from 1; received {', '.join(unknown) or rounds}.")
     from maskrcnn.api import load_model  # Keras and its backend, late
 
-    path, formats = model_file(model), [name for name in formats if is_installed(name)]
-    start = _seconds_to_load(path, "load_model")
-    loaded = load_model(path, compile=False)
+    path, formats = file_here(model), [name for name in formats if is_installed(name)]
+    name = published_model(model) or path
+    start = _seconds_to_load(name, "load_model")
+    loaded = load_model(name, compile=False)
     return beside_keras(loaded, engine_folder(path), formats, start=start, images=images, rounds=rounds, log=log)
 
 
@@ -152,7 +153,7 @@ def _detectors(
     return detectors, failures
 
 
-def _seconds_to_load(path: Path, function: str) -> float:
+def _seconds_to_load(path: str | Path, function: str) -> float:
     """In a process of its own, because this one has loaded most of it already."""
     load = f"import maskrcnn, maskrcnn.engines; maskrcnn.{function}({str(path)!r})"
     start = time.perf_counter()

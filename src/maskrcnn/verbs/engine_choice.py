@@ -10,12 +10,18 @@ import json
 import os
 import platform
 import shutil
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from maskrcnn.atomic import write_json
 from maskrcnn.backend import cache_folder
+from maskrcnn.locks import FolderInUseError, owned
 from maskrcnn.verbs.benchmark import KERAS, MARGIN, Benchmark, beside_keras, export_in, is_installed
 
 if TYPE_CHECKING:
@@ -23,12 +29,22 @@ if TYPE_CHECKING:
 
 AUTO = ("openvino", "onnx")  # formats that start without TensorFlow, the one that is written sooner first
 ROUNDS = 3
+PROGRAM = (sys.executable, "-m", "maskrcnn")
 SWITCH = "MASKRCNN_PREPARE_ENGINE"  # "off" in the environment: nothing is prepared
 MAX_MODELS = 8  # whose exports are kept; those of the longest unused go first
+_LOOK = 0.2  # seconds between two looks at a process
+_END = 5  # seconds that it has to end
+_NICE = 10  # of 19: how far behind others it stands
 
 
-def has_runtime() -> bool:
-    """Whether what runs one of `AUTO` is installed: without, there is nothing to choose, and no file to look into."""
+def has_choice() -> bool:
+    """Whether there is anything to choose, so that a model's file is worth a look: what runs one of `AUTO` is installed, and
+    Keras runs on TensorFlow, from which exports are written, because nobody asked for another backend.
+    """
+    return os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow" and _has_runtime()
+
+
+def _has_runtime() -> bool:
     return any(map(is_installed, AUTO))
 
 
@@ -66,7 +82,7 @@ def remembered_export(folder: Path, *, images: int | None = None) -> Path | None
 
 def can_prepare(folder: Path) -> bool:
     """Whether an export of the model would be of use: none was measured yet, what runs it is installed, and it is wanted."""
-    return os.environ.get(SWITCH) != "off" and has_runtime() and remembered_engine(folder) is None
+    return os.environ.get(SWITCH) != "off" and _has_runtime() and remembered_engine(folder) is None
 
 
 def prepare_engine(model: MaskRCNN, folder: Path, *, start: float, log: Callable[[str], None] = print) -> str:
@@ -84,6 +100,52 @@ def prepare_engine(model: MaskRCNN, folder: Path, *, start: float, log: Callable
     formats = [name for name in AUTO if is_installed(name)][:1]
     remember(beside_keras(model, folder, formats, start=start, rounds=ROUNDS, log=log))
     return remembered_engine(folder, images=1) or KERAS
+
+
+def prepare_apart(model: str | Path, folder: Path, stop: threading.Event) -> Path | None:
+    """As `prepare_engine`, in a process of its own, for a server that answers meanwhile and goes first.
+
+    Of several processes with the same model, one prepares; the others wait for it.
+
+    Args:
+        model: its file, or the name of a published one.
+        folder: of its exports.
+        stop: set when nobody needs them any more; the process then ends.
+
+    Returns:
+        The export, where it is the fastest for many images.
+
+    Raises:
+        RuntimeError: the process failed; with the last line that it wrote.
+    """
+    while can_prepare(folder) and not stop.is_set():
+        with suppress(FolderInUseError), owned(folder, "preparing", lambda _: None):
+            _benchmark_apart(model, stop)
+            break
+        stop.wait(_LOOK)
+    return None if stop.is_set() else remembered_export(folder)
+
+
+def _benchmark_apart(model: str | Path, stop: threading.Event) -> None:
+    formats = [name for name in AUTO if is_installed(name)][:1]
+    command = [*PROGRAM, "benchmark", str(model), "--format", *formats, "--rounds", str(ROUNDS)]
+    with TemporaryFile() as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
+        try:
+            if sys.platform != "win32":
+                os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
+            while process.poll() is None and not stop.wait(_LOOK):
+                pass
+        finally:
+            process.terminate()  # where it still runs
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_END)
+            process.kill()
+            process.wait()
+        if process.returncode and not stop.is_set():
+            log.seek(0)
+            lines = log.read().decode(errors="replace").strip().splitlines()
+            raise RuntimeError(lines[-1] if lines else f"maskrcnn benchmark ended with code {process.returncode}")
 
 
 def remember(found: Benchmark) -> None:

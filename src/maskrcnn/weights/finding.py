@@ -79,6 +79,17 @@ def published_model(name_or_path: str | Path) -> str | None:
     return name
 
 
+def file_here(name_or_path: str | Path) -> Path:
+    """As `model_file`, and a published model's file, downloaded on first use.
+
+    Raises:
+        FileNotFoundError, ValueError: as `model_file` and `published_model`.
+        ConnectionError: it cannot be downloaded.
+    """
+    published = published_model(name_or_path)
+    return model_file(name_or_path) if published is None else fetch(published)
+
+
 def fetch(name: str, *, progress: bool = True, cache: str | Path | None = None) -> Path:
     """The cached file of a published checkpoint, downloaded on first use.
 

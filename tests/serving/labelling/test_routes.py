@@ -147,7 +147,7 @@ def test_a_model_of_a_run_answers_from_then_on(project) -> None:
     folder = service.settings.project / "runs" / "0001" / "model"
     folder.mkdir(parents=True)
     (folder / "last.keras").write_bytes(b"the fake opener does not look")
-    before = service.queue._detector
+    before = service.queue.detector
     assert project.post("/v1/project/runs/1/use").json() == {"classes": ["square", "round"]}
-    assert service.queue._detector is not before
+    assert service.queue.detector is not before
     assert project.post("/v1/detect", content=image_bytes()).status_code == 200

@@ -28,13 +28,12 @@ from maskrcnn.serving.problems import ProblemError
 from maskrcnn.serving.prompts import BOX_LIMIT, Segment, segmented
 from maskrcnn.serving.reading import Upload, decode, suffix_of
 from maskrcnn.serving.service import Service, Wishes, while_wanted
-from maskrcnn.structures import Detector
 
 _LISTENING = 1.0  # seconds between two looks at a training
 _ERRORS = (401, 404, 413, 422, 503, 504)
 ExportFormat = Enum("ExportFormat", {name: name for name in WRITERS}, type=str)  # type: ignore[misc]  # made of the table
 COCO = ExportFormat("coco")
-OpenDetector = Callable[[str], Detector]  # from a path
+Use = Callable[[str], None]  # of the model at a path
 Number = Annotated[int, InPath(ge=1, le=2**53)]
 
 
@@ -75,7 +74,7 @@ def make_router(
     trainer: Trainer,
     *,
     segment: Segment | None,
-    open_detector: Callable[[str], Detector] | None,
+    use: Use | None,
 ) -> APIRouter:
     """The routes of a project.
 
@@ -84,12 +83,12 @@ def make_router(
         store: the project.
         trainer: trains on it.
         segment: answers masks for boxes; without it people draw by hand.
-        open_detector: opens the model of a run, to be used from then on.
+        use: opens a model, which answers from then on.
     """
     router = APIRouter(prefix="/v1/project", tags=["project"])
     _add_images(router, service, store)
     _add_objects(router, service, store, segment)
-    _add_training(router, service, store, trainer, open_detector)
+    _add_training(router, service, store, trainer, use)
     add_videos(router, service, store)
 
     @router.get("", summary="The project: its classes and images, and which to look at next")
@@ -194,9 +193,7 @@ def _add_objects(router: APIRouter, service: Service, store: Store, segment: Seg
                 return await while_wanted(request, segmented(service, segment, pixels, boxes))
 
 
-def _add_training(
-    router: APIRouter, service: Service, store: Store, trainer: Trainer, open_detector: OpenDetector | None
-) -> None:
+def _add_training(router: APIRouter, service: Service, store: Store, trainer: Trainer, use_model: Use | None) -> None:
     @router.post(
         "/training", summary="Train on what is corrected", status_code=202, responses=problems.responses(401, 409, 422)
     )
@@ -222,7 +219,7 @@ def _add_training(
             _events(trainer, service), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
         )
 
-    if open_detector is None:
+    if use_model is None:
         return
 
     @router.post(
@@ -232,10 +229,9 @@ def _add_training(
         if not trainer.model_of(number).is_file():
             raise ProblemError(404, f"Run {number} has no model.")
         try:
-            detector = await asyncio.to_thread(open_detector, str(trainer.model_of(number)))
+            await asyncio.to_thread(use_model, str(trainer.model_of(number)))
         except (ValueError, OSError) as error:
             raise ProblemError(422, " ".join(str(error).split())) from None
-        await asyncio.wrap_future(service.replace(detector))
         await asyncio.to_thread(store.set_run, number, used=True)
         return {"classes": service.config.class_names}
 
