@@ -12,6 +12,11 @@ from maskrcnn.serving.problems import ProblemError
 _SPARE = 0.5  # of the time limit: a machine that others use too may become twice as slow meanwhile
 
 
+def shutting_down() -> ProblemError:
+    """What is answered instead of an answer from SIGTERM on."""
+    return ProblemError(503, "The server is shutting down; ask again in a moment.", headers={"Retry-After": "5"})
+
+
 class Admission:
     """Places for images, from arrival to answer.
 
@@ -63,7 +68,7 @@ class Admission:
                 self._taken += count
                 return
         if self._closed:
-            raise ProblemError(503, "The server is shutting down; ask again in a moment.", headers={"Retry-After": "5"})
+            raise shutting_down()
         seconds = max(1, math.ceil(self._seconds_to_wait(self._taken)))
         why = f"full, {self.capacity} images wait" if full else f"too long for the time limit of {self._limit:g} s"
         raise ProblemError(503, f"The queue is {why}; ask again in {seconds} s.", headers={"Retry-After": str(seconds)})

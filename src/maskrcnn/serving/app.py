@@ -39,6 +39,7 @@ class Abilities(NamedTuple):
         model: path or name of the model, from which a training starts; empty where none can.
         prepare: prepares a faster engine for `model`, and for those that a training wrote.
         engine_of: names what a model runs on.
+        load_for_boxes: loads what a model needs for `segment`, in a thread of its own.
     """
 
     track: Track | None = None
@@ -47,6 +48,7 @@ class Abilities(NamedTuple):
     model: str = ""
     prepare: Prepare | None = None
     engine_of: Callable[[Detector], str] = lambda _: "keras"
+    load_for_boxes: Callable[[Detector], object] = lambda _: None
 
 
 def create_app(detector: Detector, settings: ServerSettings | None = None, abilities: Abilities | None = None) -> FastAPI:
@@ -61,7 +63,7 @@ def create_app(detector: Detector, settings: ServerSettings | None = None, abili
         uvicorn.run(create_app(maskrcnn.load_model("nuclei")), host="127.0.0.1", port=8000)
     """
     settings, abilities = settings or ServerSettings(), abilities or Abilities()
-    service = Service(detector, settings, abilities.engine_of)
+    service = Service(detector, settings, abilities.engine_of, abilities.load_for_boxes)
     switch = None
     if abilities.open_detector is not None:
         switch = Switch(service, abilities.open_detector, abilities.prepare)

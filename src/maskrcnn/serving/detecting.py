@@ -207,7 +207,7 @@ def _lines(
                     for k, rle in enumerate(detections.rle())
                 ],
             }
-    except (ValueError, ImportError, MemoryError) as error:
+    except (ValueError, ImportError, MemoryError, ProblemError) as error:
         yield {"error": " ".join(str(error).replace(str(path), "the video").split())}
 
 

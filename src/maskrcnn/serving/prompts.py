@@ -67,6 +67,7 @@ async def segmented(service: Service, segment: Segment, image: np.ndarray, boxes
     clipped = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))  # (N, 4)
     if not (np.isfinite(boxes).all() and (clipped[:, 2:] > clipped[:, :2]).all()):
         raise ProblemError(422, f"A box is left,top,right,bottom and has area in the image of {width}×{height} pixels.")
+    await asyncio.to_thread(service.load_for_boxes, service.queue.detector)  # others are answered meanwhile
     found = await asyncio.wrap_future(service.queue.call(lambda detector: segment(detector, image, clipped)))
     return {"detections": objects_of(found)}
 

@@ -6,7 +6,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -65,6 +66,8 @@ class ModelQueue:
         self.config = detector.config
         self._detector, self._batch_size, self._wait, self._on_batch = detector, batch_size, wait, on_batch
         self._jobs: dict[Hashable, deque[_Job]] = {}
+        self._running: list[_Job] = []
+        self._refusal: Exception | None = None
         self._changed = threading.Condition()
         self._ending = False
         self._seconds_an_image: float | None = None  # until a call has been measured
@@ -86,6 +89,16 @@ class ModelQueue:
         if self._thread.is_alive():
             self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    def refuse(self, error: Exception) -> None:
+        """Whoever waits for an answer, or asks for one from now on, gets the error instead; the model ends what it is doing."""
+        with self._changed:
+            self._refusal = error
+            left = [*self._running, *(job for jobs in self._jobs.values() for job in jobs)]
+            self._jobs.clear()
+        for job in left:
+            with suppress(InvalidStateError):  # answered, or given up, at this very moment
+                job.future.set_exception(error)
 
     def __len__(self) -> int:
         """Jobs that wait."""
@@ -142,6 +155,8 @@ class ModelQueue:
 
     def _add(self, job: _Job) -> Future[Any]:
         with self._changed:
+            if self._refusal is not None:
+                raise self._refusal
             if self._ending:
                 raise RuntimeError("The queue is closed.")
             self._jobs.setdefault(job.key, deque()).append(job)
@@ -159,21 +174,21 @@ class ModelQueue:
 
     def _run(self) -> None:
         while jobs := self._next():
-            running = [job for job in jobs if job.future.set_running_or_notify_cancel()]
-            if not running:
-                continue
             try:
-                results = [running[0].call(self._detector)] if running[0].call else self._detect(running)
+                results = [jobs[0].call(self._detector)] if jobs[0].call else self._detect(jobs)
             except Exception as error:  # of one batch; the next may go well
-                for job in running:
-                    job.future.set_exception(error)
+                for job in jobs:
+                    with suppress(InvalidStateError):  # refused meanwhile
+                        job.future.set_exception(error)
             else:
-                for job, result in zip(running, results, strict=True):
-                    job.future.set_result(result)
+                for job, result in zip(jobs, results, strict=True):
+                    with suppress(InvalidStateError):
+                        job.future.set_result(result)
 
     def _next(self) -> list[_Job]:
         """The next jobs of one key, the longest waiting first; none when the queue is closed and empty."""
         with self._changed:
+            self._running = []
             while True:
                 while not self._jobs:
                     if self._ending:
@@ -186,7 +201,9 @@ class ModelQueue:
                     taken = [jobs.popleft() for _ in range(min(len(jobs), self._batch_size))]
                     if not jobs:
                         del self._jobs[key]
-                    return taken
+                    self._running = [job for job in taken if job.future.set_running_or_notify_cancel()]
+                    if self._running:
+                        return self._running
 
     def _wait_for_others(self, key: Hashable) -> None:
         """Until a batch of this key is full, or its oldest job has waited long enough."""

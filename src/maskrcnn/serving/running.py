@@ -22,6 +22,7 @@ from maskrcnn.serving.service import Service
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SPARE = 0.9  # of the grace is for requests, the rest for what is left then
+_REFUSE = 0.8  # of that; from then on those that wait are refused, and still have the time to hear it
 _KEEP_ALIVE = 20  # seconds for which an idle connection stays open
 _SHORTEST_LIFE = 10.0  # seconds; a worker that ends sooner would only be started in vain again
 
@@ -32,6 +33,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
+        self._last: list[threading.Timer] = []
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -45,11 +47,27 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
             self._service.admission.close()
-            say("stopping", signal=signal.Signals(sig).name, grace=self._service.settings.grace)
-            last = threading.Timer(self._service.settings.grace, _leave)  # a thread of a backend may hang
-            last.daemon = True
-            last.start()
+            grace = self._service.settings.grace
+            say("stopping", signal=signal.Signals(sig).name, grace=grace)
+            self._after(_REFUSE * _for_requests(grace), self._service.refuse)
+            self._after(grace, _leave)  # a thread of a backend may hang
         self.should_exit = True
+
+    def forget(self) -> None:
+        """All has ended in time."""
+        for timer in self._last:
+            timer.cancel()
+
+    def _after(self, seconds: float, work: Callable[[], None]) -> None:
+        timer = threading.Timer(seconds, work)
+        timer.daemon = True
+        timer.start()
+        self._last.append(timer)
+
+
+def _for_requests(grace: float) -> int:
+    """Seconds of the grace, as uvicorn takes them."""
+    return max(1, int(grace * _SPARE))
 
 
 def _leave() -> None:
@@ -87,9 +105,12 @@ def run(app: FastAPI, listener: socket.socket) -> None:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE,
-        timeout_graceful_shutdown=max(1, int(service.settings.grace * _SPARE)),
+        timeout_graceful_shutdown=_for_requests(service.settings.grace),
     )
-    _Server(config, service).run(sockets=[listener])
+    server = _Server(config, service)
+    server.run(sockets=[listener])
+    if service.ended:
+        server.forget()
 
 
 def run_workers(work: Callable[[socket.socket], None], listener: socket.socket, count: int, grace: float) -> None:

@@ -18,7 +18,7 @@ from maskrcnn.data.resize import choose_frame, fit_to_frame, pad_to_frame
 from maskrcnn.inference.tiles import detect_large
 from maskrcnn.inference.whole import AUTO, Score, least_scores, original
 from maskrcnn.serving import answers
-from maskrcnn.serving.admission import Admission, Place
+from maskrcnn.serving.admission import Admission, Place, shutting_down
 from maskrcnn.serving.answers import Answer
 from maskrcnn.serving.meters import Meters, say
 from maskrcnn.serving.problems import ClientGoneError, ProblemError
@@ -49,29 +49,35 @@ class Service:
         detector: the model.
         settings: of the server.
         engine_of: names what a model runs on.
+        load_for_boxes: loads what a model needs to answer for boxes, before it is asked in its own thread.
 
     Attributes:
         admission: places for images.
         queue: before the model.
         meters: what was counted.
         ready: whether the model has answered its first image.
+        ended: whether the model's thread has ended.
 
     Raises:
         ValueError: the settings want each class's best score and the model holds none.
     """
 
     def __init__(
-        self, detector: Detector, settings: ServerSettings, engine_of: Callable[[Detector], str] = lambda _: "keras"
+        self,
+        detector: Detector,
+        settings: ServerSettings,
+        engine_of: Callable[[Detector], str] = lambda _: "keras",
+        load_for_boxes: Callable[[Detector], object] = lambda _: None,
     ) -> None:
         least_scores(settings.score, detector.config)
         self.settings = settings
         self.meters = Meters()
-        self._engine_of = engine_of
+        self._engine_of, self.load_for_boxes = engine_of, load_for_boxes
         self.queue = ModelQueue(
             detector, batch_size=settings.batch_size, wait=settings.wait_ms / 1000, on_batch=self.meters.count_batch
         )
         self.admission = Admission(settings.queue, self.queue.seconds_for, settings.timeout)
-        self.ready = False
+        self.ready = self.ended = False
         self._threads = ThreadPoolExecutor(settings.readers, "serve")
         self.meters.watch("maskrcnn_places_taken", "Images between arrival and answer.", lambda: self.admission.taken)
         self.meters.watch("maskrcnn_queue_images", "Images that wait for the model.", lambda: len(self.queue))
@@ -128,12 +134,16 @@ class Service:
         image = self.config.image
         return self._fit(np.zeros((image.short_side, image.short_side, image.channels), np.uint8))
 
+    def refuse(self) -> None:
+        """Answers 503 to all that wait: the time of those that SIGTERM left is over."""
+        self.queue.refuse(shutting_down())
+
     async def stop(self) -> bool:
         """Ends the threads; whether the model's did within the grace."""
         self.admission.close()
-        ended = await asyncio.to_thread(self.queue.close, self.settings.grace)
+        self.ended = await asyncio.to_thread(self.queue.close, self.settings.grace)
         self._threads.shutdown(wait=False, cancel_futures=True)
-        return ended
+        return self.ended
 
     async def uploads(self, request: Request, place: Place, max_files: int | None = None) -> list[Upload]:
         """A request's files, each with a place of its own."""

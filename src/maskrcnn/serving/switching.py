@@ -84,6 +84,8 @@ class Switch:
     def _work(self, model: str, detector: Detector, stop: threading.Event, prepare: Prepare) -> None:
         try:
             faster = prepare(model, detector, stop)
+            if faster is None and not stop.is_set():
+                say("no other engine is faster", engine=self._service.engine)
             if faster is None or stop.is_set():
                 return
             image, size = self._service.empty_image()  # engines, too, are slow at their first one
@@ -91,4 +93,4 @@ class Switch:
             self._service.replace(faster, instead_of=detector)
         except (OSError, ValueError, ImportError, RuntimeError) as error:
             if not stop.is_set():
-                say("no faster engine", error=" ".join(str(error).split()))
+                say("no engine was prepared", error=" ".join(str(error).split()))

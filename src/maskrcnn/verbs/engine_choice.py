@@ -44,6 +44,11 @@ def has_choice() -> bool:
     return os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow" and _has_runtime()
 
 
+def is_wanted() -> bool:
+    """Whether exports are prepared at all: there is a choice, and nobody switched that off."""
+    return os.environ.get(SWITCH) != "off" and has_choice()
+
+
 def _has_runtime() -> bool:
     return any(map(is_installed, AUTO))
 
@@ -133,7 +138,7 @@ def _benchmark_apart(model: str | Path, stop: threading.Event) -> None:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
         try:
             if sys.platform != "win32":
-                os.setpriority(os.PRIO_PROCESS, process.pid, _NICE)
+                os.setpriority(os.PRIO_PROCESS, process.pid, max(os.getpriority(os.PRIO_PROCESS, 0), _NICE))
             while process.poll() is None and not stop.wait(_LOOK):
                 pass
         finally:

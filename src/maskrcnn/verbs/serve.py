@@ -16,7 +16,7 @@ from maskrcnn.engines.engine import Engine
 from maskrcnn.serving.settings import ServerSettings
 from maskrcnn.structures import Detections, Detector, PaddedDetections
 from maskrcnn.verbs.benchmark import KERAS, engine_folder
-from maskrcnn.verbs.engine_choice import has_choice, prepare_apart, remembered_export
+from maskrcnn.verbs.engine_choice import has_choice, is_wanted, prepare_apart, remembered_export
 from maskrcnn.weights.finding import file_here, published_model
 
 if TYPE_CHECKING:
@@ -91,16 +91,17 @@ class Exported:
 
     def __init__(self, export: Engine, model: str | Path, network: Detector | None = None) -> None:
         self.config, self.export = export.config, export
-        self._model, self._network = model, network
+        self._model, self._network, self._lock = model, network, threading.Lock()
 
     def predict_on_batch(self, batch: dict[str, np.ndarray], /) -> PaddedDetections:
         return self.export.predict_on_batch(batch)
 
     @property
     def network(self) -> Detector:
-        if self._network is None:
-            self._network = _on_keras(self._model)
-        return self._network
+        with self._lock:
+            if self._network is None:
+                self._network = _on_keras(self._model)
+            return self._network
 
 
 def open_detector(model: str | Path, engine: str = AUTO, *, with_boxes: bool = False) -> Detector:
@@ -144,8 +145,8 @@ def make_app(model: str | Path, settings: ServerSettings | None = None, *, engin
     detector = opened(model)
     abilities = app.Abilities(track_frames, open_detector=opened, engine_of=_engine_of)
     if not isinstance(detector, Engine):  # an export has no door for boxes, and cannot be trained on
-        prepare = _prepare if engine == AUTO and has_choice() else None
-        abilities = abilities._replace(segment=_segment, model=str(model), prepare=prepare)
+        prepare = _prepare if engine == AUTO and is_wanted() else None
+        abilities = abilities._replace(segment=_segment, load_for_boxes=_network_of, model=str(model), prepare=prepare)
     return app.create_app(detector, settings, abilities)
 
 
@@ -159,8 +160,12 @@ def _engine_of(detector: Detector) -> str:
     return engines.name_of(detector.export if isinstance(detector, Exported) else detector) or KERAS
 
 
+def _network_of(detector: Detector) -> Detector:
+    return detector.network if isinstance(detector, Exported) else detector
+
+
 def _segment(detector: Detector, image: np.ndarray, boxes: np.ndarray) -> Detections:
-    network = detector.network if isinstance(detector, Exported) else detector
+    network = _network_of(detector)
     from maskrcnn.inference.prompts import detect_in_boxes
     from maskrcnn.model.mask_rcnn import Network
 
