@@ -532,7 +532,7 @@ def test_what_was_assumed_is_said_before_the_weights_do_not_fit(files):
     told = []
     with pytest.raises(ValueError, match="the model needs"):
         MaskRCNN.from_checkpoint(files["detectron2"], fpn__channels=4, log=told.append)
-    assert told[1].startswith("Assumed: Colours and strides")
+    assert told[1].startswith("Assumed: Colors and strides")
 
 
 def test_a_foreign_model_is_saved_with_its_conventions_and_origin(foreign, tmp_path):
@@ -567,7 +567,7 @@ def test_an_own_file_is_a_checkpoint_too_and_may_be_renamed(foreign, tmp_path):
 def test_a_published_name_is_fetched_and_its_licence_kept(files, monkeypatch):
     monkeypatch.setattr("maskrcnn.weights.finding.fetch", lambda name, **options: files["torchvision v1"])
     model = MaskRCNN.from_checkpoint("torchvision-v1", log=lambda line: None)
-    assert "maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth" in model.config.origin and "licence" in model.config.origin
+    assert "maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth" in model.config.origin and "license" in model.config.origin
 
 
 @pytest.mark.parametrize(
@@ -610,7 +610,7 @@ def test_a_preset_takes_a_backbone_of_pytorch_with_its_conventions(files, tmp_pa
     kernel = read_tensors(files["resnet50"]).tensors["layer4.0.conv3.weight"]
     found = model.backbone.get_layer("conv5_block1_3_conv").get_weights()[0]
     np.testing.assert_array_equal(found, kernel.transpose(2, 3, 1, 0))
-    assert told[0] == f"{file}: the backbone of a PyTorch ResNet." and told[1].startswith("Assumed: The colours")
+    assert told[0] == f"{file}: the backbone of a PyTorch ResNet." and told[1].startswith("Assumed: The colors")
     assert told[2].startswith(f"{len(model.backbone.weights)} weights loaded, ")
     unused = ("fc.weight, fc.bias", "fc.bias, fc.weight")  # in the file's order
     assert told[3] == HEADS_ANEW and told[4] in [f"Not used of the file: {names}." for names in unused] and len(told) == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shutil
@@ -86,6 +87,19 @@ def test_prose_is_in_american_english():
     for page in PAGES:
         found = BRITISH.findall(re.sub(r"`[^`]*`|\]\([^)]*\)", "", prose(page)))
         assert found == [], f"{page.relative_to(ROOT)} has {found}"
+
+
+def test_the_package_speaks_american_english():
+    """Docstrings, help texts and messages; but not names of parameters and what stands in backticks."""
+    count, found = 0, []
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+                count += 1
+                text = re.sub(r"`[^`]*`|^ +\w+(, \w+)*: ", "", node.value, flags=re.MULTILINE)
+                found += [f"{path.relative_to(ROOT)}:{node.lineno} has {word}" for word in BRITISH.findall(text)]
+    assert count > 3000
+    assert found == []
 
 
 def test_the_site_has_every_page():

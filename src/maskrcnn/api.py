@@ -56,11 +56,11 @@ class MaskRCNN(FittableNetwork):
                 where neither of the next two is given.
             num_classes: number of classes, background not counted; a data set names them when `fit` first sees it.
             class_names: their names, instead of a number.
-            input_channels: of the images; 3 where None, or the trained model's own. Weights that were learnt on others are
+            input_channels: of the images; 3 where None, or the trained model's own. Weights that were learned on others are
                 inflated, see `maskrcnn.weights.stem`, and `log` is told.
             backbone: instead of the preset's, any Keras model with maps of strides 4 to 32: one of `keras.applications` or
                 KerasHub, or your own. It is copied with its weights, and saved inside the `.keras` file. Which of its tensors
-                are C2 … C5 is found, or said with `backbone__levels=(names of four layers)`; its colours are its own
+                are C2 … C5 is found, or said with `backbone__levels=(names of four layers)`; its colors are its own
                 preprocessing layers' or those of its kind in `keras.applications`, unless `image__mean` and `image__std` say
                 otherwise; stages that it has frozen stay frozen, unless `backbone__frozen_stages` says otherwise.
             weights: `"auto"` starts from an ImageNet backbone out of an installed package, a cache or a download, and if none
@@ -126,7 +126,7 @@ class MaskRCNN(FittableNetwork):
         Args:
             images: a path, a folder or a glob; the bytes of an image file, or an open one; an (H, W, C) or (H, W) array or
                 tensor of values from 0 to 255, a (B, H, W, C) one, an image of Pillow; or an iterable of those. C is the
-                model's `config.image.channels`. A model of 3 channels repeats grey, one of 1 takes RGB's luma.
+                model's `config.image.channels`. A model of 3 channels repeats gray, one of 1 takes RGB's luma.
             batch_size: images that go through the model together.
             score: least score; the model's own `config.detect.score` where None, below which nothing is kept anyway; `"auto"`:
                 of each class the best that the model holds, which `maskrcnn evaluate --save-scores` writes into it.

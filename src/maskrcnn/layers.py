@@ -169,7 +169,7 @@ class RoIAlign(keras.layers.Layer):
     Args:
         pool_size: side of what is cut out: 7 for boxes, 14 for masks.
         sampling_ratio: samples a bin along each axis; 0: as many as it has pixels.
-        aligned: whether pixel centres lie at half a pixel.
+        aligned: whether pixel centers lie at half a pixel.
     """
 
     def __init__(self, pool_size: int = 7, sampling_ratio: int = 2, aligned: bool = True, **kwargs: Any):

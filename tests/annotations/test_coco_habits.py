@@ -155,7 +155,7 @@ def test_crowds_alone_are_refused_and_can_be_read_as_objects(write_coco):
 def test_many_crowds_are_told(write_coco):
     crowds = [annotation(k, iscrowd=1) for k in (2, 3)]
     assert "2 of 3 objects are crowd regions" in load_dataset(write_coco([annotation(1), *crowds])).summary()
-    assert "of which nothing is learnt" not in load_dataset(write_coco([annotation(1), crowds[0]])).summary()
+    assert "of which nothing is learned" not in load_dataset(write_coco([annotation(1), crowds[0]])).summary()
 
 
 # ── classes ──

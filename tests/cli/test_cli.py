@@ -236,7 +236,7 @@ def test_the_help_of_save_names_every_format():
 def test_a_window_that_is_none_is_refused(run_folder, tmp_path, window):
     done = run("predict", "--model", run_folder, tmp_path / "a.png", f"--window={window}")
     assert done.exit_code == 2
-    assert f"a window is CENTRE,WIDTH, such as 40,400, or a number; received {window}" in done.stderr
+    assert f"a window is CENTER,WIDTH, such as 40,400, or a number; received {window}" in done.stderr
 
 
 def test_images_in_tiles_and_others_share_no_names(run_folder, tmp_path):

@@ -157,7 +157,7 @@ def test_colours_of_16_bits_are_read_however_they_are_compressed(tmp_path, compr
 def test_colours_of_16_bits_that_cannot_be_read_are_one_line(tmp_path, monkeypatch, capfd):
     deep = PIXELS.astype(np.uint16)
     tifffile.imwrite(tmp_path / "cmyk.tif", np.dstack([deep, deep[:, :, :1]]), photometric="separated")
-    with pytest.raises(ValueError, match=r"cmyk\.tif: its colours are SEPARATED, .* save it as RGB\.$"):
+    with pytest.raises(ValueError, match=r"cmyk\.tif: its colors are SEPARATED, .* save it as RGB\.$"):
         read_image(tmp_path / "cmyk.tif")
     pytest.importorskip("imagecodecs", reason="the extra large is not installed")
     tifffile.imwrite(tmp_path / "zstd.tif", deep, compression="zstd", photometric="rgb")

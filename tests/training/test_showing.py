@@ -210,7 +210,7 @@ def test_curves_are_read(history: dict[str, list[float]], words: list[str]) -> N
     ("changes", "words"),
     [
         ({"coverage": Coverage(0.2, 0.1, 0.0)}, "Anchors: only 10% of the objects"),
-        ({"mean": 40.0, "deviation": 90.0}, "Normalisation: the input has mean 40.0"),
+        ({"mean": 40.0, "deviation": 90.0}, "Normalization: the input has mean 40.0"),
         ({"num_found": 0}, "Scores: nothing in the validation images shown has a score above 0.05"),
         ({"best_score": 0.1}, "the highest of 12 detections .* 0.10"),
         ({}, "none lies on an object"),
@@ -222,7 +222,7 @@ def test_a_score_of_0_is_explained(changes: dict[str, Any], words: str) -> None:
     assert sentence.startswith("Mask AP is 0 after 3 epochs.")
     assert re.search(words, sentence)
     assert ("Anchors" in sentence) == ("Anchors" in words)
-    assert ("Normalisation" in sentence) == ("Normalisation" in words)
+    assert ("Normalization" in sentence) == ("Normalization" in words)
 
 
 def test_the_end_of_a_run_and_data_without_validation() -> None:

@@ -120,7 +120,7 @@ def test_a_fresh_download_is_the_file_and_shows_the_licence_once(server, cache, 
     assert path == cache / "tiny-weights.pth"
     assert path.read_bytes() == CONTENT
     assert names(cache) == ["tiny-weights.pth"]
-    assert capsys.readouterr().err.count("licence: CC0") == 1
+    assert capsys.readouterr().err.count("license: CC0") == 1
 
 
 def test_a_second_call_asks_nobody_and_says_nothing(server, cache, capsys) -> None:

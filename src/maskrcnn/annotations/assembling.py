@@ -26,7 +26,7 @@ class Drawn(NamedTuple):
     Attributes:
         class_name: "" where nobody named it.
         rle: its mask in the image's own pixels.
-        crowd: a region that says "some of these are here", of which nothing is learnt.
+        crowd: a region that says "some of these are here", of which nothing is learned.
         score: of an object that a model found; None of ground truth.
     """
 

@@ -189,7 +189,7 @@ class Columns:
     def _labelled(self, labels: dict[int, int], crowds_are_objects: bool, told: list[tuple[int, int, list[Fault]]]) -> _Rows:
         """The plain annotations with labels in the place of category ids: -1 of what is not wanted.
 
-        The place of an object of an unknown category becomes a crowd region: it is not learnt as background.
+        The place of an object of an unknown category becomes a crowd region: it is not learned as background.
         """
         rows = _concatenated(self._rows)
         self._rows = []

@@ -1,6 +1,6 @@
 """Label maps: an image of numbers for each image, 0 = background, k = the k-th object; or numbers of classes, if asked for.
 
-PNG or TIFF of 8 to 32 bits, palette images, and colours, one for each object. Black and white masks and maps of classes look
+PNG or TIFF of 8 to 32 bits, palette images, and colors, one for each object. Black and white masks and maps of classes look
 the same to a program that expects numbers of objects: where the values look like those, the reader asks instead of guessing.
 """
 
@@ -44,7 +44,7 @@ def read(place: Place, options: ReadOptions) -> Annotations:
     """Every image with the objects of its label map.
 
     A class for all, "object", unless `masks="semantic"`: then values number the classes that `classes` or a table names (one of
-    `CLASSES_FILES`: a name a line, the first for value 1; or with values or colours), and objects are the pieces of a class
+    `CLASSES_FILES`: a name a line, the first for value 1; or with values or colors), and objects are the pieces of a class
     that do not touch; as for `"binary"`.
 
     Raises:
@@ -114,7 +114,7 @@ def _class_names(place: Place, options: ReadOptions) -> dict[int, str] | None:
 
 
 def _class_line(line: str) -> tuple[int | None, str]:
-    """The value of a class, where the line gives one or a colour, and its name."""
+    """The value of a class, where the line gives one or a color, and its name."""
     for pattern in _CLASS_LINES:
         found = pattern.fullmatch(line)
         if found:

@@ -172,7 +172,7 @@ def _numbers(value: dict[str, Any], *names: str) -> list[float]:
 def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Fault]:
     """Writes `tasks.json` with brush masks, and `images/`, to be imported with local storage that is rooted in `out`.
 
-    The labelling configuration wants `<BrushLabels name="label" toName="image">` with the classes. What a model found are
+    The labeling configuration wants `<BrushLabels name="label" toName="image">` with the classes. What a model found are
     predictions, which Label Studio shows beforehand and takes over where a person agrees.
 
     Returns:

@@ -147,7 +147,7 @@ CORNERS = 360  # of the polygon that stands for a circle or an ellipse: 0.2 pixe
 def ellipse_points(centre: tuple[float, float], radii: tuple[float, float], turn: float) -> np.ndarray:
     """(CORNERS, 2) x, y on an ellipse, see `draw_ellipse`."""
     if not (np.abs([*centre, *radii]) < FARTHEST).all():
-        raise ValueError(f"an ellipse has numbers under {FARTHEST:.0f}; received centre {centre}, radii {radii}")
+        raise ValueError(f"an ellipse has numbers under {FARTHEST:.0f}; received center {centre}, radii {radii}")
     angles = 2 * np.pi * np.arange(CORNERS) / CORNERS
     along, across = radii[0] * np.cos(angles), radii[1] * np.sin(angles)
     x = centre[0] + along * np.cos(turn) - across * np.sin(turn)

@@ -1,4 +1,4 @@
-"""COCO panoptic: a JSON of segments, and a PNG for each image whose colours number them (R + 256 G + 65536 B).
+"""COCO panoptic: a JSON of segments, and a PNG for each image whose colors number them (R + 256 G + 65536 B).
 
 https://cocodataset.org/#format-data. Things become objects; stuff (`isthing` 0) is no object and is counted.
 """

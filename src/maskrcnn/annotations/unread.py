@@ -55,7 +55,7 @@ def _describe_json(content: Any) -> str:
     if {"images", "annotations"} <= keys and "categories" not in keys:
         return "COCO without categories: captions, or a file that was cut; wanted is an instances file"
     if {"images", "categories"} <= keys:
-        return "COCO without annotations, as of a test set: nothing can be learnt from it"
+        return "COCO without annotations, as of a test set: nothing can be learned from it"
     return (
         f"a JSON object with {', '.join(map(repr, sorted(map(str, keys))[:6])) or 'nothing in it'}, which no known format has"
     )

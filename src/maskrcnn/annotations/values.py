@@ -36,7 +36,7 @@ class Part(NamedTuple):
 
 
 def read_mask_values(path: Path, size: Size | None = None) -> np.ndarray:
-    """(H, W) int64: palette indices and numbers of 8 to 32 bits as they are, colours as 65536 R + 256 G + B.
+    """(H, W) int64: palette indices and numbers of 8 to 32 bits as they are, colors as 65536 R + 256 G + B.
 
     Args:
         size: (height, width) that it is to have: that of its image.
@@ -54,7 +54,7 @@ def read_mask_values(path: Path, size: Size | None = None) -> np.ndarray:
         num_colours = len(np.unique(values))
         if num_colours > max(MANY_COLOURS * values.size, 16):
             raise ValueError(
-                f"{path} has {num_colours} colours, as a photograph has, or a mask that was saved as JPEG"
+                f"{path} has {num_colours} colors, as a photograph has, or a mask that was saved as JPEG"
             ) from None
     if size is not None and values.shape != size:
         told = "{}×{}".format(*values.shape)

@@ -1,7 +1,7 @@
 """Pascal VOC's folders: `JPEGImages/`, `Annotations/*.xml`, and masks in `SegmentationObject/` and `SegmentationClass/`.
 
-http://host.robots.ox.ac.uk/pascal/VOC/voc2012/. Both masks are palette images, or colours as CVAT exports them with a table in
-`labelmap.txt`; 255 (the colour 224, 224, 192) is the border that belongs to nobody.
+http://host.robots.ox.ac.uk/pascal/VOC/voc2012/. Both masks are palette images, or colors as CVAT exports them with a table in
+`labelmap.txt`; 255 (the color 224, 224, 192) is the border that belongs to nobody.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
 
 
 def palette() -> np.ndarray:
-    """(256, 3) uint8, VOC's colours: the bits of a number, three by three, from the highest bit of each colour down."""
+    """(256, 3) uint8, VOC's colors: the bits of a number, three by three, from the highest bit of each color down."""
     colours = np.zeros((256, 3), np.uint8)
     numbers = np.arange(256)
     for bit in range(8):

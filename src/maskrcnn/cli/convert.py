@@ -78,7 +78,7 @@ def _print_published() -> None:
         "what",
         "box AP",
         "mask AP",
-        Column("licence of the weights", min_width=12),
+        Column("license of the weights", min_width=12),
     )
     for key, published in PUBLISHED.items():
         scores = ("" if score is None else str(score) for score in (published.box_ap, published.mask_ap))

@@ -156,7 +156,7 @@ def parse_score(text: str, *, least: float = 0.0) -> float | Literal["auto"]:
 
 
 def parse_window(text: str | None) -> tuple[float, float] | int | None:
-    """`40,400` as (centre, width), `2` as a number."""
+    """`40,400` as (center, width), `2` as a number."""
     if text is None:
         return None
     try:
@@ -167,4 +167,4 @@ def parse_window(text: str | None) -> tuple[float, float] | int | None:
             raise ValueError
         return centre, width
     except ValueError:
-        raise typer.BadParameter(f"a window is CENTRE,WIDTH, such as 40,400, or a number; received {text}") from None
+        raise typer.BadParameter(f"a window is CENTER,WIDTH, such as 40,400, or a number; received {text}") from None

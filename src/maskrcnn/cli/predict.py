@@ -80,7 +80,7 @@ def predict(
         str | None,
         typer.Option(
             "--window",
-            metavar="CENTRE,WIDTH|N",
+            metavar="CENTER,WIDTH|N",
             help="Which values of DICOM, NIfTI and deep TIFF the model is shown: 40,400; or the N-th window of a DICOM file.",
             **MEDICAL,
         ),

@@ -10,7 +10,7 @@ class AugmentConfig:
     """How images vary in training, with their truth. As it stands: a mirror, Mask R-CNN's own augmentation.
 
     `horizontal_flip`, `vertical_flip`, `turns`, `elastic`, `copy_paste`, `invert`, `blur` and `noise` say how many of the
-    images, 0 to 1. The numbers of colours say how far a change goes at most; it is drawn evenly, in either direction.
+    images, 0 to 1. The numbers of colors say how far a change goes at most; it is drawn evenly, in either direction.
     """
 
     horizontal_flip: float = 0.5  # Fast R-CNN, section 2.3

@@ -24,7 +24,7 @@ MOST_STAGES = 8  # of a cascade, behind the first; its paper finds no gain from 
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """How an image becomes the model's input. Sizes in pixels, colours on the 0 to 255 scale."""
+    """How an image becomes the model's input. Sizes in pixels, colors on the 0 to 255 scale."""
 
     short_side: int = 800  # FPN paper, section 5.1: the shorter side
     long_side: int = 1333  # Mask R-CNN, Detectron's release: the longer side never exceeds it

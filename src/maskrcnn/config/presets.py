@@ -71,7 +71,7 @@ def _point_rend_fpn(categories: tuple[Category, ...]) -> ModelConfig:
 
 
 def _mobilenet_v3_large_fpn(categories: tuple[Category, ...]) -> ModelConfig:
-    """As `_small_fpn`, in the colours of torchvision, which trained it."""
+    """As `_small_fpn`, in the colors of torchvision, which trained it."""
     config = _small_fpn("mobilenet_v3_large", 0.0, 1.0, categories)
     return replace(config, image__mean=ImageConfig.mean, image__std=ImageConfig.std)
 

@@ -191,7 +191,7 @@ def _shifts(size: tuple[int, int], config: AugmentConfig, rng: np.random.Generat
 def change_colours(image: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
     """An image (H, W, C) uint8 in other light, stain, focus; a new array, or the same one where nothing changes.
 
-    Hue, saturation and the channels' own factors are for the colours of three channels; other channels are no colours.
+    Hue, saturation and the channels' own factors are for the colors of three channels; other channels are no colors.
     """
     is_rgb = image.shape[2] == 3
     coloured = is_rgb and bool((image[..., 0] != image[..., 1]).any() or (image[..., 1] != image[..., 2]).any())
@@ -220,7 +220,7 @@ def _factor(width: float, rng: np.random.Generator) -> float:
 
 
 def _colour_matrix(saturation: float, hue: float) -> np.ndarray:
-    """(3, 3) for RGB: away from or towards grey by a factor, then about the axis of greys by degrees; greys stay."""
+    """(3, 3) for RGB: away from or towards gray by a factor, then about the axis of grays by degrees; grays stay."""
     luma = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
     stretch = saturation * np.eye(3) + (1 - saturation) * luma
     angle = math.radians(hue)

@@ -15,7 +15,7 @@ def copy_paste(below: Sample, above: Sample, rng: np.random.Generator, *, min_vi
     As published: no search for a good place and no blending at the edges, which gained nothing. Crowds are not pasted, for
     their outlines are coarse, but can be covered. Where the images differ in size, what reaches beyond the lower one is cut.
     What is almost hidden is dropped, as the fully hidden are there: its rest, scattered around what covers it, has a large box,
-    and as a crowd it would keep all background in that box from being learnt.
+    and as a crowd it would keep all background in that box from being learned.
 
     Args:
         below: whose image, and `fitted`, goes on.

@@ -95,7 +95,7 @@ class Dataset:
         ]
         num_repaired = sum(fault.repaired for fault in self.faults)
         if 2 * (num_crowds - self._num_left_out) > num_objects:
-            lines.append(f"{num_crowds} of {num_objects} objects are crowd regions, of which nothing is learnt: {CROWDS}")
+            lines.append(f"{num_crowds} of {num_objects} objects are crowd regions, of which nothing is learned: {CROWDS}")
         if self.faults:
             lines += [f"{len(self.faults)} faults, {num_repaired} of them repaired:", summarize(self.faults)]
         return "\n".join(lines)
@@ -106,7 +106,7 @@ class Dataset:
         return any((~sample.crowd).any() for sample in self.samples)
 
     def check_trainable(self) -> None:
-        """Refuses what nothing can be learnt from.
+        """Refuses what nothing can be learned from.
 
         Raises:
             ValueError: no image, or no object in any of them, or crowd regions alone; with the faults that may be the reason.

@@ -18,9 +18,9 @@ def fit_to_frame(image: np.ndarray, image_config: ImageConfig) -> tuple[np.ndarr
 
     - "detectron2": Pillow, when shrinking with as wide a filter as the scale asks for. The others read four pixels whatever
       the scale, which turns fine texture into noise.
-    - "torchvision": `torch.nn.functional.interpolate`, not rounded to whole grey levels.
+    - "torchvision": `torch.nn.functional.interpolate`, not rounded to whole gray levels.
     - "mmdet": OpenCV.
-    - "matterport": scikit-image's `resize(order=1, mode="constant")`, cut to whole grey levels: the outermost pixels of an
+    - "matterport": scikit-image's `resize(order=1, mode="constant")`, cut to whole gray levels: the outermost pixels of an
       enlarged image darken. An image is never shrunk to the short side, only to the long one.
 
     Args:
@@ -96,10 +96,10 @@ def by_channel(change: Callable[[np.ndarray], np.ndarray], image: np.ndarray) ->
 
 
 def _bilinear(image: np.ndarray, size: tuple[int, int], number: type[np.floating], *, black_around: bool = False) -> np.ndarray:
-    """An image (H, W, C) read at the pixel centres of one of `size`, from four pixels each; (h, w, C) of `number`.
+    """An image (H, W, C) read at the pixel centers of one of `size`, from four pixels each; (h, w, C) of `number`.
 
     Around the image its outermost pixels go on, or it is black. PyTorch computes places in single precision, which at column
-    4000 moves a value of fine texture by up to 0.06 grey levels; scikit-image in double. Here `number` says it.
+    4000 moves a value of fine texture by up to 0.06 gray levels; scikit-image in double. Here `number` says it.
     """
     for axis, new in enumerate(size):
         old = image.shape[axis]
@@ -155,7 +155,7 @@ def offset_in_frame(size: tuple[int, int], frame: tuple[int, int], place: str) -
 
 
 def pad_to_frame(image: np.ndarray, frame: tuple[int, int], place: str = "corner") -> np.ndarray:
-    """An image (h, w, C) in the upper left or the centre of a frame (height, width), zeros around."""
+    """An image (h, w, C) in the upper left or the center of a frame (height, width), zeros around."""
     height, width = image.shape[:2]
     top, left = offset_in_frame((height, width), frame, place)
     padded = np.zeros((*frame, image.shape[2]), image.dtype)

@@ -105,7 +105,7 @@ def _draw_coverage(rng: np.random.Generator, label: int, size: tuple[int, int]) 
 
 
 def _draw_ground(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, 3) float32: soft clouds between two colours, coarse ones and fine ones."""
+    """(H, W, 3) float32: soft clouds between two colors, coarse ones and fine ones."""
     clouds = np.sum([_draw_clouds(rng, size, cells) * share for cells, share in ((3, 0.5), (9, 0.3), (40, 0.2))], axis=0)
     dark, light = rng.uniform(20, 235, (2, 3))
     return (dark + clouds[:, :, None] * (light - dark)).astype(np.float32)

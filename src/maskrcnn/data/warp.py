@@ -32,10 +32,10 @@ class Bend:
 
     Attributes:
         matrix: (2, 3) forward: x, y of the resized region → x, y of the image before it is turned.
-        places: (h, w, 2) float32, x, y in the resized region that each pixel's centre reads.
+        places: (h, w, 2) float32, x, y in the resized region that each pixel's center reads.
         inside: (h, w) bool, whether there is image at that place.
         reach: pixels by which `places` depart from the matrix, at most.
-        ground: (C,) colour where nothing of the image lies.
+        ground: (C,) color where nothing of the image lies.
     """
 
     matrix: np.ndarray

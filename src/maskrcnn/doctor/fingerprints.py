@@ -30,7 +30,7 @@ class Fingerprint(NamedTuple):
     Attributes:
         digest: of the pixels and their shape: two images with the same digest are the same.
         bits: 64 bits that hardly change when an image is compressed, resized or made lighter (pHash).
-        small: (256,) int8, the image as 16×16 grey values, mean 0 and standard deviation 32.
+        small: (256,) int8, the image as 16×16 gray values, mean 0 and standard deviation 32.
         channels: of the file: 1, 3, 4 …
         depth: of its values, such as "uint8".
         plain: whether all pixels have one color; then `bits` and `small` say nothing.

@@ -34,7 +34,7 @@ def without_outside(keypoints: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def peaks(heat_maps: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Where each heat map is highest. Mask R-CNN's code (Detectron), `heatmaps_to_keypoints`.
 
-    A map is resized bicubically to the whole pixels of its box, and the point is the centre of its highest pixel.
+    A map is resized bicubically to the whole pixels of its box, and the point is the center of its highest pixel.
 
     Args:
         heat_maps: (N, K, S, S) float32 logits, each over its box.

@@ -105,7 +105,7 @@ def _cell_edges(start: float, stop: float, limit: int, cells: int) -> tuple[slic
 
 
 def _between(sums: np.ndarray, places: np.ndarray, *, axis: int) -> np.ndarray:
-    """(h, w) numbers read at fractional places (P,) of an axis, from 0 to its length less 1, linear between neighbours."""
+    """(h, w) numbers read at fractional places (P,) of an axis, from 0 to its length less 1, linear between neighbors."""
     below = np.minimum(places.astype(int), max(sums.shape[axis] - 2, 0))
     above = np.minimum(below + 1, sums.shape[axis] - 1)
     part = places - below

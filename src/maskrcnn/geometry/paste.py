@@ -12,7 +12,7 @@ Paste = Literal["exact", "torchvision"]
 def paste(small: np.ndarray, box: np.ndarray, *, out: np.ndarray, how: Paste = "exact") -> None:
     """Stretches a grid of probabilities over its box, cuts at 0.5 and writes the answer into `out`, in place.
 
-    Only pixels whose centre lies in the box are written. The value at a pixel's centre is the bilinear sample of the grid at
+    Only pixels whose center lies in the box are written. The value at a pixel's center is the bilinear sample of the grid at
     `(x + 0.5 - x0) / (x1 - x0) * M - 0.5`, zeros around the grid: detectron2's `paste_masks_in_image`, torch's
     `grid_sample(align_corners=False)`. Bilinear sampling on a grid is separable, so two small matrices do it exactly, where
     OpenCV's `remap` rounds the places to 1/32 of a cell. Onto a box of whole pixels that is scikit-image's `resize`, as
@@ -51,7 +51,7 @@ def paste_cutout(
 
 
 def _whole_pixels(box: np.ndarray, cells: int) -> np.ndarray:
-    """(4,) a box enlarged about its centre by a cell on each side and cut towards 0, its last pixels included: torchvision.
+    """(4,) a box enlarged about its center by a cell on each side and cut towards 0, its last pixels included: torchvision.
 
     In single precision as there, for a last bit may move the cut by a pixel.
     """
@@ -61,7 +61,7 @@ def _whole_pixels(box: np.ndarray, cells: int) -> np.ndarray:
 
 
 def _bilinear_weights(start: float, stop: float, limit: int, cells: int) -> tuple[slice, np.ndarray]:
-    """The pixels whose centres lie in start … stop and in 0 … limit, and (pixels, cells) how much each takes of every cell."""
+    """The pixels whose centers lie in start … stop and in 0 … limit, and (pixels, cells) how much each takes of every cell."""
     first = int(np.ceil(np.clip(start - 0.5, 0, limit)))
     last = int(np.floor(np.clip(stop - 0.5, -1, limit - 1))) + 1
     pixels = np.arange(first, max(first, last))

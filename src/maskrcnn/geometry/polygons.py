@@ -11,7 +11,7 @@ from maskrcnn.geometry.masks import mask_to_box
 def mask_to_polygons(mask: np.ndarray) -> list[np.ndarray]:
     """The outer outline of each 8-connected part of a bitmap, along the pixels' edges; holes are not given.
 
-    Without holes nothing is lost: `polygons_to_rle` gives the same mask again. OpenCV's contours run through the centres of the
+    Without holes nothing is lost: `polygons_to_rle` gives the same mask again. OpenCV's contours run through the centers of the
     border pixels and so lose half a pixel on each side; on a bitmap of doubled size they lie a quarter of a pixel beside the
     true edge, and rounding puts them on it.
 
@@ -93,7 +93,7 @@ def _loops(mask: np.ndarray) -> list[list[tuple[int, int]]]:
 
 
 def _pairs(order: np.ndarray) -> np.ndarray:
-    """For each corner the one it is joined with: neighbours in an order, two by two."""
+    """For each corner the one it is joined with: neighbors in an order, two by two."""
     partner = np.empty(len(order), np.int64)
     partner[order[0::2]], partner[order[1::2]] = order[1::2], order[0::2]
     return partner

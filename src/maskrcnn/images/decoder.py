@@ -177,7 +177,7 @@ class _Decoder:
 
 
 def _pixels(image: Any) -> np.ndarray:
-    """(H, W, 3) uint8 RGB. Grey and RGB of more than 8 bits are a measuring camera's: stretched as such images are.
+    """(H, W, 3) uint8 RGB. Gray and RGB of more than 8 bits are a measuring camera's: stretched as such images are.
 
     YUV of more, HDR say, is made for screens and fills its range.
     """

@@ -58,7 +58,7 @@ class DicomImage(ImageFile):
 
     Values are those after the file's rescale slope and intercept or modality table. The image is what the file says is to be
     shown of them: its VOI table, its first window, or, where it has neither, all of them if they have 8 bits, else from the
-    0.1th to the 99.9th percentile. MONOCHROME1, where low is white, is turned over. Colours are RGB whatever the file's.
+    0.1th to the 99.9th percentile. MONOCHROME1, where low is white, is turned over. Colors are RGB whatever the file's.
     """
 
     has_regions = False
@@ -142,7 +142,7 @@ def _check_declared(header: Any, length: int) -> None:
 
 
 def _frames(pydicom: Any, content: Content, header: Any) -> Generator[np.ndarray]:
-    """Decoded frames, colours as RGB; from the file itself, so that one frame at a time is in memory."""
+    """Decoded frames, colors as RGB; from the file itself, so that one frame at a time is in memory."""
     syntax = header.file_meta.get("TransferSyntaxUID")
     try:
         # A deflated file has to be inflated as a whole.
@@ -183,7 +183,7 @@ def _values_and_image(
         stored = stored if stored.dtype == np.uint8 else (stored >> 8).astype(np.uint8)  # tables of 16 bits go up to 65280
     if stored.ndim == 3:
         if str(colours).startswith("YBR_PARTIAL"):
-            raise ValueError(f"its colours are {colours}, which is not supported")
+            raise ValueError(f"its colors are {colours}, which is not supported")
         return stored, to_channels(stored)
     about = _of_frame(pydicom, header, frame)
     values = pydicom.pixels.apply_modality_lut(stored, about)

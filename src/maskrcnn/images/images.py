@@ -20,19 +20,19 @@ from maskrcnn.structures import Plane
 
 
 def read_image(source: FileLike, *, channels: int = 3, scaling: Scaling = "all_channels") -> np.ndarray:
-    """Reads an image as a person sees it: EXIF rotation applied, grey and palette turned into colours.
+    """Reads an image as a person sees it: EXIF rotation applied, gray and palette turned into colors.
 
-    Transparency is dropped, not blended: the colours below it are what OpenCV, detectron2 and torchvision hand to a model too,
+    Transparency is dropped, not blended: the colors below it are what OpenCV, detectron2 and torchvision hand to a model too,
     and any ground to blend with would be invented. Of several frames or pages the first is read.
 
     Values of more than 8 bits (16-bit PNG and TIFF, float TIFF) are stretched so that their 0.1th percentile becomes 0 and
     their 99.9th 255, all channels together. Microscopes fill a small part of the 16 bits (33,000 to 35,000, say), which a fixed
-    shift by 8 bits would turn into one flat grey; percentiles keep a few hot pixels from doing the same. Only finite values
+    shift by 8 bits would turn into one flat gray; percentiles keep a few hot pixels from doing the same. Only finite values
     count for them; NaN is shown black.
 
     Channels are the samples of a file's pixels, or the planes along an axis that a TIFF calls channels (OME-TIFF, ImageJ,
     tifffile's `metadata={"axes": "CYX"}`), or the last axis of an array. Transparency is one of them where that makes the
-    number that is wanted. Grey is repeated for 3 channels, RGB becomes luma for 1; nothing else is made up or left out.
+    number that is wanted. Gray is repeated for 3 channels, RGB becomes luma for 1; nothing else is made up or left out.
 
     Args:
         source: JPEG, PNG, TIFF, BMP, WebP, GIF, AVIF, JPEG 2000, PPM and what else `images.pillow.FORMATS` lists, HEIC with the
@@ -118,7 +118,7 @@ def read_label_map(path: FileLike) -> np.ndarray:
         (H, W) int64, 0 is background.
 
     Raises:
-        ValueError: as `read_image`, and for colours or fractions, which number nothing.
+        ValueError: as `read_image`, and for colors or fractions, which number nothing.
     """
     content = Content(path)
     try:

@@ -122,7 +122,7 @@ class _Bits:
 
 
 def _without_alpha(values: np.ndarray, channels: int | None) -> np.ndarray:
-    """(H, W) or (H, W, C) without the transparency behind grey or colours, unless as many channels are wanted."""
+    """(H, W) or (H, W, C) without the transparency behind gray or colors, unless as many channels are wanted."""
     if values.ndim == 2 or values.shape[2] not in (2, 4) or values.shape[2] == channels:
         return values
     return values[:, :, 0] if values.shape[2] == 2 else values[:, :, :3]

@@ -23,7 +23,7 @@ class LargeImage:
     """An image whose regions are read when they are asked for. To be closed, or used in a `with` block.
 
     Values of more than 8 bits are stretched as `read_image` stretches them, with limits taken once, over the whole image, so
-    that neighbouring regions agree. Of images above 4 million pixels every so-manieth square is looked at for them.
+    that neighboring regions agree. Of images above 4 million pixels every so-manieth square is looked at for them.
 
     Attributes:
         size: (height, width).

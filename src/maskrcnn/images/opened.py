@@ -24,11 +24,11 @@ class Display:
     """How planes are cut and shown.
 
     Attributes:
-        window: (centre, width) of the grey values that are shown, of images with one channel; or which of a DICOM file's own
+        window: (center, width) of the gray values that are shown, of images with one channel; or which of a DICOM file's own
             windows, from 1. None shows what the file or, without its word, `read_image` shows.
         axis: axial, coronal or sagittal: how a NIfTI volume is sliced.
         keep_patient: whether a DICOM file's `grid` holds the patient's attributes.
-        channels: of the shown images; None where any number will do. Those of DICOM and NIfTI are always grey or RGB.
+        channels: of the shown images; None where any number will do. Those of DICOM and NIfTI are always gray or RGB.
         scaling: of values of more than 8 bits, see `ImageConfig.scaling`.
         least: (height, width) that suffices: a JPEG with twice as many pixels either way is decoded at a half, a quarter or an
             eighth of its size, which skips most of the work. None: all of it.
@@ -96,7 +96,7 @@ class ImageFile(ABC):
             ValueError: for a plane that cannot be read, or has other channels than are shown; one line.
         """
         if isinstance(self.display.window, int):
-            wanted = "wanted centre and width"
+            wanted = "wanted center and width"
             raise ValueError(
                 f"{self.name} has no windows of its own, as DICOM has; received number {self.display.window}, {wanted}."
             )

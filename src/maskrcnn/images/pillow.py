@@ -1,6 +1,6 @@
 """The one door to Pillow: formats that hold pixels and nothing that is run, and a JPEG that lacks its end marker.
 
-Pillow recognises a file by its content, whatever its name. Its reader of EPS starts the program `gs`, so only the formats
+Pillow recognizes a file by its content, whatever its name. Its reader of EPS starts the program `gs`, so only the formats
 listed here are opened.
 """
 
@@ -40,7 +40,7 @@ def _formats() -> tuple[str, ...]:
 def open_pillow(file: BinaryIO) -> Iterator[Image.Image]:
     """Pillow's image of an open file, its header read and held against the file's length.
 
-    A file of a name would be mapped where it is uncompressed grey, in the size that it has when turned; an open one is not.
+    A file of a name would be mapped where it is uncompressed gray, in the size that it has when turned; an open one is not.
 
     Raises:
         UnidentifiedImageError: for other formats.

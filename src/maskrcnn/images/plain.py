@@ -80,7 +80,7 @@ def values_of(
 
 
 def byte_values(image: Image.Image, channels: int | None) -> np.ndarray:
-    """Pillow's image of 8 bits as RGB; grey and transparency as they are where `channels` wants them."""
+    """Pillow's image of 8 bits as RGB; gray and transparency as they are where `channels` wants them."""
     alpha_counts = image.mode in ("LA", "RGBA") and len(image.getbands()) == channels
     as_it_is = alpha_counts or (image.mode == "L" and channels != 3)
     return np.asarray(image if as_it_is else image.convert("RGB"))
@@ -90,12 +90,12 @@ def deep_colors(content: Content, channels: int | None) -> np.ndarray:
     """(H, W, 3) RGB of 16 bits by OpenCV; (H, W, 4) where there are 4 and as many are wanted."""
     values = cv2.imdecode(np.frombuffer(content.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 3:
-        raise ValueError("its colours of 16 bits cannot be decoded")
+        raise ValueError("its colors of 16 bits cannot be decoded")
     return values[:, :, (2, 1, 0, 3) if channels == values.shape[2] == 4 else (2, 1, 0)]  # from BGR or BGRA
 
 
 def _is_deep(image: Image.Image) -> bool:
-    """Whether a channel is more than a byte in the file, or has a sign; Pillow itself cuts colours of 16 bits to 8."""
+    """Whether a channel is more than a byte in the file, or has a sign; Pillow itself cuts colors of 16 bits to 8."""
     if image.format == "TIFF":
         bits, kind = sample_format(image)
         return bits > 8 or kind == SIGNED

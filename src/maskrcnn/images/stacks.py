@@ -43,7 +43,7 @@ class TiffStack:
         largest: (height, width) that all planes fit in.
         axes: of the planes, Z, T or both; other axes that tell planes apart count as Z.
         counts: how many planes along each.
-        pixel_size: from OME-XML, ImageJ's unit, or a resolution in pixels a centimetre. Pixels an inch are a printer's
+        pixel_size: from OME-XML, ImageJ's unit, or a resolution in pixels a centimeter. Pixels an inch are a printer's
             business: most programs write 72 or 96 whatever the image.
         spacing: between planes along Z.
     """

@@ -23,12 +23,12 @@ CMYK_AND_LAB = (5, 8, 9, 10)  # … and others
 
 
 def may_name_channels(image: Any) -> bool:
-    """Whether a TIFF is worth a second look: all but those of one page that is grey or RGB."""
+    """Whether a TIFF is worth a second look: all but those of one page that is gray or RGB."""
     return image.n_frames > 1 or image.tag_v2.get(_SAMPLES_PER_PIXEL, 1) not in (1, 3)
 
 
 def names_channels(file: Any, channels: int | None) -> bool:
-    """Whether a TIFF, open in tifffile, has channels that its first page alone, seen as grey or RGB, does not show."""
+    """Whether a TIFF, open in tifffile, has channels that its first page alone, seen as gray or RGB, does not show."""
     series, samples = file.series[0], file.pages[0].samplesperpixel
     found = math.prod(length for axis, length in zip(series.axes, series.shape) if axis in "CS")
     return found != samples or samples not in (1, 3, 4) or channels == samples == 4
@@ -63,7 +63,7 @@ def _black_at_zero(values: np.ndarray, photometric: int | None, bits: int) -> np
 
 
 def scientific_values(file: Any) -> np.ndarray:
-    """The first page of a TIFF that Pillow does not know, 64 bits or colours as floats, say.
+    """The first page of a TIFF that Pillow does not know, 64 bits or colors as floats, say.
 
     Args:
         file: open in tifffile.
@@ -72,13 +72,13 @@ def scientific_values(file: Any) -> np.ndarray:
         (H, W) or (H, W, C), upright, in the file's own depth.
 
     Raises:
-        ValueError: for other axes than rows, columns and channels; for colours, or a compression, that are not read.
+        ValueError: for other axes than rows, columns and channels; for colors, or a compression, that are not read.
     """
     page = file.pages[0]
     if page.axes not in ("YX", "YXS", "SYX"):
         raise ValueError(f"an image has rows, columns and channels; received an array of shape {page.shape} ({page.axes})")
     if page.samplesperpixel > 2 and page.photometric in CMYK_AND_LAB:
-        raise ValueError(f"its colours are {page.photometric.name}, which is read of 8 bits only; save it as RGB")
+        raise ValueError(f"its colors are {page.photometric.name}, which is read of 8 bits only; save it as RGB")
     check_memory((page.imagelength, page.imagewidth), page.samplesperpixel, page.dtype.itemsize)
     if page.compression not in TIFFFILE_UNPACKS:
         name = getattr(page.compression, "name", page.compression)

@@ -1,4 +1,4 @@
-"""Values of pixels: to bytes, to the channels a model takes, through a window of grey values."""
+"""Values of pixels: to bytes, to the channels a model takes, through a window of gray values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def to_channels(values: np.ndarray, channels: int = 3, scaling: Scaling = "all_c
         scaling: how it is stretched, see `ImageConfig.scaling`.
 
     Returns:
-        (H, W, channels) uint8: grey repeated for 3 channels, RGB as luma for 1.
+        (H, W, channels) uint8: gray repeated for 3 channels, RGB as luma for 1.
 
     Raises:
         ValueError: for any other number of channels than the model's; for complex values.
@@ -115,7 +115,7 @@ Function = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 
 
 def windowed(values: np.ndarray, centre: float, width: float, *, function: str = "LINEAR") -> np.ndarray:
-    """Values as grey levels: the window becomes 0 to 255, what lies below is black and above white.
+    """Values as gray levels: the window becomes 0 to 255, what lies below is black and above white.
 
     Args:
         values: (H, W).
@@ -146,7 +146,7 @@ def windowed(values: np.ndarray, centre: float, width: float, *, function: str =
 
 
 def looked_up(values: np.ndarray, table: np.ndarray, first: int, bits: int) -> np.ndarray:
-    """Values as grey levels through a table (VOI LUT, DICOM PS3.3 C.11.2.1.1); beyond its ends the ends count.
+    """Values as gray levels through a table (VOI LUT, DICOM PS3.3 C.11.2.1.1); beyond its ends the ends count.
 
     Args:
         values: (H, W); fractions are rounded.

@@ -138,7 +138,7 @@ def _groups(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, origin: n
 
 
 def _readings(cells: int, span: tuple[float, float], other: tuple[float, float], side: int) -> np.ndarray:
-    """(side, cells): what each cell of one span counts at the centres of the cells of another."""
+    """(side, cells): what each cell of one span counts at the centers of the cells of another."""
     centres = other[0] + (np.arange(side) + 0.5) / side * (other[1] - other[0])
     places = (centres - span[0]) / max(span[1] - span[0], 1e-6) * cells  # 0 to `cells` inside the span
     inside = (places >= 0) & (places <= cells)

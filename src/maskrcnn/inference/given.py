@@ -122,7 +122,7 @@ def _as_bytes(image: np.ndarray) -> np.ndarray:
 
 
 def _from_pillow(image: Image.Image, image_config: ImageConfig) -> Pixels:
-    """What `read_image` gives of its file: upright, a palette as its colours, more than 8 bits stretched."""
+    """What `read_image` gives of its file: upright, a palette as its colors, more than 8 bits stretched."""
     image = ImageOps.exif_transpose(image)
     channels = image_config.channels
     is_deep = image.mode in ("I", "F") or image.mode.startswith("I;16")

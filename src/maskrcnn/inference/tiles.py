@@ -45,7 +45,7 @@ def tiles_of(size: tuple[int, int], *, tile: int, overlap: int) -> list[list[Til
     Args:
         size: (height, width) of the image.
         tile: side of a tile, in pixels of the image; the image's own where that is shorter.
-        overlap: of neighbouring tiles, in pixels.
+        overlap: of neighboring tiles, in pixels.
 
     Raises:
         ValueError: for an overlap of nothing, or of more than half a tile.
@@ -86,7 +86,7 @@ def detect_large(
         tile: side of the squares that the model sees as one image each, in pixels. As every image they are resized to the
             model's short side, so this is also the scale at which objects are seen: choose it as large as the images of the
             training were. None: the model's short side, so that a pixel stays a pixel.
-        overlap: pixels that neighbouring tiles share, at least; None: an eighth of a tile. Objects up to so large are seen
+        overlap: pixels that neighboring tiles share, at least; None: an eighth of a tile. Objects up to so large are seen
             whole by some tile; larger ones are put together.
         scale: by how much a tile is enlarged before the model sees it, in place of what brings it to the model's short side.
         score: least score, as in `inference.whole.detect`.

@@ -43,7 +43,7 @@ def tide(evaluation: Evaluation) -> dict[str, Any]:
 
     Returns:
         `{"AP50": number, "errors": {kind: {"count", "AP50_lost"}}, "AP50_lost_to_false_positives", "AP50_lost_to_missed"}` with
-        the kinds class, localisation, class_and_localisation, duplicate, background and missed.
+        the kinds `class`, `localisation`, `class_and_localisation`, duplicate, background and missed.
     """
     answer = evaluation.library.tide_errors(pos_thr=0.5, bg_thr=0.1)
     lost, counts = answer["delta_ap"], answer["counts"]

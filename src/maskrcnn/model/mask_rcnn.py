@@ -188,7 +188,7 @@ class Network(keras.Model):
         return losses
 
     def normalise(self, images, sizes):
-        """Colours as the backbone was trained on them; the padding is 0 after that, or before it (`image.padding`).
+        """Colors as the backbone was trained on them; the padding is 0 after that, or before it (`image.padding`).
 
         Args:
             images: (B, H, W, C) 0 to 255, RGB where C is 3; uint8 or float, the padding 0.

@@ -1,4 +1,4 @@
-"""Normalisation behind the convolutions of the pyramid and the heads."""
+"""Normalization behind the convolutions of the pyramid and the heads."""
 
 from __future__ import annotations
 

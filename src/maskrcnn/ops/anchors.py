@@ -10,7 +10,7 @@ from keras import ops
 
 
 def cell_anchors(sizes: Sequence[float], ratios: Sequence[float], *, rounded: bool = False) -> np.ndarray:
-    """The anchors of one place, centred on 0, 0. Faster R-CNN, section 3.1.1.
+    """The anchors of one place, centered on 0, 0. Faster R-CNN, section 3.1.1.
 
     Args:
         sizes: square roots of the anchors' areas, pixels of the frame.
@@ -34,7 +34,7 @@ def level_anchors(cell: np.ndarray, strides: tuple, height, width, as_scalar: Ca
 
     Args:
         cell: (A, 4) of `cell_anchors`.
-        strides: pixels of the frame between neighbouring places along y and along x. Place (0, 0) is centred on pixel 0, 0
+        strides: pixels of the frame between neighboring places along y and along x. Place (0, 0) is centered on pixel 0, 0
             (Detectron, torchvision).
         height: places of the level along y.
         width: places along x.

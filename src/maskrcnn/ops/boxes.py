@@ -115,7 +115,7 @@ def _between(logarithms, min_scale: float, max_scale: float):
 
 
 def _centre_and_size(boxes):
-    """(B, N, 4) xyxy → x and y of the centre, width and height, (B, N) each; sides are at least 1e-3."""
+    """(B, N, 4) xyxy → x and y of the center, width and height, (B, N) each; sides are at least 1e-3."""
     x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
     width, height = ops.maximum(x2 - x1, 1e-3), ops.maximum(y2 - y1, 1e-3)
     return 0.5 * (x1 + x2), 0.5 * (y1 + y2), width, height

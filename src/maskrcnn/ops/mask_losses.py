@@ -77,7 +77,7 @@ def boundary(target, masks):
 
 
 def outline_distance(target):
-    """Of every pixel, how far its centre lies from the nearest pixel of the other kind, less the half that is that pixel's.
+    """Of every pixel, how far its center lies from the nearest pixel of the other kind, less the half that is that pixel's.
 
     Args:
         target: (…, M, M), 0 or 1.

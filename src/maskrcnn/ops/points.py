@@ -9,7 +9,7 @@ from maskrcnn.ops import rows as row_ops
 
 
 def read_at(maps, places):
-    """Maps read bilinearly at places between their pixels' centres; zeros lie around them.
+    """Maps read bilinearly at places between their pixels' centers; zeros lie around them.
 
     Args:
         maps: (N, H, W, C).
@@ -37,7 +37,7 @@ def read_at(maps, places):
 
 
 def grid(side: int):
-    """(side², 2) x, y of the centres of a square's cells, the square being 0 to 1; rows first."""
+    """(side², 2) x, y of the centers of a square's cells, the square being 0 to 1; rows first."""
     centres = (ops.arange(side, dtype="float32") + 0.5) / side
     y, x = ops.meshgrid(centres, centres, indexing="ij")
     return ops.reshape(ops.stack([x, y], axis=-1), (-1, 2))
@@ -72,7 +72,7 @@ def put_at(values, places, new):
 
 
 def double(maps):
-    """Twice the height and width, bilinear, pixel centres at half a pixel and edges repeated: (N, H, W, K) → (N, 2H, 2W, K)."""
+    """Twice the height and width, bilinear, pixel centers at half a pixel and edges repeated: (N, H, W, K) → (N, 2H, 2W, K)."""
     for axis in (1, 2):
         count = maps.shape[axis]
         before = ops.take(maps, [max(place - 1, 0) for place in range(count)], axis=axis)

@@ -43,7 +43,7 @@ def align_samples(start, stop, *, pool_size: int, sampling_ratio: int, aligned: 
         pool_size: bins.
         sampling_ratio: samples a bin; 0 takes as many as a bin has feature pixels, rounded up, as detectron2 and MMDetection
             do: none of a box without area.
-        aligned: True puts a feature pixel's centre at half a pixel (detectron2's ROIAlignV2); False puts it at whole
+        aligned: True puts a feature pixel's center at half a pixel (detectron2's ROIAlignV2); False puts it at whole
             numbers and makes a box at least one feature pixel wide (the paper's release, torchvision's models).
         limit: (B, N) int32 pixels of each box's level along the axis, where the ratio is 0: a bin has no more samples. Only a
             box `pool_size` times as long as its frame would.
@@ -67,7 +67,7 @@ def corner_samples(start, stop, *, pool_size: int) -> Samples:
     """One sample a bin, the first and the last on the ends of the box: `tf.image.crop_and_resize`, as matterport pools.
 
     Args:
-        start, stop: (B, N) ends of the boxes, feature pixels whose centres lie at whole numbers.
+        start, stop: (B, N) ends of the boxes, feature pixels whose centers lie at whole numbers.
         pool_size: bins, more than one.
     """
     size = (stop - start) / (pool_size - 1)  # (B, N)

@@ -31,7 +31,7 @@ _KINDS = {
 
 
 def legend(*keys: tuple[str, tuple[int, int, int]]) -> str:
-    """What the colours of outlines mean."""
+    """What the colors of outlines mean."""
     spans = "".join(f'<span class="key" style="background:rgb{colour}"></span>{escape(name)}' for name, colour in keys)
     return f"<p>{spans}</p>\n"
 
@@ -117,7 +117,7 @@ def worst_images(evaluation: Evaluation, thresholds: np.ndarray, rows: Sequence[
 
 
 def _whole(image: np.ndarray, outlines: Sequence[tuple[dict[str, Any], bool, tuple[int, int, int]]]) -> np.ndarray:
-    """An image, reduced, with errors filled in colour and all other masks in white."""
+    """An image, reduced, with errors filled in color and all other masks in white."""
     height, width = image.shape[:2]
     errors = [Outline(rle, colour, True) for rle, wrong, colour in outlines if wrong]
     others = [Outline(rle, WHITE) for rle, wrong, _ in outlines if not wrong]
@@ -154,7 +154,7 @@ def _by_image(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, list[int
 
 
 def read_rgb(sample: Sample) -> np.ndarray:
-    """(H, W, 3) uint8 of a sample, as people see it; of other channels than grey and RGB in false colors.
+    """(H, W, 3) uint8 of a sample, as people see it; of other channels than gray and RGB in false colors.
 
     Raises:
         ValueError, OSError: its file cannot be read.

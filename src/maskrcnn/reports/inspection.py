@@ -154,7 +154,7 @@ def _anchors(inspection: Inspection) -> str:
 
 
 def _score_map(inspection: Inspection, level: int) -> np.ndarray:
-    """(h, w, 3) the image in grey under the best RPN score at each place of a level."""
+    """(h, w, 3) the image in gray under the best RPN score at each place of a level."""
     trace = inspection.trace
     own = trace.anchor_levels == level
     centres = (trace.anchors[own, :2] + trace.anchors[own, 2:]) / 2

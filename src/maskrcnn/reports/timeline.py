@@ -1,4 +1,4 @@
-"""A time line of tracks as inline SVG: a row a track, a colour for each number it was found under."""
+"""A time line of tracks as inline SVG: a row a track, a color for each number it was found under."""
 
 from __future__ import annotations
 

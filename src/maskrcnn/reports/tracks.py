@@ -73,7 +73,7 @@ def _video(name: str, events: TrackEvents) -> str:
     switched = np.array([sum(switch.track == track for switch in events.switches) for track in events.tracks.tolist()])
     worst = np.lexsort((-missed, -switched))[:_MOST_TRACKS]
     text = (
-        "A row is a track of the truth, its colour the number that it was found under; a thin red line where it was missed, a "
+        "A row is a track of the truth, its color the number that it was found under; a thin red line where it was missed, a "
         "stroke across it where the number changed. Those that changed most come first."
     )
     if len(events.tracks) > len(worst):

@@ -28,7 +28,7 @@ _Cutout = tuple[np.ndarray, tuple[int, int]]  # (h, w) bool, cut out of a mask a
 def draw_detections(image: np.ndarray, detections: Detections, *, show_scores: bool = True) -> np.ndarray:
     """A copy of the image with its detections drawn in.
 
-    Colours tell classes apart, or objects where the model has one class only. Captions shrink, or go together with the
+    Colors tell classes apart, or objects where the model has one class only. Captions shrink, or go together with the
     boxes, where objects are too many for text; masks and outlines always stay.
 
     Args:
@@ -52,7 +52,7 @@ def draw_detections(image: np.ndarray, detections: Detections, *, show_scores: b
 
 
 def draw_masks(image: np.ndarray, detections: Detections) -> np.ndarray:
-    """A copy of the image with masks and outlines alone, in the colours of `draw_detections`: for images too small for text.
+    """A copy of the image with masks and outlines alone, in the colors of `draw_detections`: for images too small for text.
 
     Args:
         image: (H, W, C) uint8, the original image; drawn on as `as_rgb` shows it.
@@ -75,7 +75,7 @@ def _colours(detections: Detections) -> list[tuple[int, int, int]]:
 
 
 def draw_truth(image: np.ndarray, sample: Sample, categories: Sequence[Category]) -> np.ndarray:
-    """A copy of the image with its annotated objects drawn in, in the manner and colours of `draw_detections`.
+    """A copy of the image with its annotated objects drawn in, in the manner and colors of `draw_detections`.
 
     Args:
         image: (H, W, C) uint8, the original image; drawn on as `as_rgb` shows it.
@@ -104,7 +104,7 @@ def draw_truth(image: np.ndarray, sample: Sample, categories: Sequence[Category]
 def draw_tracks(
     image: np.ndarray, detections: Detections, *, trails: Mapping[int, Sequence[tuple[float, float]]] | None = None
 ) -> np.ndarray:
-    """A copy of a video's frame with its tracks drawn in: each id has a colour of its own that stays.
+    """A copy of a video's frame with its tracks drawn in: each id has a color of its own that stays.
 
     Args:
         image: (H, W, C) uint8, the frame; drawn on as `as_rgb` shows it.
@@ -133,9 +133,9 @@ def draw_tracks(
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
-    """An image of any channels as people see it, where need be in false colours.
+    """An image of any channels as people see it, where need be in false colors.
 
-    One channel is grey. Two are magenta and green, which those see apart too who cannot tell red from green, and which are grey
+    One channel is gray. Two are magenta and green, which those see apart too who cannot tell red from green, and which are gray
     where both are equal. Of more than three the first three are red, green and blue.
 
     Args:
@@ -200,7 +200,7 @@ def _with_found_keypoints(canvas: np.ndarray, detections: Detections) -> np.ndar
 
 
 def _draw_keypoints(canvas: np.ndarray, keypoints: np.ndarray, shown: np.ndarray, skeleton: Sequence[tuple[int, ...]]) -> None:
-    """Joins and dots of keypoints (N, K, 3), those that are shown (N, K); each keypoint has a colour of its own."""
+    """Joins and dots of keypoints (N, K, 3), those that are shown (N, K); each keypoint has a color of its own."""
     line = max(1, round(min(canvas.shape[:2]) / 400))
     colours = [colour_of(number) for number in range(keypoints.shape[1])]
     reach = 2 * max(canvas.shape)  # OpenCV's places are 16 bits before its shift
@@ -214,7 +214,7 @@ def _draw_keypoints(canvas: np.ndarray, keypoints: np.ndarray, shown: np.ndarray
 
 
 def _draw_mask(canvas: np.ndarray, cutout: _Cutout, colour: tuple[int, int, int], line: int) -> None:
-    """Tints the mask's pixels and paints its rim, `line` pixels wide; nothing outside of it, where a neighbour may touch."""
+    """Tints the mask's pixels and paints its rim, `line` pixels wide; nothing outside of it, where a neighbor may touch."""
     mask, (left, top) = cutout
     if not mask.size:
         return
@@ -293,7 +293,7 @@ def _extent(text: str, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def colour_of(key: int) -> tuple[int, int, int]:
-    """The key's own bright colour, RGB. Hues step by the golden ratio, so that neighbours differ and none comes twice."""
+    """The key's own bright color, RGB. Hues step by the golden ratio, so that neighbors differ and none comes twice."""
     saturation, value = ((0.75, 1.0), (0.5, 1.0), (0.85, 0.9))[key // 8 % 3]
     colour = 255 * np.array(colorsys.hsv_to_rgb((0.58 + 0.618034 * key) % 1.0, saturation, value))
     whiter = max(0.0, (_DARKEST - _luma(colour)) / (255 - _luma(colour)))

@@ -119,7 +119,7 @@ def _brightness(values: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
 class MeasurementTable:
     """Collects rows on disk and writes them as `measurements.csv` and, where pyarrow is installed, `measurements.parquet`.
 
-    Rows may differ in their columns: grey images have one brightness, colours three.
+    Rows may differ in their columns: gray images have one brightness, colors three.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:

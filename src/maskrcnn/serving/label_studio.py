@@ -1,6 +1,6 @@
 """Label Studio's protocol for models that annotate beforehand: `/setup`, `/predict`, `/health` and `/webhook`.
 
-What its `label-studio-ml-backend` answers, with the same names. Objects come in the form that the project's labelling interface
+What its `label-studio-ml-backend` answers, with the same names. Objects come in the form that the project's labeling interface
 has a control for: polygons, brush masks, or boxes. Images are taken from the request itself (data: addresses), or fetched from
 the one Label Studio that the server was told of; never from anywhere else, and never from the server's own files.
 """
@@ -51,7 +51,7 @@ _SETUP = {"project": "1.1", "schema": _EXAMPLE["label_config"]}
 
 
 class _Control(NamedTuple):
-    """Where in the labelling interface the objects go."""
+    """Where in the labeling interface the objects go."""
 
     kind: str  # one of `_CONTROLS`
     from_name: str
@@ -102,13 +102,13 @@ def make_router(service: Service) -> APIRouter:
 
 
 def _control(label_config: Any) -> _Control:
-    """The first control of a labelling interface that takes objects, with the image that it is about.
+    """The first control of a labeling interface that takes objects, with the image that it is about.
 
     Raises:
         ProblemError: 422, there is none.
     """
     if not isinstance(label_config, str) or len(label_config) > _LONGEST_CONFIG or "<!" in label_config.replace("<!--", ""):
-        raise ProblemError(422, "label_config is the labelling interface, XML without declarations.")
+        raise ProblemError(422, "label_config is the labeling interface, XML without declarations.")
     try:
         view = ElementTree.fromstring(label_config)
     except ElementTree.ParseError as error:
@@ -120,14 +120,14 @@ def _control(label_config: Any) -> _Control:
             if images.get(to_name, "").startswith("$"):
                 labels = frozenset(label.get("value", "") for label in tag.iter("Label"))
                 return _Control(kind, tag.get("name", ""), to_name, images[to_name][1:], labels)
-    raise ProblemError(422, f"The labelling interface has no {' or '.join(_CONTROLS)} for an Image.")
+    raise ProblemError(422, f"The labeling interface has no {' or '.join(_CONTROLS)} for an Image.")
 
 
 def _image_of(task: Any, control: _Control, settings: ServerSettings) -> Upload:
     try:
         address = str(task["data"][control.field])
     except (KeyError, TypeError, IndexError):
-        raise ProblemError(422, f"A task's data has {control.field}, as its labelling interface says.") from None
+        raise ProblemError(422, f"A task's data has {control.field}, as its labeling interface says.") from None
     if address.startswith("data:"):
         try:
             return Upload("image", base64.b64decode(address.partition(",")[2], validate=True))

@@ -27,7 +27,7 @@ def make_router(service: Service) -> APIRouter:
     @router.post(
         "/view",
         summary="An image as PNG, for a page that shows it",
-        description="Grey of more than 8 bits comes as 16 bits in the red and the green channel (`X-Values: uint16`), with "
+        description="Gray of more than 8 bits comes as 16 bits in the red and the green channel (`X-Values: uint16`), with "
         "what is to be black and white (`X-Window: low,high`), so that the page can change that by itself.",
         response_class=Response,
         responses=problems.success("PNG.", "image/png") | problems.responses(401, 413, 415, 422, 503, 504),
@@ -54,7 +54,7 @@ def show(upload: Upload, max_pixels: int) -> Response:
 
 
 def pack(values: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-    """Grey values (H, W) of any kind as 16 bits in two channels (H, W, 3), and what to show as black and white of them.
+    """Gray values (H, W) of any kind as 16 bits in two channels (H, W, 3), and what to show as black and white of them.
 
     Unsigned 16 bits stay as they are; others are stretched from their least to their greatest. NaN is least.
     """

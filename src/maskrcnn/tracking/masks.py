@@ -112,7 +112,7 @@ def _nearness(tracks: list[_Track], masks: list[tuple[np.ndarray, np.ndarray]]) 
 
 
 def _likeness(tracks: list[_Track], colours: np.ndarray) -> np.ndarray:
-    """(T, N) 1 where the colours are the same, 0 where they are those of different objects."""
+    """(T, N) 1 where the colors are the same, 0 where they are those of different objects."""
     known = np.array([track.colour for track in tracks]).reshape(-1, 1, colours.shape[1])
     return np.maximum(1 - np.sqrt(((known - colours) ** 2).mean(axis=2)) / OTHER, 0)
 

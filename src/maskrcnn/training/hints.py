@@ -99,7 +99,7 @@ def _of_input(diagnosis: Diagnosis) -> list[str]:
     if abs(diagnosis.mean) <= _FAR and _NARROW <= diagnosis.deviation <= _WIDE:
         return []
     return [
-        f"Normalisation: the input has mean {diagnosis.mean:.1f} and standard deviation {diagnosis.deviation:.2f} where about "
+        f"Normalization: the input has mean {diagnosis.mean:.1f} and standard deviation {diagnosis.deviation:.2f} where about "
         "0 and 1 are wanted; set image.mean and image.std to those of the images."
     ]
 

@@ -110,7 +110,7 @@ class ShowRun(keras.callbacks.Callback):
                 self._truths.append((sample.file_name, drawn))
 
     def _augmented(self) -> tuple[list[tuple[str, str]], tuple[float, float]]:
-        """The first images of the run with their ground truth; mean and standard deviation of them, normalised."""
+        """The first images of the run with their ground truth; mean and standard deviation of them, normalized."""
         names = {sample.image_id: sample.file_name for sample in self.plan.train.samples}
         config = self.model.config
         mean, std = np.array(config.image.mean), np.array(config.image.std)
@@ -170,7 +170,7 @@ class ShowRun(keras.callbacks.Callback):
 
 
 def least_missed(epochs: Sequence[int]) -> int:
-    """Of rising epochs the one whose neighbours are nearest to each other; never the first or the last."""
+    """Of rising epochs the one whose neighbors are nearest to each other; never the first or the last."""
     return epochs[min(range(1, len(epochs) - 1), key=lambda place: epochs[place + 1] - epochs[place - 1])]
 
 

@@ -43,7 +43,7 @@ class PredictConfig:
             in tiles of `results.large.LARGE_FORMATS`; and of all images together data sets, some of
             `annotations.formats.WRITERS`.
         measurements: whether `measurements.csv` and `measurements.parquet` are written.
-        window: (centre, width) of the grey values that the model is shown, or the number of a DICOM file's own window; see
+        window: (center, width) of the gray values that the model is shown, or the number of a DICOM file's own window; see
             `read_planes`.
         axis: how NIfTI volumes are sliced.
         keep_patient: whether DICOM segmentations carry the patient's and the study's attributes of their source.

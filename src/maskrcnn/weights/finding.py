@@ -98,7 +98,7 @@ def fetch(name: str, *, progress: bool = True, cache: str | Path | None = None) 
 
     Args:
         name: one of `PUBLISHED`.
-        progress: show a bar, and the licence, on stderr while downloading.
+        progress: show a bar, and the license, on stderr while downloading.
         cache: folder of the files; where None, `weights` in the folder that the variable MASKRCNN_HOME names, else in the
             platform's folder for caches.
 

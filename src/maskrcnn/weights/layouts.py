@@ -40,7 +40,7 @@ MATRIX = _layout(2, lambda table: table, lambda table: table)
 
 
 def positions(size: int) -> Layout:
-    """(1, 1 + P P, C) ↔ (P, P, C): what a transformer learnt for each place, after the class token, which is left out."""
+    """(1, 1 + P P, C) ↔ (P, P, C): what a transformer learned for each place, after the class token, which is left out."""
 
     def to_ours(table: np.ndarray) -> np.ndarray:
         return table[0, 1:].reshape(size, size, -1)

@@ -174,7 +174,7 @@ def backbone_changes(names: ResNetNames, file: File) -> dict[str, Any]:
         # Deformable convolutions, attention: arithmetic that this model does not have.
         if tensor.startswith(names.prefix) and tensor not in ours and _is_resnet(tensor.removeprefix(names.prefix)):
             raise ValueError(
-                f"Tensor {file.names[tensor]!r} has no place in a plain ResNet, as which {name} was recognised; "
+                f"Tensor {file.names[tensor]!r} has no place in a plain ResNet, as which {name} was recognized; "
                 "ResNets with attention, deformable convolutions or another stem are not read."
             )
     channels, width, *_ = file.shape(f"{_at(names.bottleneck.conv, 1, layer=1, stage=2, block=0)}.weight", 4)

@@ -1,6 +1,6 @@
-"""Published checkpoints by name: where each lies, whose it is, under which licence, and how to get it once.
+"""Published checkpoints by name: where each lies, whose it is, under which license, and how to get it once.
 
-A file is downloaded into the cache, or put there by hand, and its digest is checked at every use. The licences are their
+A file is downloaded into the cache, or put there by hand, and its digest is checked at every use. The licenses are their
 publishers' and stay so: this package ships none of the files. A model of its own it does ship, `SHIPPED`.
 
 `pooch` would be the library for this, but it compares whole digests and starts a broken download anew; publishers name the
@@ -48,8 +48,8 @@ class Published:
 
     @property
     def origin(self) -> str:
-        """One line for people: what, from where, under which licence."""
-        return f"{self.about}, {self.url}, licence: {self.licence}"
+        """One line for people: what, from where, under which license."""
+        return f"{self.about}, {self.url}, license: {self.licence}"
 
 
 def _torchvision(
@@ -61,7 +61,7 @@ def _torchvision(
     mask_ap: float | None = None,
     size: int | None = None,
 ) -> Published:
-    """Figures and addresses as in the weights' enumerations of torchvision 0.29, which has the licence of its code alone."""
+    """Figures and addresses as in the weights' enumerations of torchvision 0.29, which has the license of its code alone."""
     licence = "none stated (its code: BSD-3-Clause)"
     url = f"https://download.pytorch.org/models/{file}"
     return Published(name, url, digest, licence, f"torchvision, {about}", box_ap, mask_ap, size)

@@ -1,4 +1,4 @@
-"""The first convolution of a backbone, for images of other channels than its weights were learnt on."""
+"""The first convolution of a backbone, for images of other channels than its weights were learned on."""
 
 from __future__ import annotations
 

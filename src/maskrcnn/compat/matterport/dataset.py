@@ -125,7 +125,7 @@ class LazySamples(Sequence[Sample]):
 
 
 def as_rgb(image: Any) -> np.ndarray:
-    """(H, W), (H, W, 1), (H, W, 3) or (H, W, 4), 0 to 255 → (H, W, 3) uint8; grey is repeated and transparency dropped."""
+    """(H, W), (H, W, 1), (H, W, 3) or (H, W, 4), 0 to 255 → (H, W, 3) uint8; gray is repeated and transparency dropped."""
     image = np.asarray(image)
     if image.ndim == 2:
         image = image[:, :, None]

@@ -190,7 +190,7 @@ class MaskRCNN:
         self.set_trainable(LAYERS.get(layers, layers))
         if not self._has_backbone and not all(layer.trainable for layer in self._convolutions()):
             warnings.warn(
-                f"layers={layers!r} leaves a backbone of random weights as it is, on which nothing can be learnt: call "
+                f"layers={layers!r} leaves a backbone of random weights as it is, on which nothing can be learned: call "
                 'load_weights first, or train layers="all".',
                 stacklevel=2,
             )

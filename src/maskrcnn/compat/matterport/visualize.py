@@ -30,20 +30,20 @@ __getattr__ = successors(
 
 
 def random_colors(N: int, bright: bool = True, rng: np.random.Generator | None = None) -> list[Colour]:  # noqa: N803
-    """So many colours of hues that are as far apart as can be, in a random order; `bright` ones are lighter."""
+    """So many colors of hues that are as far apart as can be, in a random order; `bright` ones are lighter."""
     colours = [colorsys.hsv_to_rgb(number / N, 1.0, 1.0 if bright else 0.7) for number in range(N)]
     order = (rng or np.random.default_rng()).permutation(N)
     return [colours[place] for place in order]
 
 
 def apply_mask(image: np.ndarray, mask: np.ndarray, color: Sequence[float], alpha: float = 0.5) -> np.ndarray:
-    """A copy of an image (H, W, 3) with a colour over a mask (H, W); the more so, the larger alpha, 0 to 1."""
+    """A copy of an image (H, W, 3) with a color over a mask (H, W); the more so, the larger alpha, 0 to 1."""
     painted = image * (1 - alpha) + alpha * 255 * np.asarray(color[:3], np.float64)
     return np.where((np.asarray(mask) != 0)[:, :, None], painted, image).astype(image.dtype)
 
 
 def draw_box(image: np.ndarray, box: np.ndarray, color: Any) -> np.ndarray:
-    """A copy of an image with the frame of a box (y1, x1, y2, x2), a pixel wide, in a colour of 0 to 255."""
+    """A copy of an image with the frame of a box (y1, x1, y2, x2), a pixel wide, in a color of 0 to 255."""
     canvas = np.ascontiguousarray(image)
     top, left, bottom, right = (int(edge) for edge in box)
     return cv2.rectangle(canvas.copy(), (left, top), (right - 1, bottom - 1), tuple(int(value) for value in color))

@@ -36,7 +36,7 @@ BUILDERS: dict[str, Callable[[BackboneConfig, int], Staged]] = {
 
 
 def build_backbone(config: BackboneConfig, *, channels: int = 3, model: keras.Model | None = None) -> keras.Model:
-    """A model from (B, H, W, channels) normalised images, H and W multiples of 32, to [C2, C3, C4, C5].
+    """A model from (B, H, W, channels) normalized images, H and W multiples of 32, to [C2, C3, C4, C5].
 
     ResNets and MobileNetV2 name their layers as in `keras.applications`, so that its weights fit by name. Frozen norms and
     stages are set `trainable = False`, which in Keras makes batch norm use its stored mean and variance in training as well.

@@ -40,7 +40,7 @@ def _block(x, width: int, numbers: ConvNeXt, *, name: str):
 
 
 class LayerScale(layers.Layer):
-    """A factor for each channel, learnt, small at first. Touvron et al. 2021, "Going deeper with image transformers", eq. 4."""
+    """A learned factor for each channel, small at first. Touvron et al. 2021, "Going deeper with image transformers", eq. 4."""
 
     def __init__(self, initial: float, **kwargs):
         super().__init__(**kwargs)

@@ -109,7 +109,7 @@ def copied(model: keras.Model, *, levels: Sequence[str] = ()) -> keras.Model:
 def conventions(model: keras.Model, *, levels: Sequence[str] = ()) -> dict[str, Any]:
     """What a model says of how it is to be fed and trained, as changes of `ModelConfig`.
 
-    Colours are those of the model's own preprocessing layers, if it has any, else those of its kind in `keras.applications`,
+    Colors are those of the model's own preprocessing layers, if it has any, else those of its kind in `keras.applications`,
     else ImageNet's mean and standard deviation. Batch norm that has never seen a batch is live, as in every network that starts
     from random weights. Stages stay frozen as far as the model's own layers are.
     """

@@ -44,7 +44,7 @@ def _merge(x, numbers: Swin, *, name: str):
 
 
 class NeighboursToChannels(layers.Layer):
-    """(B, h, w, C) → (B, h/2, w/2, 4 C): of 2×2 neighbours above left, below left, above right, below right."""
+    """(B, h, w, C) → (B, h/2, w/2, 4 C): of 2×2 neighbors above left, below left, above right, below right."""
 
     def call(self, x):
         height, width, channels = *ops.shape(x)[1:3], x.shape[-1]

@@ -50,7 +50,7 @@ def four_scales(x, epsilon: float) -> list:
 
 
 class Positions(layers.Layer):
-    """Adds what was learnt for each place of a square grid, resized to the map (bicubic, as PyTorch resizes).
+    """Adds what was learned for each place of a square grid, resized to the map (bicubic, as PyTorch resizes).
 
     Args:
         size: places along a side.
@@ -85,7 +85,7 @@ class Attention(layers.Layer):
     Args:
         heads: of the attention.
         window: patches along a side; 0: the whole map.
-        size: patches along a side for which offsets are learnt. A map of another size resizes them.
+        size: patches along a side for which offsets are learned. A map of another size resizes them.
     """
 
     def __init__(self, heads: int, window: int, size: int, **kwargs):
@@ -131,7 +131,7 @@ class Attention(layers.Layer):
         return self.project(ops.reshape(x, (-1, height, width, channels)))
 
     def _offsets(self, table, side):
-        """What is learnt for the offset between each two of so many places in a row: (side, side, d)."""
+        """What is learned for the offset between each two of so many places in a row: (side, side, d)."""
         table = ops.cast(ops.convert_to_tensor(table), self.compute_dtype)
         resize = ops.cast(_linear(2 * self.size - 1, 2 * side - 1), self.compute_dtype)
         table = ops.matmul(resize, table)  # (2 side - 1, d)
@@ -145,7 +145,7 @@ def _small() -> initializers.Initializer:
 
 
 def _linear(size: int, side):
-    """(side, size): resizes rows as PyTorch's `interpolate` does, linear, between pixels' centres."""
+    """(side, size): resizes rows as PyTorch's `interpolate` does, linear, between pixels' centers."""
     places = ops.maximum(_centres(size, side), 0.0)
     below = ops.floor(places)
     return sum(
@@ -168,7 +168,7 @@ def _cubic(size: int, side):
 
 
 def _centres(size: int, side):
-    """(side,): where the centres of so many pixels lie among `size`, in theirs."""
+    """(side,): where the centers of so many pixels lie among `size`, in theirs."""
     return (ops.arange(side, dtype="float32") + 0.5) * (size / ops.cast(side, "float32")) - 0.5
 
 

@@ -14,7 +14,7 @@ STRIDES = tuple(2**level for level in LEVELS)  # pixels of the frame a feature p
 
 
 class FPN(layers.Layer):
-    """Lateral 1×1, top-down nearest neighbour, 3×3 on the sum; P6 is every second pixel of P5 (the paper's footnote 2).
+    """Lateral 1×1, top-down nearest neighbor, 3×3 on the sum; P6 is every second pixel of P5 (the paper's footnote 2).
 
     Without `top_down` there is no sum: ViTDet's simple pyramid, whose levels are one map at four scales.
     """

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 class Samples(NamedTuple):
     """Where each box is sampled along one axis: P bins of evenly spaced samples, of which a bin is the mean.
 
-    Sample s of bin p lies at `start + (p + (s + 0.5) / count) * size`, feature pixels whose centres are whole numbers.
+    Sample s of bin p lies at `start + (p + (s + 0.5) / count) * size`, feature pixels whose centers are whole numbers.
     """
 
     start: Any  # (B, N), where the first bin begins
@@ -36,7 +36,7 @@ class Kernels(NamedTuple):
     as_scalar: Callable[[Any, str], Any]
     """A side of a frame, a number or a tensor, as a tensor without axes."""
     double: Callable[[Any], Any]
-    """Twice the height and width, nearest neighbour: (B, H, W, C) → (B, 2H, 2W, C)."""
+    """Twice the height and width, nearest neighbor: (B, H, W, C) → (B, 2H, 2W, C)."""
     total: Callable[[Any], Any]
     """Of a tensor or a list of them the sum over all devices that have a part of the batch each, without a gradient."""
     part: Callable[[], tuple[Any, int]]

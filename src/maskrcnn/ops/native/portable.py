@@ -71,7 +71,7 @@ def pool_levels(features: Sequence, levels, y: Samples, x: Samples):
 
 
 def gather_bins(pixels: Pixels, levels, y: Samples, x: Samples, *, while_loop: Callable[..., Any] = ops.while_loop):
-    """Sums the four neighbours of every sample, one gather at a time: a tensor of bins is held, never one of all samples.
+    """Sums the four neighbors of every sample, one gather at a time: a tensor of bins is held, never one of all samples.
 
     Args:
         pixels: of the pyramid.
@@ -180,7 +180,7 @@ def num_used(valid) -> int:
 
 
 def double(feature):
-    """(B, H, W, C) → (B, 2H, 2W, C), nearest neighbour."""
+    """(B, H, W, C) → (B, 2H, 2W, C), nearest neighbor."""
     return ops.repeat(ops.repeat(feature, 2, axis=1), 2, axis=2)
 
 

@@ -1,4 +1,4 @@
-"""The overlay video: every frame with its masks, the objects' ids in colours that stay, and their trails."""
+"""The overlay video: every frame with its masks, the objects' ids in colors that stay, and their trails."""
 
 from __future__ import annotations
 

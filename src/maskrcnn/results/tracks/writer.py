@@ -52,7 +52,7 @@ class TrackWriter:
 
     | in `save` | file | what |
     |---|---|---|
-    | overlay | `overlay.mp4` | masks, ids in colours of their own, trails |
+    | overlay | `overlay.mp4` | masks, ids in colors of their own, trails |
     | mot | `mot.txt` | MOT Challenge: frame and pixel counted from 1 |
     | mots | `mots.txt` | MOTS: masks as RLE, no pixel in two of them |
     | json | `tracks.json` | COCO-video, as YouTube-VIS has it: for each track its masks, null where it is not seen |

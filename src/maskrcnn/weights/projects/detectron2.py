@@ -119,7 +119,7 @@ def read(tensors: Mapping[str, np.ndarray], *, class_names: Sequence[str | Categ
         backbone = "ResNeXts" if shapes["backbone__groups"] > 1 else "ResNets"
         backbone += " with group norm" if shapes.get("backbone__norm") == "group" else ""
         assumed.append(
-            f"Colours and strides are those of the model zoo's {backbone}: BGR, std {changes['image__std']} in RGB order, "
+            f"Colors and strides are those of the model zoo's {backbone}: BGR, std {changes['image__std']} in RGB order, "
             f"stride in the {changes['backbone__stride_in']} convolutions. The file does not say; a run's config.yaml does "
             "(INPUT.FORMAT, MODEL.PIXEL_STD, MODEL.RESNETS.STRIDE_IN_1X1)."
         )

@@ -17,7 +17,7 @@ IMAGENET_COLOURS: dict[str, Any] = {
     "image__mean": (123.675, 116.28, 103.53),
     "image__std": (58.395, 57.12, 57.375),
 }
-ASSUMED_COLOURS = "The colours are torchvision's and timm's usual ones: RGB with ImageNet's mean and standard deviation."
+ASSUMED_COLOURS = "The colors are torchvision's and timm's usual ones: RGB with ImageNet's mean and standard deviation."
 
 
 def layer(theirs: str, ours: str, kernel: Layout, *, bias: bool = True) -> list[Rule]:

@@ -1,6 +1,6 @@
 """Weights of matterport/Mask_RCNN, Keras 2 `.h5` files: the published COCO ones and those that people trained.
 
-The file holds arrays alone. What its model was told besides (sizes, anchors, mean colour, thresholds) stood in the user's
+The file holds arrays alone. What its model was told besides (sizes, anchors, mean color, thresholds) stood in the user's
 `Config` class; `read` takes those numbers by matterport's names, and its defaults where they are not given. Facts:
 `mrcnn/config.py` and `mrcnn/model.py` of that project.
 """

@@ -54,5 +54,5 @@ def read(tensors: Mapping[str, np.ndarray]) -> Checkpoint:
     """
     file = naming.open_file(tensors, TELLING)
     changes = naming.backbone_changes(names(""), file) | CONVENTIONS
-    assumed = ["The colours are torchvision's and timm's usual ones: RGB with ImageNet's mean and standard deviation."]
+    assumed = ["The colors are torchvision's and timm's usual ones: RGB with ImageNet's mean and standard deviation."]
     return naming.read_backbone(NAME, names(""), file, changes, assumed=assumed)

@@ -188,7 +188,7 @@ def to_torchvision(
 
 
 def torchvision_arguments(config: ModelConfig) -> dict[str, Any]:
-    """Keyword arguments of `maskrcnn_resnet50_fpn` and `_v2` that make it answer as this model; colours from 0 to 1."""
+    """Keyword arguments of `maskrcnn_resnet50_fpn` and `_v2` that make it answer as this model; colors from 0 to 1."""
     values = {theirs: _field(config, ours) for ours, theirs in _ARGUMENTS.items()}
     colours = {f"image_{name}": [round(value / 255, 12) for value in getattr(config.image, name)] for name in ("mean", "std")}
     return {"num_classes": config.num_classes + 1, **colours, **values}
