@@ -83,7 +83,7 @@ class Person:
         return self.ask("GET", "/v1/project")["classes"]
 
     def train(self, epochs: int) -> dict[str, Any]:
-        """Trains on, waits for the end, uses the new model; gives the run."""
+        """Trains on, waits for the end, uses the new model where it is better; gives the run."""
         self.ask("POST", "/v1/project/training", json={"epochs": epochs})
         state: dict[str, Any] = {}
         with self.session.stream("GET", "/v1/project/training", timeout=None) as events:
@@ -92,8 +92,10 @@ class Person:
                     state = json.loads(line.removeprefix("data: "))
         if state["stage"] != "done":
             raise SystemExit(f"The training ended as {state['stage']}: {state['error']}")
-        self.ask("POST", f"/v1/project/runs/{state['run']}/use")
-        return next(run for run in self.ask("GET", "/v1/project")["runs"] if run["number"] == state["run"])
+        run = next(run for run in self.ask("GET", "/v1/project")["runs"] if run["number"] == state["run"])
+        if run["verdict"] != "not better":
+            self.ask("POST", f"/v1/project/runs/{state['run']}/use")
+        return run
 
 
 def _drawn(name: str, sample: Sample, place: int) -> dict[str, Any]:
@@ -164,6 +166,7 @@ def main() -> None:
             "actions": dict(person.actions),
             "objects": len(exported["annotations"]),
             "seconds": seconds,
+            "verdict": run["verdict"],
             "held out by the project": {when: run["scores"][when]["mask AP"] for when in ("before", "after")},
             "images that nobody labelled": {
                 "before": mask_ap(given.model, rest, given.images, folder),

@@ -398,6 +398,22 @@ def test_an_image_that_is_right_leads_to_the_next_and_is_exported(correcting: tu
     assert '"bbox": [10.0, 20.0, 20.0, 30.0]' in Path(download.value.path()).read_text()
 
 
+def test_a_model_that_is_not_better_is_not_offered(correcting: tuple[Person, Store]) -> None:
+    person, store = correcting
+    for after in (0.718, 0.812):
+        store.add_run()
+        scores = {"before": {"mask AP": 0.755}, "after": {"mask AP": after}, "difference": [-0.05, 0.1], "images": 4}
+        store.set_run(store.runs()[0]["number"], scores=scores)
+    person.page.reload()
+    person.wait_for(
+        "#runs", "Run 1: mask AP on 4 held-out images 0.755 before, 0.718 after. The new model is not better: the old"
+    )
+    person.wait_for("#runs", "Run 2: mask AP on 4 held-out images 0.755 before, 0.812 after. That may be chance.")
+    assert person.page.locator("#runs li").count() == 2
+    assert person.page.locator("#runs .use").count() == 1
+    keep_screenshot(person, "runs")
+
+
 def test_two_tabs_lose_nothing(correcting: tuple[Person, Store], browser: Any) -> None:
     person, store = correcting
     other = Person(browser, person.address)

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from maskrcnn.data.dataset import load_dataset
 from maskrcnn.geometry.rle import mask_to_rle, rle_from_json, rle_to_mask
 from maskrcnn.serving.app import Abilities, create_app
+from maskrcnn.serving.labelling.store import Store
 from maskrcnn.serving.settings import ServerSettings
 
 
@@ -151,3 +152,21 @@ def test_a_model_of_a_run_answers_from_then_on(project) -> None:
     assert project.post("/v1/project/runs/1/use").json() == {"classes": ["square", "round"]}
     assert service.queue.detector is not before
     assert project.post("/v1/detect", content=image_bytes()).status_code == 200
+
+
+def test_a_model_that_is_not_better_is_not_used(project) -> None:
+    settings = project.app.state.service.settings
+    model = settings.project / "runs" / "0001" / "model" / "last.keras"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"the fake opener does not look")
+    store = Store(settings.project, [])
+    store.add_run()
+    store.set_run(1, scores={"before": {"mask AP": 0.755}, "after": {"mask AP": 0.718}})
+    before = project.app.state.service.queue.detector
+    answer = project.post("/v1/project/runs/1/use")
+    assert answer.status_code == 409 and "is not better" in answer.json()["detail"]
+    assert project.app.state.service.queue.detector is before
+    assert [run["verdict"] for run in project.get("/v1/project").json()["runs"]] == ["not better"]
+    store.set_run(1, scores={"before": {"mask AP": 0.718}, "after": {"mask AP": 0.755}})
+    assert project.post("/v1/project/runs/1/use").status_code == 200
+    store.close()

@@ -21,7 +21,7 @@ from maskrcnn.serving.answers import Answer
 from maskrcnn.serving.detecting import IMAGE_BODY
 from maskrcnn.serving.labelling import exports, ordering
 from maskrcnn.serving.labelling.store import ConflictError, Store, StoredImage, StoredObject
-from maskrcnn.serving.labelling.training import Trainer
+from maskrcnn.serving.labelling.training import Trainer, verdict
 from maskrcnn.serving.labelling.video_routes import add_videos
 from maskrcnn.serving.labelling.videos import RleMask
 from maskrcnn.serving.problems import ProblemError
@@ -199,7 +199,7 @@ def _add_training(router: APIRouter, service: Service, store: Store, trainer: Tr
     )
     async def start(asked: TrainOn) -> dict[str, int]:
         try:
-            return {"run": await asyncio.to_thread(trainer.start, epochs=asked.epochs)}
+            return {"run": await asyncio.to_thread(trainer.start, epochs=asked.epochs, known=service.config.class_names)}
         except ValueError as error:
             raise ProblemError(409, str(error)) from None
 
@@ -223,11 +223,16 @@ def _add_training(router: APIRouter, service: Service, store: Store, trainer: Tr
         return
 
     @router.post(
-        "/runs/{number}/use", summary="Answer with the model of a run from now on", responses=problems.responses(401, 404, 422)
+        "/runs/{number}/use",
+        summary="Answer with the model of a run from now on, unless it is not better",
+        responses=problems.responses(401, 404, 409, 422),
     )
     async def use(number: Number) -> dict[str, Any]:
         if not trainer.model_of(number).is_file():
             raise ProblemError(404, f"Run {number} has no model.")
+        scores = await asyncio.to_thread(_scores_of, store, number)
+        if verdict(scores) == "not better":
+            raise ProblemError(409, f"The model of run {number} is not better on the held-out images; the one before is kept.")
         try:
             await asyncio.to_thread(use_model, str(trainer.model_of(number)))
         except (ValueError, OSError) as error:
@@ -283,10 +288,14 @@ def _overview(store: Store, can_segment: bool) -> dict[str, Any]:
         "classes": store.class_names(),
         "images": [_shown(image) for image in images],
         "next": [{"id": suggestion.id, "why": suggestion.why} for suggestion in next_ones],
-        "runs": store.runs(),
+        "runs": [run | {"verdict": verdict(run["scores"])} for run in store.runs()],
         "formats": list(WRITERS),
         "can_segment": can_segment,
     }
+
+
+def _scores_of(store: Store, run: int) -> dict[str, Any]:
+    return next((each["scores"] for each in store.runs() if each["number"] == run), {})
 
 
 def _scores(store: Store, image: StoredImage) -> Sequence[float]:

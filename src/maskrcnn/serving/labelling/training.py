@@ -20,10 +20,14 @@ from maskrcnn.serving.meters import say
 
 PROGRAM = (sys.executable, "-m", "maskrcnn")
 RUNS = "runs"
+SCORE = "mask AP"  # by which models are compared
+GENTLE = ("--learning-rate", "5e-5")  # of `train`, a quarter of Adam's: for a model that knows the classes already
+ENOUGH_IMAGES = 4  # to be sure that a model is better: of fewer the resamples hardly differ
 LEAST_IMAGES = 2  # to train on; and one to score
 _LAST_LINES = 4000  # characters of the log that explain a failure
 _END = 20  # seconds that a process has to end by itself
 
+Verdict = Literal["better", "perhaps better", "not better"]
 Stage = Literal["idle", "training", "scoring", "done", "failed", "cancelled"]
 
 
@@ -70,8 +74,13 @@ class Trainer:
             "error": self._error,
         }
 
-    def start(self, *, epochs: int) -> int:
+    def start(self, *, epochs: int, known: Sequence[str] = ()) -> int:
         """Begins a run.
+
+        Args:
+            epochs: of it.
+            known: the classes of the model that answers now. Where the project has no others, that model only needs to be
+                adjusted, with `GENTLE` settings; else it has to learn something new.
 
         Returns:
             Its number.
@@ -96,9 +105,9 @@ class Trainer:
             folder.mkdir(parents=True)
             write_json(folder / "train.json", train)
             write_json(folder / "held_out.json", held_out)
-            self._thread = threading.Thread(
-                target=self._work, args=(self._run, self.in_use, epochs), name="trainer", daemon=True
-            )
+            settings = GENTLE if set(self._store.class_names()) <= set(known) else ()
+            work = (self._run, self.in_use, ["--epochs", str(epochs), *settings], len(held_out["images"]))
+            self._thread = threading.Thread(target=self._work, args=work, name="trainer", daemon=True)
             self._thread.start()
         return self._run
 
@@ -116,33 +125,32 @@ class Trainer:
         if self._thread is not None:
             self._thread.join(_END)
 
-    def _work(self, run: int, before: str, epochs: int) -> None:
+    def _work(self, run: int, before: str, settings: Sequence[str], num_held_out: int) -> None:
         folder, images = self.folder(run), self._store.folder / IMAGES
         data = ["--data", folder / "train.json", "--images", images, "--val", folder / "held_out.json", "--val-images", images]
         try:
-            self._command(folder, "train", *data, "--out", folder / "model", "--init", before, "--epochs", epochs)
+            self._command(folder, "train", *data, "--out", folder / "model", "--init", before, *settings)
             self._stage = "scoring"
-            scores = {"before": self._score_before(folder, before), "after": self._score(folder, "after", self.model_of(run))}
-            self._store.set_run(run, scores=scores)
+            self._store.set_run(run, scores=self._scores(folder, before, self.model_of(run)) | {"images": num_held_out})
             self._stage = "done"
         except _FailedError as error:
             self._error = "" if self._cancelled else str(error)
             self._stage = "cancelled" if self._cancelled else "failed"
 
-    def _score_before(self, folder: Path, model: str) -> dict[str, float]:
-        """Of the model that answers now; nothing where it knows other classes than the project."""
+    def _scores(self, folder: Path, before: str, after: Path) -> dict[str, Any]:
+        """Average precision of the model that answers now and of the new one, on the held-out images; of the new one alone
+        where the other knows other classes than the project.
+        """
+        target = folder / "scores.json"
+        data = ["--data", folder / "held_out.json", "--images", self._store.folder / IMAGES, "--json", target]
         try:
-            return self._score(folder, "before", model)
+            self._command(folder, "evaluate", "--compare", before, after, *data)
         except _FailedError:
-            return {}
-
-    def _score(self, folder: Path, name: str, model: str | Path) -> dict[str, float]:
-        """Average precision on the held-out images."""
-        target = folder / f"scores_{name}.json"
-        data = ["--data", folder / "held_out.json", "--images", self._store.folder / IMAGES]
-        self._command(folder, "evaluate", "--model", model, *data, "--json", target)
-        scores = json.loads(target.read_text())
-        return {key: value for key, value in _flat(scores) if isinstance(value, (int, float))}
+            self._command(folder, "evaluate", "--model", after, *data)
+            return {"before": {}, "after": _named(json.loads(target.read_text())["mask"])}
+        found = json.loads(target.read_text())
+        low, high = (found["difference"]["AP"][end] for end in ("low", "high"))
+        return {"before": _named(found["first"]), "after": _named(found["second"]), "difference": [low, high]}
 
     def _command(self, folder: Path, *words: Any) -> None:
         """Runs `maskrcnn …` to its end; its output goes to the run's log.
@@ -178,6 +186,24 @@ def model_in_use(folder: Path, model: str | Path) -> str | Path:
     return chosen if chosen.is_file() else model
 
 
+def verdict(scores: dict[str, Any]) -> Verdict | None:
+    """Whether a run's model is better than the one before it on the held-out images; None where the two cannot be compared.
+
+    Args:
+        scores: of the run, as the project holds them.
+
+    Returns:
+        `"perhaps better"` where chance may explain it: the interval of the difference reaches 0, or there are few images.
+    """
+    before, after = (scores.get(when, {}).get(SCORE) for when in ("before", "after"))
+    if before is None or after is None:
+        return None
+    if after <= before:
+        return "not better"
+    low, _ = scores.get("difference", (None, None))
+    return "better" if low is not None and low > 0 and scores["images"] >= ENOUGH_IMAGES else "perhaps better"
+
+
 class _FailedError(Exception):
     """A command did not do its work."""
 
@@ -198,9 +224,6 @@ def _is_number(text: Any) -> bool:
         return False
 
 
-def _flat(scores: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """`{"mask": {"AP": 0.4}}` as `[("mask AP", 0.4)]`."""
-    found = []
-    for name, value in scores.items():
-        found += _flat(value, f"{prefix}{name} ") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
-    return found
+def _named(scores: dict[str, Any]) -> dict[str, float]:
+    """`{"AP": 0.4}` as `{"mask AP": 0.4}`; what is not known is left out."""
+    return {f"mask {name}": scores[name] for name in ("AP", "AP50", "AP75") if isinstance(scores.get(name), float)}

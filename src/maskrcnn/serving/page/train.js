@@ -82,8 +82,11 @@ export class Train {
 
   show() {
     this.runs.replaceChildren(...this.project.project.runs.filter((run) => run.scores.after).map((run) => {
-      const {before, after} = run.scores, text = (scores) => (scores[SCORE] === undefined ? "?" : scores[SCORE].toFixed(3));
-      const entry = make("li", {}, make("p", {textContent: `Run ${run.number}: ${SCORE} on held-out images ${text(before)} before, ${text(after)} after`}));
+      const {before, after, images} = run.scores, text = (scores) => (scores[SCORE] === undefined ? "?" : scores[SCORE].toFixed(3));
+      const found = `${SCORE} on ${images ? `${images} ` : ""}held-out images ${text(before)} before, ${text(after)} after`;
+      const verdict = {"not better": "The new model is not better: the old one was kept.", "perhaps better": "That may be chance."}[run.verdict] ?? "";
+      const entry = make("li", {}, make("p", {textContent: `Run ${run.number}: ${found}. ${verdict}`.trim()}));
+      if (run.verdict === "not better" && !run.used) return entry;
       const button = make("button", {type: "button", className: "use", textContent: run.used ? "In use" : "Use this model", disabled: run.used});
       button.addEventListener("click", async () => {
         try {
