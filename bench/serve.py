@@ -6,6 +6,11 @@ loopback.
 
     python bench/serve.py --model nuclei --image cells.png --clients 1 8 64 200 --seconds 60
 
+One part alone, 200 clients for a minute or the damaged uploads:
+
+    python bench/serve.py --image cells.png --clients 200 --seconds 60 --damaged 0 --json clients.json
+    python bench/serve.py --image cells.png --clients --damaged 2000 --json damaged.json
+
 With a Python that has torch and torchvision, of this Python's version, a ResNet-50-FPN with random weights, calibrated so that
 about a hundred objects are found, is served by this package on Keras and on OpenVINO, and by torchvision in the same server:
 
@@ -36,6 +41,8 @@ from rich.console import Console
 from rich.table import Table
 from side import Side
 
+from maskrcnn import engines
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from hostile_uploads import damaged, seeds
 
@@ -51,7 +58,12 @@ class Server:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         self.address = f"http://127.0.0.1:{port}"
-        self.process = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            [*command, "--port", str(port)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"MASKRCNN_PREPARE_ENGINE": "off"},  # no export is written while it is timed
+        )
 
     def __enter__(self) -> Server:
         deadline = time.monotonic() + START
@@ -85,7 +97,13 @@ class Load:
     def __init__(self) -> None:
         self.seconds: list[float] = []
         self.refused: list[float] = []
-        self.errors: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()  # by code, or by what broke
+
+    @property
+    def codes(self) -> dict[str, int]:
+        """Answers by status code, and requests without one by what broke."""
+        counts = Counter({"200": len(self.seconds), "503": len(self.refused)}) + self.errors
+        return dict(sorted(counts.items()))
 
     async def client(self, address: str, body: bytes, until: float) -> None:
         """Asks until the time is over."""
@@ -113,20 +131,28 @@ async def load(address: str, body: bytes, clients: int, duration: float) -> Load
     return found
 
 
+def percentiles(seconds: list[float]) -> tuple[float, float]:
+    """The median and the 95th."""
+    if not seconds:
+        return float("nan"), float("nan")
+    p50, p95 = np.percentile(seconds, (50, 95))
+    return float(p50), float(p95)
+
+
 def measure(server: Server, body: bytes, clients: int, duration: float) -> dict[str, Any]:
     before, start = server.megabytes, time.monotonic()
     found = asyncio.run(load(server.address, body, clients, duration))
     took = time.monotonic() - start
-    p50, p95 = np.percentile(found.seconds, (50, 95)) if found.seconds else (float("nan"),) * 2
+    p50, p95 = percentiles(found.seconds)
     row = {"clients": clients, "answers": len(found.seconds), "answers_a_second": len(found.seconds) / took}
-    row |= {"p50": float(p50), "p95": float(p95), "refused": len(found.refused), "errors": dict(found.errors)}
+    row |= {"p50": p50, "p95": p95, "refused": len(found.refused), "errors": dict(found.errors), "codes": found.codes}
     row |= {"refused_p95": float(np.percentile(found.refused, 95)) if found.refused else 0.0}
     return row | {"megabytes_before": before, "megabytes_after": server.megabytes}
 
 
 def send_damaged(server: Server, count: int) -> dict[str, Any]:
-    """Codes that damaged uploads are answered, one after the other, and the server's memory before and after."""
-    rng, files, codes = np.random.default_rng(1), seeds(), Counter[str]()
+    """Codes that damaged uploads are answered, one after the other, in which time, and the server's memory before and after."""
+    rng, files, codes, seconds = np.random.default_rng(1), seeds(), Counter[str](), list[float]()
     with httpx.Client(timeout=120) as session:
 
         def send(number: int) -> int:
@@ -136,8 +162,12 @@ def send_damaged(server: Server, count: int) -> dict[str, Any]:
             send(number)
         before = server.megabytes
         for number in range(count):
+            start = time.monotonic()
             codes[str(send(number))] += 1
-    return {"codes": dict(sorted(codes.items())), "megabytes_before": before, "megabytes_after": server.megabytes}
+            seconds.append(time.monotonic() - start)
+    p50, p95 = percentiles(seconds)
+    memory = {"megabytes_before": before, "megabytes_after": server.megabytes}
+    return {"codes": dict(sorted(codes.items())), "p50": p50, "p95": p95} | memory
 
 
 def batch_mean(address: str) -> float:
@@ -168,7 +198,8 @@ def commands(given: argparse.Namespace, folder: Path) -> dict[str, list[str]]:
     options = ["--batch-size", str(given.batch_size)]
 
     def ours(model: str | Path) -> list[str]:
-        return [sys.executable, "-m", "maskrcnn", "serve", "--model", str(model), *options]
+        engine = [] if engines.recognise(model) else ["--engine", given.engine]
+        return [sys.executable, "-m", "maskrcnn", "serve", "--model", str(model), *engine, *options]
 
     if given.peer_python is None:
         return {str(model): ours(model) for model in given.model}
@@ -209,7 +240,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", nargs="+", default=["nuclei"], help="one or several, exported ones too")
     parser.add_argument("--image", type=Path, required=True)
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64, 200])
+    parser.add_argument("--engine", default="keras", help="auto: the one that is prepared already")
+    parser.add_argument("--clients", type=int, nargs="*", default=[1, 8, 64, 200], help="none: only damaged uploads")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--damaged", type=int, default=2000, help="damaged uploads; 0: none")
     parser.add_argument("--batch-size", type=int, default=4)
