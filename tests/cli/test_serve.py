@@ -37,13 +37,14 @@ def test_options_and_the_environment_say_the_same(served, tmp_path: Path) -> Non
         "host": "0.0.0.0", "port": "9", "score": "0.25", "batch_size": "8", "wait_ms": "2", "queue": "7", "max_megabytes": "1",
         "max_megapixels": "2", "max_images": "3", "timeout": "4", "grace": "5", "token": "a-token-that-is-long", "workers": "2",
         "keep": str(tmp_path), "project": str(tmp_path / "p"), "engine": "keras", "label_studio": "http://ls",
-        "label_studio_token": "x",
+        "label_studio_token": "x", "origin": "https://lab.example",
     }  # fmt: skip
     run(*(part for name, value in words.items() for part in (f"--{name.replace('_', '-')}", value)))
     run(**{f"MASKRCNN_{name.upper()}": value for name, value in words.items()})
     first, second = served
     assert first["settings"].max_bytes == 2**20
     assert first["settings"].max_pixels == 2_000_000
+    assert first["settings"].origins == ("https://lab.example",)
     assert {name: value for name, value in first.items() if name != "log"} == {k: v for k, v in second.items() if k != "log"}
 
 

@@ -172,6 +172,12 @@ def test_without_an_export_one_is_prepared_and_answers_with_the_model_beside_it(
     assert opened.order == ["keras", "export"], "the model that answered first is the one that is asked for boxes"
 
 
+def test_a_published_model_is_served_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(verb, "file_here", lambda model: tmp_path / "downloaded.pth")
+    assert verb._checked("torchvision-v2", "auto") == "torchvision-v2"
+    assert verb._checked("runs/first", "auto") == tmp_path / "downloaded.pth"
+
+
 def test_an_export_for_another_engine_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is no exported model"):
         serve(tmp_path, engine="openvino", port=0)

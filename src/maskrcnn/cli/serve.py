@@ -81,7 +81,14 @@ def serve(
         str | None, typer.Option("--token", envvar="MASKRCNN_TOKEN", help="Wanted as Authorization: Bearer TOKEN.", **ACCESS)
     ] = None,
     origins: Annotated[
-        list[str] | None, typer.Option("--origin", metavar="URL", help="Web pages that may ask too (CORS). Repeat.", **ACCESS)
+        list[str] | None,
+        typer.Option(
+            "--origin",
+            metavar="URL",
+            envvar="MASKRCNN_ORIGIN",
+            help="Web pages that may ask too (CORS). Repeat; spaces between several in the variable.",
+            **ACCESS,
+        ),
     ] = None,
     keep: Annotated[
         Path | None,
