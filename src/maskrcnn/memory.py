@@ -24,6 +24,9 @@ from maskrcnn.data.resize import choose_frame, fitted_size
 from maskrcnn.resources import SHARE, SWITCH, available, gigabytes, is_checked
 
 _FAMILIES: dict[str, Collection[str]] = {"convnext": CONVNEXTS, "swin": SWINS, "regnet": REGNETS, "vitdet": VITDETS}
+# What of these backbones weighs is their many blocks, not their narrow first maps: counted for a training step whose first two
+# stages are frozen, and given as channels that a MobileNet would have to have early to hold as much.
+_MANY_BLOCKS = {"efficientnet_v2_s": 212, "efficientnet_v2_m": 380}
 BASE = 600_000_000  # bytes of a process with a backend and this package, before anything is computed
 
 # The factors of `inference_parts` and `training_parts`.
@@ -219,21 +222,27 @@ def largest_frame(
     return max(frames, key=lambda frame: frame[0] * frame[1])
 
 
+def fits(needed: int, num_weights: int) -> bool:
+    """Whether what takes so many bytes, see `training_bytes`, is expected to fit in what is free; True where nobody knows."""
+    return not is_checked() or not _is_known() or needed - _kept(num_weights) <= SHARE * available()
+
+
+def _kept(num_weights: int) -> float:
+    """What earlier calls took stays with the process, and the next ones take it from there."""
+    return max(psutil.Process().memory_info().rss - BASE - 4 * num_weights, 0)
+
+
 def _check(
     what: str, needed: int, num_weights: int, frame: tuple[int, int], batch_size: int, smaller: Iterator[tuple[str, int]]
 ) -> None:
-    if not is_checked() or not _is_known():
+    if fits(needed, num_weights):
         return
-    # What earlier calls took stays with the process, and the next ones take it from there.
-    kept = max(psutil.Process().memory_info().rss - BASE - 4 * num_weights, 0)
-    free = available()
-    if needed - kept <= SHARE * free:
-        return
-    fits = next((setting for setting, less in smaller if less - kept <= SHARE * free), None)
+    kept, free = _kept(num_weights), available()
+    smaller_one = next((setting for setting, less in smaller if less - kept <= SHARE * free), None)
     images = "an image" if batch_size == 1 else f"{batch_size} images"
     raise MemoryError(
         f"{what} {images} in a frame of {frame[0]}×{frame[1]} takes about {gigabytes(needed - kept)} more memory, and "
-        f"{gigabytes(free)} are free; {f'{fits} would fit' if fits else 'no smaller setting would fit'}. "
+        f"{gigabytes(free)} are free; {f'{smaller_one} would fit' if smaller_one else 'no smaller setting would fit'}. "
         f"{SWITCH}=off tries all the same."
     )
 
@@ -289,6 +298,8 @@ def _stem_channels(config: ModelConfig) -> int:
         return CONVNEXTS[name].channels[0] * CONVNEXTS[name].expansion // 4
     if name in SWINS:
         return SWINS[name].channels * SWINS[name].expansion // 4
+    if name in _MANY_BLOCKS:
+        return _MANY_BLOCKS[name]
     if name in REGNETS:
         return REGNETS[name].channels[0]  # its first convolution of 1×1 comes before the stride
     return 96 if _family(config) == "mobilenet" else 64

@@ -63,6 +63,78 @@ EFFICIENTNET_LITES = {
 
 
 @dataclass(frozen=True)
+class EfficientNet:
+    """Tan & Le 2019, "EfficientNet", table 1, and 2021, "EfficientNetV2", table 4, scaled as the first's section 3.3 says."""
+
+    # A stage's kind of block, blocks, kernel, stride, expansion and channels, at width and depth 1. "fused": one convolution
+    # in the place of the expansion and the depthwise one, and no squeeze-and-excitation; EfficientNetV2, figure 2.
+    stages: tuple[tuple[Literal["fused", "depthwise"], int, int, int, int, int], ...]
+    width: float = 1.0  # of all channels, rounded to multiples of 8
+    depth: float = 1.0  # of the blocks of a stage, rounded up
+    stem: int = 32
+    head: int = 1280
+    rounding: float = 0.9  # no rounded number of channels is below so much of it; EfficientNetV2 has no such limit
+    squeeze: int = 4  # the excitation has a fourth of the block's channels
+
+    @property
+    def is_v2(self) -> bool:
+        return any(kind == "fused" for kind, *_ in self.stages)
+
+
+_EFFICIENTNET: tuple[tuple[Literal["fused", "depthwise"], int, int, int, int, int], ...] = (
+    ("depthwise", 1, 3, 1, 1, 16),
+    ("depthwise", 2, 3, 2, 6, 24),
+    ("depthwise", 2, 5, 2, 6, 40),
+    ("depthwise", 3, 3, 2, 6, 80),
+    ("depthwise", 3, 5, 1, 6, 112),
+    ("depthwise", 4, 5, 2, 6, 192),
+    ("depthwise", 1, 3, 1, 6, 320),
+)
+# The small ones of V2, as google/automl's `efficientnetv2/effnetv2_configs.py` has them.
+_EFFICIENTNET_V2: tuple[tuple[Literal["fused", "depthwise"], int, int, int, int, int], ...] = (
+    ("fused", 1, 3, 1, 1, 16),
+    ("fused", 2, 3, 2, 4, 32),
+    ("fused", 2, 3, 2, 4, 48),
+    ("depthwise", 3, 3, 2, 4, 96),
+    ("depthwise", 5, 3, 1, 6, 112),
+    ("depthwise", 8, 3, 2, 6, 192),
+)
+EFFICIENTNETS = {
+    "efficientnet_b0": EfficientNet(_EFFICIENTNET),
+    "efficientnet_b1": EfficientNet(_EFFICIENTNET, width=1.0, depth=1.1),
+    "efficientnet_b2": EfficientNet(_EFFICIENTNET, width=1.1, depth=1.2),
+    "efficientnet_b3": EfficientNet(_EFFICIENTNET, width=1.2, depth=1.4),
+    "efficientnet_v2_b0": EfficientNet(_EFFICIENTNET_V2, rounding=0.0),
+    "efficientnet_v2_b1": EfficientNet(_EFFICIENTNET_V2, width=1.0, depth=1.1, rounding=0.0),
+    "efficientnet_v2_b2": EfficientNet(_EFFICIENTNET_V2, width=1.1, depth=1.2, rounding=0.0),
+    "efficientnet_v2_b3": EfficientNet(_EFFICIENTNET_V2, width=1.2, depth=1.4, rounding=0.0),
+    "efficientnet_v2_s": EfficientNet(
+        (
+            ("fused", 2, 3, 1, 1, 24),
+            ("fused", 4, 3, 2, 4, 48),
+            ("fused", 4, 3, 2, 4, 64),
+            ("depthwise", 6, 3, 2, 4, 128),
+            ("depthwise", 9, 3, 1, 6, 160),
+            ("depthwise", 15, 3, 2, 6, 256),
+        ),
+        stem=24,
+    ),
+    "efficientnet_v2_m": EfficientNet(
+        (
+            ("fused", 3, 3, 1, 1, 24),
+            ("fused", 5, 3, 2, 4, 48),
+            ("fused", 5, 3, 2, 4, 80),
+            ("depthwise", 7, 3, 2, 4, 160),
+            ("depthwise", 14, 3, 1, 6, 176),
+            ("depthwise", 18, 3, 2, 6, 304),
+            ("depthwise", 5, 3, 1, 6, 512),
+        ),
+        stem=24,
+    ),
+}
+
+
+@dataclass(frozen=True)
 class ConvNeXt:
     """Liu et al. 2022, "A ConvNet for the 2020s", section 3 and table 9."""
 
@@ -170,4 +242,15 @@ VITDETS = {
 
 
 # MobileNetV2 (Sandler et al. 2018) is built by `keras.applications`, which has its numbers.
-NAMES = (*RESNETS, "mobilenet_v2", *EFFICIENTNET_LITES, *CONVNEXTS, *SWINS, *REGNETS, *MOBILENET_V3S, *VITDETS, "keras")
+NAMES = (
+    *RESNETS,
+    "mobilenet_v2",
+    *EFFICIENTNET_LITES,
+    *EFFICIENTNETS,
+    *CONVNEXTS,
+    *SWINS,
+    *REGNETS,
+    *MOBILENET_V3S,
+    *VITDETS,
+    "keras",
+)

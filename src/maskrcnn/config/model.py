@@ -92,6 +92,8 @@ class BackboneConfig:
     conv_bias: bool = True  # keras.applications and matterport; torchvision, detectron2, MMDetection: False
     stem_pool: Literal["symmetric", "same"] = "symmetric"  # zeros on all sides; matterport: TensorFlow's "same"
     epsilon: float = 1.001e-5  # of batch norm: keras.applications; PyTorch 1e-5, torchvision's COCO v1 0, matterport 1e-3
+    # Where zeros go beside EfficientNets' convolutions of stride 2: keras.applications, as TensorFlow; torchvision: symmetric
+    padding: Literal["same", "symmetric"] = "same"
     # Mask R-CNN, section 3.1: batch norm is frozen while fine-tuning. "group": ResNets alone; Wu & He 2018, detectron2's GN
     norm: Literal["frozen", "live", "group"] = "frozen"
     frozen_stages: int = 2  # Detectron: the stem and res2 keep their ImageNet weights; 0 trains all

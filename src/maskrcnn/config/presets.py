@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
-from maskrcnn.config.backbones import CONVNEXTS, SWINS, VITDETS
+from maskrcnn.config.backbones import CONVNEXTS, EFFICIENTNETS, SWINS, VITDETS
 from maskrcnn.config.fields import replace
 from maskrcnn.config.keypoints import PERSON
 from maskrcnn.config.model import (
@@ -70,10 +70,18 @@ def _point_rend_fpn(categories: tuple[Category, ...]) -> ModelConfig:
     return replace(_resnet_fpn("resnet50", categories), mask_head__kind="point_rend", mask_head__mask_size=224)
 
 
-def _mobilenet_v3_large_fpn(categories: tuple[Category, ...]) -> ModelConfig:
-    """As `_small_fpn`, in the colors of torchvision, which trained it."""
-    config = _small_fpn("mobilenet_v3_large", 0.0, 1.0, categories)
+def _small_imagenet_fpn(name: str, categories: tuple[Category, ...]) -> ModelConfig:
+    """As `_small_fpn`, in ImageNet's mean and deviation."""
+    config = _small_fpn(name, 0.0, 1.0, categories)
     return replace(config, image__mean=ImageConfig.mean, image__std=ImageConfig.std)
+
+
+def _efficientnet_fpn(name: str, categories: tuple[Category, ...]) -> ModelConfig:
+    """EfficientNet as `keras.applications` has it: V2-S and V2-M at Mask R-CNN's size, in pixels from -1 to 1; others small."""
+    if name in ("efficientnet_v2_s", "efficientnet_v2_m"):
+        image = ImageConfig(mean=(128.0,) * 3, std=(128.0,) * 3)
+        return ModelConfig(categories, image=image, backbone=BackboneConfig(name=name, epsilon=1e-3))
+    return replace(_small_imagenet_fpn(name, categories), backbone__epsilon=1e-3)
 
 
 def _vitdet_fpn(name: str, categories: tuple[Category, ...]) -> ModelConfig:
@@ -110,7 +118,8 @@ PRESETS: dict[str, Callable[[tuple[Category, ...]], ModelConfig]] = {
     # tensorflow/tpu's `efficientnet_lite_builder.py`: MEAN_RGB and STDDEV_RGB
     "efficientnet_lite0_fpn": partial(_small_fpn, "efficientnet_lite0", 127.0, 128.0),
     "efficientnet_lite2_fpn": partial(_small_fpn, "efficientnet_lite2", 127.0, 128.0),
-    "mobilenet_v3_large_fpn": _mobilenet_v3_large_fpn,
+    "mobilenet_v3_large_fpn": partial(_small_imagenet_fpn, "mobilenet_v3_large"),  # torchvision trained it
+    **{f"{name}_fpn": partial(_efficientnet_fpn, name) for name in EFFICIENTNETS},
     "resnet18_fpn": partial(_torch_resnet_fpn, BackboneConfig(name="resnet18")),
     "resnet34_fpn": partial(_torch_resnet_fpn, BackboneConfig(name="resnet34")),
     "resnet50d_fpn": partial(_torch_resnet_fpn, BackboneConfig(name="resnet50d")),

@@ -19,7 +19,13 @@ from maskrcnn.weights.stem import inflate, stem_kernel
 
 NamedArrays = dict[str, list[np.ndarray]]
 
-APPLICATIONS = {"resnet50": "ResNet50", "resnet101": "ResNet101", "mobilenet_v2": "MobileNetV2"}
+APPLICATIONS = {
+    "resnet50": "ResNet50",
+    "resnet101": "ResNet101",
+    "mobilenet_v2": "MobileNetV2",
+    **{f"efficientnet_{size}": f"EfficientNet{size.upper()}" for size in ("b0", "b1", "b2", "b3")},
+    **{f"efficientnet_v2_{size}": f"EfficientNetV2{size.upper()}" for size in ("b0", "b1", "b2", "b3", "s", "m")},
+}
 KERAS_SUFFIXES = (".h5", ".keras")
 SUFFIXES = (".npz", *KERAS_SUFFIXES)  # what `read` takes; files of PyTorch are `sources.read_checkpoint`'s
 MAX_BYTES = 1 << 30  # no backbone's file is larger; a larger one is not read into memory

@@ -46,6 +46,7 @@ class Checkpoint:
         names: by the path of our weight, the tensor of the file it came from, for messages.
         unused: tensors of the file that have no place in the model.
         assumed: what the file does not say and was therefore taken for granted, a sentence each.
+        added: of a backbone, paths of weights that a detector has and no classifier; they start anew.
     """
 
     source: str
@@ -55,6 +56,7 @@ class Checkpoint:
     names: dict[str, str]
     unused: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
+    added: frozenset[str] = frozenset()
 
     @property
     def config(self) -> ModelConfig:
@@ -107,6 +109,10 @@ def translate(tensors: Mapping[str, np.ndarray], rules: Iterable[Rule]) -> tuple
     return arrays, names
 
 
+def _is_added(path: str, checkpoint: Checkpoint) -> bool:
+    return path in checkpoint.added or path.partition("/")[0] in OUTPUT_NORMS
+
+
 def put(checkpoint: Checkpoint, model: keras.Model, *, source_classes: Sequence[str] | None = None) -> Report:
     """Gives a model the checkpoint's weights: all that it should, or none where something does not fit.
 
@@ -133,7 +139,7 @@ def put(checkpoint: Checkpoint, model: keras.Model, *, source_classes: Sequence[
     if stem is not None and stem.path in arrays:
         arrays[stem.path] = inflate(arrays[stem.path], stem.shape)
     if checkpoint.categories is None:  # norms behind C2 … C5 are of the detector, and no classifier has them
-        wanted = [weight for weight in wanted if weight.path in arrays or weight.path.partition("/")[0] not in OUTPUT_NORMS]
+        wanted = [weight for weight in wanted if weight.path in arrays or not _is_added(weight.path, checkpoint)]
     for weight in wanted:
         path, shape = weight.path, tuple(weight.shape)
         if path not in arrays:

@@ -98,6 +98,12 @@ _TORCH_BACKBONES = (
     ("swin_tiny", "swin_t-704ceda3.pth", "Swin-T on ImageNet (81.5 % top-1)"),
     ("swin_small", "swin_s-5e29d889.pth", "Swin-S on ImageNet (83.2 % top-1)"),
     ("swin_base", "swin_b-68c6b09e.pth", "Swin-B on ImageNet (83.6 % top-1)"),
+    ("efficientnet_b0", "efficientnet_b0_rwightman-7f5810bc.pth", "EfficientNet-B0 on ImageNet (77.7 % top-1)"),
+    ("efficientnet_b1", "efficientnet_b1-c27df63c.pth", "EfficientNet-B1 on ImageNet, V2 (79.8 % top-1)"),
+    ("efficientnet_b2", "efficientnet_b2_rwightman-c35c1473.pth", "EfficientNet-B2 on ImageNet (80.6 % top-1)"),
+    ("efficientnet_b3", "efficientnet_b3_rwightman-b3899882.pth", "EfficientNet-B3 on ImageNet (82.0 % top-1)"),
+    ("efficientnet_v2_s", "efficientnet_v2_s-dd5fe13b.pth", "EfficientNetV2-S on ImageNet (84.2 % top-1)"),
+    ("efficientnet_v2_m", "efficientnet_v2_m-dc08266a.pth", "EfficientNetV2-M on ImageNet (85.1 % top-1)"),
     ("mobilenet_v3_large", "mobilenet_v3_large-5c1a4163.pth", "MobileNetV3-Large on ImageNet, V2 (75.3 % top-1)"),
 )
 _TIMM_BACKBONES = (

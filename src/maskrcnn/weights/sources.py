@@ -14,6 +14,7 @@ from maskrcnn.weights.files.read import read_tensors
 from maskrcnn.weights.projects import (
     convnexts,
     detectron2,
+    efficientnet_lites,
     efficientnets,
     matterport,
     mmdet,
@@ -23,6 +24,7 @@ from maskrcnn.weights.projects import (
     swins,
     torchvision,
     vitdet,
+    vits,
 )
 
 Source = Literal["auto", "torchvision", "detectron2", "mmdet", "matterport"]
@@ -34,11 +36,13 @@ SOURCES: dict[str, ModuleType] = {
 }
 BACKBONES: dict[str, ModuleType] = {
     "resnet": resnets,
+    "efficientnet_lite": efficientnet_lites,
     "efficientnet": efficientnets,
     "convnext": convnexts,
     "swin": swins,
     "regnet": regnets,
     "mobilenet": mobilenets,
+    "vit": vits,
 }
 
 CLASS_NAMES = ("meta/CLASSES", "meta/dataset_meta/classes")  # where MMDetection 2 and 3 write what its classes are called

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from small_network import FRAME, make_batch, small_network, train
 
+from maskrcnn.config.backbones import EFFICIENTNETS
 from maskrcnn.config.model import BackboneConfig
 from maskrcnn.model.backbones import stochastic_depth
 from maskrcnn.model.backbones.build import BUILDERS, build_backbone
+from maskrcnn.model.backbones.efficientnet import round_width
 from maskrcnn.model.backbones.mobilenet_v2 import ENDS
 from maskrcnn.model.backbones.stages import Staged, freeze
 from maskrcnn.model.backbones.stochastic_depth import drop_rates
@@ -49,6 +51,45 @@ def test_what_is_frozen_is_all_up_to_the_stage_and_norms_where_the_config_says(n
     for place, layer in enumerate(model.layers):
         is_norm = isinstance(layer, keras.layers.BatchNormalization)
         assert layer.trainable == (place > frozen_until and (norm == "live" or not is_norm)), layer.name
+
+
+@real_backbones
+@pytest.mark.parametrize(
+    ("name", "application"), [("efficientnet_b0", "EfficientNetB0"), ("efficientnet_v2_b0", "EfficientNetV2B0")]
+)
+def test_layers_of_an_efficientnet_are_named_as_in_keras_applications(name, application):
+    theirs = getattr(keras.applications, application)(include_top=False, weights=None, input_shape=(64, 64, 3))
+    preprocessing = keras.layers.Normalization
+    wanted = {
+        layer.name: [tuple(weight.shape) for weight in layer.weights]
+        for layer in theirs.layers
+        if layer.weights and not isinstance(layer, preprocessing)
+    }
+    assert {
+        layer.name: [tuple(weight.shape) for weight in layer.weights] for layer in backbone(name).layers if layer.weights
+    } == wanted
+
+
+def test_the_two_efficientnets_round_widths_otherwise():
+    """16 channels at a width of 1.2 are 19.2, whose nearest multiple of 8 is less than nine tenths of it."""
+    first, second = (EFFICIENTNETS[name] for name in ("efficientnet_b3", "efficientnet_v2_b3"))
+    assert (round_width(first, 16), round_width(second, 16)) == (24, 16)
+    assert [round_width(second, width) for *_, width in second.stages] == [16, 40, 56, 112, 136, 232]
+
+
+@pytest.mark.parametrize(("padding", "first"), [("same", 0), ("symmetric", 1)])
+def test_an_efficientnet_pads_as_the_source_does(padding, first):
+    """TensorFlow puts no zeros before an even side, PyTorch one on each."""
+    config = BackboneConfig(name="efficientnet_b0", padding=padding)
+    model = build_backbone(config)
+    stem = keras.Model(model.input, model.get_layer("stem_conv").output)
+    kernel = np.zeros((3, 3, 3, 32), np.float32)
+    kernel[0, 0, 0] = 1.0  # the upper left pixel of each window
+    stem.get_layer("stem_conv").set_weights([kernel])
+    image = np.arange(64, dtype=np.float32).reshape(1, 8, 8, 1).repeat(3, axis=3)
+    found = keras.ops.convert_to_numpy(stem(image))[0, ..., 0]
+    wanted = np.pad(image[0, ..., 0], ((first, 2), (first, 2)))[:8:2, :8:2]
+    np.testing.assert_array_equal(found, wanted)
 
 
 @real_backbones

@@ -10,14 +10,14 @@ import pytest
 
 from maskrcnn.api import MaskRCNN
 from maskrcnn.config import fields
-from maskrcnn.config.backbones import CONVNEXTS, EFFICIENTNET_LITES, MOBILENET_V3S, REGNETS, SWINS
+from maskrcnn.config.backbones import CONVNEXTS, EFFICIENTNET_LITES, EFFICIENTNETS, MOBILENET_V3S, REGNETS, SWINS
 from maskrcnn.config.model import BackboneConfig, ModelConfig
 from maskrcnn.config.presets import PRESETS, placeholder_categories, preset
 from maskrcnn.model.backbones.build import BUILDERS, build_backbone
 from maskrcnn.weights import backbones, finding
 from maskrcnn.weights.checkpoint import Rule
 from maskrcnn.weights.files.pth import write_pth
-from maskrcnn.weights.projects import convnexts, efficientnets, mobilenets, regnets, swins
+from maskrcnn.weights.projects import convnexts, efficientnet_lites, efficientnets, mobilenets, regnets, swins
 from maskrcnn.weights.published import PUBLISHED
 from maskrcnn.weights.sources import BACKBONES, read_checkpoint
 
@@ -33,13 +33,24 @@ CASES = {  # a backbone, its reader, and the rules by which a file of it is made
     "swin_tiny of timm": ("swin_tiny", swins, swins.rules(SWIN_NAMES[1], SWINS["swin_tiny"])),
     "efficientnet_lite0 of timm": (
         "efficientnet_lite0",
-        efficientnets,
-        efficientnets.timm_rules(EFFICIENTNET_LITES["efficientnet_lite0"]),
+        efficientnet_lites,
+        efficientnet_lites.timm_rules(EFFICIENTNET_LITES["efficientnet_lite0"]),
     ),
     "efficientnet_lite2 of its package": (
         "efficientnet_lite2",
+        efficientnet_lites,
+        efficientnet_lites.package_rules(EFFICIENTNET_LITES["efficientnet_lite2"]),
+    ),
+    "efficientnet_b0 of timm": ("efficientnet_b0", efficientnets, efficientnets.timm_rules(EFFICIENTNETS["efficientnet_b0"])),
+    "efficientnet_v2_b0 of timm": (
+        "efficientnet_v2_b0",
         efficientnets,
-        efficientnets.package_rules(EFFICIENTNET_LITES["efficientnet_lite2"]),
+        efficientnets.timm_rules(EFFICIENTNETS["efficientnet_v2_b0"]),
+    ),
+    "efficientnet_v2_b0 of torchvision": (
+        "efficientnet_v2_b0",
+        efficientnets,
+        efficientnets.torchvision_rules(EFFICIENTNETS["efficientnet_v2_b0"]),
     ),
     "regnetx_4gf of timm": ("regnetx_4gf", regnets, regnets.rules(REGNETS["regnetx_4gf"])),
     "mobilenet_v3_large of torchvision": (
@@ -118,7 +129,7 @@ def test_weights_without_an_address_say_what_to_do():
 
 @pytest.mark.slow
 def test_an_efficientnet_starts_from_its_package_when_that_is_installed(tmp_path, monkeypatch):
-    rules = efficientnets.package_rules(EFFICIENTNET_LITES["efficientnet_lite2"])
+    rules = efficientnet_lites.package_rules(EFFICIENTNET_LITES["efficientnet_lite2"])
     tensors = file_of("efficientnet_lite2", rules)
     (tmp_path / "models").mkdir()
     write_pth(tmp_path / "models" / "efficientnet-lite2-0.pth", tensors)

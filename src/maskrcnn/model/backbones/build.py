@@ -6,10 +6,20 @@ from collections.abc import Callable
 
 import keras
 
-from maskrcnn.config.backbones import CONVNEXTS, EFFICIENTNET_LITES, MOBILENET_V3S, REGNETS, RESNETS, SWINS, VITDETS
+from maskrcnn.config.backbones import (
+    CONVNEXTS,
+    EFFICIENTNET_LITES,
+    EFFICIENTNETS,
+    MOBILENET_V3S,
+    REGNETS,
+    RESNETS,
+    SWINS,
+    VITDETS,
+)
 from maskrcnn.config.model import BackboneConfig
 from maskrcnn.model.backbones import (
     convnext,
+    efficientnet,
     efficientnet_lite,
     keras_model,
     mobilenet_v2,
@@ -27,6 +37,7 @@ BUILDERS: dict[str, Callable[[BackboneConfig, int], Staged]] = {
     **dict.fromkeys(RESNETS, resnet.build),
     "mobilenet_v2": mobilenet_v2.build,
     **dict.fromkeys(EFFICIENTNET_LITES, efficientnet_lite.build),
+    **dict.fromkeys(EFFICIENTNETS, efficientnet.build),
     **dict.fromkeys(CONVNEXTS, convnext.build),
     **dict.fromkeys(SWINS, swin.build),
     **dict.fromkeys(REGNETS, regnet.build),
@@ -38,8 +49,9 @@ BUILDERS: dict[str, Callable[[BackboneConfig, int], Staged]] = {
 def build_backbone(config: BackboneConfig, *, channels: int = 3, model: keras.Model | None = None) -> keras.Model:
     """A model from (B, H, W, channels) normalized images, H and W multiples of 32, to [C2, C3, C4, C5].
 
-    ResNets and MobileNetV2 name their layers as in `keras.applications`, so that its weights fit by name. Frozen norms and
-    stages are set `trainable = False`, which in Keras makes batch norm use its stored mean and variance in training as well.
+    ResNets, MobileNetV2 and EfficientNets name their layers as in `keras.applications`, so that its weights fit by name. Frozen
+    norms and stages are set `trainable = False`, which in Keras makes batch norm use its stored mean and variance in training
+    as well.
 
     Args:
         model: where the name is "keras", the model whose layers are taken, see `keras_model`.

@@ -41,10 +41,10 @@ def num_blocks(numbers: EfficientNetLite, stage: int) -> int:
     return blocks if stage in (0, len(numbers.stages) - 1) else math.ceil(blocks * numbers.depth)
 
 
-def round_channels(channels: float, divisor: int = 8) -> int:
+def round_channels(channels: float, divisor: int = 8, *, least: float = 0.9) -> int:
     """The nearest multiple of the divisor that is not below nine tenths. MobileNets' and EfficientNets' `round_filters`."""
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return rounded if rounded >= 0.9 * channels else rounded + divisor
+    return rounded if rounded >= least * channels else rounded + divisor
 
 
 def _inverted_bottleneck(x, width: int, numbers: EfficientNetLite, *, size: int, strides: int, expansion: int, name: str):

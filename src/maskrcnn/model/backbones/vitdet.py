@@ -66,10 +66,7 @@ class Positions(layers.Layer):
 
     def call(self, x):
         """(B, h, w, C) → the same shape."""
-        rows, columns = (_cubic(self.size, side) for side in ops.shape(x)[1:3])  # (h, size), (w, size)
-        table = ops.cast(ops.convert_to_tensor(self.table), rows.dtype)
-        table = ops.matmul(rows, ops.reshape(table, (self.size, -1)))  # (h, size C)
-        table = ops.matmul(columns, ops.reshape(table, (-1, self.size, x.shape[-1])))  # (h, w, C)
+        table = resized(self.table, *ops.shape(x)[1:3])
         return x + ops.cast(ops.expand_dims(table, 0), x.dtype)
 
     def compute_output_spec(self, x):
@@ -137,6 +134,15 @@ class Attention(layers.Layer):
         table = ops.matmul(resize, table)  # (2 side - 1, d)
         places = ops.arange(side, dtype="int32")
         return ops.take(table, ops.expand_dims(places, 1) - ops.expand_dims(places, 0) + side - 1, axis=0)
+
+
+def resized(table, height, width):
+    """(S, S, C), learnt for each place of a square grid → (height, width, C), bicubic as PyTorch resizes."""
+    size, channels = table.shape[0], table.shape[-1]
+    rows, columns = _cubic(size, height), _cubic(size, width)  # (height, S), (width, S)
+    table = ops.cast(ops.convert_to_tensor(table), rows.dtype)
+    table = ops.matmul(rows, ops.reshape(table, (size, -1)))  # (height, S C)
+    return ops.matmul(columns, ops.reshape(table, (-1, size, channels)))  # (height, width, C)
 
 
 def _small() -> initializers.Initializer:

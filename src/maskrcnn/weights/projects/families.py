@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -55,10 +56,17 @@ def count(file: naming.File, pattern: str, **at: int) -> int:
 
 
 def checkpoint(
-    source: str, file: naming.File, rules: Sequence[Rule], changes: Mapping[str, Any], *, ignored: Sequence[str] = ()
+    source: str,
+    file: naming.File,
+    rules: Sequence[Rule],
+    changes: Mapping[str, Any],
+    *,
+    ignored: Sequence[str] = (),
+    assumed: Sequence[str] = (ASSUMED_COLOURS,),
+    added: frozenset[str] = frozenset(),
 ) -> Checkpoint:
-    """A backbone alone. Raises as `naming.read_model`."""
-    return naming.checkpoint_of(source, file, rules, None, dict(changes), ignored, [ASSUMED_COLOURS])
+    """A backbone alone; `added` as in `Checkpoint`. Raises as `naming.read_model`."""
+    return replace(naming.checkpoint_of(source, file, rules, None, dict(changes), ignored, assumed), added=added)
 
 
 def first_telling(tensors: Mapping[str, np.ndarray], tellings: Mapping[str, Any]) -> str | None:
