@@ -137,7 +137,7 @@ class Attention(layers.Layer):
 
 
 def resized(table, height, width):
-    """(S, S, C), learnt for each place of a square grid → (height, width, C), bicubic as PyTorch resizes."""
+    """(S, S, C), learned for each place of a square grid → (height, width, C), bicubic as PyTorch resizes."""
     size, channels = table.shape[0], table.shape[-1]
     rows, columns = _cubic(size, height), _cubic(size, width)  # (height, S), (width, S)
     table = ops.cast(ops.convert_to_tensor(table), rows.dtype)

@@ -1,4 +1,4 @@
-"""Plain vision transformers by themselves, in timm's names: timm's, DeiT's, and what MAE learnt without labels."""
+"""Plain vision transformers by themselves, in timm's names: timm's, DeiT's, and what MAE learned without labels."""
 
 from __future__ import annotations
 
