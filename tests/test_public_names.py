@@ -1,6 +1,9 @@
 """What `import maskrcnn` promises: the names, how little it loads, and what it says where no backend is installed."""
 
+import dataclasses
+import inspect
 import os
+import re
 import subprocess
 import sys
 from importlib.machinery import ModuleSpec
@@ -8,7 +11,7 @@ from importlib.machinery import ModuleSpec
 import pytest
 
 import maskrcnn
-from maskrcnn import backend
+from maskrcnn import backend, layers
 
 HIDE_BACKENDS = "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'jax', 'torch']));"
 
@@ -43,6 +46,34 @@ def test_the_public_names_are_these():
         "ModelConfig",
         "__version__",
     }
+
+
+OF_KERAS = {"build", "compute_output_shape", "compute_output_spec"}  # Keras says what these are
+
+
+def public_calls():
+    """Each public function, class and method with its signature and docstring, the constructor's with the class's."""
+    named = [(name, getattr(maskrcnn, name)) for name in maskrcnn.__all__ if name != "__version__"]
+    for name, item in named + [(name, getattr(layers, name)) for name in layers.__all__]:
+        if not inspect.isclass(item):
+            yield name, item, inspect.getdoc(item) or ""
+            continue
+        if not dataclasses.is_dataclass(item):  # whose fields say themselves what they are
+            yield name, item, f"{inspect.getdoc(item)} {inspect.getdoc(item.__init__)}"
+        for method in sorted(vars(item).keys() - OF_KERAS):
+            called = getattr(item, method)
+            if not method.startswith("_") and (inspect.isfunction(called) or inspect.ismethod(called)):
+                yield f"{name}.{method}", called, inspect.getdoc(called) or ""
+
+
+def test_every_parameter_of_the_public_names_is_documented():
+    calls = list(public_calls())
+    assert len(calls) >= 50
+    missing = {
+        name: [word for word in inspect.signature(item).parameters if not re.search(rf"\b{word}\b", text + " self kwargs")]
+        for name, item, text in calls
+    }
+    assert {name: words for name, words in missing.items() if words} == {}
 
 
 @pytest.mark.parametrize("name", maskrcnn.__all__)

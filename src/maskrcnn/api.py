@@ -25,6 +25,14 @@ from maskrcnn.weights.finding import published_model
 class MaskRCNN(FittableNetwork):
     """Mask R-CNN with a feature pyramid (He et al. 2017; Lin et al. 2017).
 
+    `from_preset`, `from_checkpoint` and `load_model` make one. The constructor gives random weights.
+
+    Args:
+        config: every number of the model.
+        backbone: instead of the one that `config.backbone` names, any Keras model with maps of strides 4 to 32.
+        seed: of random weights and of sampling in training; None: another one each time.
+        **kwargs: of `keras.Model`, such as `name`.
+
     Example:
         ```python
         model = maskrcnn.MaskRCNN.from_preset("resnet50_fpn", num_classes=2)
@@ -140,10 +148,14 @@ class MaskRCNN(FittableNetwork):
         return list(whole.detect(self, images, batch_size=batch_size, score=score))
 
     def check_memory(self, frame: tuple[int, int], batch_size: int) -> None:
-        """Whether so many images in a frame (height, width) fit in memory together; `detect` asks before it begins.
+        """Whether a batch fits in memory; `detect` asks before it begins.
+
+        Args:
+            frame: height and width of the padded images, in pixels.
+            batch_size: images that go through the network together.
 
         Raises:
-            MemoryError: they don't; one line with a setting that would.
+            MemoryError: it does not fit; one line, with a setting with which it would.
         """
         memory.check_inference(self.config, self.count_params(), frame, batch_size)
 

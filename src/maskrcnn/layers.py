@@ -64,7 +64,15 @@ class FPN(keras.layers.Layer):
         self.neck.built = True
 
     def call(self, features, training=None):
-        """(B, H/4, W/4, ·) … (B, H/32, W/32, ·) → (B, H/4, W/4, channels) … (B, H/64, W/64, channels)."""
+        """Adds what coarse maps know to fine ones.
+
+        Args:
+            features: [C2, C3, C4, C5], (B, H/4, W/4, ·) … (B, H/32, W/32, ·).
+            training: whether batch norm, if it is live, uses the batch's own statistics.
+
+        Returns:
+            [P2 … P6], (B, H/4, W/4, channels) … (B, H/64, W/64, channels).
+        """
         return self.neck(features, training=training)
 
     def compute_output_shape(self, input_shape):
@@ -111,6 +119,7 @@ class RPN(keras.layers.Layer):
 
         Args:
             features: [P2 … P6].
+            training: as of every Keras layer.
 
         Returns:
             objectness (B, T, 1), probabilities; deltas (B, T, 4) from the anchors to the objects; proposals (B, N, 4), best
@@ -179,7 +188,15 @@ class RoIAlign(keras.layers.Layer):
         self.pool = roi_pooler.RoiPooler(config, pool_size)
 
     def call(self, features, boxes):
-        """[P2 … P6] and (B, N, 4) → (B, N, P, P, C)."""
+        """Cuts the features of each box out of its level.
+
+        Args:
+            features: [P2 … P5] or [P2 … P6]; P6 is not used.
+            boxes: (B, N, 4) xyxy, pixels of the image.
+
+        Returns:
+            (B, N, P, P, C).
+        """
         batch, num_rows = ops.shape(boxes)[:2]
         pooled = self.pool(features, boxes)
         return ops.reshape(pooled, (batch, num_rows, self.pool_size, self.pool_size, features[0].shape[-1]))
@@ -211,7 +228,16 @@ class BoxHead(keras.layers.Layer):
         self.head.built = True
 
     def call(self, pooled, training=None):
-        """(B, N, P, P, C) → scores (B, N, K + 1), background first, that add up to 1, and deltas (B, N, K, 4)."""
+        """Classifies each box and refines it.
+
+        Args:
+            pooled: (B, N, P, P, C), of `RoIAlign`.
+            training: as of every Keras layer.
+
+        Returns:
+            scores (B, N, K + 1), background first, that add up to 1; and deltas (B, N, K, 4), for each class from the box that
+            was pooled to the object's.
+        """
         logits, deltas = self.head(pooled, pooled, training=training)
         return ops.softmax(logits), deltas
 
@@ -244,7 +270,16 @@ class MaskHead(keras.layers.Layer):
         self.head.built = True
 
     def call(self, pooled, labels, training=None):
-        """(B, N, P, P, C) and the class of each row (B, N), 0 … K − 1 → (B, N, M, M) probabilities, M = 2 P."""
+        """Draws the mask of each box.
+
+        Args:
+            pooled: (B, N, P, P, C), of `RoIAlign`.
+            labels: (B, N) the class of each row, 0 … K − 1, whose mask is wanted.
+            training: as of every Keras layer.
+
+        Returns:
+            (B, N, M, M) probabilities, M = 2 P, each mask stretched over its box.
+        """
         return ops.sigmoid(self.head(pooled, pooled, ops.cast(labels, "int32"), training=training))
 
     def compute_output_spec(self, pooled, labels, training=None):
@@ -265,8 +300,15 @@ class NMS(keras.layers.Layer):
         self.iou, self.max_boxes = iou, max_boxes
 
     def call(self, boxes, scores):
-        """(B, N, 4) and (B, N) in any order → boxes (B, max_boxes, 4) and scores (B, max_boxes), best first, and which rows
-        hold a box (B, max_boxes); the others are zeros.
+        """Keeps the best of boxes that overlap.
+
+        Args:
+            boxes: (B, N, 4) xyxy, in any order.
+            scores: (B, N).
+
+        Returns:
+            boxes (B, max_boxes, 4) and scores (B, max_boxes), best first, and which rows hold a box (B, max_boxes); the others
+            are zeros.
         """
         scores, order, valid = row_ops.top(scores, boxes.shape[1])
         boxes = row_ops.gather(boxes, order)

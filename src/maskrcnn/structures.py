@@ -71,10 +71,18 @@ class Sample:
     mirror: tuple[int, ...] = ()
 
     def replace(self, **changes: Any) -> Sample:
+        """A copy with `changes`, new values of attributes by their names; the sample itself stays as it is."""
         return replace(self, **changes)
 
     def keypoints_of(self, rows: Any) -> np.ndarray | None:
-        """Keypoints of some of the objects, by an index array or a boolean array; a copy, None where the data has none."""
+        """Keypoints of some of the objects.
+
+        Args:
+            rows: an index array or a boolean array.
+
+        Returns:
+            (n, K, 3), a copy, in the form of `keypoints`; None where the data has none.
+        """
         return None if self.keypoints is None else self.keypoints[rows]
 
 

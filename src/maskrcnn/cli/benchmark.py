@@ -14,7 +14,7 @@ from maskrcnn.cli.models import load_keras
 
 
 def benchmark(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="What `predict` takes, and is not exported.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="As for predict, but not an exported model.")],
     images: Annotated[
         list[Path] | None,
         typer.Option("--images", metavar="FILE", exists=True, help="Images to time with, instead of nuclei. Repeatable."),

@@ -312,7 +312,11 @@ class DetectConfig:
 
 @dataclass(frozen=True)
 class Category:
-    """One class: its id in the annotation file, its name, and its keypoints, where it has any."""
+    """One class: its id in the annotation file, its name, and its keypoints, where it has any.
+
+    Raises:
+        ValueError: too many keypoints, or a skeleton that joins keypoints that do not exist.
+    """
 
     id: int
     name: str
@@ -329,7 +333,14 @@ class Category:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A whole model. `categories[k]` is what label k means."""
+    """A whole model. `categories[k]` is what label k means.
+
+    The other fields are dataclasses of their own, one for each part of the network: `config.rpn.nms_iou`. A copy with some of
+    them changed is `maskrcnn.config.fields.replace(config, rpn__nms_iou=0.8)`.
+
+    Raises:
+        ValueError: no classes, names that repeat, and numbers that are out of range or do not fit each other.
+    """
 
     categories: tuple[Category, ...]
     image: ImageConfig = field(default_factory=ImageConfig)
@@ -379,6 +390,7 @@ class ModelConfig:
 
     @property
     def class_names(self) -> list[str]:
+        """What the labels 0 … K − 1 mean."""
         return [category.name for category in self.categories]
 
     @property

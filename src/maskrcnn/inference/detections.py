@@ -169,7 +169,11 @@ class Detections(structures.Detections):
         return Image.fromarray(draw_detections(self._pixels(image), self, show_scores=scores))
 
     def show(self, image: Any = None) -> None:
-        """Opens the plot in the system's viewer of images; in a notebook the last line of a cell shows detections by itself."""
+        """Opens the plot in the system's image viewer; in a notebook, detections in a cell's last line show themselves.
+
+        Args:
+            image: as `plot` takes it.
+        """
         self.plot(image).show()
 
     def save(self, path: str | os.PathLike[str], image: Any = None) -> Path:
