@@ -16,7 +16,9 @@ from maskrcnn.verbs import serve as verb
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What the verb is called with, instead of a server."""
+    pytest.importorskip("fastapi", reason='needs the extra "serve"')
     calls: list[dict[str, Any]] = []
+    monkeypatch.setattr("maskrcnn.serving.running.leave", lambda: None)
     monkeypatch.setattr(verb, "serve", lambda model, **options: calls.append({"model": model, **options}))
     return calls
 

@@ -124,3 +124,20 @@ def test_turns_that_are_cancelled_ask_no_more(queue) -> None:
     with pytest.raises(Exception, match="^$") as caught:
         turns.predict_on_batch(batch)
     assert type(caught.value).__name__ == "CancelledError"
+
+
+def test_a_refusal_is_what_everybody_gets_who_waits_and_whoever_comes(queue, detector) -> None:
+    error = ValueError("closing")
+    queue.start()
+    detector.gate.clear()
+    running = queue.submit(image(8), (64, 64))
+    while not running.running():
+        time.sleep(0.01)
+    waiting = queue.call(lambda _: pytest.fail("it was asked"))
+    queue.refuse(error)
+    assert running.exception(WAIT) is error and waiting.exception(WAIT) is error
+    with pytest.raises(ValueError, match="closing"):
+        queue.submit(image(8), (64, 64))
+    detector.gate.set()
+    assert queue.close(WAIT), "the thread survives answers that nobody waits for"
+    assert len(queue) == 0

@@ -134,3 +134,6 @@ def serve(
         label_studio_token=label_studio_token,
     )
     run_server(model, host=host, port=port, workers=workers, engine=engine, settings=settings, log=tell)
+    from maskrcnn.serving.running import leave  # only where the extra is installed
+
+    leave()

@@ -77,7 +77,7 @@ class Service:
             detector, batch_size=settings.batch_size, wait=settings.wait_ms / 1000, on_batch=self.meters.count_batch
         )
         self.admission = Admission(settings.queue, self.queue.seconds_for, settings.timeout)
-        self.ready = self.ended = False
+        self.ready = self.ended = self._refused = False
         self._threads = ThreadPoolExecutor(settings.readers, "serve")
         self.meters.watch("maskrcnn_places_taken", "Images between arrival and answer.", lambda: self.admission.taken)
         self.meters.watch("maskrcnn_queue_images", "Images that wait for the model.", lambda: len(self.queue))
@@ -136,12 +136,14 @@ class Service:
 
     def refuse(self) -> None:
         """Answers 503 to all that wait: the time of those that SIGTERM left is over."""
+        self._refused = True
         self.queue.refuse(shutting_down())
 
     async def stop(self) -> bool:
         """Ends the threads; whether the model's did within the grace."""
         self.admission.close()
-        self.ended = await asyncio.to_thread(self.queue.close, self.settings.grace)
+        patience = 0.0 if self._refused else self.settings.grace  # nobody waits for what the model does now
+        self.ended = await asyncio.to_thread(self.queue.close, patience)
         self._threads.shutdown(wait=False, cancel_futures=True)
         return self.ended
 

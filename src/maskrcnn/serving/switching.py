@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from maskrcnn.serving.meters import say
+from maskrcnn.serving.problems import ProblemError
 from maskrcnn.serving.service import Service
 from maskrcnn.structures import Detector
 
@@ -91,6 +92,6 @@ class Switch:
             image, size = self._service.empty_image()  # engines, too, are slow at their first one
             faster.predict_on_batch({"images": image[None], "sizes": np.array([size], np.int32)})
             self._service.replace(faster, instead_of=detector)
-        except (OSError, ValueError, ImportError, RuntimeError) as error:
+        except (OSError, ValueError, ImportError, RuntimeError, ProblemError) as error:  # the last at the server's end
             if not stop.is_set():
                 say("no engine was prepared", error=" ".join(str(error).split()))

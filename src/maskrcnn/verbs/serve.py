@@ -62,7 +62,7 @@ def serve(
         if settings.token is None and not _is_loopback(host):
             log("Whoever reaches this address may ask, for there is no --token.")
         if workers > 1:
-            running.run_workers(partial(_work, path, settings, engine), listener, workers, settings.grace)
+            running.run_workers(partial(_work_alone, path, settings, engine), listener, workers, settings.grace)
         else:
             _work(path, settings, engine, listener)
 
@@ -186,3 +186,11 @@ def _work(model: str | Path, settings: ServerSettings, engine: str, listener: so
     from maskrcnn.serving import running
 
     running.run(make_app(model, settings, engine=engine), listener)
+
+
+def _work_alone(model: str | Path, settings: ServerSettings, engine: str, listener: socket.socket) -> None:
+    """The same for a process that does nothing else."""
+    from maskrcnn.serving.running import leave
+
+    _work(model, settings, engine, listener)
+    leave()
