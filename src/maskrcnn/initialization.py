@@ -238,7 +238,11 @@ class Start:
         if new_classes is not None:
             changes = {"categories": numbered_or_named(None, new_classes)} | changes
         if remake:
-            of_classes: dict[str, Any] = {"box_head__class_weights": (), "detect__best_scores": ()}
+            of_classes: dict[str, Any] = {
+                "box_head__class_weights": (),
+                "box_head__class_counts": (),
+                "detect__best_scores": (),
+            }
             changes = of_classes | changes  # the old ones are of other classes
         config = fields.replace(config, **changes)
         model = self._seeded(config, backbone_copy(source))

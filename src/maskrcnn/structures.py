@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from maskrcnn.config.model import ModelConfig
 
 
+SAID_ABSENT, INCOMPLETE = 1, 2  # of `Batch.class_marks`
 _LISTED = 5  # classes in a `repr`
 
 
@@ -47,6 +48,8 @@ class Sample:
         scores: (N,) float32 in [0, 1] of objects that a model found, on their way to a file; None of ground truth.
         keypoints: (N, K, 3) float32 x, y and COCO's visibility: 0 not marked, 1 hidden, 2 seen; None where the data has none.
         mirror: which keypoint each of the K is in a mirror, see `config.keypoints.mirror_of`.
+        absent: labels of classes that the image was searched for without finding one (LVIS's neg_category_ids).
+        incomplete: labels of classes of which not every object is annotated (LVIS's not_exhaustive_category_ids).
         image: (H, W, C) uint8 once it has been read, else None; RGB where C is 3.
         frame: (height, width) of a frame that a fitted image is cropped for; None leaves the choice to `ImageConfig`.
         fitted: whether the image has the size in which the model will see it, because an augmentation chose that; else the
@@ -69,6 +72,17 @@ class Sample:
     scores: np.ndarray | None = None
     keypoints: np.ndarray | None = None
     mirror: tuple[int, ...] = ()
+    absent: tuple[int, ...] = ()
+    incomplete: tuple[int, ...] = ()
+
+    def with_labels(self, new_labels: Any) -> Sample:
+        """The sample with other labels: `new_labels[label]`, below 0 where a class that has no object here is left out."""
+        new_labels = np.asarray(new_labels, np.int32)
+        absent, incomplete = (
+            tuple(label for label in new_labels[list(labels)].tolist() if label >= 0) if labels else ()
+            for labels in (self.absent, self.incomplete)
+        )
+        return replace(self, labels=new_labels[self.labels], absent=absent, incomplete=incomplete)
 
     def replace(self, **changes: Any) -> Sample:
         """A copy with `changes`, new values of attributes by their names; the sample itself stays as it is."""
@@ -101,6 +115,9 @@ class Batch(NamedTuple):
     valid: Any  # (B, N) bool; False rows are padding
     image_ids: Any  # (B,) int64
     keypoints: Any = ()  # (B, N, K, 3) float32 x, y in pixels of the frame, and visibility; () where the model has none
+    # (B, K) uint8: 1 for classes that the image was searched for without finding one, 2 for those of which not every object is
+    # annotated, else 0; () where the loss does not ask.
+    class_marks: Any = ()
 
 
 class Proposals(NamedTuple):

@@ -238,10 +238,12 @@ def test_a_last_part_of_several_files_is_asked_about(write_coco, tmp_path):
 
 def test_lvis_has_addresses_for_names(write_coco):
     entry = {"id": 1, "coco_url": "http://images.cocodataset.org/train2017/a.png", "height": 20, "width": 30}
-    path = write_coco([annotation(1)], images=[entry | {"not_exhaustive_category_ids": [3]}], folder="train2017")
-    data = load_dataset(path)
+    marks = {"not_exhaustive_category_ids": [1, 77], "neg_category_ids": ["none"]}
+    data = load_dataset(write_coco([annotation(1)], images=[entry | marks], folder="train2017"))
     assert_square(data)
     assert "not_exhaustive_category_ids" in only_fault(data, "not exhaustive").message
+    (sample,) = data.samples
+    assert (sample.absent, sample.incomplete) == ((), (0,))  # labels; what is no class of the file says nothing
 
 
 def test_one_file_under_two_ids_is_one_image(write_coco):

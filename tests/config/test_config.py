@@ -49,6 +49,8 @@ def test_replace_reaches_one_level_down_and_changes_nothing_else(config):
         ({"anchors__sizes": ((32,),)}, "five levels"),
         ({"mask_head__mask_size": 30}, "28, 56 or 112"),
         ({"box_head__class_weights": (1.0,)}, "each of 2 classes, or none at all; received 1"),
+        ({"box_head__class_counts": (1.0,)}, "each of 2 classes, or none at all; received 1"),
+        ({"box_head__class_loss": "federated", "detect__classes": "best"}, 'needs detect.classes="every"'),
         ({"box_head__class_weights": (1.0, 0.0)}, "finite numbers above 0"),
         ({"box_head__class_weights": (1.0, float("inf"))}, "finite numbers above 0"),
         ({"box_head__class_weights": ("high", "low")}, "finite numbers above 0; received ..high"),

@@ -13,6 +13,7 @@ from maskrcnn.data.resize import possible_frames
 from maskrcnn.geometry.masks import crop_mask
 from maskrcnn.geometry.paste import paste
 from maskrcnn.geometry.rle import rle_to_mask
+from maskrcnn.structures import INCOMPLETE, SAID_ABSENT
 
 CONFIG = replace(
     ModelConfig(categories=(Category(1, "a"), Category(2, "b")), image=ImageConfig(short_side=64, long_side=100)),
@@ -128,3 +129,17 @@ def test_a_fitted_image_that_no_frame_holds_is_refused():
     (large,) = samples([(150, 60)], [1])
     with pytest.raises(ValueError, match="No frame holds 150×60"):
         make_batch([large.replace(fitted=True)], CONFIG)
+
+
+def test_what_lvis_says_of_an_images_classes_is_in_the_batch_where_the_loss_asks():
+    first, second = samples([(40, 60), (30, 30)], [1, 1])
+    first = first.replace(absent=(1,), incomplete=(0,))
+    assert make_batch([first, second], CONFIG).class_marks == ()
+    marks = make_batch([first, second], replace(CONFIG, box_head__class_loss="federated")).class_marks
+    np.testing.assert_array_equal(marks, np.array([[INCOMPLETE, SAID_ABSENT], [0, 0]], np.uint8))
+
+
+def test_marks_of_classes_follow_their_labels():
+    (sample,) = samples([(40, 60)], [1])
+    sample = sample.replace(absent=(1, 2), incomplete=(0,), labels=np.array([0], np.int32)).with_labels([2, -1, 1])
+    assert (sample.labels.tolist(), sample.absent, sample.incomplete) == ([2], (1,), (2,))

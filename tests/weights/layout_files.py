@@ -138,8 +138,8 @@ def point_rend(sizes: Sizes, *, hidden: int = 1024, width: int = 256) -> Shapes:
     return shapes | _conv("roi_heads.mask_head.point_head.predictor", (classes, width + classes, 1))
 
 
-def mmdet(sizes: Sizes, *, norms: bool = False, stages: int = 0) -> Shapes:
-    """`mask-rcnn_r50_fpn` and its kin, with `norms` the `syncbn-all_rpn-2conv` ones, or a cascade of so many stages."""
+def mmdet(sizes: Sizes, *, norms: bool = False, stages: int = 0, seesaw: bool = False) -> Shapes:
+    """`mask-rcnn_r50_fpn` and its kin, with `norms` the `syncbn-all_rpn-2conv` ones, a cascade of so many stages, `seesaw`."""
     channels, classes = sizes.channels, sizes.num_classes
     shapes = dict(_torchvision_resnet(sizes, "backbone.", counted=True))
     for index, width in enumerate(_outer_widths(sizes)):
@@ -155,7 +155,8 @@ def mmdet(sizes: Sizes, *, norms: bool = False, stages: int = 0) -> Shapes:
             shapes |= _norm(f"roi_head.bbox_head{stage}.shared_convs.{index}.bn", channels, counted=True)
         shapes |= _conv(f"roi_head.bbox_head{stage}.shared_fcs.0", (sizes.hidden, channels * sizes.pool**2))
         shapes |= {} if norms else _conv(f"roi_head.bbox_head{stage}.shared_fcs.1", (sizes.hidden, sizes.hidden))
-        shapes |= _conv(f"roi_head.bbox_head{stage}.fc_cls", (classes + 1, sizes.hidden))
+        shapes |= _conv(f"roi_head.bbox_head{stage}.fc_cls", (classes + 1 + seesaw, sizes.hidden))
+        shapes |= {f"roi_head.bbox_head{stage}.loss_cls.cum_samples": (classes + 1,)} if seesaw else {}
         shapes |= _conv(f"roi_head.bbox_head{stage}.fc_reg", (4 if stages else 4 * classes, sizes.hidden))
         for index in range(4):
             shapes |= _conv(f"roi_head.mask_head{stage}.convs.{index}.conv", (channels, channels, 3, 3), bias=not norms)

@@ -29,6 +29,7 @@ from maskrcnn.annotations.coco_objects import ObjectReader
 from maskrcnn.annotations.faults import Fault
 from maskrcnn.annotations.finding import image_folders
 from maskrcnn.annotations.json_parts import read_parts
+from maskrcnn.annotations.lvis_marks import ClassMarks
 from maskrcnn.annotations.numbers import as_id
 from maskrcnn.annotations.objects import Annotations, TrueObject, make_sample
 from maskrcnn.annotations.place import Place, ReadOptions, read_json
@@ -136,8 +137,8 @@ class _Table:
 
     def __init__(self, images: list[Any], path: Path, options: ReadOptions) -> None:
         self._path, self._options = path, options
-        self._lvis_faults = _lvis_faults(images)
         self._listed = read_images(images)
+        self._marks = ClassMarks(images, self._listed.number)
         self._located = _locate(self._listed, path, options)
         places: dict[int, ImagePlace | None] = dict.fromkeys(self._listed.entries)
         for row, image in enumerate(usable_images(self._listed, self._located)[0]):
@@ -162,7 +163,7 @@ class _Table:
         options = self._options
         labels, classes, faults = _read_categories(categories, self._path, self.columns.used_categories, options.classes)
         images, image_faults = usable_images(self._listed, self._located, lambda number: counts.get(number, 0))
-        faults += self._listed.faults + image_faults + self.columns.strangers + self._lvis_faults
+        faults += self._listed.faults + image_faults + self.columns.strangers + self._marks.faults()
         objects, told = self.columns.objects(images, labels, crowds_are_objects=options.crowds_are_objects)
         told_of: dict[int, list[Fault]] = defaultdict(list)
         for row, theirs in told:
@@ -180,7 +181,7 @@ class _Table:
             if alike[row]:
                 sample = _without_twins(sample, image, faults)
             samples.append(sample)
-        return self.keypoints.joined(Annotations(samples, classes, faults), categories)
+        return self.keypoints.joined(Annotations(self._marks.joined(samples, labels), classes, faults), categories)
 
 
 def _without_twins(sample: Sample, image: Image, faults: list[Fault]) -> Sample:
@@ -203,12 +204,13 @@ def _without_twins(sample: Sample, image: Image, faults: list[Fault]) -> Sample:
 def _read_one_by_one(content: Any, path: Path, options: ReadOptions) -> Annotations:
     """As `_read_in_columns`, of a file with ids that are text, have a point, are missing or come twice."""
     listed = read_images(content["images"])
+    marks = ClassMarks(content["images"], listed.number)
     annotations, annotation_faults = group_annotations(content["annotations"], listed)
     used = {entry["category_id"] for own in annotations.values() for entry in own}
     labels, categories, faults = _read_categories(content["categories"], path, used, options.classes)
     located = _locate(listed, path, options)
     images, image_faults = usable_images(listed, located, lambda number: len(annotations.get(number, ())))
-    faults += listed.faults + image_faults + annotation_faults + _lvis_faults(content["images"])
+    faults += listed.faults + image_faults + annotation_faults + marks.faults()
     reader = ObjectReader(labels, faults, crowds_are_objects=options.crowds_are_objects)
     samples, keypoints = [], KeypointColumn()
     for image in images:
@@ -221,7 +223,7 @@ def _read_one_by_one(content: Any, path: Path, options: ReadOptions) -> Annotati
         keypoints.add(own)
         objects = without_repeats([thing for entry in own for thing in reader.read(entry, image.size)], _twice(image, faults))
         samples.append(make_sample(image.ids[0], image.file_name, image.path, image.size, objects))
-    return keypoints.joined(Annotations(samples, categories, faults), content["categories"])
+    return keypoints.joined(Annotations(marks.joined(samples, labels), categories, faults), content["categories"])
 
 
 def _locate(listed: ImageList, path: Path, options: ReadOptions) -> Located:
@@ -308,17 +310,6 @@ def _no_classes(entries: Iterable[Any], names: dict[int, str], used: set[Any]) -
     none = {number: "is only what others belong to" for number, name in unused.items() if name in above}
     none |= {number: "is the background" for number, name in unused.items() if name.lower() in BACKGROUND}
     return none if len(none) < len(names) else {}
-
-
-def _lvis_faults(images: list[Any]) -> list[Fault]:
-    """LVIS says of each image which classes were not annotated to the last object; nothing here heeds that."""
-    open_ended = sum(bool(isinstance(entry, dict) and entry.get("not_exhaustive_category_ids")) for entry in images)
-    if not open_ended:
-        return []
-    message = (
-        f"{open_ended} images have classes of which not every object is annotated (not_exhaustive_category_ids): not heeded"
-    )
-    return [Fault("not exhaustive", message, repaired=True)]
 
 
 def _size_fault(image: Image, num_annotations: int) -> Fault:

@@ -80,6 +80,9 @@ BOUNDS: dict[str, dict[str, tuple[float, float]]] = {
         "box_beta": (0, 1e6),
         "dropout": _FRACTION,
         "class_weights": (0, 1e6),
+        "class_counts": (0, 1e12),
+        "federated_classes": _ROWS,
+        "cosine_temperature": (0, 1e4),
         "focal_gamma": (0, 1e3),
         "label_smoothing": _FRACTION,
     },
@@ -91,6 +94,7 @@ BOUNDS: dict[str, dict[str, tuple[float, float]]] = {
         "pool_size": (2, 112),
         "epsilon": _EPSILON,
         "truth_size": (2, 2048),
+        "cosine_temperature": (0, 1e4),
     },
     "point_rend": {
         "coarse_size": (2, 112),

@@ -18,6 +18,7 @@ from maskrcnn.config.keypoints import MOST_KEYPOINTS, PERSON, PERSON_SKELETON
 Norm = Literal["none", "frozen", "live", "group", "layer"]  # batch norm, stored or running; Wu & He 2018; Ba et al. 2016
 BoxLoss = Literal["smooth_l1", "giou", "diou", "ciou"]
 MaskLoss = Literal["binary_crossentropy", "dice", "focal", "boundary"]
+ClassLoss = Literal["cross_entropy", "federated", "seesaw"]
 Scaling = Literal["all_channels", "each_channel"]
 MOST_STAGES = 8  # of a cascade, behind the first; its paper finds no gain from a fourth
 
@@ -202,6 +203,15 @@ class BoxHeadConfig:
     box_beta: float = 1.0  # Fast R-CNN, eq. 3
     class_agnostic: bool = False  # one box a RoI whatever its class, detectron2's CLS_AGNOSTIC_BBOX_REG; else one a class
     dropout: float = 0.0  # after each fully connected layer
+    # Fast R-CNN, section 2.3; Zhou et al. 2021 and detectron2 for LVIS, whose scores are sigmoids; Wang et al. 2021, with a
+    # logit for an object of any class. The last two: `ops.class_losses`.
+    class_loss: ClassLoss = "cross_entropy"
+    # Of "federated" the images and of "seesaw" the objects with each class; (): all alike. `train` counts them.
+    class_counts: tuple[float, ...] = ()
+    federated_classes: int = 50  # CenterNet2, detectron2: classes that count in a step of the federated loss
+    cosine_temperature: float = (
+        0.0  # of logits that are cosines (Wang et al. 2021, section 3.3, who choose 20); 0: they are not
+    )
     # Against classes that come unevenly: what a RoI of each class counts in the class loss; background 1. (): all count 1.
     # `data.imbalance.class_weights` finds them.
     class_weights: tuple[float, ...] = ()
@@ -216,6 +226,11 @@ class BoxHeadConfig:
             raise ValueError(f"box_head.focal_gamma is at least 0 and finite; received {self.focal_gamma}.")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"box_head.label_smoothing is at least 0 and less than 1; received {self.label_smoothing}.")
+        if self.class_loss != "cross_entropy" and (self.class_weights or self.focal_gamma or self.label_smoothing):
+            raise ValueError(
+                "box_head.class_weights, focal_gamma and label_smoothing belong to class_loss='cross_entropy'; received "
+                f"class_loss={self.class_loss!r} with one of them."
+            )
 
 
 @dataclass(frozen=True)
@@ -254,6 +269,7 @@ class MaskHeadConfig:
     epsilon: float = 1e-5  # of the norms; PyTorch; matterport 1e-3
     paste: Literal["exact", "torchvision"] = "exact"  # onto the box as it is (detectron2), or cut to whole pixels
     truth_size: int = 112  # side of the bitmap that holds one true mask, cropped to its box
+    cosine_temperature: float = 0.0  # of the last convolution, as in `BoxHeadConfig`
     mask_loss: MaskLoss = "binary_crossentropy"  # Mask R-CNN, section 3; the others: `ops.mask_losses`
 
     def __post_init__(self) -> None:
@@ -377,6 +393,15 @@ class ModelConfig:
                 f"box_head.class_weights has one number for each of {len(names)} classes, or none at all; "
                 f"received {len(self.box_head.class_weights)}. Where classes change, set it anew; () weighs all alike."
             )
+        if len(self.box_head.class_counts) not in (0, len(names)):
+            raise ValueError(
+                f"box_head.class_counts has one number for each of {len(names)} classes, or none at all; received "
+                f"{len(self.box_head.class_counts)}. Where classes change, count them anew; () is none."
+            )
+        if self.box_head.class_loss == "federated" and self.detect.classes == "best":
+            raise ValueError('box_head.class_loss="federated" knows no background, so it needs detect.classes="every".')
+        if self.box_head.class_loss == "seesaw" and self.cascade.positive_ious and self.cascade.mean == "logits":
+            raise ValueError('box_head.class_loss="seesaw" in a cascade needs cascade.mean="scores".')
         if len(self.detect.best_scores) not in (0, len(names)):
             raise ValueError(
                 f"detect.best_scores has one number for each of {len(names)} classes, or none at all; received "

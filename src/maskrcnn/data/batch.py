@@ -9,7 +9,7 @@ import numpy as np
 from maskrcnn.config.model import ModelConfig
 from maskrcnn.data.resize import choose_frame, fit_to_frame, offset_in_frame, pad_to_frame
 from maskrcnn.geometry.masks import crop_mask
-from maskrcnn.structures import Batch, Sample
+from maskrcnn.structures import INCOMPLETE, SAID_ABSENT, Batch, Sample
 
 ROW_COUNTS = (16, 64, 256, 1024)  # rows of truth a batch may have: few, so that few shapes are compiled
 
@@ -51,6 +51,7 @@ def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
         valid=np.zeros(shape, bool),
         image_ids=np.array([sample.image_id for sample in samples], np.int64),
         keypoints=np.zeros((*shape, num_keypoints, 3), np.float32) if num_keypoints else (),
+        class_marks=_class_marks(samples, model_config),
     )
     for index, (sample, image) in enumerate(zip(samples, images, strict=True)):
         count = len(sample.labels)
@@ -66,6 +67,17 @@ def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
         for row, (rle, box) in enumerate(zip(sample.rles, sample.boxes, strict=True)):
             batch.masks[index, row] = crop_mask(rle, box, side)  # from the original pixels: resizing first would blur it twice
     return batch
+
+
+def _class_marks(samples: Sequence[Sample], model_config: ModelConfig) -> np.ndarray | tuple[()]:
+    """Of a batch, see `Batch.class_marks`."""
+    if model_config.box_head.class_loss != "federated":
+        return ()
+    marks = np.zeros((len(samples), model_config.num_classes), np.uint8)
+    for row, sample in zip(marks, samples, strict=True):
+        row[list(sample.absent)] = SAID_ABSENT
+        row[list(sample.incomplete)] = INCOMPLETE
+    return marks
 
 
 def widen(batch: dict[str, np.ndarray], frame: tuple[int, int], rows: int, place: str) -> dict[str, np.ndarray]:

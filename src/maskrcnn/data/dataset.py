@@ -147,7 +147,7 @@ class Dataset:
         new_labels = np.array(
             [names.index(category.name) if category.name in names else -1 for category in self.categories], np.int32
         )
-        samples = [sample.replace(labels=new_labels[sample.labels]) for sample in self.samples]
+        samples = [sample.with_labels(new_labels) for sample in self.samples]
         return replace(self, samples=samples, categories=tuple(categories))
 
 

@@ -308,4 +308,7 @@ def _signature(model_config: ModelConfig, *, augmented: bool) -> dict[str, keras
         valid=keras.KerasTensor((None, None), "bool"),
         image_ids=keras.KerasTensor((None,), "int64"),
         keypoints=keras.KerasTensor((None, None, num_keypoints, 3), "float32") if num_keypoints else (),
+        class_marks=keras.KerasTensor((None, model_config.num_classes), "uint8")
+        if model_config.box_head.class_loss == "federated"
+        else (),
     )._asdict()

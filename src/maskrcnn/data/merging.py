@@ -38,7 +38,7 @@ def merge(datasets: Sequence[Dataset], rename: Mapping[str, str] | None = None) 
     samples: list[Sample] = []
     for data in datasets:
         own = np.array([labels[new.get(category.name, category.name)] for category in data.categories], np.int32)
-        samples += [sample.replace(labels=own[sample.labels]) for sample in data.samples]
+        samples += [sample.with_labels(own) for sample in data.samples]
     return Dataset(_with_own_ids(samples), categories, name=" + ".join(data.name or "unnamed" for data in datasets))
 
 

@@ -57,8 +57,9 @@ def select(dataset: Dataset, selection: Selection) -> Dataset:
         wanted = [name for name in wanted if name in left]
     if not samples or not wanted:
         raise ValueError(f"Nothing of {dataset.name} is left: {len(samples)} images, {len(wanted)} classes.")
-    labels = np.array([wanted.index(name) if name in wanted else 0 for name in names], np.int32)
-    kept = [sample.replace(labels=labels[sample.labels]) for sample in samples]
+    labels = np.array([wanted.index(name) if name in wanted else -1 for name in names], np.int32)
+    kept = [sample.with_labels(labels) for sample in samples]
+    kept = [sample.replace(labels=np.maximum(sample.labels, 0)) for sample in kept]  # of crowds, whose class is of no account
     categories = tuple(category for category in dataset.categories if category.name in wanted)
     return replace(dataset, samples=kept, categories=categories, faults=[])
 

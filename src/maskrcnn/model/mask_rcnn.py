@@ -30,6 +30,7 @@ from maskrcnn.model.rpn import RPN
 from maskrcnn.ops import mask_losses as mask_loss_ops
 from maskrcnn.ops import native
 from maskrcnn.ops import rows as row_ops
+from maskrcnn.ops.class_losses import class_scores
 from maskrcnn.ops.native import Kernels
 from maskrcnn.structures import PaddedDetections
 
@@ -141,7 +142,7 @@ class Network(keras.Model):
         regions, _ = self.regions(images, sizes, kernels)
         features = self.fpn(self.folded_backbone(self.normalise(images, sizes)), kernels=kernels)  # [P2 … P6]
         _, logits, _ = self.box_head.refine(features, prompts, regions, kernels)  # (B, N, K+1)
-        scores = ops.softmax(logits, axis=-1)[:, :, 1:]  # (B, N, K)
+        scores = class_scores(logits, self.config.box_head.class_loss)  # (B, N, K)
         labels = ops.cast(ops.argmax(scores, axis=-1), "int32")  # (B, N)
         detections = PaddedDetections(
             boxes=prompts,
@@ -163,7 +164,7 @@ class Network(keras.Model):
             Five named losses, scalars; one less without masks, one more with keypoints or with PointRend. Where devices have a
             part of the batch each, these are shares that add up to the losses of all of it.
         """
-        seeds = (self.seed,) * 3 if training else (VALIDATION_SEED, VALIDATION_SEED + 1, VALIDATION_SEED + 2)
+        seeds = (self.seed,) * 4 if training else tuple(range(VALIDATION_SEED, VALIDATION_SEED + 4))
         kernels = self.kernels
         regions, visible = self.regions(batch["images"], batch["sizes"], kernels)
         batch = {**batch, **{name: ops.cast(batch[name], "bool") for name in ("crowd", "valid")}}  # uint8 on several devices
@@ -178,7 +179,7 @@ class Network(keras.Model):
         num_positive, per_roi = self.roi_sampler.num_positive, self._per_roi_mask_loss
         losses = {
             **self.rpn.losses_of(rpn, anchor_targets, kernels),
-            **self.box_head.losses_on(features, targets, batch, regions, kernels, training=training),
+            **self.box_head.losses_on(features, targets, batch, regions, kernels, training=training, seed=seeds[3]),
             **self.mask_head.losses_of(
                 features, targets, batch, num_positive, per_roi, kernels, training=training, seed=seeds[2]
             ),

@@ -13,6 +13,7 @@ from keras import ops
 
 from maskrcnn.config.model import RoiAlignConfig
 from maskrcnn.ops import boxes as box_ops
+from maskrcnn.ops.class_losses import class_scores
 from maskrcnn.ops.roi_align import assign_levels
 from maskrcnn.structures import PaddedDetections, Proposals, RoiTargets
 
@@ -68,7 +69,7 @@ def trace(network: Any, images: Any, sizes: Any) -> Trace:
         anchor_boxes=_array(moved),
         proposals=Proposals(*map(_array, proposals)),
         roi_levels=_array(_levels(network.config.roi_align, proposals.boxes)),
-        scores=_array(ops.softmax(logits, axis=-1)),
+        scores=_array(_scores(logits, config.class_loss)),
         refined=_array(refined).reshape(batch, num_proposals, num_classes, 4),
         detections=PaddedDetections(*map(_array, detections)),
     )
@@ -87,6 +88,14 @@ def sampled_rois(network: Any, batch: dict[str, Any], *, seed: int = 0) -> RoiTa
     features = network.fpn(network.folded_backbone(network.normalise(batch["images"], batch["sizes"])))
     proposals = network.rpn.propose(network.rpn(features), visible, training=True)
     return RoiTargets(*map(_array, network.roi_sampler.sample(proposals, batch, seed)))
+
+
+def _scores(logits, kind) -> Any:
+    """(B, N, K + 1) background first, which is what the best class leaves where classes have scores of their own."""
+    if kind != "federated":
+        return ops.softmax(logits, axis=-1)
+    scores = class_scores(logits, kind)
+    return ops.concatenate([1.0 - ops.max(scores, axis=-1, keepdims=True), scores], axis=-1)
 
 
 def _levels(config: RoiAlignConfig, boxes: Any) -> Any:

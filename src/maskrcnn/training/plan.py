@@ -10,7 +10,7 @@ from typing import Any
 from maskrcnn.config import fields, presets
 from maskrcnn.config.run import RunConfig
 from maskrcnn.data.dataset import Dataset, load_dataset
-from maskrcnn.data.imbalance import class_weights
+from maskrcnn.data.imbalance import class_weights, count_images, count_objects
 from maskrcnn.data.parts import read_parts
 from maskrcnn.data.split import split
 from maskrcnn.training.folder import check_finished, check_settings, has_stopped, settings_of_run
@@ -20,6 +20,7 @@ from maskrcnn.weights.published import SHIPPED
 Data = str | Path | Dataset
 LOGGED = {"val_mask_ap": ("mask", "AP"), "val_mask_ap50": ("mask", "AP50"), "val_box_ap": ("box", "AP")}  # of `evaluate`
 PRESET = "mobilenet_v2_fpn"
+COUNTED_BY = {"federated": count_images, "seesaw": count_objects}  # what `box_head.class_counts` are for a class loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,8 @@ class Plan:
     def model_changes(self) -> dict[str, Any]:
         """Fields of `ModelConfig` that the run sets."""
         changes = self.config.model_changes()
+        if counted := COUNTED_BY.get(changes.get("box_head__class_loss", "")):
+            changes = {"box_head__class_counts": tuple(map(float, counted(self.train)))} | changes
         if self.config.class_weights is None:
             return changes
         return {"box_head__class_weights": class_weights(self.train, self.config.class_weights)} | changes

@@ -24,6 +24,10 @@ def _layout(rank: int, to_ours: Callable, to_theirs: Callable, *, our_rank: int 
     return Layout(_ranked(rank, to_ours), _ranked(rank if our_rank is None else our_rank, to_theirs))
 
 
+def _no_way_back(part: np.ndarray) -> np.ndarray:
+    raise ValueError(f"A part of a layer, of shape {part.shape}, is not written by itself.")
+
+
 VECTOR = _layout(1, lambda vector: vector, lambda vector: vector)
 
 # (O, I, h, w) ↔ (h, w, I, O), grouped or not. A transposed convolution is (I, O, h, w) ↔ (h, w, O, I): the same permutation.
@@ -72,6 +76,13 @@ def first_dense(pool: int) -> Layout:
 LOGITS_BACKGROUND_LAST = _layout(2, lambda rows: np.roll(rows, 1, axis=0).T, lambda kernel: np.roll(kernel.T, -1, axis=0))
 LOGIT_BIAS_BACKGROUND_LAST = _layout(1, lambda bias: np.roll(bias, 1), lambda bias: np.roll(bias, -1))
 
+# (K + 2, in), an object of any class and the background last ↔ (in, K + 1), background first; and the object's row ↔ (in, 1).
+# Back the two come from two weights, so neither goes alone.
+SEESAW_LOGITS = _layout(2, lambda rows: np.concatenate([rows[-1:], rows[:-2]]).T, _no_way_back)
+SEESAW_LOGIT_BIAS = _layout(1, lambda bias: np.concatenate([bias[-1:], bias[:-2]]), _no_way_back)
+SEESAW_OBJECT = _layout(2, lambda rows: rows[-2:-1].T, _no_way_back)
+SEESAW_OBJECT_BIAS = _layout(1, lambda bias: bias[-2:-1], _no_way_back)
+
 # (4 (K + 1), in), background first ↔ (in, 4 K). Background's rows are never used; on the way back they are zeros.
 DELTAS_AFTER_BACKGROUND = _layout(
     2, lambda rows: rows[4:].T, lambda kernel: np.concatenate([np.zeros_like(kernel.T[:4]), kernel.T])
@@ -107,7 +118,3 @@ def columns(start: int, stop: int | None) -> Layout:
 def dense_columns(start: int, stop: int | None) -> Layout:
     """As `columns`, for a dense layer: (out, in, 1) → (some, out)."""
     return _layout(3, lambda kernel: kernel[:, start:stop, 0].T, _no_way_back, our_rank=2)
-
-
-def _no_way_back(part: np.ndarray) -> np.ndarray:
-    raise ValueError(f"A part of a layer's inputs, of shape {part.shape}, is not written by itself.")

@@ -64,6 +64,7 @@ class Names:
     heat_maps: str = ""
     coarse_head: str = ""  # of sources with PointRend: before the names of its layers
     point_head: str = ""
+    class_counts: str = ""  # of a Seesaw loss, a tensor of K + 1 numbers
     cascade: tuple[str, ...] = ()  # beginnings of the names of heads that a cascade numbers, from 0; (): there is none
 
     def of_stage(self, stage: int) -> Names:
@@ -82,6 +83,7 @@ class Names:
             mask_conv=Unit(*map(numbered, self.mask_conv)),
             deconv=numbered(self.deconv),
             masks=numbered(self.masks),
+            class_counts=numbered(self.class_counts),
         )
 
     def of_stages(self, file: File) -> list[Names]:
@@ -225,7 +227,7 @@ def detector_changes(names: Names, file: File) -> dict[str, Any]:
     kind = "4conv1fc" if num_box_convs else "2fc"
     hidden, rows = file.shape(f"{names.fully_connected[kind][0]}.weight", 2)
     pooled = file.shape(f"{_at(names.box_conv.conv, 0)}.weight", 4)[0] if num_box_convs else channels
-    num_classes = file.shape(f"{names.classes}.weight", 2)[0] - 1
+    num_classes = num_classes_of(names, file)
     one_box = names.background == "last" and file.shape(f"{names.deltas}.weight", 2)[0] == 4
     return {
         "fpn__channels": channels,
@@ -239,8 +241,25 @@ def detector_changes(names: Names, file: File) -> dict[str, Any]:
         "box_head__class_agnostic": one_box and (num_classes > 1 or bool(others)),
         **({"box_head__conv_channels": pooled} if num_box_convs else {}),
         **({"cascade__mask_heads": others[0].masks != names.masks} if others else {}),
+        **_seesaw_changes(names, file),
         **_head_changes(names, file, num_classes),
     }
+
+
+def num_classes_of(names: Names, file: File) -> int:
+    """The classes that the logits are for, beside the background and, with a Seesaw loss, an object of any class."""
+    return file.shape(f"{names.classes}.weight", 2)[0] - (2 if names.class_counts in file else 1)
+
+
+def _seesaw_changes(names: Names, file: File) -> dict[str, Any]:
+    """Where the file has counted the classes, as a Seesaw loss does while it trains: counts without the background's."""
+    if names.class_counts not in file:
+        return {}
+    counts = np.ravel(file.tensors[file.names[names.class_counts]]).astype(float)
+    wanted = num_classes_of(names, file) + 1
+    if len(counts) != wanted or not (np.isfinite(counts) & (counts >= 0)).all():
+        raise ValueError(f"Tensor {file.names[names.class_counts]!r} holds {counts[:4]}; {wanted} counts are wanted.")
+    return {"box_head__class_loss": "seesaw", "box_head__class_counts": tuple(counts[:-1].tolist())}
 
 
 def _head_changes(names: Names, file: File, num_classes: int) -> dict[str, Any]:
@@ -366,6 +385,10 @@ def _box_head_rules(names: Names, ours: str, config: ModelConfig) -> list[Rule]:
     if names.background == "first":
         rules += _layer(names.classes, f"{ours}/classes", layouts.DENSE)
         return rules + _layer(names.deltas, deltas, layouts.DELTAS_AFTER_BACKGROUND, layouts.DELTA_BIAS_AFTER_BACKGROUND)
+    if config.box_head.class_loss == "seesaw":
+        rules += _layer(names.classes, f"{ours}/classes", layouts.SEESAW_LOGITS, layouts.SEESAW_LOGIT_BIAS)
+        rules += _layer(names.classes, f"{ours}/objectness", layouts.SEESAW_OBJECT, layouts.SEESAW_OBJECT_BIAS)
+        return rules + _layer(names.deltas, deltas, layouts.DENSE)
     rules += _layer(names.classes, f"{ours}/classes", layouts.LOGITS_BACKGROUND_LAST, layouts.LOGIT_BIAS_BACKGROUND_LAST)
     return rules + _layer(names.deltas, deltas, layouts.DENSE)
 
@@ -455,7 +478,7 @@ def read_model(
     """
     first = names.of_stages(file)[0]
     num_rows = file.shape(f"{first.classes}.weight", 2)[0]
-    num_classes = num_rows - 1
+    num_classes = num_classes_of(first, file)
     extra = int(names.background == "first")
     num_boxes = 1 if changes["box_head__class_agnostic"] else num_classes + extra
     rows = [(f"{first.deltas}.weight", 2, 4 * num_boxes)]

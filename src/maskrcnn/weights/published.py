@@ -268,6 +268,20 @@ _FILES = (
         37.3,
         folder="cascade_rcnn",
     ),
+    *(  # configs/seesaw_loss/README.md; APs are LVIS v1's
+        _mmdet(
+            f"mmdet-seesaw-{name}-lvis",
+            f"mask_rcnn_{name}_fpn_{sampling}_seesaw_loss_mstrain_2x_lvis_v1-{digits}",
+            f"Mask R-CNN with Seesaw loss, {about}, LVIS v1",
+            box_ap,
+            mask_ap,
+            folder="seesaw_loss",
+        )
+        for name, sampling, digits, about, box_ap, mask_ap in (
+            ("r50", "sample1e-3", "392a804b", "ResNet-50-FPN", 27.6, 26.4),
+            ("r101", "sample1e-3", "e68eb464", "ResNet-101-FPN", 28.9, 27.6),
+        )
+    ),
     Published(
         "matterport-coco",
         "https://github.com/matterport/Mask_RCNN/releases/download/v2.0/mask_rcnn_coco.h5",

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from references import boxes as box_reference
+from references import class_losses as class_loss_reference
 from references import losses as loss_reference
 from references import samples
 from small_network import FRAME
@@ -16,7 +17,8 @@ from tensors import compute
 from maskrcnn.config.model import BoxHeadConfig, RoiAlignConfig
 from maskrcnn.model.heads.box_head import BoxHead
 from maskrcnn.model.necks.fpn import STRIDES
-from maskrcnn.structures import RoiTargets
+from maskrcnn.ops.native import KERNELS
+from maskrcnn.structures import INCOMPLETE, SAID_ABSENT, RoiTargets
 
 CHANNELS = 4
 
@@ -135,3 +137,37 @@ def test_the_class_loss_is_weighed_as_the_config_says():
     losses = compute(head.losses_of, logits, np.zeros((2, 6, 3, 4), np.float32), targets)
     expected = loss_reference.class_loss(logits, targets.classes, targets.valid, **options)
     np.testing.assert_allclose(losses["class_loss"], expected, rtol=1e-5)
+
+
+def test_the_federated_loss_leaves_out_classes_that_an_image_is_incomplete_in():
+    head, targets = make_head(class_loss="federated", federated_classes=1), targets_of()
+    marks = np.full((2, 3), INCOMPLETE, np.uint8)
+    marks[1] = SAID_ABSENT
+    logits = np.random.default_rng(1).normal(size=(2, 6, 4)).astype(np.float32)
+
+    def loss(logits, targets, marks):
+        counted = head.counted(targets, {"class_marks": marks}, KERNELS, 0)
+        return head.losses_of(logits, np.zeros((2, 6, 3, 4), np.float32), targets, counted=counted)["class_loss"]
+
+    counted = marks == SAID_ABSENT
+    expected = class_loss_reference.federated_loss(logits, targets.classes, targets.valid, counted)
+    np.testing.assert_allclose(compute(loss, logits, targets, marks), expected, rtol=1e-5)
+
+
+def test_seesaw_logits_are_scores_that_add_up_to_1_and_do_not_grow_with_the_features():
+    head = make_head(class_loss="seesaw", cosine_temperature=20.0)
+    rois, features = rois_of(), features_of()
+    logits, _ = compute(head, features, rois)
+    assert logits.shape == (2, 6, 4)
+    np.testing.assert_allclose(np.exp(logits).sum(axis=-1), 1, rtol=1e-5)
+    kernel, bias = (keras.ops.convert_to_numpy(weight) for weight in head.classes.weights)
+    directions = kernel / np.linalg.norm(kernel, axis=0)
+    x = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)
+    cosines = x / np.linalg.norm(x, axis=1, keepdims=True) @ directions
+    for factor in (1.0, 1000.0):
+        np.testing.assert_allclose(compute(head.classes, factor * x), 20 * cosines + bias, atol=1e-4)
+
+
+def test_losses_that_weigh_classes_do_not_go_together():
+    with pytest.raises(ValueError, match="belong to class_loss='cross_entropy'; received class_loss='seesaw'"):
+        BoxHeadConfig(class_loss="seesaw", focal_gamma=2.0)

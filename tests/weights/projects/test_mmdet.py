@@ -74,6 +74,28 @@ def test_a_cascade_means_logits_and_masks_and_has_heads_for_each_stage():
         np.testing.assert_array_equal(checkpoint.arrays[f"mask_head{ours}/class_bias"], found)
 
 
+def test_seesaws_object_is_a_layer_of_its_own_and_its_counts_are_in_the_configuration():
+    tensors = fill(layout_files.mmdet(narrow(), seesaw=True))
+    tensors["roi_head.bbox_head.loss_cls.cum_samples"] = np.array([70, 5, 0, 900], np.float32)
+    checkpoint = mmdet.read(tensors)
+    head, detect = checkpoint.config.box_head, checkpoint.config.detect
+    assert (head.class_loss, head.class_counts, head.cosine_temperature) == ("seesaw", (70.0, 5.0, 0.0), 20.0)
+    assert (detect.score, detect.max_detections, checkpoint.config.num_classes) == (1e-4, 300, 3)
+    assert "mask_head.cosine_temperature=20" in checkpoint.assumed[1]
+    bias = tensors["roi_head.bbox_head.fc_cls.bias"]  # three classes, an object, the background
+    np.testing.assert_array_equal(checkpoint.arrays["box_head/classes/bias"], bias[[4, 0, 1, 2]])
+    np.testing.assert_array_equal(checkpoint.arrays["box_head/objectness/bias"], bias[[3]])
+    report = put(checkpoint, Network(checkpoint.config))
+    assert (report.remade, report.unused) == ((), ())
+
+
+@pytest.mark.parametrize("counts", [np.zeros(3), np.array([1, 2, 3, np.nan])])
+def test_damaged_counts_are_told(counts):
+    tensors = fill(layout_files.mmdet(narrow(), seesaw=True)) | {"roi_head.bbox_head.loss_cls.cum_samples": counts}
+    with pytest.raises(ValueError, match="cum_samples' holds .* 4 counts are wanted"):
+        mmdet.read(tensors)
+
+
 def test_background_goes_from_last_to_first():
     tensors = small(num_classes=3)
     arrays = mmdet.read(tensors).arrays

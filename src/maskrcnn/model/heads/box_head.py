@@ -9,9 +9,11 @@ from keras import initializers, layers, ops
 
 from maskrcnn.config.model import BoxHeadConfig, RoiAlignConfig
 from maskrcnn.model.conv import Conv2D
+from maskrcnn.model.cosine import CosineDense
 from maskrcnn.model.heads.roi_pooler import RoiPooler
 from maskrcnn.model.norm import make_norms, normed_relu
 from maskrcnn.ops import boxes as box_ops
+from maskrcnn.ops import class_losses as class_loss_ops
 from maskrcnn.ops import gradients as gradient_ops
 from maskrcnn.ops import losses as loss_ops
 from maskrcnn.ops.native import KERNELS, Kernels
@@ -51,17 +53,20 @@ class BoxHead(layers.Layer):
         self.dropout = layers.Dropout(
             config.dropout, seed=seed, name="dropout"
         )  # without one PyTorch draws from its global state
-        self.classes = layers.Dense(
-            num_classes + 1,
-            kernel_initializer=initializers.RandomNormal(stddev=0.01),
-            name="classes",  # Fast R-CNN, 4.2
-        )
+        self.classes = self._logits(num_classes + 1, "classes")
+        self.objectness = self._logits(1, "objectness") if config.class_loss == "seesaw" else None
         self.num_boxes = 1 if config.class_agnostic else num_classes
         self.deltas = layers.Dense(
             4 * self.num_boxes,
             kernel_initializer=initializers.RandomNormal(stddev=0.001),  # Fast R-CNN, 4.2
             name="shared_deltas" if config.class_agnostic else "deltas",  # the others have rows for each class
         )
+
+    def _logits(self, units: int, name: str) -> layers.Layer:
+        kernel_initializer = initializers.RandomNormal(stddev=0.01)  # Fast R-CNN, 4.2
+        if temperature := self.config.cosine_temperature:
+            return CosineDense(units, temperature=temperature, kernel_initializer=kernel_initializer, name=name)
+        return layers.Dense(units, kernel_initializer=kernel_initializer, name=name)
 
     def build(self, input_shape):
         pool, width = self.config.pool_size, self.channels
@@ -76,6 +81,8 @@ class BoxHead(layers.Layer):
             norm.build((None, pool, pool, self.config.conv_channels) if self.convs else (None, width))
         self.dropout.build((None, width))
         self.classes.build((None, width))
+        if self.objectness is not None:
+            self.objectness.build((None, width))
         self.deltas.build((None, width))
 
     def call(self, features, boxes, training=None, kernels: Kernels = KERNELS):
@@ -88,6 +95,7 @@ class BoxHead(layers.Layer):
 
         Returns:
             logits (B, N, K + 1), background first, and deltas (B, N, K, 4), or (B, N, 1, 4) for all classes; both float32.
+            `ops.class_losses.class_scores` makes scores of the logits.
         """
         x = self.pool(features, boxes, kernels)  # (B N, P, P, C)
         if training and self.gradient_scale != 1.0:
@@ -99,9 +107,12 @@ class BoxHead(layers.Layer):
         x = ops.reshape(x, (-1, x.shape[1] * x.shape[2] * x.shape[3]))  # (B N, P P C)
         for layer, norm in zip_longest(self.hidden, hidden_norms):
             x = self.dropout(normed_relu(layer(x), norm, training), training=training)
-        logits = ops.reshape(self.classes(x), (batch, num_rows, self.num_classes + 1))
+        logits = ops.cast(ops.reshape(self.classes(x), (batch, num_rows, self.num_classes + 1)), "float32")
+        if self.objectness is not None:
+            objectness = ops.cast(ops.reshape(self.objectness(x), (batch, num_rows, 1)), "float32")
+            logits = class_loss_ops.with_objectness(logits, objectness)
         deltas = ops.reshape(self.deltas(x), (batch, num_rows, self.num_boxes, 4))
-        return ops.cast(logits, "float32"), ops.cast(deltas, "float32")
+        return logits, ops.cast(deltas, "float32")
 
     @property
     def last_config(self) -> BoxHeadConfig:
@@ -122,7 +133,15 @@ class BoxHead(layers.Layer):
         return boxes, logits, deltas
 
     def losses_on(
-        self, features, targets: RoiTargets, truth: dict[str, Any], regions, kernels: Kernels = KERNELS, *, training: bool
+        self,
+        features,
+        targets: RoiTargets,
+        truth: dict[str, Any],
+        regions,
+        kernels: Kernels = KERNELS,
+        *,
+        training: bool,
+        seed: Any = None,
     ) -> dict[str, Any]:
         """What `losses_of` says of the sampled RoIs.
 
@@ -132,24 +151,32 @@ class BoxHead(layers.Layer):
             truth: the fields of a `Batch` by name.
             regions: (B, 4) xyxy, where the image lies in the frame.
             kernels: what pools, and what adds up over devices.
+            seed: of the classes that the federated loss draws.
         """
         logits, deltas = self(features, targets.rois, training=training, kernels=kernels)  # (B, S, K + 1), (B, S, K, 4)
-        return self.losses_of(logits, deltas, targets, kernels)
+        return self.losses_of(logits, deltas, targets, kernels, counted=self.counted(targets, truth, kernels, seed))
 
-    def losses_of(self, logits, deltas, targets: RoiTargets, kernels: Kernels = KERNELS) -> dict[str, Any]:
+    def counted(self, targets: RoiTargets, truth: dict[str, Any], kernels: Kernels, seed):
+        """(B, K) bool or (1, K): classes whose absence the federated loss counts; None where the loss is another one."""
+        if self.config.class_loss != "federated":
+            return None
+        options = {"num_sampled": self.config.federated_classes, "seed": seed, "total": kernels.total}
+        numbers = self.config.class_counts, self.num_classes
+        chosen = class_loss_ops.federated_classes(targets.classes, targets.valid, *numbers, **options)
+        marks = truth.get("class_marks", ())
+        return ops.expand_dims(chosen, 0) if isinstance(marks, tuple) else class_loss_ops.counted_classes(chosen, marks)
+
+    def losses_of(
+        self, logits, deltas, targets: RoiTargets, kernels: Kernels = KERNELS, *, counted: Any = None
+    ) -> dict[str, Any]:
         """Named losses, scalars. Fast R-CNN, section 2.3.
 
         Args:
             logits: (B, S, K + 1) of `call` on `targets.rois`.
             deltas: (B, S, K, 4) or (B, S, 1, 4).
             kernels: what adds up over devices.
+            counted: of `counted`.
         """
-        options = {
-            "class_weights": self.config.class_weights,
-            "focal_gamma": self.config.focal_gamma,
-            "label_smoothing": self.config.label_smoothing,
-            "total": kernels.total,
-        }
         deltas = self.deltas_of(deltas, ops.maximum(targets.classes - 1, 0))  # of the true class
         if self.config.box_loss == "smooth_l1":
             rows = targets.deltas, targets.positive, targets.valid
@@ -158,10 +185,20 @@ class BoxHead(layers.Layer):
             boxes, objects = (self.decode(each, targets.rois) for each in (deltas, targets.deltas))
             rows = targets.positive, targets.valid
             box_loss = loss_ops.iou_box_loss(boxes, objects, *rows, self.config.box_loss, kernels.total)
-        return {
-            "class_loss": loss_ops.class_loss(logits, targets.classes, targets.valid, **options),
-            "box_loss": box_loss,
+        return {"class_loss": self._class_loss(logits, targets, kernels, counted), "box_loss": box_loss}
+
+    def _class_loss(self, logits, targets: RoiTargets, kernels: Kernels, counted):
+        config, rows = self.config, (logits, targets.classes, targets.valid)
+        if config.class_loss == "federated":
+            return class_loss_ops.federated_loss(*rows, counted, kernels.total)
+        if config.class_loss == "seesaw":
+            return class_loss_ops.seesaw_loss(*rows, config.class_counts, kernels.total)
+        options = {
+            "class_weights": config.class_weights,
+            "focal_gamma": config.focal_gamma,
+            "label_smoothing": config.label_smoothing,
         }
+        return loss_ops.class_loss(*rows, **options, total=kernels.total)
 
     def deltas_of(self, deltas, labels):
         """The deltas of one class for each RoI: (B, S, K, 4) or (B, S, 1, 4), and labels (B, S) in 0 … K-1, → (B, S, 4)."""

@@ -21,6 +21,7 @@ from maskrcnn.model.heads.no_masks import NoMasks
 from maskrcnn.model.heads.point_rend import PointRendHead
 from maskrcnn.model.heads.roi_sampler import RoiSampler
 from maskrcnn.ops import boxes as box_ops
+from maskrcnn.ops import class_losses as class_loss_ops
 from maskrcnn.ops import native
 from maskrcnn.ops.native import KERNELS, Kernels
 from maskrcnn.structures import RoiTargets
@@ -108,7 +109,7 @@ class Cascade(BoxHead):
             kernels: what pools.
 
         Returns:
-            boxes (B, N, 4); logits (B, N, K + 1), whose softmax is the mean of the stages' scores, or which are the mean of
+            boxes (B, N, 4); logits (B, N, K + 1), whose scores are the mean of the stages' scores, or which are the mean of
             their logits (`CascadeConfig.mean`); deltas (B, N, K, 4) or (B, N, 1, 4).
         """
         logits, deltas = self(features, boxes, kernels=kernels)
@@ -120,7 +121,15 @@ class Cascade(BoxHead):
         return boxes, self._mean(every), deltas
 
     def losses_on(
-        self, features, targets: RoiTargets, truth: dict[str, Any], regions, kernels: Kernels = KERNELS, *, training: bool
+        self,
+        features,
+        targets: RoiTargets,
+        truth: dict[str, Any],
+        regions,
+        kernels: Kernels = KERNELS,
+        *,
+        training: bool,
+        seed: Any = None,
     ) -> dict[str, Any]:
         """The losses of all stages, added up by name; the arguments are those of `BoxHead.losses_on`.
 
@@ -128,12 +137,13 @@ class Cascade(BoxHead):
         back through the boxes.
         """
         logits, deltas = self(features, targets.rois, training=training, kernels=kernels)
-        losses = self.losses_of(logits, deltas, targets, kernels)
+        losses = self.losses_of(logits, deltas, targets, kernels, counted=self.counted(targets, truth, kernels, seed))
         for before, stage, sampler in zip((self, *self.later), self.later, self.samplers):
             rois = _moved(before, targets.rois, logits, deltas, regions)
             targets = sampler.label(rois, targets.valid, truth)
             logits, deltas = stage(features, rois, training=training, kernels=kernels)
-            own = stage.losses_of(logits, deltas, targets, kernels)
+            counted = stage.counted(targets, truth, kernels, seed)
+            own = stage.losses_of(logits, deltas, targets, kernels, counted=counted)
             losses = {name: losses[name] + loss for name, loss in own.items()}
         return losses
 
@@ -143,8 +153,7 @@ class Cascade(BoxHead):
             return every[0]
         if self.cascade.mean == "logits":
             return sum(every) / len(every)
-        scores = sum(ops.softmax(logits, axis=-1) for logits in every) / len(every)
-        return ops.log(ops.maximum(scores, 1e-30))  # they add up to 1, so a softmax gives them back
+        return class_loss_ops.mean_logits(every, self.config.class_loss)
 
 
 class MaskCascade(MaskHead):

@@ -8,6 +8,7 @@ from maskrcnn.config.model import BoxHeadConfig, DetectConfig
 from maskrcnn.ops import boxes as box_ops
 from maskrcnn.ops import native, nms
 from maskrcnn.ops import rows as row_ops
+from maskrcnn.ops.class_losses import class_scores
 from maskrcnn.ops.native import KERNELS, Kernels
 from maskrcnn.structures import PaddedDetections, Proposals
 
@@ -31,7 +32,7 @@ class Detect:
         """
         batch, _, num_logits = ops.shape(logits)
         num_classes = num_logits - 1
-        scores = ops.softmax(logits, axis=-1)[:, :, 1:]  # (B, N, K)
+        scores = class_scores(logits, self.box_head.class_loss)  # (B, N, K)
         good = scores > self.config.score
         if self.config.classes == "best":
             # Not argmax: on TensorFlow it looks at the sign bit of zeros, for which ONNX and LiteRT have no operator.

@@ -10,6 +10,7 @@ from keras import layers, ops
 
 from maskrcnn.config.model import MaskHeadConfig, RoiAlignConfig
 from maskrcnn.model.conv import Conv2D, Conv2DTranspose, interleave
+from maskrcnn.model.cosine import unit
 from maskrcnn.model.heads.roi_pooler import RoiPooler
 from maskrcnn.model.heads.used_rows import of_used_rows
 from maskrcnn.model.norm import make_norms, normed_relu
@@ -74,6 +75,8 @@ class MaskHead(layers.Layer):
         bias = ops.take(ops.convert_to_tensor(self.class_bias), labels, axis=0)  # (B N,)
         side = self.config.mask_size
         x = ops.reshape(x, (-1, side * side, self.config.channels))  # pixels in the deconvolutions' order
+        if temperature := self.config.cosine_temperature:
+            x, kernel = temperature * unit(ops.cast(x, "float32"), -1), unit(ops.cast(kernel, "float32"), -1)
         logits = ops.matmul(x, ops.cast(ops.expand_dims(kernel, -1), x.dtype))  # (B N, M M, 1)
         logits = ops.cast(logits, "float32") + ops.reshape(ops.cast(bias, "float32"), (-1, 1, 1))
         logits = interleave(logits, self.config.pool_size, len(self.deconvs))

@@ -37,6 +37,7 @@ NAMES = Names(
     deconv="roi_head.mask_head.upsample",
     masks="roi_head.mask_head.conv_logits",
     background="last",
+    class_counts="roi_head.bbox_head.loss_cls.cum_samples",
     cascade=("roi_head.bbox_head", "roi_head.mask_head"),
 )
 
@@ -66,6 +67,12 @@ CASCADE_CONVENTIONS: dict[str, Any] = {
     "cascade__mean": "logits",  # `CascadeRoIHead._refine_roi`
     "rpn__train_proposals": 2000,
 }
+# `configs/seesaw_loss/mask-rcnn_r50_fpn_seesaw-loss_random-ms-2x_lvis-v1.py`: NormedLinear, and the answer as LVIS counts it.
+SEESAW_CONVENTIONS: dict[str, Any] = {
+    "box_head__cosine_temperature": 20.0,
+    "detect__score": 1e-4,
+    "detect__max_detections": 300,
+}
 # `configs/mask_rcnn/mask-rcnn_x101-32x8d_fpn_1x_coco.py`: "trained with Caffe2 at FB, so the mean and std need to be changed".
 CAFFE2_RESNEXT = (32, 8)  # groups, width; the 32x4d and 64x4d are PyTorch's, with PyTorch's colours
 
@@ -93,6 +100,8 @@ def read(tensors: Mapping[str, np.ndarray], *, class_names: Sequence[str | Categ
         changes["image__channel_order"] = "bgr"
     if (num_stages := len(NAMES.of_stages(file))) > 1:
         changes |= naming.cascade_changes(num_stages, CASCADE_CONVENTIONS)
+    if changes.get("box_head__class_loss") == "seesaw":
+        changes |= SEESAW_CONVENTIONS
     if changes["fpn__norm"] == "live":  # `mask-rcnn_r50_fpn_syncbn-all_rpn-2conv_*`: norms learn everywhere
         changes["backbone__norm"] = "live"
     assumed = [
@@ -100,4 +109,18 @@ def read(tensors: Mapping[str, np.ndarray], *, class_names: Sequence[str | Categ
         "divided by ImageNet's std); of style 'caffe' it needs --set backbone.stride_in=1x1 --set image.channel_order=bgr "
         "--set 'image.std=[1,1,1]'."
     ]
-    return naming.read_model(NAME, NAMES, file, changes, published={80: COCO}, class_names=class_names, assumed=assumed)
+    if changes.get("box_head__class_loss") == "seesaw":
+        assumed.append(
+            "Class logits are cosines times 20 (NormedLinear), masks are not; of a model with normed masks it needs "
+            "--set mask_head.cosine_temperature=20."
+        )
+    return naming.read_model(
+        NAME,
+        NAMES,
+        file,
+        changes,
+        published={80: COCO},
+        class_names=class_names,
+        ignored=("roi_head.bbox_head.loss_cls.",),
+        assumed=assumed,
+    )
