@@ -288,7 +288,7 @@ def _backbone_numbers(config: ModelConfig, frame: tuple[int, int], batch_size: i
 def _mask_places(config: ModelConfig) -> int:
     """How many places of a mask are computed together; of PointRend, whose factor was not measured, a step's points."""
     head = config.mask_head
-    return {"fcn": head.mask_size**2, "point_rend": config.point_rend.subdivision_points, "none": 0}[head.kind]
+    return {"point_rend": config.point_rend.subdivision_points, "none": 0}.get(head.kind, head.mask_size**2)
 
 
 def _stem_channels(config: ModelConfig) -> int:

@@ -238,7 +238,7 @@ def test_a_last_part_of_several_files_is_asked_about(write_coco, tmp_path):
 
 def test_lvis_has_addresses_for_names(write_coco):
     entry = {"id": 1, "coco_url": "http://images.cocodataset.org/train2017/a.png", "height": 20, "width": 30}
-    marks = {"not_exhaustive_category_ids": [1, 77], "neg_category_ids": ["none"]}
+    marks = {"not_exhaustive_category_ids": [7, 77], "neg_category_ids": ["none"]}
     data = load_dataset(write_coco([annotation(1)], images=[entry | marks], folder="train2017"))
     assert_square(data)
     assert "not_exhaustive_category_ids" in only_fault(data, "not exhaustive").message

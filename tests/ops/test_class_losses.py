@@ -58,7 +58,7 @@ def test_seesaw_scores_are_an_objects_times_its_classes():
 
 def test_seesaw_spares_a_rare_class_and_not_a_common_one():
     """The slope that an object of one class has on the logit of another: by mitigation less where that one is rare."""
-    logits = np.zeros((1, 1, 3), np.float32)
+    logits = np.array([[[-50.0, 0.0, 0.0]]], np.float32)  # an object for sure
     tensor, valid = keras.ops.convert_to_tensor, np.ones((1, 1), bool)
 
     def slope(true: int, other: int) -> float:

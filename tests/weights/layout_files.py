@@ -138,8 +138,8 @@ def point_rend(sizes: Sizes, *, hidden: int = 1024, width: int = 256) -> Shapes:
     return shapes | _conv("roi_heads.mask_head.point_head.predictor", (classes, width + classes, 1))
 
 
-def mmdet(sizes: Sizes, *, norms: bool = False, stages: int = 0, seesaw: bool = False) -> Shapes:
-    """`mask-rcnn_r50_fpn` and its kin, with `norms` the `syncbn-all_rpn-2conv` ones, a cascade of so many stages, `seesaw`."""
+def mmdet(sizes: Sizes, *, norms: bool = False, stages: int = 0, seesaw: bool = False, scoring: bool = False) -> Shapes:
+    """`mask-rcnn_r50_fpn` and its kin: with `norms` the `syncbn-all_rpn-2conv` ones, a cascade of so many stages, `ms-rcnn`."""
     channels, classes = sizes.channels, sizes.num_classes
     shapes = dict(_torchvision_resnet(sizes, "backbone.", counted=True))
     for index, width in enumerate(_outer_widths(sizes)):
@@ -163,6 +163,12 @@ def mmdet(sizes: Sizes, *, norms: bool = False, stages: int = 0, seesaw: bool = 
             shapes |= _norm(f"roi_head.mask_head{stage}.convs.{index}.bn", channels, counted=True) if norms else {}
         shapes |= _conv(f"roi_head.mask_head{stage}.upsample", (channels, channels, 2, 2))
         shapes |= _conv(f"roi_head.mask_head{stage}.conv_logits", (classes, channels, 1, 1))
+    if scoring:
+        for index in range(4):
+            shapes |= _conv(f"roi_head.mask_iou_head.convs.{index}", (channels, channels + (index == 0), 3, 3))
+        shapes |= _conv("roi_head.mask_iou_head.fcs.0", (sizes.hidden, channels * 49))
+        shapes |= _conv("roi_head.mask_iou_head.fcs.1", (sizes.hidden, sizes.hidden))
+        shapes |= _conv("roi_head.mask_iou_head.fc_mask_iou", (classes, sizes.hidden))
     return shapes
 
 

@@ -96,6 +96,7 @@ BOUNDS: dict[str, dict[str, tuple[float, float]]] = {
         "truth_size": (2, 2048),
         "cosine_temperature": (0, 1e4),
     },
+    "mask_scoring": {"num_convs": (1, 64), "channels": _CHANNELS, "hidden": (1, 65_536)},
     "point_rend": {
         "coarse_size": (2, 112),
         "hidden": (1, 65_536),

@@ -258,8 +258,9 @@ class CascadeConfig:
 
 @dataclass(frozen=True)
 class MaskHeadConfig:
-    # Mask R-CNN, figure 4; Kirillov et al. 2020, see `PointRendConfig`; none: masks fill their boxes, and have no loss.
-    kind: Literal["fcn", "point_rend", "none"] = "fcn"
+    # Mask R-CNN, figure 4; Huang et al. 2019, see `MaskScoringConfig`; Kirillov et al. 2020, see `PointRendConfig`; none: masks
+    # fill their boxes, and have no loss.
+    kind: Literal["fcn", "scoring", "point_rend", "none"] = "fcn"
     mask_size: int = 28  # Mask R-CNN, figure 4; 56 adds one more deconvolution; PointRend, section 4: 224
     num_convs: int = 4  # Mask R-CNN, figure 4
     channels: int = 256  # Mask R-CNN, figure 4
@@ -277,6 +278,15 @@ class MaskHeadConfig:
             raise ValueError(
                 f'mask_head.mask_loss="boundary" takes a mask_size of 28 or 56, for memory; received {self.mask_size}.'
             )
+
+
+@dataclass(frozen=True)
+class MaskScoringConfig:
+    """Of a mask head of the kind "scoring": what predicts the IoU of its masks, by which scores are multiplied."""
+
+    num_convs: int = 4  # Mask Scoring R-CNN, section 3.2, the last one with stride 2
+    channels: int = 256  # Mask Scoring R-CNN, section 3.2
+    hidden: int = 1024  # of two fully connected layers; Mask Scoring R-CNN, section 3.2
 
 
 @dataclass(frozen=True)
@@ -369,6 +379,7 @@ class ModelConfig:
     box_head: BoxHeadConfig = field(default_factory=BoxHeadConfig)
     cascade: CascadeConfig = field(default_factory=CascadeConfig)
     mask_head: MaskHeadConfig = field(default_factory=MaskHeadConfig)
+    mask_scoring: MaskScoringConfig = field(default_factory=MaskScoringConfig)
     point_rend: PointRendConfig = field(default_factory=PointRendConfig)
     keypoint_head: KeypointHeadConfig = field(default_factory=KeypointHeadConfig)
     detect: DetectConfig = field(default_factory=DetectConfig)
@@ -443,7 +454,10 @@ class ModelConfig:
                 raise ValueError(
                     'mask_head.kind="point_rend" goes with neither mask_head.class_agnostic nor cascade.mask_heads.'
                 )
-        elif size % self.mask_head.pool_size or size not in (28, 56, 112):
+            return
+        if self.mask_head.kind == "scoring" and self.cascade.mask_heads:
+            raise ValueError('mask_head.kind="scoring" does not go with cascade.mask_heads.')
+        if size % self.mask_head.pool_size or size not in (28, 56, 112):
             raise ValueError(f"mask_size is 28, 56 or 112; received {size}.")
 
     def _check_keypoints(self) -> None:

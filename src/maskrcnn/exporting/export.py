@@ -94,7 +94,7 @@ def export(
 
     Raises:
         ValueError: answers differ by more than `LIMITS`, or that format or precision cannot be had; a model with keypoints
-            or PointRend.
+            or PointRend, or to litert with mask scoring.
         ImportError: what writes the format is not installed.
     """
     import keras
@@ -104,6 +104,8 @@ def export(
     if model.config.keypoint_head.num_keypoints or model.config.mask_head.kind == "point_rend":
         what = "keypoints" if model.config.keypoint_head.num_keypoints else "PointRend"
         raise ValueError(f"Models with {what} are not exported; predict and serve with the .keras file.")
+    if model.config.mask_head.kind == "scoring" and format == "litert":
+        raise ValueError("Models with mask scoring are not exported to litert; openvino and onnx take them.")
     writer = WRITERS[format]
     if precision not in writer.PRECISIONS:
         raise ValueError(f"{format} is written in {', '.join(writer.PRECISIONS)}; received {precision!r}.")

@@ -161,8 +161,8 @@ class Network(keras.Model):
             training: dropout works, live batch norm learns, the samples are drawn anew; else they are always the same.
 
         Returns:
-            Five named losses, scalars; one less without masks, one more with keypoints or with PointRend. Where devices have a
-            part of the batch each, these are shares that add up to the losses of all of it.
+            Five named losses, scalars; one less without masks, one more with keypoints, PointRend or mask scoring. Where
+            devices have a part of the batch each, these are shares that add up to the losses of all of it.
         """
         seeds = (self.seed,) * 4 if training else tuple(range(VALIDATION_SEED, VALIDATION_SEED + 4))
         kernels = self.kernels
@@ -314,7 +314,7 @@ class Network(keras.Model):
                 of another Keras loss such as `"dice"`, or a function of (target, probabilities), each (RoIs, M·M), that gives
                 one number a RoI.
             loss_weights: factor of each loss by its name, one of `rpn_objectness_loss`, `rpn_box_loss`, `class_loss`,
-                `box_loss`, `mask_loss`, `point_loss`, `keypoint_loss`; 1 where not given.
+                `box_loss`, `mask_loss`, `point_loss`, `mask_iou_loss`, `keypoint_loss`; 1 where not given.
             jit_compile: `"auto"` chooses what is measured to be faster on the backend (docs/measurements.md).
 
         Raises:
@@ -413,8 +413,8 @@ class Network(keras.Model):
 def loss_names(config: ModelConfig) -> tuple[str, ...]:
     """What the losses of such a model are called."""
     names = (name for name in LOSSES if name != "mask_loss" or config.mask_head.kind != "none")
-    points = ["point_loss"] if config.mask_head.kind == "point_rend" else []
-    return (*names, *points, *(["keypoint_loss"] if config.keypoint_head.num_keypoints else []))
+    beside = {"point_rend": ("point_loss",), "scoring": ("mask_iou_loss",)}.get(config.mask_head.kind, ())
+    return (*names, *beside, *(["keypoint_loss"] if config.keypoint_head.num_keypoints else []))
 
 
 def _name_of(layer: keras.Layer, part: keras.Layer) -> str:

@@ -64,6 +64,7 @@ class Names:
     heat_maps: str = ""
     coarse_head: str = ""  # of sources with PointRend: before the names of its layers
     point_head: str = ""
+    mask_ious: str = ""  # of sources with mask scoring: before the names of its layers
     class_counts: str = ""  # of a Seesaw loss, a tensor of K + 1 numbers
     cascade: tuple[str, ...] = ()  # beginnings of the names of heads that a cascade numbers, from 0; (): there is none
 
@@ -276,6 +277,13 @@ def _head_changes(names: Names, file: File, num_classes: int) -> dict[str, Any]:
         return changes | {"mask_head__kind": "none"}
     if names.point_head and f"{names.point_head}.predictor.weight" in file:
         return changes | _point_rend_changes(names, file)
+    if names.mask_ious and f"{names.mask_ious}.fc_mask_iou.weight" in file:
+        changes |= {
+            "mask_head__kind": "scoring",
+            "mask_scoring__num_convs": file.count(f"{names.mask_ious}.convs.{{index}}"),
+            "mask_scoring__channels": file.shape(f"{names.mask_ious}.convs.0.weight", 4)[0],
+            "mask_scoring__hidden": file.shape(f"{names.mask_ious}.fcs.0.weight", 2)[0],
+        }
     num_mask_convs = file.count(names.mask_conv.conv)
     num_masks = file.shape(f"{names.masks}.weight", 4)[0]
     return changes | {
@@ -371,7 +379,18 @@ def detector_rules(names: Names, config: ModelConfig) -> list[Rule]:
         return rules + _point_rend_rules(names, config)
     for number, stage in enumerate(stages if config.cascade.mask_heads else stages[:1], start=1):
         rules += _mask_head_rules(stage, "mask_head" if number == 1 else f"mask_head/stage{number}", config)
-    return rules
+    return rules + (_mask_scoring_rules(names.mask_ious, config) if config.mask_head.kind == "scoring" else [])
+
+
+def _mask_scoring_rules(theirs: str, config: ModelConfig) -> list[Rule]:
+    rules = []
+    for index in range(config.mask_scoring.num_convs):
+        rules += _layer(f"{theirs}.convs.{index}", f"mask_head/iou_conv{index + 1}", layouts.CONV)
+    pooled = (config.mask_head.pool_size + 1) // 2
+    rules += _layer(f"{theirs}.fcs.0", "mask_head/iou_fc1", layouts.first_dense(pooled))
+    rules += _layer(f"{theirs}.fcs.1", "mask_head/iou_fc2", layouts.DENSE)
+    rules.append(Rule(f"{theirs}.fc_mask_iou.weight", "mask_head/class_iou_kernel", layouts.MATRIX))
+    return [*rules, Rule(f"{theirs}.fc_mask_iou.bias", "mask_head/class_iou_bias", layouts.VECTOR)]
 
 
 def _box_head_rules(names: Names, ours: str, config: ModelConfig) -> list[Rule]:

@@ -268,6 +268,20 @@ _FILES = (
         37.3,
         folder="cascade_rcnn",
     ),
+    *(  # configs/ms_rcnn/metafile.yml
+        _mmdet(
+            f"mmdet-ms-{name}-1x",
+            f"ms_rcnn_{file}_fpn_1x_coco/ms_rcnn_{file}_fpn_1x_coco_{digits}",
+            f"Mask Scoring R-CNN, {about}, 12 epochs",
+            box_ap,
+            mask_ap,
+            folder="ms_rcnn",
+        )
+        for name, file, digits, about, box_ap, mask_ap in (
+            ("x101-32x4d", "x101_32x4d", "20200206-81fd1740", "ResNeXt-101-32x4d-FPN", 41.8, 38.7),
+            ("x101-64x4d", "x101_64x4d", "20200206-86ba88d2", "ResNeXt-101-64x4d-FPN", 43.0, 39.5),
+        )
+    ),
     *(  # configs/seesaw_loss/README.md; APs are LVIS v1's
         _mmdet(
             f"mmdet-seesaw-{name}-lvis",

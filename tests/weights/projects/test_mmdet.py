@@ -1,13 +1,16 @@
 """MMDetection's Mask R-CNN in, every weight once, with its conventions."""
 
+import keras
 import numpy as np
 import pytest
 from weights import layout_files
 from weights.layout_files import R50, Sizes, fill, narrow, zeros
 
+from maskrcnn.config.model import MaskScoringConfig
+from maskrcnn.model.heads.cascade import make_box_head, make_mask_head
 from maskrcnn.model.mask_rcnn import Network
 from maskrcnn.weights.categories import COCO
-from maskrcnn.weights.checkpoint import put
+from maskrcnn.weights.checkpoint import Checkpoint, put
 from maskrcnn.weights.projects import mmdet
 
 
@@ -85,8 +88,25 @@ def test_seesaws_object_is_a_layer_of_its_own_and_its_counts_are_in_the_configur
     bias = tensors["roi_head.bbox_head.fc_cls.bias"]  # three classes, an object, the background
     np.testing.assert_array_equal(checkpoint.arrays["box_head/classes/bias"], bias[[4, 0, 1, 2]])
     np.testing.assert_array_equal(checkpoint.arrays["box_head/objectness/bias"], bias[[3]])
-    report = put(checkpoint, Network(checkpoint.config))
-    assert (report.remade, report.unused) == ((), ())
+    assert checkpoint.unused == ()
+    fits(checkpoint, make_box_head(checkpoint.config, name="box_head"))
+
+
+def test_mask_scoring_is_read_by_its_layers():
+    tensors = fill(layout_files.mmdet(narrow(), scoring=True))
+    checkpoint = mmdet.read(tensors)
+    config = checkpoint.config
+    assert (config.mask_head.kind, config.mask_scoring) == ("scoring", MaskScoringConfig(num_convs=4, channels=6, hidden=10))
+    assert checkpoint.unused == ()
+    fits(checkpoint, make_mask_head(config, name="mask_head"))
+
+
+def fits(checkpoint: Checkpoint, head: keras.Layer) -> None:
+    """The file has just the weights that the head has."""
+    head.build(None)
+    wanted = {weight.path: tuple(weight.shape) for weight in head.weights}
+    found = {path: array.shape for path, array in checkpoint.arrays.items() if path.startswith(f"{head.name}/")}
+    assert len(wanted) > 5 and found == wanted
 
 
 @pytest.mark.parametrize("counts", [np.zeros(3), np.array([1, 2, 3, np.nan])])

@@ -17,6 +17,7 @@ from maskrcnn.config.model import (
 )
 from maskrcnn.model.heads.box_head import BoxHead
 from maskrcnn.model.heads.mask_head import MaskHead
+from maskrcnn.model.heads.mask_scoring import MaskScoringHead
 from maskrcnn.model.heads.no_masks import NoMasks
 from maskrcnn.model.heads.point_rend import PointRendHead
 from maskrcnn.model.heads.roi_sampler import RoiSampler
@@ -26,7 +27,7 @@ from maskrcnn.ops import native
 from maskrcnn.ops.native import KERNELS, Kernels
 from maskrcnn.structures import RoiTargets
 
-MASK_HEADS: dict[str, Any] = {"fcn": MaskHead, "none": NoMasks}  # by `MaskHeadConfig.kind`; PointRend takes more numbers
+MASK_HEADS: dict[str, Any] = {"fcn": MaskHead, "none": NoMasks}  # by `MaskHeadConfig.kind`; others take more numbers
 
 
 def make_box_head(config: ModelConfig, *, seed: int | None = None, **kwargs) -> BoxHead:
@@ -40,6 +41,8 @@ def make_box_head(config: ModelConfig, *, seed: int | None = None, **kwargs) -> 
 def make_mask_head(config: ModelConfig, **kwargs) -> MaskHead | NoMasks | PointRendHead:
     """The mask head of this configuration, or one for each stage of its cascade."""
     kwargs |= {"num_classes": config.num_classes, "channels": config.fpn.channels}
+    if config.mask_head.kind == "scoring":
+        return MaskScoringHead(config.mask_head, config.roi_align, scoring=config.mask_scoring, **kwargs)
     if config.mask_head.kind == "point_rend":
         return PointRendHead(config.mask_head, config.point_rend, **kwargs)
     if config.mask_head.kind == "none" or not config.cascade.mask_heads:

@@ -64,8 +64,11 @@ class MaskHead(layers.Layer):
         Returns:
             (B, N, M, M) float32.
         """
-        x = self.pool(features, boxes, kernels)  # (B N, P, P, C)
-        batch, num_rows = ops.shape(boxes)[:2]
+        return self.draw(self.pool(features, boxes, kernels), labels, training)
+
+    def draw(self, pooled, labels, training=None):
+        """As `call`, of the RoIs' features (B N, P, P, C)."""
+        x, (batch, num_rows) = pooled, ops.shape(labels)[:2]
         for conv, norm in zip_longest(self.convs, self.norms):
             x = normed_relu(conv(x), norm, training)
         for deconv in self.deconvs:
@@ -123,6 +126,20 @@ class MaskHead(layers.Layer):
             row_ops.gather(truth["masks"], matched), row_ops.gather(truth["boxes"], matched), rois, self.config.mask_size
         )  # (B, P, M, M)
         labels = ops.maximum(targets.classes[:, :num_rows] - 1, 0)
-        logits = self(features, rois, labels, training=training, kernels=kernels)  # (B, P, M, M)
+        pooled = self.pool(features, rois, kernels)  # (B P, p, p, C)
+        logits = self.draw(pooled, labels, training)  # (B, P, M, M)
         per_roi = mask_loss(ops.stop_gradient(target), logits)  # (B, P)
-        return {"mask_loss": loss_ops.weighted_mean(per_roi, targets.positive[:, :num_rows], kernels.total)}
+        losses = {"mask_loss": loss_ops.weighted_mean(per_roi, targets.positive[:, :num_rows], kernels.total)}
+        return losses | self.losses_beside(pooled, logits, target, targets, truth, kernels)
+
+    def losses_beside(
+        self, pooled, logits, target, targets: RoiTargets, truth: dict[str, Any], kernels: Kernels
+    ) -> dict[str, Any]:
+        """Losses of what a kind of mask head has beside the masks: none here.
+
+        Args:
+            pooled: (B P, p, p, C) features of the positives' rows, the first P.
+            logits, target: (B, P, M, M), the masks and what they should be.
+            targets, truth, kernels: as of `losses_of`.
+        """
+        return {}

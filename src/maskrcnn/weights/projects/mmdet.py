@@ -37,6 +37,7 @@ NAMES = Names(
     deconv="roi_head.mask_head.upsample",
     masks="roi_head.mask_head.conv_logits",
     background="last",
+    mask_ious="roi_head.mask_iou_head",
     class_counts="roi_head.bbox_head.loss_cls.cum_samples",
     cascade=("roi_head.bbox_head", "roi_head.mask_head"),
 )
