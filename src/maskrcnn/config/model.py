@@ -101,6 +101,9 @@ class BackboneConfig:
     # In training the last residual block is left out of so many images, those before it of fewer (Huang et al. 2016, who
     # choose 0.5 for networks trained from random weights); 0 leaves out none.
     stochastic_depth: float = 0.0
+    # The 3×3 convolutions of C3 … C5 of ResNets with bottlenecks look where offsets send them (Dai et al. 2017; dconv of
+    # detectron2 and MMDetection), each tap with a factor (Zhu et al. 2019, section 3.2; mdconv), or nowhere else.
+    deformable: Literal["none", "offsets", "modulated"] = "none"
     output_norm: bool = False  # layer norms behind C2 … C5, as the detectors of ConvNeXt and Swin have them
     levels: tuple[str, ...] = ()  # of a model that is handed in: the layers whose outputs are C2 … C5; () finds them
 
@@ -118,6 +121,10 @@ class BackboneConfig:
         if self.norm == "group" and self.name not in backbones.RESNETS:
             names = ", ".join(map(repr, backbones.RESNETS))
             raise ValueError(f'backbone.norm="group" is for {names}; received it with backbone.name={self.name!r}.')
+        bottlenecks = [name for name, numbers in backbones.RESNETS.items() if numbers.block == "bottleneck"]
+        if self.deformable != "none" and self.name not in bottlenecks:
+            names = ", ".join(map(repr, bottlenecks))
+            raise ValueError(f"backbone.deformable is for {names}; received it with backbone.name={self.name!r}.")
         if not 0 <= self.stochastic_depth < 1:
             raise ValueError(f"backbone.stochastic_depth is at least 0 and less than 1; received {self.stochastic_depth}.")
 

@@ -70,6 +70,11 @@ def _point_rend_fpn(categories: tuple[Category, ...]) -> ModelConfig:
     return replace(_resnet_fpn("resnet50", categories), mask_head__kind="point_rend", mask_head__mask_size=224)
 
 
+def _deformable_fpn(categories: tuple[Category, ...]) -> ModelConfig:
+    """ResNet-50 with modulated deformable convolutions in C3 … C5; Zhu et al. 2019, section 4, and MMDetection's `dcnv2`."""
+    return replace(_resnet_fpn("resnet50", categories), backbone__deformable="modulated")
+
+
 def _small_imagenet_fpn(name: str, categories: tuple[Category, ...]) -> ModelConfig:
     """As `_small_fpn`, in ImageNet's mean and deviation."""
     config = _small_fpn(name, 0.0, 1.0, categories)
@@ -114,6 +119,7 @@ PRESETS: dict[str, Callable[[tuple[Category, ...]], ModelConfig]] = {
     "resnet101_fpn": partial(_resnet_fpn, "resnet101"),
     "keypoint_resnet50_fpn": _keypoint_fpn,
     "pointrend_resnet50_fpn": _point_rend_fpn,
+    "deformable_resnet50_fpn": _deformable_fpn,
     "mobilenet_v2_fpn": partial(_small_fpn, "mobilenet_v2", 127.5, 127.5),
     # tensorflow/tpu's `efficientnet_lite_builder.py`: MEAN_RGB and STDDEV_RGB
     "efficientnet_lite0_fpn": partial(_small_fpn, "efficientnet_lite0", 127.0, 128.0),

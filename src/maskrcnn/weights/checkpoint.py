@@ -110,7 +110,9 @@ def translate(tensors: Mapping[str, np.ndarray], rules: Iterable[Rule]) -> tuple
 
 
 def _is_added(path: str, checkpoint: Checkpoint) -> bool:
-    return path in checkpoint.added or path.partition("/")[0] in OUTPUT_NORMS
+    """Whether a weight of a backbone is one that detectors alone have."""
+    layer = path.partition("/")[0]
+    return path in checkpoint.added or layer in OUTPUT_NORMS or layer.endswith("_offset")
 
 
 def put(checkpoint: Checkpoint, model: keras.Model, *, source_classes: Sequence[str] | None = None) -> Report:
@@ -138,7 +140,7 @@ def put(checkpoint: Checkpoint, model: keras.Model, *, source_classes: Sequence[
             wanted = [weight for weight in wanted if not class_rows.belongs_to_classes(weight.path)]
     if stem is not None and stem.path in arrays:
         arrays[stem.path] = inflate(arrays[stem.path], stem.shape)
-    if checkpoint.categories is None:  # norms behind C2 … C5 are of the detector, and no classifier has them
+    if checkpoint.categories is None:  # norms behind C2 … C5 and offsets are of the detector, and no classifier has them
         wanted = [weight for weight in wanted if weight.path in arrays or not _is_added(weight.path, checkpoint)]
     for weight in wanted:
         path, shape = weight.path, tuple(weight.shape)

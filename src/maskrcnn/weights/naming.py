@@ -17,6 +17,7 @@ from maskrcnn.weights.categories import categories_of
 from maskrcnn.weights.checkpoint import Checkpoint, Layout, Rule, translate
 
 Tensors = Mapping[str, np.ndarray]
+Deformable = Literal["none", "offsets", "modulated"]
 
 MAX_COUNT = 100  # of layers in a row: more than any ResNet has blocks
 
@@ -38,6 +39,7 @@ class ResNetNames:
     shortcut: Unit
     deep_stem: tuple[Unit, ...] = ()  # of a ResNet-D, where the source has any
     averaged_shortcut: Unit | None = None  # of a ResNet-D, behind its pooling
+    offsets: str = ""  # of deformable convolutions, where the source has any
 
 
 @dataclass(frozen=True)
@@ -172,13 +174,14 @@ def backbone_changes(names: ResNetNames, file: File) -> dict[str, Any]:
     if name is None:
         known = ", ".join(f"{name} with {numbers.blocks}" for name, numbers in RESNETS.items() if numbers.block == block)
         raise ValueError(f"The file's ResNet has {blocks} blocks in its four stages, {block} ones; possible: {known}.")
-    ours = {rule.theirs for rule in backbone_rules(names, fields.replace(BackboneConfig(), name=name))}
+    deformable = _deformable(names, file)
+    ours = {rule.theirs for rule in backbone_rules(names, fields.replace(BackboneConfig(), name=name, deformable=deformable))}
     for tensor in file.names:
-        # Deformable convolutions, attention: arithmetic that this model does not have.
+        # Attention and the like: arithmetic that this model does not have.
         if tensor.startswith(names.prefix) and tensor not in ours and _is_resnet(tensor.removeprefix(names.prefix)):
             raise ValueError(
                 f"Tensor {file.names[tensor]!r} has no place in a plain ResNet, as which {name} was recognized; "
-                "ResNets with attention, deformable convolutions or another stem are not read."
+                "ResNets with attention, deformable convolutions elsewhere than in C3 to C5 or another stem are not read."
             )
     channels, width, *_ = file.shape(f"{_at(names.bottleneck.conv, 1, layer=1, stage=2, block=0)}.weight", 4)
     return {
@@ -187,9 +190,21 @@ def backbone_changes(names: ResNetNames, file: File) -> dict[str, Any]:
             {"backbone__groups": max(channels // width, 1), "backbone__width_per_group": width} if block == "bottleneck" else {}
         ),
         "backbone__conv_bias": False,
+        **({} if deformable == "none" else {"backbone__deformable": deformable}),
         "backbone__epsilon": 1e-5,  # torch.nn.BatchNorm2d, every FrozenBatchNorm2d, torch.nn.GroupNorm
         **({} if _has_statistics(names, file) else {"backbone__norm": "group"}),
     }
+
+
+def _deformable(names: ResNetNames, file: File) -> Deformable:
+    """Of which kind its deformable convolutions are, by those of C3."""
+    name = f"{names.offsets.format(layer=2, stage=3, block=0)}.weight"
+    if name not in file:
+        return "none"
+    channels = file.shape(name, 4)[0]
+    if channels not in (18, 27):
+        raise ValueError(f"Tensor {file.names[name]!r} gives {channels} numbers a pixel; 18, or 27 with factors, are read.")
+    return "offsets" if channels == 18 else "modulated"
 
 
 def _has_statistics(names: ResNetNames, file: File) -> bool:
@@ -340,6 +355,8 @@ def backbone_rules(names: ResNetNames, config: BackboneConfig) -> list[Rule]:
             for number in (1, 2, 3) if numbers.block == "bottleneck" else (1, 2):
                 unit = Unit(*(name.format(number=number, **at) for name in names.bottleneck))
                 rules += _conv_norm(unit, f"{ours}_{number}", statistics)
+            if config.deformable != "none" and stage > 2:
+                rules += _layer(names.offsets.format(**at), f"{ours}_2_offset", layouts.CONV)
     return rules
 
 

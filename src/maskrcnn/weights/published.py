@@ -202,6 +202,20 @@ _FILES = (
         44.3,
         38.5,
     ),
+    _detectron2(
+        "detectron2-dconv-r50-1x",
+        "Misc/mask_rcnn_R_50_FPN_1x_dconv_c3-c5/138602867/model_final_65c703",
+        "Mask R-CNN, ResNet-50-FPN with deformable convolutions, 12 epochs",
+        41.5,
+        37.5,
+    ),
+    _detectron2(
+        "detectron2-dconv-r50-3x",
+        "Misc/mask_rcnn_R_50_FPN_3x_dconv_c3-c5/144998336/model_final_821d0b",
+        "Mask R-CNN, ResNet-50-FPN with deformable convolutions, 37 epochs",
+        42.7,
+        38.5,
+    ),
     _mmdet(
         "mmdet-r50-1x",
         "mask_rcnn_r50_fpn_1x_coco/mask_rcnn_r50_fpn_1x_coco_20200205-d4b0c5d6",
@@ -267,6 +281,35 @@ _FILES = (
         42.9,
         37.3,
         folder="cascade_rcnn",
+    ),
+    *(  # configs/dcn/metafile.yml, configs/dcnv2/metafile.yml
+        _mmdet(f"mmdet-{name}-1x", f"{path}/{path}_{digits}", f"Mask R-CNN, {about}, 12 epochs", box_ap, mask_ap, folder="dcn")
+        for name, path, digits, about, box_ap, mask_ap in (
+            (
+                "dconv-r50",
+                "mask_rcnn_r50_fpn_dconv_c3-c5_1x_coco",
+                "20200203-4d9ad43b",
+                "ResNet-50-FPN with deformable convolutions",
+                41.8,
+                37.4,
+            ),
+            (
+                "mdconv-r50",
+                "mask_rcnn_r50_fpn_mdconv_c3-c5_1x_coco",
+                "20200203-ad97591f",
+                "ResNet-50-FPN with modulated deformable convolutions",
+                41.5,
+                37.1,
+            ),
+            (
+                "dconv-r101",
+                "mask_rcnn_r101_fpn_dconv_c3-c5_1x_coco",
+                "20200216-a71f5bce",
+                "ResNet-101-FPN with deformable convolutions",
+                43.5,
+                38.9,
+            ),
+        )
     ),
     *(  # configs/ms_rcnn/metafile.yml
         _mmdet(

@@ -7,7 +7,7 @@ import functools
 import keras
 import numpy as np
 import pytest
-from agreement import answers_agree
+from exports import answers_agree
 from keras import ops
 from small_network import FRAME, images_of, make_batch, small_config, with_small_backbone
 from tensors import compute
@@ -61,7 +61,7 @@ def test_scores_are_multiplied_by_the_predicted_iou_and_detections_ordered_anew(
     )
     ious = np.clip(compute(ious_of, features, found.boxes, found.labels), 0, 1)
     masks = compute(make_head().masks, features, found.boxes, found.labels)
-    assert len(np.unique(ious[:, :3])) == 6
+    assert len(np.unique(ious[:, :3])) > 4 and (np.diff(found.scores * ious, axis=1) > 0).any()  # so the order changes
     for image in range(2):
         scores = np.where(found.valid[image], found.scores[image] * ious[image], -1)
         order = np.argsort(-scores, kind="stable")
@@ -91,7 +91,9 @@ def test_the_loss_is_half_the_squared_error_of_the_true_classes_iou():
     errors = []
     for place in np.argwhere(classes > 0):
         drawn = logits[tuple(place)] > 0
-        errors.append((ious[tuple(place)] - (drawn & covered).sum() / (drawn | covered).sum()) ** 2)
+        wanted = (drawn & covered).sum() / (drawn | covered).sum()
+        errors += [(ious[tuple(place)] - wanted) ** 2] if wanted else []
+    assert len(errors) == 2  # one mask does not touch its object
     np.testing.assert_allclose(compute(loss, features, targets, truth), 0.5 * np.mean(errors), rtol=0.02)
     nothing = targets._replace(positive=np.zeros((2, 3), bool))
     assert compute(loss, features, nothing, truth) == 0.0

@@ -162,10 +162,34 @@ def test_cell_anchors_of_old_files_are_ignored_and_others_reported():
     assert detectron2.read(small() | cells | {"teacher.x": np.zeros(2)}).unused == ("teacher.x",)
 
 
-def test_deformable_convolutions_are_refused_by_name():
+def with_offsets(channels: int) -> dict[str, np.ndarray]:
+    """In C3 … C5 of a narrow ResNet-50."""
+    rng = np.random.default_rng(1)
+    tensors = small()
+    for stage, blocks in ((3, 4), (4, 6), (5, 3)):
+        for block in range(blocks):
+            name, width = f"backbone.bottom_up.res{stage}.{block}.conv2_offset", 4 * 2 ** (stage - 2)
+            tensors[f"{name}.weight"] = rng.normal(size=(channels, width, 3, 3)).astype(np.float32)
+            tensors[f"{name}.bias"] = rng.normal(size=channels).astype(np.float32)
+    return tensors
+
+
+@pytest.mark.parametrize(("channels", "kind"), [(18, "offsets"), (27, "modulated")])
+def test_deformable_convolutions_have_their_offsets(channels, kind):
+    tensors = with_offsets(channels)
+    checkpoint = detectron2.read(tensors)
+    assert (checkpoint.config.backbone.deformable, checkpoint.unused) == (kind, ())
+    assert set(checkpoint.names.values()) == set(tensors)
+    found = checkpoint.arrays["conv4_block2_2_offset/kernel"]
+    np.testing.assert_array_equal(found, tensors["backbone.bottom_up.res4.1.conv2_offset.weight"].transpose(2, 3, 1, 0))
+
+
+def test_deformable_convolutions_of_another_kind_are_refused_by_name():
     name = "backbone.bottom_up.res5.1.conv2_offset.weight"
     with pytest.raises(ValueError, match=f"'{name}' has no place in a plain ResNet"):
         detectron2.read(small() | {name: np.zeros(1)})
+    with pytest.raises(ValueError, match="res3.0.conv2_offset.weight' gives 72 numbers a pixel; 18, or 27"):
+        detectron2.read(with_offsets(72))
 
 
 def test_models_without_a_pyramid_are_refused():

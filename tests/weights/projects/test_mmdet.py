@@ -116,6 +116,16 @@ def test_damaged_counts_are_told(counts):
         mmdet.read(tensors)
 
 
+def test_deformable_convolutions_are_mmdetections_conv_offset():
+    tensors = small()
+    for layer, blocks in ((2, 4), (3, 6), (4, 3)):
+        for block in range(blocks):
+            name, width = f"backbone.layer{layer}.{block}.conv2.conv_offset", 4 * 2 ** (layer - 1)
+            tensors |= {f"{name}.weight": np.ones((27, width, 3, 3), np.float32), f"{name}.bias": np.ones(27, np.float32)}
+    checkpoint = mmdet.read(tensors)
+    assert (checkpoint.config.backbone.deformable, checkpoint.unused) == ("modulated", ())
+
+
 def test_background_goes_from_last_to_first():
     tensors = small(num_classes=3)
     arrays = mmdet.read(tensors).arrays

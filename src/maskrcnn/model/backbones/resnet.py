@@ -11,6 +11,7 @@ from keras import layers
 
 from maskrcnn.config.backbones import RESNETS
 from maskrcnn.config.model import BackboneConfig
+from maskrcnn.model.backbones.deformable import NUM_OFFSETS, DeformableConv2D
 from maskrcnn.model.backbones.stages import Staged
 from maskrcnn.model.norm import make_norms
 
@@ -59,7 +60,8 @@ class _ResNet:
         residual = self._shortcut(x, outer_width, strides, name) if first else x
         strides_1, strides_2 = (strides, 1) if self.config.stride_in == "1x1" else (1, strides)
         x = layers.ReLU(name=f"{name}_1_relu")(self._conv_norm(x, width, 1, strides=strides_1, name=f"{name}_1"))
-        x = layers.ReLU(name=f"{name}_2_relu")(self._conv3(x, width, strides=strides_2, groups=groups, name=f"{name}_2"))
+        conv3 = self._deformable3 if stage > 2 and self.config.deformable != "none" else self._conv3
+        x = layers.ReLU(name=f"{name}_2_relu")(conv3(x, width, strides=strides_2, groups=groups, name=f"{name}_2"))
         x = self._conv_norm(x, outer_width, 1, name=f"{name}_3")
         return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([residual, x]))
 
@@ -83,9 +85,19 @@ class _ResNet:
         x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
         return self._conv_norm(x, channels, 3, strides=strides, padding="valid", groups=groups, name=name)
 
+    def _deformable3(self, x, channels: int, *, strides: int, groups: int, name: str):
+        padded, padding = (layers.ZeroPadding2D(1, name=f"{name}_pad")(x), "valid") if strides > 1 else (x, "same")
+        options = {"strides": strides, "padding": padding, "kernel_initializer": "zeros"}  # begins as a plain convolution
+        offsets = layers.Conv2D(NUM_OFFSETS[self.config.deformable], 3, **options, name=f"{name}_offset")(padded)
+        x = DeformableConv2D(channels, strides=strides, groups=groups, name=f"{name}_conv")([x, offsets])
+        return self._norm(x, name)
+
     def _conv_norm(self, x, channels: int, size: int, *, strides: int = 1, padding: str = "same", groups: int = 1, name: str):
         options = {"strides": strides, "padding": padding, "groups": groups, "use_bias": self.config.conv_bias}
         x = layers.Conv2D(channels, size, **options, kernel_initializer="he_normal", name=f"{name}_conv")(x)
+        return self._norm(x, name)
+
+    def _norm(self, x, name: str):
         if self.config.norm == "group":
             (norm,) = make_norms("group", self.config.epsilon, [f"{name}_bn"])
             return norm(x)

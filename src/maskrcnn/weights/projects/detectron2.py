@@ -24,6 +24,7 @@ NAMES = Names(
         stem=Unit("backbone.bottom_up.stem.conv1", "backbone.bottom_up.stem.conv1.norm"),
         bottleneck=Unit(f"{_BLOCK}.conv{{number}}", f"{_BLOCK}.conv{{number}}.norm"),
         shortcut=Unit(f"{_BLOCK}.shortcut", f"{_BLOCK}.shortcut.norm"),
+        offsets=f"{_BLOCK}.conv2_offset",
     ),
     lateral=Unit("backbone.fpn_lateral{stage}", "backbone.fpn_lateral{stage}.norm"),
     output=Unit("backbone.fpn_output{stage}", "backbone.fpn_output{stage}.norm"),

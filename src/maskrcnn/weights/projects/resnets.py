@@ -37,6 +37,7 @@ def names(prefix: str) -> ResNetNames:
         deep_stem=tuple(
             Unit(f"{prefix}conv1.{conv}", f"{prefix}{norm}") for conv, norm in ((0, "conv1.1"), (3, "conv1.4"), (6, "bn1"))
         ),
+        offsets=f"{block}.conv2.conv_offset",  # MMDetection
         averaged_shortcut=Unit(f"{block}.downsample.1", f"{block}.downsample.2"),
     )
 
