@@ -12,6 +12,7 @@ from metrics.test_coco import SIZE, SQUARES, found, sample
 from maskrcnn.config.keypoints import PERSON, PERSON_SKELETON
 from maskrcnn.config.model import Category
 from maskrcnn.metrics.coco import evaluate_coco
+from maskrcnn.metrics.rows import Evaluation, collect_rows
 from maskrcnn.results.rows import coco_results
 
 PEOPLE = (Category(3, "person", PERSON, PERSON_SKELETON), Category(7, "fig"))
@@ -89,6 +90,19 @@ def test_rows_of_a_file_score_as_the_detections_do():
     pairs = list(zip((each.image_id for each in truth), answers, strict=True))
     rows = [row for image_id, each in pairs for row in coco_results(each, image_id=image_id, file_name="", categories=PEOPLE)]
     assert evaluate_coco(truth, PEOPLE, rows)["keypoints"] == evaluate_coco(truth, PEOPLE, pairs)["keypoints"]
+
+
+def test_keypoints_are_kept_with_the_rows_of_a_whole_data_set():
+    truth, answers = scene(2, spread=1.0)
+    pairs = list(zip((each.image_id for each in truth), answers, strict=True))
+    kept = Evaluation(truth, PEOPLE, collect_rows(truth, PEOPLE, pairs))
+    rows = list(kept.as_json())
+    assert len(rows) == 12 and all(len(row["keypoints"]) == 3 * 17 for row in rows)
+    assert evaluate_coco(truth, PEOPLE, rows)["keypoints"] == evaluate_coco(truth, PEOPLE, pairs)["keypoints"]
+    again = Evaluation(truth, PEOPLE, collect_rows(truth, PEOPLE, rows))  # a file's rows, as `compare` takes them
+    assert list(again.as_json()) == rows
+    plain = [(image_id, dataclasses.replace(each, keypoints=None)) for image_id, each in pairs]
+    assert not any("keypoints" in row for row in Evaluation(truth, PEOPLE, collect_rows(truth, PEOPLE, plain)).as_json())
 
 
 def test_keypoints_of_other_things_are_scored_too():

@@ -33,6 +33,7 @@ class ResultRows:
         scores: (N,) float64.
         boxes: (N, 4) float64 xyxy, original pixels.
         counts: N RLE strings of COCO.
+        keypoints: of each row what COCO's file has, nothing where it has none; None where no row has any.
     """
 
     images: np.ndarray
@@ -40,6 +41,7 @@ class ResultRows:
     scores: np.ndarray
     boxes: np.ndarray
     counts: list[bytes]
+    keypoints: list[list[float]] | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -48,7 +50,8 @@ class ResultRows:
         """The rows chosen by an index array or a boolean array."""
         rows = np.arange(len(self))[rows]
         chosen = [self.counts[row] for row in rows]
-        return ResultRows(self.images[rows], self.labels[rows], self.scores[rows], self.boxes[rows], chosen)
+        keypoints = None if self.keypoints is None else [self.keypoints[row] for row in rows]
+        return ResultRows(self.images[rows], self.labels[rows], self.scores[rows], self.boxes[rows], chosen, keypoints)
 
     def rle(self, row: int, samples: Sequence[Sample]) -> dict[str, Any]:
         """The mask of one row."""
@@ -70,15 +73,16 @@ class RowCollector:
         self._order = np.argsort([sample.image_id for sample in samples], kind="stable")
         self._labels = {category.name: label for label, category in enumerate(categories)}
         self._by_id = {category.id: label for label, category in enumerate(categories)}
-        self._rows: list[tuple[int, int, float, list[float], bytes]] = []
+        self._rows: list[tuple[int, int, float, list[float], bytes, list[float]]] = []
 
     def add(self, image_id: int, detections: Detections) -> None:
         """Keeps one image's detections."""
         names = detections.class_names or list(self._labels)
         rows = zip(detections.boxes.tolist(), detections.scores.tolist(), detections.labels.tolist(), detections.rle())
-        for box, score, label, rle in rows:
+        for number, (box, score, label, rle) in enumerate(rows):
             if names[label] in self._labels:
-                self._append(image_id, self._labels[names[label]], score, box, rle["counts"])
+                own = detections.keypoint_row(number)
+                self._append(image_id, self._labels[names[label]], score, box, rle["counts"], **own)
 
     def add_row(self, row: Mapping[str, Any]) -> None:
         """Keeps one row of a COCO result file, see `evaluate_coco`.
@@ -98,20 +102,24 @@ class RowCollector:
             box = [left, top, left + width, top + height]
         else:
             box = rle_to_box(rle).tolist()
-        self._append(image_id, self._by_id[category_id], float(row["score"]), box, rle["counts"])
+        keypoints = list(row.get("keypoints") or ())
+        self._append(image_id, self._by_id[category_id], float(row["score"]), box, rle["counts"], keypoints)
 
-    def _append(self, image_id: int, label: int, score: float, box: list[float], counts: bytes) -> None:
-        self._rows.append((self._places[image_id], label, score, box, counts))
+    def _append(
+        self, image_id: int, label: int, score: float, box: list[float], counts: bytes, keypoints: Sequence[float] = ()
+    ) -> None:
+        self._rows.append((self._places[image_id], label, score, box, counts, list(keypoints)))
 
     def rows(self) -> ResultRows:
         """All that was kept."""
-        places, labels, scores, boxes, counts = zip(*self._rows) if self._rows else ((), (), (), (), ())
+        places, labels, scores, boxes, counts, keypoints = zip(*self._rows) if self._rows else ((), (), (), (), (), ())
         rows = ResultRows(
             np.array(places, np.int64),
             np.array(labels, np.int64),
             np.array(scores, np.float64),
             np.array(boxes, np.float64).reshape(-1, 4),
             list(counts),
+            list(keypoints) if any(keypoints) else None,
         )
         number = np.empty(len(self._order), np.int64)
         number[self._order] = np.arange(len(self._order))
@@ -234,6 +242,7 @@ class Evaluation:
                 "bbox": box,
                 "score": float(rows.scores[row]),
                 "segmentation": rle_to_json(rows.rle(row, self.samples)),
+                **({"keypoints": rows.keypoints[row]} if rows.keypoints and rows.keypoints[row] else {}),
             }
 
     def _truth(self) -> COCO:
