@@ -109,11 +109,10 @@ def detectron2(sizes: Sizes, *, lsj: bool = False, stages: int = 0) -> Shapes:
         shapes |= _conv(f"proposal_generator.rpn_head.{name}", (channels, channels, 3, 3))
     shapes |= _conv("proposal_generator.rpn_head.objectness_logits", (3, channels, 1, 1))
     shapes |= _conv("proposal_generator.rpn_head.anchor_deltas", (12, channels, 1, 1))
-    if lsj:
-        for number in (1, 2, 3, 4):
-            shapes |= _conv(f"roi_heads.box_head.conv{number}", (channels, channels, 3, 3), bias=False)
-            shapes |= _norm(f"roi_heads.box_head.conv{number}.norm", channels, counted=True)
     for stage in [f".{number}" for number in range(stages)] or [""]:
+        for number in (1, 2, 3, 4) if lsj else ():
+            shapes |= _conv(f"roi_heads.box_head{stage}.conv{number}", (channels, channels, 3, 3), bias=False)
+            shapes |= _norm(f"roi_heads.box_head{stage}.conv{number}.norm", channels, counted=True)
         shapes |= _conv(f"roi_heads.box_head{stage}.fc1", (sizes.hidden, channels * sizes.pool**2))
         shapes |= {} if lsj else _conv(f"roi_heads.box_head{stage}.fc2", (sizes.hidden, sizes.hidden))
         shapes |= _conv(f"roi_heads.box_predictor{stage}.cls_score", (classes + 1, sizes.hidden))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from maskrcnn import engines
+from maskrcnn.config.model import ModelConfig
 from maskrcnn.exporting import litert, onnx, openvino, saved_model, torch_export
 from maskrcnn.inference.whole import detect
 from maskrcnn.structures import Detections, Detector
@@ -93,19 +94,16 @@ def export(
         The largest differences, over all images.
 
     Raises:
-        ValueError: answers differ by more than `LIMITS`, or that format or precision cannot be had; a model with keypoints
-            or PointRend, or to litert with mask scoring.
+        ValueError: answers differ by more than `LIMITS`, or that format or precision cannot be had; a model with keypoints,
+            PointRend, mask scoring or deformable convolutions.
         ImportError: what writes the format is not installed.
     """
     import keras
 
     if format not in WRITERS:
         raise ValueError(f"Models are exported as {', '.join(WRITERS)}; received {format!r}.")
-    if model.config.keypoint_head.num_keypoints or model.config.mask_head.kind == "point_rend":
-        what = "keypoints" if model.config.keypoint_head.num_keypoints else "PointRend"
+    if what := _not_exported(model.config):
         raise ValueError(f"Models with {what} are not exported; predict and serve with the .keras file.")
-    if model.config.mask_head.kind == "scoring" and format == "litert":
-        raise ValueError("Models with mask scoring are not exported to litert; openvino and onnx take them.")
     writer = WRITERS[format]
     if precision not in writer.PRECISIONS:
         raise ValueError(f"{format} is written in {', '.join(writer.PRECISIONS)}; received {precision!r}.")
@@ -137,6 +135,13 @@ def export(
         _check(found, precision)
         os.replace(unfinished, out)
     return found
+
+
+def _not_exported(config: ModelConfig) -> str:
+    """What of a model no format takes; "" where there is nothing of it."""
+    of_heads = {"point_rend": "PointRend", "scoring": "mask scoring"}.get(config.mask_head.kind, "")
+    of_backbone = "" if config.backbone.deformable == "none" else "deformable convolutions"
+    return "keypoints" if config.keypoint_head.num_keypoints else of_heads or of_backbone
 
 
 def compare(model: Detector, other: Detector, images: Iterable[Any]) -> Difference:

@@ -72,6 +72,21 @@ def first_dense(pool: int) -> Layout:
     return _layout(2, to_ours, to_theirs)
 
 
+# Patch merging of MMDetection: its inputs are channels with their 2×2 neighbours, rows first; ours the neighbours with their
+# channels, columns first. (out, 4 C) ↔ (4 C, out), and the norm before it.
+def _neighbours_first(values: np.ndarray) -> np.ndarray:
+    by_channel = values.reshape(*values.shape[:-1], -1, 4)[..., [0, 2, 1, 3]]
+    return np.swapaxes(by_channel, -1, -2).reshape(values.shape)
+
+
+def _channels_first(values: np.ndarray) -> np.ndarray:
+    by_neighbour = values.reshape(*values.shape[:-1], 4, -1)[..., [0, 2, 1, 3], :]
+    return np.swapaxes(by_neighbour, -1, -2).reshape(values.shape)
+
+
+MERGED = _layout(2, lambda kernel: _neighbours_first(kernel).T, lambda kernel: _channels_first(kernel.T))
+MERGED_VECTOR = _layout(1, _neighbours_first, _channels_first)
+
 # (K + 1, in), background last ↔ (in, K + 1).
 LOGITS_BACKGROUND_LAST = _layout(2, lambda rows: np.roll(rows, 1, axis=0).T, lambda kernel: np.roll(kernel.T, -1, axis=0))
 LOGIT_BIAS_BACKGROUND_LAST = _layout(1, lambda bias: np.roll(bias, 1), lambda bias: np.roll(bias, -1))

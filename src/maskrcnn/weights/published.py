@@ -202,6 +202,22 @@ _FILES = (
         44.3,
         38.5,
     ),
+    *(  # projects/ViTDet/README.md
+        _detectron2(
+            f"detectron2-cascade-{name}",
+            f"ViTDet/COCO/cascade_mask_rcnn_{path}",
+            f"Cascade Mask R-CNN, {about}",
+            box_ap,
+            mask_ap,
+        )
+        for name, path, about, box_ap, mask_ap in (
+            ("swin-b", "swin_b_in21k/f342979038/model_final_246a82", "Swin-B, 50 epochs", 53.9, 46.2),
+            ("swin-l", "swin_l_in21k/f342979186/model_final_7c897e", "Swin-L, 50 epochs", 55.0, 47.2),
+            ("vitdet-b", "vitdet_b/f325358525/model_final_435fa9", "ViTDet, ViT-B, 100 epochs", 54.0, 46.7),
+            ("vitdet-l", "vitdet_l/f328021305/model_final_1a9f28", "ViTDet, ViT-L, 100 epochs", 57.6, 50.0),
+            ("vitdet-h", "vitdet_h/f328730692/model_final_f05665", "ViTDet, ViT-H, 75 epochs", 58.7, 51.0),
+        )
+    ),
     _detectron2(
         "detectron2-dconv-r50-1x",
         "Misc/mask_rcnn_R_50_FPN_1x_dconv_c3-c5/138602867/model_final_65c703",
@@ -281,6 +297,71 @@ _FILES = (
         42.9,
         37.3,
         folder="cascade_rcnn",
+    ),
+    *(  # configs/swin/metafile.yml
+        _mmdet(
+            f"mmdet-swin-{name}",
+            f"mask_rcnn_swin-{path}/mask_rcnn_swin-{file}",
+            f"Mask R-CNN, {about}",
+            box_ap,
+            mask_ap,
+            folder="swin",
+        )
+        for name, path, file, about, box_ap, mask_ap in (
+            (
+                "t-1x",
+                "t-p4-w7_fpn_1x_coco",
+                "t-p4-w7_fpn_1x_coco_20210902_120937-9d6b7cfa",
+                "Swin-T, 12 epochs",
+                42.7,
+                39.3,
+            ),
+            (
+                "t-3x",
+                "t-p4-w7_fpn_ms-crop-3x_coco",
+                "t-p4-w7_fpn_ms-crop-3x_coco_20210906_131725-bacf6f7b",
+                "Swin-T, several sizes, 36 epochs",
+                46.0,
+                41.6,
+            ),
+            (
+                "s-3x",
+                "s-p4-w7_fpn_fp16_ms-crop-3x_coco",
+                "s-p4-w7_fpn_fp16_ms-crop-3x_coco_20210903_104808-b92c91f1",
+                "Swin-S, several sizes, 36 epochs",
+                48.2,
+                43.2,
+            ),
+        )
+    ),
+    *(  # configs/convnext/metafile.yml
+        _mmdet(f"mmdet-{name}-3x", f"{path}/{path}_{digits}", about, box_ap, mask_ap, folder="convnext")
+        for name, path, digits, about, box_ap, mask_ap in (
+            (
+                "convnext-t",
+                "mask_rcnn_convnext-t_p4_w7_fpn_fp16_ms-crop_3x_coco",
+                "20220426_154953-050731f4",
+                "Mask R-CNN, ConvNeXt-T, several sizes, 36 epochs",
+                46.2,
+                41.7,
+            ),
+            (
+                "cascade-convnext-t",
+                "cascade_mask_rcnn_convnext-t_p4_w7_fpn_giou_4conv1f_fp16_ms-crop_3x_coco",
+                "20220509_204200-8f07c40b",
+                "Cascade Mask R-CNN, ConvNeXt-T, several sizes, 36 epochs",
+                50.3,
+                43.6,
+            ),
+            (
+                "cascade-convnext-s",
+                "cascade_mask_rcnn_convnext-s_p4_w7_fpn_giou_4conv1f_fp16_ms-crop_3x_coco",
+                "20220510_201004-3d24f5a4",
+                "Cascade Mask R-CNN, ConvNeXt-S, several sizes, 36 epochs",
+                51.8,
+                44.8,
+            ),
+        )
     ),
     *(  # configs/dcn/metafile.yml, configs/dcnv2/metafile.yml
         _mmdet(f"mmdet-{name}-1x", f"{path}/{path}_{digits}", f"Mask R-CNN, {about}, 12 epochs", box_ap, mask_ap, folder="dcn")

@@ -14,6 +14,7 @@ from maskrcnn.weights.files.read import read_tensors
 from maskrcnn.weights.projects import (
     convnexts,
     detectron2,
+    detectron2_swin,
     efficientnet_lites,
     efficientnets,
     matterport,
@@ -113,7 +114,7 @@ def holds_whole_model(path: str | Path) -> bool:
 
 def _recognise(tensors: Mapping[str, Any]) -> tuple[str, ModuleType | None]:
     """The source and its reader. Whole models hold a backbone too, so they are asked first."""
-    known = (("detectron2", vitdet), *SOURCES.items(), *BACKBONES.items())
+    known = (("detectron2", vitdet), ("detectron2", detectron2_swin), *SOURCES.items(), *BACKBONES.items())
     return next(((name, module) for name, module in known if module.recognise(tensors)), ("", None))
 
 

@@ -34,7 +34,7 @@ def test_a_block_begins_as_a_plain_one_whose_taps_then_move(deformable, channels
     before = compute(deformed, images)
     np.testing.assert_allclose(before, compute(plain, images), atol=1e-4)
     offset.bias.assign(np.full(channels, 0.7, np.float32))
-    assert np.abs(compute(deformed, images) - before).max() > 1e-3
+    assert np.abs(compute(lambda x: deformed(x), images) - before).max() > 1e-3  # compiled anew on JAX
 
 
 def test_c2_stays_as_it_is_and_other_backbones_are_refused():

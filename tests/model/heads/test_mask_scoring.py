@@ -56,9 +56,12 @@ def ious_of(features, boxes, labels):
 def test_scores_are_multiplied_by_the_predicted_iou_and_detections_ordered_anew():
     found = detections()
     features = features_of()
-    answer = compute(
-        lambda f, b, s, la, v: make_head().add_masks(f, PaddedDetections(b, s, la, None, v)), features, *found[:3], found.valid
-    )
+    head = make_head()  # before JAX compiles what asks it
+
+    def look(features, boxes, scores, labels, valid):
+        return head.add_masks(features, PaddedDetections(boxes, scores, labels, None, valid))
+
+    answer = compute(look, features, found.boxes, found.scores, found.labels, found.valid)
     ious = np.clip(compute(ious_of, features, found.boxes, found.labels), 0, 1)
     masks = compute(make_head().masks, features, found.boxes, found.labels)
     assert len(np.unique(ious[:, :3])) > 4 and (np.diff(found.scores * ious, axis=1) > 0).any()  # so the order changes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from weights import layout_files
-from weights.layout_files import Shapes, Sizes, fill, narrow
+from weights.layout_files import Shapes, Sizes, fill, narrow, zeros
 
 from maskrcnn.config.backbones import ViTDet
 from maskrcnn.model.backbones import vitdet as model
@@ -18,7 +18,7 @@ from maskrcnn.weights.sources import read_checkpoint
 SMALL = ViTDet(4, 16, 2, (1, 2, 3, 4), window=2, positions=3, map_size=4)
 
 
-def layout(sizes: Sizes, numbers: ViTDet = SMALL) -> Shapes:
+def layout(sizes: Sizes, numbers: ViTDet = SMALL, *, stages: int = 0) -> Shapes:
     """A state dict of detectron2's `SimpleFeaturePyramid` on `ViT`, written out apart from the table that is read with."""
     width, net, channels = numbers.channels, "backbone.net", sizes.channels
     shapes: Shapes = {f"{net}.pos_embed": (1, 1 + numbers.positions**2, width)}
@@ -46,7 +46,7 @@ def layout(sizes: Sizes, numbers: ViTDet = SMALL) -> Shapes:
         for place, side, inputs in ((first, 1, width_in), (first + 1, 3, channels)):
             layer(f"backbone.simfp_{stage}.{place}", channels, inputs, side, side, bias=False)
             layer(f"backbone.simfp_{stage}.{place}.norm", channels)
-    heads = layout_files.detectron2(sizes, lsj=True)
+    heads = layout_files.detectron2(sizes, lsj=True, stages=stages)
     no_statistics = ("running_mean", "running_var", "num_batches_tracked")
     return shapes | {
         name: shape for name, shape in heads.items() if not name.startswith("backbone.") and not name.endswith(no_statistics)
@@ -90,3 +90,18 @@ def test_a_missing_tensor_is_named(small):
     del small["backbone.net.blocks.2.attn.rel_pos_w"]
     with pytest.raises(ValueError, match=r"blocks\.2\.attn\.rel_pos_w"):
         vitdet.read(small)
+
+
+def test_a_cascade_has_three_box_heads_and_takes_the_mean_of_their_scores(small):
+    tensors = fill(layout(narrow(pool=7), stages=3))
+    checkpoint = vitdet.read(tensors)
+    config = checkpoint.config
+    assert checkpoint.unused == () and set(checkpoint.names.values()) == set(tensors)
+    assert (config.cascade.positive_ious, config.cascade.mean, config.cascade.mask_heads) == ((0.6, 0.7), "scores", False)
+    assert (config.box_head.class_agnostic, config.box_head.norm, config.rpn.train_proposals) == (True, "layer", 1000)
+
+
+def test_models_of_lvis_have_scores_of_the_federated_loss(small):
+    assert vitdet.read(small).config.box_head.class_loss == "cross_entropy"
+    config = vitdet.read(zeros(layout(narrow(pool=7, num_classes=1203)))).config
+    assert (config.box_head.class_loss, config.detect.score, config.detect.max_detections) == ("federated", 0.02, 300)

@@ -1,4 +1,4 @@
-"""ConvNeXts of torchvision and timm by themselves, as ImageNet taught them."""
+"""ConvNeXts of torchvision and timm by themselves, as ImageNet taught them, and the names that MMDetection has for them."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Names(NamedTuple):
     project: str
     scale: str
     scale_layout: Layout
+    output_norm: str = ""  # of detectors, `{stage}` from 0
 
 
 # Sources: torchvision's `models/convnext.py`; timm's `models/convnext.py`, `checkpoint_filter_fn`.
@@ -59,6 +60,20 @@ NAMES = {
     ),
 }
 
+MMDETECTION = Names(  # MMClassification's `models/backbones/convnext.py`, which MMDetection's configurations name
+    source="MMDetection",
+    stem=("backbone.downsample_layers.0.0", "backbone.downsample_layers.0.1"),
+    downsample=("backbone.downsample_layers.{stage}.0", "backbone.downsample_layers.{stage}.1"),
+    block="backbone.stages.{stage}.{block}",
+    depthwise="depthwise_conv",
+    norm="norm",
+    expand="pointwise_conv1",
+    project="pointwise_conv2",
+    scale="gamma",
+    scale_layout=layouts.VECTOR,
+    output_norm="backbone.norm{stage}",
+)
+
 
 def recognise(tensors: Mapping[str, np.ndarray]) -> bool:
     """Whether there is such a ConvNeXt among the tensors."""
@@ -73,11 +88,16 @@ def read(tensors: Mapping[str, np.ndarray]) -> Checkpoint:
     """
     telling = families.first_telling(tensors, NAMES) or next(iter(NAMES))
     names, file = NAMES[telling], naming.open_file(tensors, telling)
-    blocks = tuple(families.count(file, f"{names.block}.{names.scale}", stage=stage, odd=2 * stage + 1) for stage in range(4))
-    width = file.shape(f"{names.stem[0]}.weight", 4)[0]
-    fits = families.variant(file, "ConvNeXt", CONVNEXTS, lambda known: (known.blocks, known.channels[0]) == (blocks, width))
+    fits = variant_of(names, file)
     changes = {"backbone__name": fits, **families.IMAGENET_COLOURS}
     return families.checkpoint(f"{NAME} ({names.source})", file, rules(names, CONVNEXTS[fits]), changes)
+
+
+def variant_of(names: Names, file: naming.File) -> str:
+    """Which of `CONVNEXTS` a file holds under these names. Raises ValueError for none of them."""
+    blocks = tuple(families.count(file, f"{names.block}.{names.scale}", stage=stage, odd=2 * stage + 1) for stage in range(4))
+    width = file.shape(f"{names.stem[0]}.weight", 4)[0]
+    return families.variant(file, "ConvNeXt", CONVNEXTS, lambda known: (known.blocks, known.channels[0]) == (blocks, width))
 
 
 def rules(names: Names, numbers: ConvNeXt) -> list[Rule]:
@@ -95,4 +115,6 @@ def rules(names: Names, numbers: ConvNeXt) -> list[Rule]:
             found += layer(f"{theirs}.{names.expand}", f"{our}_expand", layouts.DENSE)
             found += layer(f"{theirs}.{names.project}", f"{our}_project", layouts.DENSE)
             found.append(Rule(f"{theirs}.{names.scale}", f"{our}_scale/gamma", names.scale_layout))
+        if names.output_norm:
+            found += layer_norm(names.output_norm.format(**at), f"output{stage + 2}_norm")
     return found

@@ -1,4 +1,4 @@
-"""MMDetection's Mask R-CNN on ResNet-50, 101 and ResNeXt-101 with a feature pyramid, versions 2 and 3."""
+"""MMDetection's Mask R-CNN on ResNets, ResNeXts, Swin Transformers and ConvNeXts with a feature pyramid, versions 2 and 3."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from maskrcnn.config import presets
+from maskrcnn.config.backbones import CONVNEXTS, SWINS
 from maskrcnn.config.model import Category
 from maskrcnn.weights import naming
 from maskrcnn.weights.categories import COCO
-from maskrcnn.weights.checkpoint import Checkpoint
-from maskrcnn.weights.naming import Names, Unit
-from maskrcnn.weights.projects import resnets
+from maskrcnn.weights.checkpoint import Checkpoint, Rule
+from maskrcnn.weights.naming import File, Names, Unit
+from maskrcnn.weights.projects import convnexts, resnets, swins
 
 NAME = "MMDetection"
 TELLING = "rpn_head.rpn_cls.weight"
@@ -61,6 +62,9 @@ CONVENTIONS: dict[str, Any] = resnets.CONVENTIONS | {
     "mask_head__paste": "exact",
     "detect__min_side": 0.0,
 }
+# `configs/swin/mask-rcnn_swin-t-p4-w7_fpn_1x_coco.py`
+# `configs/convnext/mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco.py`.
+OTHER_BACKBONES: dict[str, Any] = {"backbone__output_norm": True, "backbone__frozen_stages": 0}
 # `configs/_base_/models/cascade-mask-rcnn_r50_fpn.py`: target_stds of the further stages are 0.05, 0.05, 0.1, 0.1 and these.
 CASCADE_CONVENTIONS: dict[str, Any] = {
     "cascade__positive_ious": presets.CASCADE.positive_ious,
@@ -96,20 +100,29 @@ def read(tensors: Mapping[str, np.ndarray], *, class_names: Sequence[str | Categ
             "The file is of MMDetection 1, whose classes and boxes are counted otherwise: bring it to version 2 first, with "
             "its tools/model_converters/upgrade_model_version.py."
         )
-    changes = naming.model_changes(NAMES, file) | CONVENTIONS
-    if (changes["backbone__groups"], changes["backbone__width_per_group"]) == CAFFE2_RESNEXT:
+    family = _family(file)
+    if family is None:
+        changes, rules = naming.model_changes(NAMES, file) | CONVENTIONS, None
+    else:
+        names, rules = family
+        changes = naming.detector_changes(NAMES, file) | CONVENTIONS | OTHER_BACKBONES | {"backbone__name": names}
+    if family is None and (changes["backbone__groups"], changes["backbone__width_per_group"]) == CAFFE2_RESNEXT:
         changes["image__channel_order"] = "bgr"
     if (num_stages := len(NAMES.of_stages(file))) > 1:
         changes |= naming.cascade_changes(num_stages, CASCADE_CONVENTIONS)
     if changes.get("box_head__class_loss") == "seesaw":
         changes |= SEESAW_CONVENTIONS
-    if changes["fpn__norm"] == "live":  # `mask-rcnn_r50_fpn_syncbn-all_rpn-2conv_*`: norms learn everywhere
+    if family is None and changes["fpn__norm"] == "live":  # `mask-rcnn_r50_fpn_syncbn-all_rpn-2conv_*`: norms learn everywhere
         changes["backbone__norm"] = "live"
-    assumed = [
-        f"The backbone is of style 'pytorch' (stride in the 3×3 convolutions, {changes['image__channel_order'].upper()}, "
-        "divided by ImageNet's std); of style 'caffe' it needs --set backbone.stride_in=1x1 --set image.channel_order=bgr "
-        "--set 'image.std=[1,1,1]'."
-    ]
+    assumed = (
+        []
+        if family
+        else [
+            f"The backbone is of style 'pytorch' (stride in the 3×3 convolutions, {changes['image__channel_order'].upper()}, "
+            "divided by ImageNet's std); of style 'caffe' it needs --set backbone.stride_in=1x1 --set image.channel_order=bgr "
+            "--set 'image.std=[1,1,1]'."
+        ]
+    )
     if changes.get("box_head__class_loss") == "seesaw":
         assumed.append(
             "Class logits are cosines times 20 (NormedLinear), masks are not; of a model with normed masks it needs "
@@ -122,6 +135,18 @@ def read(tensors: Mapping[str, np.ndarray], *, class_names: Sequence[str | Categ
         changes,
         published={80: COCO},
         class_names=class_names,
-        ignored=("roi_head.bbox_head.loss_cls.",),
+        ignored=("roi_head.bbox_head.loss_cls.", *(swins.derived(file) if family else ())),
         assumed=assumed,
+        backbone=rules,
     )
+
+
+def _family(file: File) -> tuple[str, list[Rule]] | None:
+    """Name and rules of a backbone that is no ResNet; None of a ResNet, and of what is taken for one and refused by it."""
+    if f"{swins.MMDETECTION.stem[0]}.weight" in file:
+        name = swins.variant_of(swins.MMDETECTION, file)
+        return name, swins.rules(swins.MMDETECTION, SWINS[name])
+    if f"{convnexts.MMDETECTION.stem[0]}.weight" in file:
+        name = convnexts.variant_of(convnexts.MMDETECTION, file)
+        return name, convnexts.rules(convnexts.MMDETECTION, CONVNEXTS[name])
+    return None

@@ -1,4 +1,4 @@
-"""Swin Transformers of torchvision and timm by themselves, as ImageNet taught them."""
+"""Swin Transformers of torchvision and timm, as ImageNet taught them, and the names that detectors have for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ NAME = "a PyTorch Swin Transformer"
 
 
 class Names(NamedTuple):
-    """`{stage}` and `{block}` from 0; `{odd}` and `{even}` are the places of a stage and of what is before it."""
+    """`{stage}` and `{block}` from 0; `{before}` is the stage before, `{odd}` and `{even}` the places of a stage and of what is
+    before it."""
 
     source: str
     stem: tuple[str, str]  # a convolution and a norm
@@ -25,6 +26,9 @@ class Names(NamedTuple):
     block: str
     expand: str
     project: str
+    attention: str = "attn"
+    output_norm: str = ""  # of detectors, `{stage}` from 0
+    merged_by_channel: bool = False  # the inputs of patch merging, see `layouts.MERGED`
 
 
 # Sources: torchvision's `models/swin_transformer.py`; timm's `models/swin_transformer.py`.
@@ -46,7 +50,27 @@ NAMES = {
         project="mlp.fc2",
     ),
 }
-TABLE = "attn.relative_position_bias_table"
+TABLE = "relative_position_bias_table"
+DETECTRON2 = Names(  # detectron2's `modeling/backbone/swin.py`
+    source="detectron2",
+    stem=("backbone.bottom_up.patch_embed.proj", "backbone.bottom_up.patch_embed.norm"),
+    downsample="backbone.bottom_up.layers.{before}.downsample",
+    block="backbone.bottom_up.layers.{stage}.blocks.{block}",
+    expand="mlp.fc1",
+    project="mlp.fc2",
+    output_norm="backbone.bottom_up.norm{stage}",
+)
+MMDETECTION = Names(  # MMDetection's `models/backbones/swin.py` and `models/layers/transformer/utils.py`, PatchMerging
+    source="MMDetection",
+    stem=("backbone.patch_embed.projection", "backbone.patch_embed.norm"),
+    downsample="backbone.stages.{before}.downsample",
+    block="backbone.stages.{stage}.blocks.{block}",
+    expand="ffn.layers.0.0",
+    project="ffn.layers.1",
+    attention="attn.w_msa",
+    output_norm="backbone.norm{stage}",
+    merged_by_channel=True,
+)
 
 
 def recognise(tensors: Mapping[str, np.ndarray]) -> bool:
@@ -62,37 +86,54 @@ def read(tensors: Mapping[str, np.ndarray]) -> Checkpoint:
     """
     telling = families.first_telling(tensors, NAMES) or next(iter(NAMES))
     names, file = NAMES[telling], naming.open_file(tensors, telling)
-    blocks = tuple(families.count(file, f"{names.block}.{TABLE}", stage=stage, odd=2 * stage + 1) for stage in range(4))
-    rows, heads = file.shape(telling, 2)
+    fits = variant_of(names, file)
+    changes = {"backbone__name": fits, **families.IMAGENET_COLOURS}
+    return families.checkpoint(f"{NAME} ({names.source})", file, rules(names, SWINS[fits]), changes, ignored=derived(file))
+
+
+def derived(file: naming.File) -> list[str]:
+    """Names of tensors that follow from the window alone; timm does not save them."""
+    return [name for name in file.names if name.endswith(("relative_position_index", "attn_mask"))]
+
+
+def variant_of(names: Names, file: naming.File) -> str:
+    """Which of `SWINS` a file holds under these names. Raises ValueError for none of them."""
+    table = f"{names.block}.{names.attention}.{TABLE}"
+    blocks = tuple(families.count(file, table, stage=stage, odd=2 * stage + 1) for stage in range(4))
+    rows, heads = file.shape(table.format(stage=0, odd=1, block=0), 2)
     width = file.shape(f"{names.stem[0]}.weight", 4)[0]
     found = (blocks, width, heads, rows)
-    fits = families.variant(
+    return families.variant(
         file,
         "Swin Transformer",
         SWINS,
         lambda known: (known.blocks, known.channels, known.heads[0], (2 * known.window - 1) ** 2) == found,
     )
-    changes = {"backbone__name": fits, **families.IMAGENET_COLOURS}
-    # What follows from the window alone; timm does not save it.
-    ignored = [name for name in file.names if name.endswith(("relative_position_index", "attn_mask"))]
-    return families.checkpoint(f"{NAME} ({names.source})", file, rules(names, SWINS[fits]), changes, ignored=ignored)
 
 
 def rules(names: Names, numbers: Swin) -> list[Rule]:
     """A rule for each weight."""
     found = [*layer(names.stem[0], "stem_conv", layouts.CONV), *layer_norm(names.stem[1], "stem_norm")]
     for stage, num_blocks in enumerate(numbers.blocks):
-        at, ours = {"stage": stage, "even": 2 * stage, "odd": 2 * stage + 1}, f"stage{stage + 1}"
+        at = {"stage": stage, "before": stage - 1, "even": 2 * stage, "odd": 2 * stage + 1}
+        ours = f"stage{stage + 1}"
         if stage:
             downsample = names.downsample.format(**at)
-            found += layer_norm(f"{downsample}.norm", f"{ours}_downsample_norm")
-            found += layer(f"{downsample}.reduction", f"{ours}_downsample_reduce", layouts.DENSE, bias=False)
+            dense, vector = layouts.DENSE, layouts.VECTOR
+            if names.merged_by_channel:
+                dense, vector = layouts.MERGED, layouts.MERGED_VECTOR
+            norm = layer_norm(f"{downsample}.norm", f"{ours}_downsample_norm")
+            found += [rule._replace(layout=vector) for rule in norm]
+            found += layer(f"{downsample}.reduction", f"{ours}_downsample_reduce", dense, bias=False)
         for block in range(num_blocks):
             theirs, our = names.block.format(block=block, **at), f"{ours}_block{block + 1}"
             found += layer_norm(f"{theirs}.norm1", f"{our}_norm1") + layer_norm(f"{theirs}.norm2", f"{our}_norm2")
-            found.append(Rule(f"{theirs}.{TABLE}", f"{our}_attention/bias_table", layouts.MATRIX))
-            found += layer(f"{theirs}.attn.qkv", f"{our}_attention/qkv", layouts.DENSE)
-            found += layer(f"{theirs}.attn.proj", f"{our}_attention/project", layouts.DENSE)
+            attention = f"{theirs}.{names.attention}"
+            found.append(Rule(f"{attention}.{TABLE}", f"{our}_attention/bias_table", layouts.MATRIX))
+            found += layer(f"{attention}.qkv", f"{our}_attention/qkv", layouts.DENSE)
+            found += layer(f"{attention}.proj", f"{our}_attention/project", layouts.DENSE)
             found += layer(f"{theirs}.{names.expand}", f"{our}_expand", layouts.DENSE)
             found += layer(f"{theirs}.{names.project}", f"{our}_project", layouts.DENSE)
+        if names.output_norm:
+            found += layer_norm(names.output_norm.format(**at), f"output{stage + 2}_norm")
     return found

@@ -40,6 +40,14 @@ CONVENTIONS: dict[str, Any] = {
     "mask_head__norm": "layer",
     "mask_head__epsilon": 1e-6,
 }
+CASCADE = ("cascade__positive_ious", "cascade__delta_weights")  # not the number of proposals of the older configurations
+LVIS_CLASSES = 1203
+# `projects/ViTDet/configs/LVIS`
+LVIS_CONVENTIONS: dict[str, Any] = {
+    "box_head__class_loss": "federated",
+    "detect__score": 0.02,
+    "detect__max_detections": 300,
+}
 
 
 def recognise(tensors: Mapping[str, np.ndarray]) -> bool:
@@ -56,6 +64,7 @@ def read(tensors: Mapping[str, np.ndarray], *, class_names: Sequence[str | Categ
         file, "vision transformer", VITDETS, lambda known: (known.blocks, known.channels, known.patch) == (depth, width, patch)
     )
     changes = {"backbone__name": fits, **naming.detector_changes(detectron2.NAMES, file), **CONVENTIONS}
+    changes |= heads_changes(file)
     return naming.read_model(
         NAME,
         detectron2.NAMES,
@@ -67,6 +76,17 @@ def read(tensors: Mapping[str, np.ndarray], *, class_names: Sequence[str | Categ
         assumed=["Images are 1024 pixels square and RGB, as the model zoo's ViTDets take them; the file does not say."],
         backbone=rules(VITDETS[fits]),
     )
+
+
+def heads_changes(file: naming.File) -> dict[str, Any]:
+    """Of the project's cascades, and of its models of LVIS, which all learn with the federated loss."""
+    stages = detectron2.NAMES.of_stages(file)
+    changes: dict[str, Any] = {}
+    if len(stages) > 1:
+        changes |= naming.cascade_changes(len(stages), {name: detectron2.CASCADE_CONVENTIONS[name] for name in CASCADE})
+    if naming.num_classes_of(stages[0], file) == LVIS_CLASSES:
+        changes |= LVIS_CONVENTIONS
+    return changes
 
 
 def rules(numbers: ViTDet) -> list[Rule]:
