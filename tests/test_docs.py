@@ -85,7 +85,8 @@ def test_prose_is_in_american_english():
     british = ["Colours", "behaviour", "normalised", "anonymise", "labelled", "centre", "grey", "licence", "localisation"]
     assert BRITISH.findall(f"{', '.join(british)}; precise, license, color, analysis, organ, center") == british
     for page in PAGES:
-        found = BRITISH.findall(re.sub(r"`[^`]*`|\]\([^)]*\)", "", prose(page)))
+        snippets = "\n".join(block.text for block in blocks(page) if not block.mark.startswith("from "))
+        found = BRITISH.findall(re.sub(r"`[^`]*`|\]\([^)]*\)", "", prose(page)) + snippets)
         assert found == [], f"{page.relative_to(ROOT)} has {found}"
 
 
