@@ -406,18 +406,19 @@ TOLD = {
 @pytest.fixture
 def told(tmp_path, monkeypatch):
     """What differs from the defaults of a run that the words of a command ask for."""
-    from maskrcnn.training import plan
+    from maskrcnn.training import plan, tuning
     from maskrcnn.verbs import train as verb
 
     def told_by(words: str) -> dict:
         asked: list[dict] = []
 
-        def remember(data, val, out, config, *, resume, log):
+        def remember(data, val, out, config, *, resume, log, auto):
             fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
             changed = {name: value for name, value in fields.items() if value != getattr(RunConfig(), name)}
-            asked.append(changed | {"val": val, "resume": resume})
+            asked.append(changed | {"val": val, "resume": resume, **({} if auto else {"auto": False})})
 
         monkeypatch.setattr(plan, "make_plan", remember)
+        monkeypatch.setattr(tuning, "tuned", lambda plan, given, log: asked[-1].update(given=set(given)))
         monkeypatch.setattr(verb, "run_plan", lambda *_, **__: None)
         done = run("train", "--data", tmp_path, "--out", tmp_path / "run", *words.split())
         assert done.exit_code == 0, done.output
@@ -428,7 +429,15 @@ def told(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("words", TOLD)
 def test_train_is_told_what_the_command_line_says_and_nothing_else(told, words):
-    assert told(words) == {"val": 0.2, "resume": False, **TOLD[words]}
+    asked = told(words)
+    del asked["given"]
+    assert asked == {"val": 0.2, "resume": False, **TOLD[words]}
+
+
+def test_what_is_given_is_not_chosen_even_where_it_is_the_default(told):
+    assert told("--epochs 20 --set rpn.proposals=50")["given"] == {"epochs", "rpn__proposals"}
+    assert told("")["given"] == set()
+    assert told("--no-auto") == {"val": 0.2, "resume": False, "auto": False}
 
 
 def test_every_number_of_a_run_has_an_option_with_its_help():

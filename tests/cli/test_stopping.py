@@ -104,7 +104,7 @@ def test_a_stopped_training_keeps_its_state_and_says_how_to_go_on(model: str, tm
     train = write_coco([{"id": 1, "image_id": 1, "category_id": 7, "iscrowd": 0, **square}])
     val = train.with_name("val.json")
     val.write_bytes(train.read_bytes())
-    run, options = tmp_path / "run", ["--init", model, "--epochs", "200"]
+    run, options = tmp_path / "run", ["--init", model, "--epochs", "200", "--no-auto"]
     words = ["train", "--data", str(train), "--val", str(val), "--out", "run", *options]
     code, lines = stopped(tmp_path, signal.SIGTERM, (run / "last.keras").exists, *words)
     assert code == 143

@@ -34,6 +34,14 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the run in --out was cut short. The other options must be the same.")
     ] = False,
+    auto: Annotated[
+        bool,
+        typer.Option(
+            "--auto/--no-auto",
+            help="Choose from the data what isn't given: image size, anchors, batch, epochs, augmentation, numbers of "
+            "detections and proposals. Without: the paper's, and the defaults below.",
+        ),
+    ] = True,
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,12 +64,16 @@ def train(
 
     if "class_weights" in settings:
         settings["class_weights"] = parse_class_weights(settings["class_weights"])
-    config = RunConfig().with_settings(**settings, **parse_settings(changes), reading=reading or {})
+    settings |= parse_settings(changes)
+    config = RunConfig().with_settings(**settings, reading=reading or {})
     with owned(out, "training", tell):
-        plan = make_plan(data, FRACTION if val is None else val, out, config, resume=resume, log=tell)
+        plan = make_plan(data, FRACTION if val is None else val, out, config, resume=resume, log=tell, auto=auto)
         load_keras()
 
+        from maskrcnn.training.tuning import tuned
         from maskrcnn.verbs.train import run_plan
+
+        plan = tuned(plan, settings, tell) if auto else plan
 
         with TrainingDisplay() as display:
             run_plan(plan, log=display.tell, verbose=0, report=display.show)

@@ -268,6 +268,13 @@ class RunConfig:
         given["changes"] = {**self.changes, **given.get("changes", {}), **changes}
         return dataclasses.replace(self, **given)
 
+    def differing(self) -> set[str]:
+        """Names of the fields that are not as by default, and of what `changes` and `reading` hold."""
+        names = {
+            field.name for field in dataclasses.fields(self) if getattr(self, field.name) != getattr(type(self)(), field.name)
+        }
+        return {*names, *self.changes, *self.reading}
+
     def model_changes(self) -> dict[str, Any]:
         """Fields of `ModelConfig` that the run sets; 0 leaves the model's own."""
         of_run = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,20 +52,31 @@ class Suggestion:
 
 
 def suggest(dataset: Dataset, model_config: ModelConfig) -> tuple[Suggestion, ...]:
-    """What to set otherwise than `model_config` has it, to train on this data; nothing where it fits, or there is no object.
+    """What to set otherwise than `model_config` has it, to train on this data; nothing where it fits, or there is no object."""
+    if not len(measure_objects(dataset).sides):
+        return ()
+    found = list(suggest_model(dataset, model_config))
+    found += [suggestion for suggestion in (_class_weights(dataset), _repeats(dataset)) if suggestion is not None]
+    return tuple(found)
+
+
+def suggest_model(dataset: Dataset, model_config: ModelConfig, *, fixed: Collection[str] = ()) -> tuple[Suggestion, ...]:
+    """The part of `suggest` that is about the model: image size, anchors, numbers of detections and of proposals.
 
     Each suggestion counts on those before it: anchors, for one, are chosen for the suggested image size.
+
+    Args:
+        fixed: fields of `ModelConfig`, `section__field`, that stay as they are. One of the image's or of the anchors' stands
+            for all of them, which go together.
     """
-    objects = measure_objects(dataset)
-    if not len(objects.sides):
-        return ()
-    found = []
-    for rule in (_image_size, _long_side, _anchors, _detections, _proposals):
+    objects, found = measure_objects(dataset), []
+    together = {name.partition("__")[0] for name in fixed}.intersection(("image", "anchors"))
+    for rule in (_image_size, _long_side, _anchors, _detections, _proposals) if len(objects.sides) else ():
         suggestion = rule(objects, model_config)
-        if suggestion is not None:
-            found.append(suggestion)
-            model_config = fields.replace(model_config, **suggestion.changes)
-    found += [suggestion for suggestion in (_class_weights(dataset), _repeats(dataset)) if suggestion is not None]
+        if suggestion is None or any(name in fixed or name.partition("__")[0] in together for name in suggestion.changes):
+            continue
+        found.append(suggestion)
+        model_config = fields.replace(model_config, **suggestion.changes)
     return tuple(found)
 
 

@@ -17,6 +17,7 @@ REPORT = "report.html"
 RESULTS = ("best.keras", "last.keras", "history.csv", "metrics.json", REPORT)
 
 
+AUTO = "auto"  # among a run's settings: the names of those that were chosen from its data
 MAY_CHANGE = (
     "devices",
     "save_minutes",

@@ -13,7 +13,7 @@ from maskrcnn.data.dataset import Dataset, load_dataset
 from maskrcnn.data.imbalance import class_weights, count_images, count_objects
 from maskrcnn.data.parts import read_parts
 from maskrcnn.data.split import split
-from maskrcnn.training.folder import check_finished, check_settings, has_stopped, settings_of_run
+from maskrcnn.training.folder import AUTO, check_finished, check_settings, has_stopped, settings_of_run
 from maskrcnn.training.state import State, load_state
 from maskrcnn.weights.published import SHIPPED
 
@@ -69,16 +69,31 @@ class Plan:
 
 
 def make_plan(
-    data: Data, val: Data | float | None, out: str | Path, config: RunConfig, *, resume: bool, log: Callable[[str], None]
+    data: Data,
+    val: Data | float | None,
+    out: str | Path,
+    config: RunConfig,
+    *,
+    resume: bool,
+    log: Callable[[str], None],
+    auto: bool = False,
 ) -> Plan:
     """Reads the data's annotations and the state of an earlier run, and refuses what cannot be.
+
+    Args:
+        auto: of a run that goes on, what was chosen from the data when it began (`training.tuning`) is taken over. A new run's
+            plan is not tuned yet.
 
     Raises:
         ValueError, FileNotFoundError: data that cannot be trained on, an unknown preset or field, settings that do not go
             together, or a run in `out` that was begun otherwise or was cut short.
     """
-    out, settings = Path(out), settings_of_run(config, data, val)
+    out = Path(out)
     state = load_state(out)
+    chosen = state.settings.get(AUTO, []) if state is not None and resume and auto else []
+    if state is not None and chosen:
+        config = config.with_settings(**{name: state.settings[name] for name in chosen})
+    settings = settings_of_run(config, data, val) | ({AUTO: chosen} if chosen else {})
     if state is not None and resume:
         check_settings(state, settings, out)
     elif state is not None:

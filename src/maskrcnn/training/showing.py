@@ -15,7 +15,7 @@ from maskrcnn.doctor.object_sizes import cover, measure_objects
 from maskrcnn.structures import Detections, RunView
 from maskrcnn.training.callbacks import CocoEvaluation
 from maskrcnn.training.examples import batch_truth, small_copy, thumbnail, truth_of
-from maskrcnn.training.folder import settings_of_run
+from maskrcnn.training.folder import AUTO, settings_of_run
 from maskrcnn.training.hints import Diagnosis, hints
 from maskrcnn.training.plan import Plan
 
@@ -180,7 +180,7 @@ def differing_settings(settings: Mapping[str, Any]) -> list[tuple[str, str, str]
     return [
         (name, _short(value), _short(defaults[name]) if name in defaults else "the model's own")
         for name, value in settings.items()
-        if name not in ("data", "val") and (name not in defaults or value != defaults[name])
+        if name not in ("data", "val", AUTO) and (name not in defaults or value != defaults[name])
     ]
 
 

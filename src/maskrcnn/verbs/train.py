@@ -35,6 +35,7 @@ from maskrcnn.training.plan import PRESET, Plan, make_plan
 from maskrcnn.training.precision import precision_policy
 from maskrcnn.training.progress import Progress
 from maskrcnn.training.resume import restore
+from maskrcnn.training.tuning import tuned
 from maskrcnn.weights import finding
 from maskrcnn.weights.models import is_model
 from maskrcnn.weights.sources import holds_whole_model
@@ -48,6 +49,7 @@ def train(
     out: str | Path,
     *,
     config: RunConfig | None = None,
+    auto: bool = False,
     resume: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     log: Callable[[str], None] = print,
@@ -71,6 +73,8 @@ def train(
         val: validation data; a part of `data` to keep for it, such as 0.2; or None.
         out: folder of the run; one process at a time has it.
         config: the numbers of the run; those of `RunConfig` where None.
+        auto: choose from the data what is set neither here nor otherwise than by default in `config`: image size, anchors,
+            images of a step, epochs, augmentation, numbers of detections and proposals; `log` is told what and why.
         resume: go on where the run in `out` was cut short, if there is one; its settings must be the same. Without `resume`
             such a run stays, with an error; a finished one is replaced.
         callbacks: more Keras callbacks; they see `val_mask_ap` and `val_box_ap` besides the losses, and may set the learning
@@ -91,9 +95,11 @@ def train(
         FolderInUseError: another process trains into the folder.
         KeyboardInterrupt: it was stopped; its note says what is kept.
     """
+    given = {*settings, *(config or RunConfig()).differing()}
     config = (config or RunConfig()).with_settings(**settings)
     with owned(out, "training", log):
-        plan = make_plan(data, val, out, config, resume=resume, log=log)
+        plan = make_plan(data, val, out, config, resume=resume, log=log, auto=auto)
+        plan = tuned(plan, given, log) if auto else plan
         return run_plan(plan, callbacks=callbacks, log=log, verbose=verbose, report=report)
 
 

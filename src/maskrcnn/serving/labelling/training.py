@@ -129,7 +129,8 @@ class Trainer:
         folder, images = self.folder(run), self._store.folder / IMAGES
         data = ["--data", folder / "train.json", "--images", images, "--val", folder / "held_out.json", "--val-images", images]
         try:
-            self._command(folder, "train", *data, "--out", folder / "model", "--init", before, *settings)
+            model = ("--out", folder / "model", "--init", before, "--no-auto")
+            self._command(folder, "train", *data, *model, *settings)
             self._stage = "scoring"
             self._store.set_run(run, scores=self._scores(folder, before, self.model_of(run)) | {"images": num_held_out})
             self._stage = "done"
