@@ -34,6 +34,14 @@ def test_the_best_model_is_told_by_what_can_be_measured(tmp_path):
     assert plan_of(NONE, tmp_path, told, monitor="loss").monitor == "loss"
 
 
+def test_classes_are_counted_for_the_losses_that_ask(tmp_path):
+    assert "box_head__class_counts" not in plan_of(None, tmp_path, []).model_changes()
+    data = dataset_of([[0, 0, 0], [0, 1]], num_classes=2)
+    for loss, counts in (("federated", (2.0, 1.0)), ("seesaw", (4.0, 1.0))):  # images, objects
+        plan = replace(plan_of(None, tmp_path, [], changes={"box_head__class_loss": loss}), train=data)
+        assert plan.model_changes()["box_head__class_counts"] == counts
+
+
 @pytest.mark.parametrize("monitor", ["val_mask_ap", "val_mask_ap50", "val_box_ap"])
 def test_a_score_of_nothing_is_no_monitor(tmp_path, monitor):
     with pytest.raises(
