@@ -216,9 +216,7 @@ class BoxHeadConfig:
     # Of "federated" the images and of "seesaw" the objects with each class; (): all alike. `train` counts them.
     class_counts: tuple[float, ...] = ()
     federated_classes: int = 50  # CenterNet2, detectron2: classes that count in a step of the federated loss
-    cosine_temperature: float = (
-        0.0  # of logits that are cosines (Wang et al. 2021, section 3.3, who choose 20); 0: they are not
-    )
+    cosine_temperature: float = 0.0  # of logits that are cosines (Wang et al. 2021, section 3.3: 20); 0: they are not
     # Against classes that come unevenly: what a RoI of each class counts in the class loss; background 1. (): all count 1.
     # `data.imbalance.class_weights` finds them.
     class_weights: tuple[float, ...] = ()
