@@ -26,6 +26,7 @@ command, *words = sys.argv[1:]
 models = None
 if words[0] == "--compare":
     models, words = words[1:3], words[3:]
+words = [word for word in words if word != "--no-auto"]
 given = dict(zip(words[::2], words[1::2]))
 assert json.loads(Path(given["--data"]).read_text())["images"]
 assert Path(given["--images"]).is_dir()
