@@ -1,9 +1,11 @@
 """What does Ray cost beside plain prediction, and does its driver grow with the images?
 
-python bench/ray_predict.py ../shared/data/nuclei/val/images --images 40 --tiny 20000 [--model nuclei] [--out ray.json]
+python bench/ray_predict.py ../shared/data/nuclei/val/images --images 40 --pairs 5 --tiny 20000 [--out ray.json]
 
-First the same images and model, on the same cores: `predict` in one process, then one worker of Ray with all cores; without
-the start of either, wall clock and processor seconds an image, of all processes and of the worker. Then a model without a
+First the same images and model, on the same cores: `predict` in one process, then one worker of Ray with all cores, and again,
+so many pairs; without the start of either, wall clock and processor seconds an image, of all processes and of the worker. What
+Ray costs is the median over the pairs of its ratio to plain prediction: one pair alone is at the mercy of what else the
+machine does, its processor seconds less than its wall clock. Then a model without a
 network over many tiny images: the driver's resident memory at the first shard, half-way and at the end; what an image takes.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -85,6 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Ray beside plain prediction.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--images", type=int, default=40)
+    parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--tiny", type=int, default=20_000)
     parser.add_argument("--model", default="nuclei")
     parser.add_argument("--out", type=Path)
@@ -93,10 +97,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if arguments.images:
             paths = sorted(str(path.absolute()) for path in arguments.folder.iterdir())[: arguments.images]
-            found["plain"] = plain(paths, arguments.model, folder)
-            print("plain", found["plain"], flush=True)
-            found["ray"] = with_ray(paths, arguments.model, folder)
-            print("ray", found["ray"], flush=True)
+            found["pairs"] = []
+            for number in range(arguments.pairs):
+                own = f"{folder}/{number}"
+                pair = {"plain": plain(paths, arguments.model, own), "ray": with_ray(paths, arguments.model, own)}
+                print(pair, flush=True)
+                found["pairs"].append(pair)
+            found["ray over plain, median"] = {
+                name: round(statistics.median(pair["ray"][name] / pair["plain"][name] for pair in found["pairs"]), 3)
+                for name in ("wall s an image", "processor s an image")
+            }
         if arguments.tiny:
             found["tiny"] = tiny(arguments.tiny, Path(folder))
     print(json.dumps(found))

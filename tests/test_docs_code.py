@@ -29,6 +29,7 @@ GENERATED = ROOT / "docs/reference/cli.md"  # usage lines with brackets; scripts
 OTHER_PROGRAMS = {  # commands that are not ours
     "curl": "asks a running server; tests/serving does so in Python",
     "docker": "not on every machine; tests/test_containers.py reads the Dockerfiles",
+    "srun": "SLURM's; tests/distributed set its variables",
     "duckdb": "another program over our files; tests/distributed read their columns",
     "python3": "makes an environment",
     "source": "enters it",

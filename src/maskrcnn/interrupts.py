@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
@@ -47,10 +48,15 @@ class StopRequest:
                 stop.hold()
                 work(item)
                 stop.release()  # raises here if a signal came meanwhile
+
+    Args:
+        one_within: seconds within which several signals are one, because others pass on what they got.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, one_within: float = 0.0) -> None:
         self.number: int | None = None
+        self._one_within = one_within
+        self._asked_at = 0.0
         self._held = False
         self._handlers: Any = _handled_by(self._handle)
 
@@ -72,7 +78,9 @@ class StopRequest:
             raise Stopped(self.number)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        again, self.number = self.number is not None, number
+        again = self.number is not None and time.monotonic() - self._asked_at >= self._one_within
+        if self.number is None:
+            self.number, self._asked_at = number, time.monotonic()
         if again or not self._held:
             raise Stopped(number)
 

@@ -29,7 +29,7 @@ from maskrcnn.weights.published import PUBLISHED, SHIPPED
 
 OPTIONS = {
     "train": "--data --val --out --model --init --epochs --batch-size --image-size --input-channels --optimizer "
-    "--learning-rate --seed --strict",
+    "--learning-rate --seed --strict --coordinator --process --processes",
     "evaluate": "--model --data --json --images --biology",
     "predict": "--model --out --score --measure --save --window --axis",
     "convert": "--out --to --from --classes --num-classes --precision --set",
@@ -116,6 +116,7 @@ def test_version_is_the_package_version():
         (["train", "--data", "."], "Missing option '--out'"),
         (["train", "--data", ".", "--val", ".", "--out", "z", "--epochs", "0"], "'--epochs'"),
         (["train", "--data", ".", "--val", ".", "--out", "z", "--optimizer", "lion"], "'lion' is not one of"),
+        (["train", "--data", ".", "--out", "z", "--processes", "2"], "need --coordinator HOST:PORT"),
         (["predict", "--model", "nowhere", "--out", "out", SHIPPED["nuclei"].with_suffix(".png")], "No model file at nowhere"),
         (["predict", "--model", ".", "--out", "out", "nothing.png"], "nothing.png"),
         (["predict", "--model", "nowhere", "--out", "out", "--score", "2", "x.png"], "'--score'"),
@@ -412,7 +413,8 @@ def told(tmp_path, monkeypatch):
     def told_by(words: str) -> dict:
         asked: list[dict] = []
 
-        def remember(data, val, out, config, *, resume, log, auto):
+        def remember(data, val, out, config, *, resume, log, auto, owns_folder):
+            assert owns_folder
             fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
             changed = {name: value for name, value in fields.items() if value != getattr(RunConfig(), name)}
             asked.append(changed | {"val": val, "resume": resume, **({} if auto else {"auto": False})})

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -24,12 +26,12 @@ FLAGS = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_cou
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of TensorFlow")
 
 
-def run(script: str, *words: str, backend: str) -> str:
-    """What a script of this folder prints, in a process of its own on a backend."""
+def run(script: str, *words: str, backend: str, **variables: str) -> str:
+    """What a script of this folder prints, in a process of its own on a backend, with more variables in its environment."""
     pytest.importorskip(backend)
     paths = os.pathsep.join([str(HERE.parents[1] / "src"), str(HERE.parent)])
     environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": paths, "XLA_FLAGS": FLAGS, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run([sys.executable, HERE / script, *words], env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, HERE / script, *words], env=environment | variables, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -47,16 +49,47 @@ def test_two_devices_train_as_one_with_both_images(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.eager
-@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
-def test_a_run_goes_on_with_another_number_of_devices_as_if_nothing_had_been(backend, tmp_path):
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [
+        ("tensorflow", "after 1 of 2 epochs"),
+        ("torch", "Process 1 of 2 that train together was ended by SIGKILL; go on with resume=True (--resume)."),
+    ],
+)
+def test_a_run_goes_on_with_another_number_of_devices_as_if_nothing_had_been(backend, said, tmp_path):
     run("same_run.py", str(tmp_path), backend=backend)
-    assert "after 1 of 2 epochs" in (tmp_path / "stopped.txt").read_text()
-    one, two = (list(csv.DictReader((tmp_path / name / "history.csv").read_text().splitlines())) for name in ("one", "two"))
-    assert len(one) == len(two) == 2
+    assert said in (tmp_path / "stopped.txt").read_text()
+    check_same_history(tmp_path / "one", tmp_path / "two", epochs=2)
+
+
+def check_same_history(one: Path, two: Path, *, epochs: int) -> None:
+    """Losses but for the order of additions, and the same average precision to the last digit."""
+    one, two = (list(csv.DictReader((run / "history.csv").read_text().splitlines())) for run in (one, two))
+    assert len(one) == len(two) == epochs
+    assert any(name.endswith("_ap") for name in one[0])
     for row, other in zip(one, two):
         numbers = {name: float(value) for name, value in row.items()}
         assert {name: float(value) for name, value in other.items()} == pytest.approx(numbers, rel=1e-4, abs=1e-6)
         assert [row[name] for name in row if name.endswith("_ap")] == [other[name] for name in row if name.endswith("_ap")]
+
+
+@pytest.mark.slow
+@pytest.mark.eager
+def test_two_processes_of_jax_train_as_one(tmp_path):
+    """As SLURM starts them; each scores a part of the images, too."""
+    make_shapes(tmp_path, num_train=2, num_val=3, size=(64, 96), seed=3)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = min(free.getsockname()[1], 65000)
+    slurm = {"SLURM_NTASKS": "2", "SLURM_LOCALID": "0"}
+    words = ("one_of_several.py", str(tmp_path))
+    flags = {"XLA_FLAGS": FLAGS.split()[0], "COORDINATOR": f"127.0.0.1:{port}"}
+    with ThreadPoolExecutor() as threads:
+        other = threads.submit(run, *words, str(tmp_path / "two"), backend="jax", **slurm, SLURM_PROCID="1", **flags)
+        run(*words, str(tmp_path / "two"), backend="jax", **slurm, SLURM_PROCID="0", **flags)
+        assert "devices share" not in other.result()
+    run(*words, str(tmp_path / "one"), backend="jax", SLURM_NTASKS="1", SLURM_PROCID="0", **flags)
+    check_same_history(tmp_path / "one", tmp_path / "two", epochs=1)
 
 
 def test_images_of_size_0_count_nothing():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,8 @@ from maskrcnn.cli.options import DATA_HELP, parse_class_weights, parse_settings
 from maskrcnn.cli.reading import with_reading_options
 from maskrcnn.cli.run_options import with_run_options
 from maskrcnn.cli.training import TrainingDisplay
+
+MACHINES = "Several machines"
 
 
 @with_reading_options
@@ -50,6 +53,36 @@ def train(
             help="A setting of the model, by its place in maskrcnn.ModelConfig: detect.max_detections=400. Repeat for more.",
         ),
     ] = None,
+    coordinator: Annotated[
+        str | None,
+        typer.Option(
+            "--coordinator",
+            metavar="HOST:PORT|auto",
+            help="Train together with processes on other machines, each started with this: where the first one is reached, on "
+            "this port and the next. auto: from torchrun's or SLURM's variables.",
+            rich_help_panel=MACHINES,
+        ),
+    ] = None,
+    process: Annotated[
+        int | None,
+        typer.Option(
+            "--process",
+            metavar="I",
+            min=0,
+            help="Number of this process, from 0; the first one writes. Default: what torchrun, SLURM or Kubernetes says.",
+            rich_help_panel=MACHINES,
+        ),
+    ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            metavar="N",
+            min=1,
+            help="How many there are. Default: what torchrun or SLURM says.",
+            rich_help_panel=MACHINES,
+        ),
+    ] = None,
     reading: dict[str, Any] | None = None,
     **settings: Any,
 ) -> None:
@@ -59,15 +92,29 @@ def train(
     """
     from maskrcnn.config.run import RunConfig
     from maskrcnn.data.parts import FRACTION
+    from maskrcnn.distributed.meeting import meeting
+    from maskrcnn.distributed.place import find_place
     from maskrcnn.locks import owned
-    from maskrcnn.training.plan import make_plan
+    from maskrcnn.training.plan import chooses, make_plan
 
     if "class_weights" in settings:
         settings["class_weights"] = parse_class_weights(settings["class_weights"])
     settings |= parse_settings(changes)
     config = RunConfig().with_settings(**settings, reading=reading or {})
-    with owned(out, "training", tell):
-        plan = make_plan(data, FRACTION if val is None else val, out, config, resume=resume, log=tell, auto=auto)
+    place = find_place(coordinator, process, processes)
+    log = tell if place.is_first else _silent
+    with meeting(place), owned(out, "training", tell) if place.is_first else nullcontext():
+        auto = chooses(auto, place.among, log)
+        plan = make_plan(
+            data,
+            FRACTION if val is None else val,
+            out,
+            config,
+            resume=resume,
+            log=log,
+            auto=auto,
+            owns_folder=place.is_first,
+        )
         load_keras()
 
         from maskrcnn.training.tuning import tuned
@@ -76,5 +123,10 @@ def train(
         plan = tuned(plan, settings, tell) if auto else plan
 
         with TrainingDisplay() as display:
-            run_plan(plan, log=display.tell, verbose=0, report=display.show)
-    tell(f"The run is in {out}. Next: maskrcnn predict --model {out} IMAGES --out DIR")
+            run_plan(plan, place, log=display.tell, verbose=0, report=display.show)
+    if place.is_first:
+        tell(f"The run is in {out}. Next: maskrcnn predict --model {out} IMAGES --out DIR")
+
+
+def _silent(text: str) -> None:
+    """What the first process says, no other does."""

@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import keras
 
 from maskrcnn.config.run import RunConfig
+from maskrcnn.distributed.place import Place
 
 ALL = "all"
 
@@ -35,11 +37,28 @@ def num_devices(wanted: int | str, batch_size: int) -> int:
     count = there if wanted == ALL else _whole(wanted)
     if count > there:
         raise ValueError(f"devices is {count}, and {_backend()} sees {there} here; {_more()}")
-    if batch_size % count:
+    _check_divides(batch_size, count)
+    return count
+
+
+def num_of_all(wanted: int | str, batch_size: int, place: Place) -> int:
+    """How many devices processes that a launcher started have together: on PyTorch each has one, on JAX all that it sees.
+
+    Args:
+        wanted: of the run; `"all"`, or 1, which says nothing here.
+        batch_size: images of a step, of all devices together.
+        place: of this process.
+
+    Raises:
+        ValueError: a number of devices, which each process is given by its launcher; or a batch that does not divide.
+    """
+    if str(wanted) not in ("1", ALL):
         raise ValueError(
-            f"A step's images are shared out evenly, and batch_size {batch_size} is no multiple of {count} devices; set "
-            f"batch_size to {count} or a multiple of it (--batch-size)."
+            f"devices is {wanted}, and with --coordinator each process takes all that it sees, on PyTorch one; leave --devices "
+            "out, and let the launcher show each process its own (CUDA_VISIBLE_DEVICES)."
         )
+    count = place.among if needs_processes() else len(_devices())
+    _check_divides(batch_size, count)
     return count
 
 
@@ -76,7 +95,9 @@ def shared_by(count: int) -> Iterator[None]:
             yield
         return
     before = keras.distribution.distribution()
-    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=_devices()[:count]))
+    # Each process reads its own part of a batch, so nothing is left to be shared out.
+    shared = keras.distribution.DataParallel(devices=_devices()[:count], auto_shard_dataset=False)
+    keras.distribution.set_distribution(shared)
     try:
         yield
     finally:
@@ -84,18 +105,46 @@ def shared_by(count: int) -> Iterator[None]:
 
 
 def synchronise_norms(network: keras.Model) -> None:
-    """Lets live batch norms take mean and variance over the images of all devices: on TensorFlow, JAX does it by itself.
+    """Lets live batch norms take mean and variance over the images of all devices; JAX does it by itself.
 
-    Not in a backbone that is a Keras model of one's own, which is saved with its layers' settings.
+    On TensorFlow not in a backbone that is a Keras model of one's own, which is saved with its layers' settings. Group and
+    layer norms take them of one image and need nothing.
     """
-    if _backend() != "tensorflow":
+    if _backend() == "jax":
         return
     for part in network.layers:
-        if part.name == "backbone" and network.config.backbone.name == "keras":
-            continue
         for layer in part._flatten_layers():
-            if isinstance(layer, keras.layers.BatchNormalization):
+            if not isinstance(layer, keras.layers.BatchNormalization):
+                continue
+            if _backend() == "torch":
+                # Keras refuses `synchronized` on PyTorch.
+                layer._moments = partial(_moments_over_processes, layer)
+            elif part.name != "backbone" or network.config.backbone.name != "keras":
                 layer.synchronized = True
+
+
+def _moments_over_processes(norm: keras.layers.BatchNormalization, inputs: Any, mask: Any) -> tuple[Any, Any]:
+    """Mean and variance of each channel (C,) over the inputs (…, C) of all processes, of which some may have more rows.
+
+    As Keras takes them, the variance as the mean of squares less the square of the mean. The gradient goes to all.
+    """
+    import torch
+    from torch.distributed.nn.functional import all_reduce
+
+    axes = [axis for axis in range(inputs.ndim) if axis != norm.axis % inputs.ndim]
+    sums, squares = inputs.sum(dim=axes), inputs.square().sum(dim=axes)
+    count = sums.new_full((1,), inputs.numel() / len(sums))
+    sums, squares, count = all_reduce(torch.cat([sums, squares, count])).split([len(sums), len(sums), 1])
+    mean = sums / count
+    return mean, squares / count - mean.square()
+
+
+def _check_divides(batch_size: int, count: int) -> None:
+    if batch_size % count:
+        raise ValueError(
+            f"A step's images are shared out evenly, and batch_size {batch_size} is no multiple of {count} devices; set "
+            f"batch_size to {count} or a multiple of it (--batch-size)."
+        )
 
 
 def _backend() -> str:

@@ -1,11 +1,13 @@
-"""On PyTorch several processes train one model, each with a device and a part of every batch.
+"""Several processes train one model, each with a part of every batch.
 
-The first starts the others on its machine. They speak through `torch.distributed`, by NCCL between GPUs, else by gloo. When one
-of them ends too early, so do all.
+On PyTorch each has a device, and the first may start the others on its machine; they speak through `torch.distributed`, by NCCL
+between GPUs, else by gloo. On JAX each has the devices that it sees, and one program runs on all of them. When one of them ends
+too early, so do all.
 """
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -16,30 +18,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from multiprocessing.connection import wait
-from typing import Any, NamedTuple
+from typing import Any
 
-FOR_ALL = timedelta(days=1)  # that a process waits for another: the first scores alone, and a lost one is seen otherwise
+import numpy as np
+
+from maskrcnn.distributed.meeting import ADVICE, LostProcessError
+from maskrcnn.distributed.place import Place
+from maskrcnn.interrupts import exit_code
+
+FOR_ALL = timedelta(days=1)  # that a process waits for another: the first writes alone, and a lost one is seen otherwise
 SECONDS = 30.0  # from the loss of a process until a first one that waits for it is ended
-
-
-class Place(NamedTuple):
-    """Where a process stands among those that train together."""
-
-    number: int = 0
-    among: int = 1  # so many
-    address: str = ""  # HOST:PORT where they meet
-
-    @property
-    def is_first(self) -> bool:
-        """Whether it is the one that writes, scores and talks."""
-        return self.number == 0
-
-
-ALONE = Place()
-
-
-class LostProcessError(OSError):
-    """One of the processes that train together ended too early."""
 
 
 @contextmanager
@@ -57,7 +45,7 @@ def helped(count: int, work: Callable[..., Any], *arguments: Any) -> Iterator[Pl
     context = multiprocessing.get_context("spawn")
     address = f"127.0.0.1:{_free_port()}"
     started = [
-        context.Process(target=_help, args=(work, Place(index, count, address), arguments), daemon=True)
+        context.Process(target=_help, args=(work, Place(index, count, address, index), arguments), daemon=True)
         for index in range(1, count)
     ]
     done = threading.Event()
@@ -110,7 +98,7 @@ def _lost(started: list[Any]) -> str:
         return ""
     index, code = ended[0]
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    return f"Process {index} of {len(started) + 1} that train together {how}; go on with resume=True (--resume)."
+    return f"Process {index} of {len(started) + 1} that train together {how}; {ADVICE}"
 
 
 def _free_port() -> int:
@@ -121,21 +109,39 @@ def _free_port() -> int:
 
 @contextmanager
 def joined(place: Place) -> Iterator[None]:
-    """While it is open, PyTorch knows the others; alone it changes nothing."""
+    """While it is open, the backend knows the others; alone it changes nothing.
+
+    On JAX it opens before anything is computed: JAX looks for devices once. Where JAX has been told of others already, as by
+    Ray's JaxTrainer, that stays.
+
+    Raises:
+        ValueError: TensorFlow, or JAX has computed something already.
+    """
     if place.among == 1:
         yield
-        return
+    elif _backend() == "torch":
+        with _joined_torch(place):
+            yield
+    elif _backend() == "jax":
+        with _joined_jax(place):
+            yield
+    else:
+        raise ValueError("Several processes train together on JAX and PyTorch; set KERAS_BACKEND to jax or torch.")
+
+
+@contextmanager
+def _joined_torch(place: Place) -> Iterator[None]:
     import torch
 
-    has_gpu = torch.cuda.is_available()
+    num_gpus = torch.cuda.device_count()
     threads = torch.get_num_threads()
-    if has_gpu:
-        torch.cuda.set_device(place.number)
-    else:
+    if num_gpus:
+        torch.cuda.set_device(place.local % num_gpus)  # a launcher may show each process its own alone
+    elif not place.launched:
         torch.set_num_threads(max(1, threads // place.among))
     method = f"tcp://{place.address}"
     numbers = {"rank": place.number, "world_size": place.among}
-    torch.distributed.init_process_group("nccl" if has_gpu else "gloo", init_method=method, timeout=FOR_ALL, **numbers)
+    torch.distributed.init_process_group("nccl" if num_gpus else "gloo", init_method=method, timeout=FOR_ALL, **numbers)
     try:
         yield
     finally:
@@ -143,8 +149,47 @@ def joined(place: Place) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+@contextmanager
+def _joined_jax(place: Place) -> Iterator[None]:
+    import jax
+
+    if jax.distributed.is_initialized():
+        yield
+        return
+    jax.config.update("jax_enable_preemption_service", False)  # which would take SIGTERM, and only note it
+    try:
+        jax.distributed.initialize(
+            place.address,
+            place.among,
+            place.number,
+            cluster_detection_method="deactivate",
+            shutdown_timeout_seconds=int(FOR_ALL.total_seconds()),
+        )
+    except RuntimeError as error:
+        if "before" not in str(error):
+            raise
+        raise ValueError("JAX has computed something before the processes met: call train first, or use the command.") from None
+    try:
+        yield
+    except BaseException as error:
+        # At its end JAX waits for all, and aborts the process with pages of text where one of them is gone.
+        atexit.register(_leave, exit_code(error) if isinstance(error, KeyboardInterrupt) else 2)
+        raise
+    jax.distributed.shutdown()
+
+
+def _leave(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def greatest(numbers: list[int]) -> list[int]:
     """Of each number the greatest that a process has."""
+    if _backend() == "jax":
+        from jax.experimental import multihost_utils
+
+        return [int(value) for value in multihost_utils.process_allgather(np.array(numbers, np.int32)).max(axis=0)]
     import torch
 
     values = torch.tensor(numbers, device=_device())
@@ -152,21 +197,48 @@ def greatest(numbers: list[int]) -> list[int]:
     return list(values.tolist())
 
 
+def gathered(content: bytes) -> list[bytes]:
+    """What each process gave, in their order."""
+    own = np.frombuffer(content, np.uint8)
+    longest = greatest([len(own)])[0]
+    padded = np.concatenate(
+        [np.frombuffer(len(own).to_bytes(8, "little"), np.uint8), own, np.zeros(longest - len(own), np.uint8)]
+    )
+    if _backend() == "jax":
+        from jax.experimental import multihost_utils
+
+        rows = np.asarray(multihost_utils.process_allgather(padded))
+    else:
+        import torch
+
+        sent = torch.from_numpy(padded).to(_device())
+        received = [torch.empty_like(sent) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(received, sent)
+        rows = np.stack([each.cpu().numpy() for each in received])
+    return [row[8 : 8 + int.from_bytes(row[:8].tobytes(), "little")].tobytes() for row in rows]
+
+
 def as_the_first(variables: list[Any]) -> None:
     """Gives each variable the value that it has in the first process."""
+    if _backend() == "jax":
+        from jax.experimental import multihost_utils
+
+        from maskrcnn.ops import native
+
+        values = multihost_utils.broadcast_one_to_all([np.asarray(variable.value) for variable in variables])
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(native.place_as(variable, np.asarray(value)))
+        return
     import torch
 
     for variable in variables:
         torch.distributed.broadcast(variable.value.data, 0)
 
 
-def averaged_over_all(variables: list[Any]) -> None:
-    """Gives each variable the mean of its values in all processes."""
-    import torch
+def _backend() -> str:
+    import keras
 
-    for variable in variables:
-        torch.distributed.all_reduce(variable.value.data)
-        variable.value.data.div_(torch.distributed.get_world_size())
+    return keras.backend.backend()
 
 
 def _device() -> str:

@@ -6,23 +6,36 @@ from typing import Any
 
 import keras
 
-from maskrcnn.distributed.processes import as_the_first, averaged_over_all, greatest
+from maskrcnn.distributed.processes import as_the_first, greatest
 
 
-class AverageNorms(keras.callbacks.Callback):
-    """Averages the running means and variances of live batch norm, which takes each process's own images. Comes first."""
+def together() -> tuple[list[keras.callbacks.Callback], list[keras.callbacks.Callback]]:
+    """The first and the last callbacks of every process."""
+    own = OnItsOwn()
+    return [own], [StayTogether(own)]
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        norms = [layer for layer in self.model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
-        live = [norm for norm in norms if norm.trainable]
-        self.running = [variable for norm in live for variable in (norm.moving_mean, norm.moving_variance)]
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        averaged_over_all(self.running)
+class OnItsOwn(keras.callbacks.Callback):
+    """What a process does after an epoch asks no other. Comes first.
+
+    On JAX a variable that is made while a distribution is set is made by all processes at once, and saving makes some.
+    """
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.distribution = keras.distribution.distribution()
+        keras.distribution.set_distribution(None)
 
 
 class StayTogether(keras.callbacks.Callback):
-    """Begins with the first process's state, and ends when it ends. Comes last."""
+    """Begins with the first process's state, and ends when it ends. Comes last.
+
+    Args:
+        own: what is over then.
+    """
+
+    def __init__(self, own: OnItsOwn) -> None:
+        super().__init__()
+        self.own = own
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         model = self.model
@@ -31,5 +44,6 @@ class StayTogether(keras.callbacks.Callback):
         as_the_first([*model.variables, *model.optimizer.variables, *model.metrics_variables])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        keras.distribution.set_distribution(self.own.distribution)
         (stop,) = greatest([int(self.model.stop_training)])
         self.model.stop_training = bool(stop)

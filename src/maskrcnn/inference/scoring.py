@@ -128,7 +128,7 @@ def _detect(
     model: Detector | Finder, dataset: Dataset, batch_size: int, progress: Callable[[int], None] | None
 ) -> Iterator[tuple[Sample, Detections]]:
     samples, score = dataset.samples, model.config.detect.score
-    images = [sample.path if sample.image is None else sample.image for sample in samples]
+    images = images_of(dataset)
     found: Iterator[Detections]
     if isinstance(model, Detector):
         found = detect(model, images, batch_size=batch_size, score=score)
@@ -141,6 +141,11 @@ def _detect(
             yield pair
             if progress is not None and (number % batch_size == 0 or number == len(samples)):
                 progress((number - 1) % batch_size + 1)
+
+
+def images_of(dataset: Dataset) -> list[Any]:
+    """A data set's images as models take them: paths, and arrays of those that it holds."""
+    return [sample.path if sample.image is None else sample.image for sample in dataset.samples]
 
 
 def shared_categories(model: Detector | Finder, dataset: Dataset) -> tuple[Category, ...]:

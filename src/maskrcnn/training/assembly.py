@@ -64,7 +64,7 @@ def make_callbacks(
     batches: Loader,
     stop: StopRequest,
     *,
-    devices: int,
+    evaluation: CocoEvaluation | None,
     report: Callable[[Progress], None] | None,
     show: Callable[[RunView], None],
     log: Callable[[str], None],
@@ -76,7 +76,7 @@ def make_callbacks(
         network: that learns.
         batches: of the whole run, for the one that gave a loss that is not finite.
         stop: a signal that waits for the end of a step.
-        devices: that share the work, scoring too.
+        evaluation: after each epoch, where there is something to validate on.
         report: told how far the training is.
         show: writes the report of the run.
         log: told what goes wrong beside the training.
@@ -86,8 +86,8 @@ def make_callbacks(
     if report is not None:
         validation_steps = 0 if plan.val is None else num_batches(plan.val, config.batch_size)
         reporting = ReportProgress(report, epochs=config.epochs, steps=plan.steps, validation_steps=validation_steps)
-    on_scored = None if reporting is None else reporting.on_scored
-    evaluation = None if plan.val is None else CocoEvaluation(plan.val, batch_size=devices, on_scored=on_scored)
+    if evaluation is not None and reporting is not None:
+        evaluation.on_scored = reporting.on_scored
     history = WriteHistory(out / "history.csv")
     remembering: dict[str, Any] = {
         "models": SaveModels(out, monitor=plan.monitor, evaluation=evaluation),

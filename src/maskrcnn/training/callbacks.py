@@ -16,9 +16,9 @@ from keras import ops
 from maskrcnn.atomic import write_json, write_png, write_text
 from maskrcnn.config.model import Category
 from maskrcnn.data.dataset import Dataset, open_dataset
-from maskrcnn.inference.scoring import evaluate
+from maskrcnn.inference.scoring import evaluate, images_of
 from maskrcnn.results.draw import draw_detections
-from maskrcnn.structures import Detections
+from maskrcnn.structures import Detections, Finder
 from maskrcnn.training.examples import batch_truth
 from maskrcnn.training.optimizers import averaged
 from maskrcnn.training.plan import LOGGED
@@ -41,6 +41,7 @@ class CocoEvaluation(keras.callbacks.Callback):
         dataset: what to evaluate on, or its path.
         batch_size: images that go through the model together.
         on_scored: called after each batch with the numbers of images that are scored, and of all.
+        finder_of: what looks at the images for the model, such as several processes together; the model where None.
 
     Attributes:
         scores: the newest of `maskrcnn.inference.scoring`.
@@ -53,20 +54,21 @@ class CocoEvaluation(keras.callbacks.Callback):
         *,
         batch_size: int = 1,
         on_scored: Callable[[int, int], None] | None = None,
+        finder_of: Callable[[Any], Finder] | None = None,
     ):
         super().__init__()
         self.dataset: Dataset = open_dataset(dataset)
         self.batch_size = batch_size
         self.on_scored = on_scored
+        self.finder_of = finder_of
         self.scores: dict[str, Any] = {}
         self.kept: dict[int, Detections | None] = {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._num_scored = 0
         with averaged(self.model):
-            self.scores = evaluate(
-                self.model, self.dataset, batch_size=self.batch_size, progress=self._count, on_found=self._keep
-            )
+            model = self.model if self.finder_of is None else self.finder_of(self.model)
+            self.scores = evaluate(model, self.dataset, batch_size=self.batch_size, progress=self._count, on_found=self._keep)
         for name, (kind, key) in LOGGED.items() if logs is not None else ():
             value = self.scores[kind][key]
             if value is not None:
@@ -80,6 +82,26 @@ class CocoEvaluation(keras.callbacks.Callback):
         self._num_scored += num_images
         if self.on_scored is not None:
             self.on_scored(self._num_scored, len(self.dataset))
+
+
+class HelpScoring(keras.callbacks.Callback):
+    """`CocoEvaluation` of a process that trains with others and leaves the scores to the first: it looks at its images.
+
+    Args:
+        dataset: what is evaluated on.
+        finder_of: see `CocoEvaluation`; the answers of its finder are not looked at.
+    """
+
+    def __init__(self, dataset: Dataset, *, finder_of: Callable[[Any], Finder]):
+        super().__init__()
+        self.dataset = dataset
+        self.finder_of = finder_of
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        with averaged(self.model):
+            finder = self.finder_of(self.model)
+            score = finder.config.detect.score
+            list(finder.detect(images_of(self.dataset), batch_size=len(self.dataset), score=score))
 
 
 class Best:

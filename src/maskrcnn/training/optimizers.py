@@ -16,6 +16,7 @@ from keras import ops
 
 from maskrcnn.config.run import RunConfig
 from maskrcnn.model.optimizers import FIRST_RATE, SGD, Adam, WarmUpAndSteps
+from maskrcnn.ops import native
 
 LEARNING_RATES = {
     "adam": 2e-4,  # at any batch size
@@ -104,11 +105,11 @@ def averaged(model: keras.Model) -> Iterator[bool]:
     own, means = ([np.array(ops.convert_to_numpy(variable)) for variable in some] for some in zip(*pairs))
     try:
         for (variable, _), mean in zip(pairs, means):
-            variable.assign(mean)
+            variable.assign(native.place_as(variable, mean))
         yield True
     finally:
         for (variable, _), value in zip(pairs, own):
-            variable.assign(value)
+            variable.assign(native.place_as(variable, value))
 
 
 def _schedule(

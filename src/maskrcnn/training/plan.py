@@ -68,6 +68,13 @@ class Plan:
         return {"box_head__class_weights": class_weights(self.train, self.config.class_weights)} | changes
 
 
+def chooses(auto: bool, num_processes: int, log: Callable[[str], None]) -> bool:
+    """Whether settings are chosen from the data: not by processes that train together, which have to have the same."""
+    if auto and num_processes > 1:
+        log("Processes that train together choose nothing from the data: what isn't given has its default.")
+    return auto and num_processes == 1
+
+
 def make_plan(
     data: Data,
     val: Data | float | None,
@@ -77,19 +84,22 @@ def make_plan(
     resume: bool,
     log: Callable[[str], None],
     auto: bool = False,
+    owns_folder: bool = True,
 ) -> Plan:
     """Reads the data's annotations and the state of an earlier run, and refuses what cannot be.
 
     Args:
+        data, val, out, config, resume, log: see `verbs.train.train`.
         auto: of a run that goes on, what was chosen from the data when it began (`training.tuning`) is taken over. A new run's
             plan is not tuned yet.
+        owns_folder: whether this process writes into `out`, and so knows what state is there; of others no file is read.
 
     Raises:
         ValueError, FileNotFoundError: data that cannot be trained on, an unknown preset or field, settings that do not go
             together, or a run in `out` that was begun otherwise or was cut short.
     """
     out = Path(out)
-    state = load_state(out)
+    state = load_state(out) if owns_folder else None
     chosen = state.settings.get(AUTO, []) if state is not None and resume and auto else []
     if state is not None and chosen:
         config = config.with_settings(**{name: state.settings[name] for name in chosen})

@@ -13,6 +13,7 @@ from keras import ops
 
 from maskrcnn.interrupts import StopRequest
 from maskrcnn.model.mask_rcnn import synchronize
+from maskrcnn.ops import native
 from maskrcnn.training.state import State, save_state
 
 
@@ -54,7 +55,7 @@ def restore(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
             "Give the settings it was begun with, or train into another folder."
         )
     for name, variable in variables.items():
-        variable.assign(arrays[name])
+        variable.assign(native.place_as(variable, arrays[name]))
 
 
 class KeepState(keras.callbacks.Callback):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from maskrcnn import memory
 from maskrcnn.api import MaskRCNN
@@ -20,27 +23,34 @@ from maskrcnn.data.dataset import Dataset
 from maskrcnn.data.imbalance import repeat_factors
 from maskrcnn.data.loader import Loader
 from maskrcnn.data.reading import read_sample
-from maskrcnn.distributed.devices import check_settings, needs_processes, num_devices, shared_by, synchronise_norms
-from maskrcnn.distributed.processes import ALONE, Place, greatest, helped, joined
-from maskrcnn.distributed.together import AverageNorms, StayTogether
+from maskrcnn.distributed.devices import check_settings, needs_processes, num_devices, num_of_all, shared_by, synchronise_norms
+from maskrcnn.distributed.meeting import meeting
+from maskrcnn.distributed.place import ALONE, Place
+from maskrcnn.distributed.processes import greatest, helped, joined
+from maskrcnn.distributed.scoring import SharedFinder
+from maskrcnn.distributed.together import together
 from maskrcnn.interrupts import StopRequest
 from maskrcnn.locks import owned
 from maskrcnn.reports.training import write_training_report
 from maskrcnn.training.assembly import make_callbacks
-from maskrcnn.training.callbacks import CocoEvaluation
+from maskrcnn.training.callbacks import CocoEvaluation, HelpScoring
 from maskrcnn.training.folder import REPORT, clear_results
 from maskrcnn.training.freezing import freeze
 from maskrcnn.training.optimizers import make_optimizer, peak_rate, slots_of, warm_up
-from maskrcnn.training.plan import PRESET, Plan, make_plan
+from maskrcnn.training.plan import PRESET, Plan, chooses, make_plan
 from maskrcnn.training.precision import precision_policy
 from maskrcnn.training.progress import Progress
 from maskrcnn.training.resume import restore
+from maskrcnn.training.state import State
 from maskrcnn.training.tuning import tuned
 from maskrcnn.weights import finding
 from maskrcnn.weights.models import is_model
 from maskrcnn.weights.sources import holds_whole_model
 
 __all__ = ["CocoEvaluation", "make_optimizer", "train"]
+
+SETTABLE = "/set_rate"  # ends the name of a variable of optimizers whose rate callbacks may set
+ONE_STOP = 2.0  # seconds within which a launcher's signals to all processes are one
 
 
 def train(
@@ -55,6 +65,7 @@ def train(
     log: Callable[[str], None] = print,
     verbose: int | str = "auto",
     report: Callable[[Progress], None] | None = None,
+    place: Place = ALONE,
     **settings: Any,
 ) -> MaskRCNN:
     """Trains a model and leaves everything in a folder.
@@ -82,6 +93,8 @@ def train(
         log: told what happens, line by line.
         verbose: Keras's progress bar, as in `keras.Model.fit`.
         report: told after each step how far the training is, for a display of one's own.
+        place: of this process among those that a launcher started, each of which calls this; see
+            `maskrcnn.distributed.place.find_place`. The first one writes, and calls `callbacks`, `log` and `report`.
         **settings: fields of `RunConfig`, such as `epochs=5`; of `ModelConfig`, `section__field=value`; and what
             `load_dataset` takes, such as `classes=["cell"]`.
 
@@ -93,41 +106,74 @@ def train(
             that did it, which are then in `nonfinite/` of the folder.
         MemoryError: there is too little memory for a step; told before the first, with a setting that would fit.
         FolderInUseError: another process trains into the folder.
+        LostProcessError: of processes that train together one ended too early.
         KeyboardInterrupt: it was stopped; its note says what is kept.
     """
     given = {*settings, *(config or RunConfig()).differing()}
     config = (config or RunConfig()).with_settings(**settings)
-    with owned(out, "training", log):
-        plan = make_plan(data, val, out, config, resume=resume, log=log, auto=auto)
-        plan = tuned(plan, given, log) if auto else plan
-        return run_plan(plan, callbacks=callbacks, log=log, verbose=verbose, report=report)
+    with meeting(place), owned(out, "training", log) if place.is_first else nullcontext():
+        told = log if place.is_first else _silent
+        auto = chooses(auto, place.among, told)
+        plan = make_plan(data, val, out, config, resume=resume, log=told, auto=auto, owns_folder=place.is_first)
+        plan = tuned(plan, given, told) if auto else plan
+        return run_plan(plan, place, callbacks=callbacks, log=log, verbose=verbose, report=report)
 
 
 def run_plan(
     plan: Plan,
+    place: Place = ALONE,
     *,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     log: Callable[[str], None] = print,
     verbose: int | str = "auto",
     report: Callable[[Progress], None] | None = None,
 ) -> MaskRCNN:
-    """Trains what was planned, in a folder that this process owns; the arguments are those of `train`."""
-    devices = num_devices(plan.config.devices, plan.config.batch_size)
-    if devices > 1:
-        check_settings(plan.config)
-        log(_sharing(plan, devices))
+    """Trains what was planned, in a folder that the first process owns; the arguments are those of `train`."""
     shown: dict[str, Any] = {"callbacks": callbacks, "log": log, "verbose": verbose, "report": report}
+    if place.launched:
+        with joined(place):
+            devices = num_of_all(plan.config.devices, plan.config.batch_size, place)
+            return _share(_as_the_first_has_it(plan, place), devices, place, **shown)
+    devices = num_devices(plan.config.devices, plan.config.batch_size)
     if devices > 1 and needs_processes():
         with helped(devices, _help, plan) as place, joined(place):
-            return _run(plan, devices, place, **shown)
-    with shared_by(devices):
-        return _run(plan, devices, ALONE, **shown)
+            return _share(plan, devices, place, **shown)
+    return _share(plan, devices, ALONE, **shown)
 
 
 def _help(place: Place, plan: Plan) -> None:
-    """What the other processes of a training do; the first one writes and talks."""
+    """What the other processes of a training do that the first one started."""
     with joined(place):
-        _run(plan, place.among, place, callbacks=(), log=lambda _: None, verbose=0, report=None)
+        _share(plan, place.among, place)
+
+
+def _share(plan: Plan, devices: int, place: Place, **shown: Any) -> MaskRCNN:
+    """The first process writes and talks."""
+    if not place.is_first:
+        shown = {"callbacks": (), "log": _silent, "verbose": 0, "report": None}
+    if devices > 1:
+        check_settings(plan.config)
+        shown["log"](_sharing(plan, devices))
+    with shared_by(1 if needs_processes() else devices):
+        return _run(plan, devices, place, **shown)
+
+
+def _silent(text: str) -> None:
+    """What the first process says, no other does."""
+
+
+def _as_the_first_has_it(plan: Plan, place: Place) -> Plan:
+    """The plan with the first process's state, of which others learn the place; they get its arrays when training begins."""
+    state = plan.state
+    own = [0, 0, 0, 0, 0]
+    if place.is_first and state is not None:
+        own = [1, state.epoch, state.step, int(plan.is_finished), int(_has_settable_rate(state))]
+    is_there, epoch, step, is_finished, is_settable = greatest(own)
+    if place.is_first or not is_there:
+        return plan
+    arrays = {SETTABLE: np.zeros(())} if is_settable else {}
+    memories = {"early_stopping": [None, plan.config.patience if is_finished else 0]}
+    return replace(plan, state=State(epoch, step, plan.settings, memories, arrays))
 
 
 def _sharing(plan: Plan, devices: int) -> str:
@@ -160,9 +206,7 @@ def _run(
         freeze(network, config.freeze)
     # The kept state of an optimizer whose rate nobody could set has no place for one; that of the other has.
     # Another process's callbacks set no rate here, so with several nobody can.
-    settable = (
-        bool(callbacks) and place.among == 1 if state is None else any(name.endswith("/set_rate") for name in state.arrays)
-    )
+    settable = bool(callbacks) and place.among == 1 if state is None else _has_settable_rate(state)
     network.compile(make_optimizer(config, num_steps=plan.steps * config.epochs, settable=settable))
     batches = partial(_batches, network, plan, devices, place)
     begin = batches(0)  # a wrong augmentation is told before anything is written; and images of other channels
@@ -170,28 +214,40 @@ def _run(
         read_sample(data_set.samples[0], network.config.image)
     _check_memory(network, plan)
     if state is not None and plan.is_finished:
+        if not place.is_first:
+            return network
         log(f"The run in {plan.out} is finished: {state.epoch} epochs.")
         restore(network, state.arrays)
         return network
     val = _validation(network, plan, devices, place)
+    first, last = together() if place.among > 1 else ([], [])
+    finder_of = partial(SharedFinder, place=place, batch_size=devices // place.among) if place.among > 1 else None
     if not place.is_first:
-        _fit(network, plan, batches, val, lambda *_: [AverageNorms(), StayTogether()], 0)
+        assert finder_of is not None
+        helping = [] if plan.val is None else [HelpScoring(plan.val, finder_of=finder_of)]
+        _fit(network, plan, batches, val, lambda *_: [*first, *helping, *last], 0)
         return network
     if state is None:
         clear_results(plan.out, log)
     else:
         log(f"Going on after epoch {state.epoch}, step {state.step}.")
     write_json(plan.out / "config.json", {"arguments": plan.settings, "model": fields.to_dict(network.config)})
-    with StopRequest() as stop:
+    evaluation = None
+    if plan.val is not None:  # a finder that is shared is asked for all images at once
+        evaluation = CocoEvaluation(plan.val, batch_size=len(plan.val) if finder_of else devices, finder_of=finder_of)
+    with StopRequest(one_within=ONE_STOP if place.launched else 0.0) as stop:
         show = partial(write_training_report, plan.out / REPORT)
-        own = make_callbacks(plan, network, begin, stop, devices=devices // place.among, report=report, show=show, log=log)
-        first, last = ([AverageNorms()], [StayTogether()]) if place.among > 1 else ([], [])
+        own = make_callbacks(plan, network, begin, stop, evaluation=evaluation, report=report, show=show, log=log)
         try:
             _fit(network, plan, batches, val, lambda at, step: [*first, *own.in_order(at, step, callbacks), *last], verbose)
         except KeyboardInterrupt as error:
             error.add_note(own.where_it_stopped())
             raise
     return network
+
+
+def _has_settable_rate(state: State) -> bool:
+    return any(name.endswith(SETTABLE) for name in state.arrays)
 
 
 def _fit(

@@ -12,11 +12,38 @@ from maskrcnn.ops.native import portable
 from maskrcnn.ops.native.kernels import Kernels, Samples
 
 if keras.backend.backend() == "tensorflow":
-    from maskrcnn.ops.native.tensorflow import JIT_COMPILE, KERNELS, ONE_CALL_AT_A_TIME, conv, depthwise_conv, in_parts, top_k
+    from maskrcnn.ops.native.tensorflow import (
+        JIT_COMPILE,
+        KERNELS,
+        ONE_CALL_AT_A_TIME,
+        conv,
+        depthwise_conv,
+        in_parts,
+        place_as,
+        top_k,
+    )
 elif keras.backend.backend() == "jax":
-    from maskrcnn.ops.native.jax import JIT_COMPILE, KERNELS, ONE_CALL_AT_A_TIME, conv, depthwise_conv, in_parts, top_k
+    from maskrcnn.ops.native.jax import (
+        JIT_COMPILE,
+        KERNELS,
+        ONE_CALL_AT_A_TIME,
+        conv,
+        depthwise_conv,
+        in_parts,
+        place_as,
+        top_k,
+    )
 else:
-    from maskrcnn.ops.native.torch import JIT_COMPILE, KERNELS, ONE_CALL_AT_A_TIME, conv, depthwise_conv, in_parts, top_k
+    from maskrcnn.ops.native.torch import (
+        JIT_COMPILE,
+        KERNELS,
+        ONE_CALL_AT_A_TIME,
+        conv,
+        depthwise_conv,
+        in_parts,
+        place_as,
+        top_k,
+    )
 
 PORTABLE = portable.KERNELS._replace(
     total=KERNELS.total, part=KERNELS.part
@@ -32,5 +59,6 @@ __all__ = [
     "conv",
     "depthwise_conv",
     "in_parts",
+    "place_as",
     "top_k",
 ]

@@ -93,16 +93,29 @@ def in_parts(predict, model, batch):
     return predict(jax.device_put(batch, rows))
 
 
+def place_as(variable, value):
+    """See `portable.place_as`: where other processes have a part of the variable, it is as they do the same, and asks none."""
+    layout = variable.value.sharding
+    if layout.is_fully_addressable:
+        return value
+    value = value.astype(variable.value.dtype)
+    return jax.make_array_from_callback(value.shape, layout, lambda index: value[index])
+
+
 KERNELS = portable.KERNELS._replace(pool_levels=pool_levels)
 
 
-def _depthwise_conv(x, kernel, *, strides: tuple[int, int], padding: str):
-    """As `keras.ops.depthwise_conv`, one product a pixel of the kernel: XLA's own takes ten times as long on the CPU.
+def depthwise_conv(x, kernel, *, strides: tuple[int, int], padding: str):
+    """As `keras.ops.depthwise_conv`, on CPUs one product a pixel of the kernel: XLA's own takes ten times as long there.
+
+    JAX is asked for its devices here and not on import, because several processes meet before it knows them.
 
     Args:
         x: (B, H, W, C).
         kernel: (k, k, C, 1).
     """
+    if jax.default_backend() != "cpu":
+        return ops.depthwise_conv(x, kernel, strides=strides, padding=padding)
     if padding == "same":
         missing = portable.missing_pixels(x.shape[1:3], kernel.shape[:2], strides)
         x = ops.pad(x, ((0, 0), *((pixels // 2, pixels - pixels // 2) for pixels in missing), (0, 0)))
@@ -113,6 +126,3 @@ def _depthwise_conv(x, kernel, *, strides: tuple[int, int], padding: str):
         x[:, i : i + rows : strides[0], j : j + columns : strides[1]] * kernel[i, j, :, 0]
         for i, j in itertools.product(*map(range, kernel.shape[:2]))
     )
-
-
-depthwise_conv = _depthwise_conv if jax.default_backend() == "cpu" else None

@@ -12,6 +12,7 @@ from keras import ops
 
 from maskrcnn.ops.native import portable
 from maskrcnn.ops.native.kernels import Samples
+from maskrcnn.ops.native.portable import place_as  # noqa: F401
 
 # TensorFlow's own kernels and oneDNN's convolutions were faster than XLA on the CPU.
 JIT_COMPILE = False

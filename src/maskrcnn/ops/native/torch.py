@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from maskrcnn.ops.native import portable
-from maskrcnn.ops.native.portable import Rows, in_parts  # noqa: F401
+from maskrcnn.ops.native.portable import Rows, in_parts, place_as  # noqa: F401
 
 JIT_COMPILE = False  # PyTorch is eager
 ONE_CALL_AT_A_TIME = False
