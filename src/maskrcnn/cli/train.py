@@ -102,7 +102,7 @@ def train(
     settings |= parse_settings(changes)
     config = RunConfig().with_settings(**settings, reading=reading or {})
     place = find_place(coordinator, process, processes)
-    log = tell if place.is_first else _silent
+    log = place.voice(tell)
     with meeting(place), owned(out, "training", tell) if place.is_first else nullcontext():
         auto = chooses(auto, place.among, log)
         plan = make_plan(
@@ -126,7 +126,3 @@ def train(
             run_plan(plan, place, log=display.tell, verbose=0, report=display.show)
     if place.is_first:
         tell(f"The run is in {out}. Next: maskrcnn predict --model {out} IMAGES --out DIR")
-
-
-def _silent(text: str) -> None:
-    """What the first process says, no other does."""

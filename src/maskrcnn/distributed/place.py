@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 AUTO = "auto"
@@ -36,6 +36,14 @@ class Place(NamedTuple):
     def is_first(self) -> bool:
         """Whether it is the one that writes and talks."""
         return self.number == 0
+
+    def voice(self, log: Callable[[str], None]) -> Callable[[str], None]:
+        """`log` of the first process; what it says, no other does."""
+        return log if self.is_first else _silent
+
+
+def _silent(text: str) -> None:
+    pass
 
 
 ALONE = Place()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from maskrcnn import extras
 from maskrcnn.config.model import ModelConfig
 from maskrcnn.engines.engine import DESCRIPTION, OUTPUTS, describe
-from maskrcnn.exporting.calibration import model_input
+from maskrcnn.exporting.calibration import model_input, on_ways_back
 from maskrcnn.exporting.graph import inference_graph
 from maskrcnn.ops.native import KERNELS, Samples
 
@@ -184,18 +184,15 @@ def keep_exact(graph: Any) -> list[str]:
     As for OpenVINO: 8 bits are 4 pixels in 1000, and these layers are little work.
     """
     makers = {output: node for node in graph.node for output in node.output}
-    ahead = [(name, 0) for name in OUTPUTS]
-    ahead += [(node.input[1], 0) for node in graph.node if node.op_type == "RoiAlign"]
-    seen: set[tuple[str, int]] = set()
-    names: set[str] = set()
-    while ahead:
-        tensor, layers = ahead.pop()  # layers: met on the way
-        node = makers.get(tensor)
-        if node is None or (tensor, layers) in seen or layers == 2 or node.op_type in ("RoiAlign", "Shape"):
-            continue
-        seen.add((tensor, layers))
-        if node.op_type in LAYERS:
-            names.add(node.name)
-            layers += 1
-        ahead += [(name, layers) for name in node.input]
-    return sorted(names)
+
+    def makers_of(tensors: Iterable[str]) -> list[Any]:
+        return [makers[name] for name in tensors if name in makers]
+
+    found = on_ways_back(
+        makers_of([*OUTPUTS, *(node.input[1] for node in graph.node if node.op_type == "RoiAlign")]),
+        before=lambda node: makers_of(node.input),
+        key=lambda node: node.output[0],
+        is_layer=lambda node: node.op_type in LAYERS,
+        is_end=lambda node: node.op_type in ("RoiAlign", "Shape"),
+    )
+    return sorted({node.name for node, _ in found if node.op_type in LAYERS})

@@ -15,7 +15,7 @@ import numpy as np
 from maskrcnn import extras
 from maskrcnn.config.model import ModelConfig
 from maskrcnn.engines.engine import DESCRIPTION, OUTPUTS, describe
-from maskrcnn.exporting.calibration import model_input
+from maskrcnn.exporting.calibration import model_input, on_ways_back
 from maskrcnn.exporting.graph import inference_graph
 from maskrcnn.ops.native import KERNELS, Samples
 
@@ -83,22 +83,19 @@ def keep_exact(converted: Any) -> list[str]:
     rois = op.concat([node.input_value(1) for node in converted.get_ops() if node.get_type_name() == "ROIAlign"], 0)
     rois.get_output_tensor(0).set_names({ROIS})
     converted.add_results([op.result(rois)])
-    seen: set[tuple[str, int]] = set()
     names: set[str] = set()
-    ahead = [(result.input_value(0).get_node(), 0) for result in converted.get_results()]
-    while ahead:
-        node, layers = ahead.pop()  # layers: met on the way
-        kind, name = node.get_type_name(), node.get_friendly_name()
-        if (name, layers) in seen or layers == 2 or kind in ("ROIAlign", "ShapeOf", "Parameter"):
-            continue
-        seen.add((name, layers))
-        if kind in LAYERS:
-            names.add(name)
-            layers += 1
+    for node, layers in on_ways_back(
+        [result.input_value(0).get_node() for result in converted.get_results()],
+        before=lambda node: [value.get_node() for value in node.input_values()],
+        key=lambda node: node.get_friendly_name(),
+        is_layer=lambda node: node.get_type_name() in LAYERS,
+        is_end=lambda node: node.get_type_name() in ("ROIAlign", "ShapeOf", "Parameter"),
+    ):
+        if node.get_type_name() in LAYERS:
+            names.add(node.get_friendly_name())
         elif not layers:
-            names.add(name)
+            names.add(node.get_friendly_name())
             node.get_rt_info()[EXACT] = ""
-        ahead += [(value.get_node(), layers) for value in node.input_values()]
     return sorted(names)
 
 

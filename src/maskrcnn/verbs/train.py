@@ -112,7 +112,7 @@ def train(
     given = {*settings, *(config or RunConfig()).differing()}
     config = (config or RunConfig()).with_settings(**settings)
     with meeting(place), owned(out, "training", log) if place.is_first else nullcontext():
-        told = log if place.is_first else _silent
+        told = place.voice(log)
         auto = chooses(auto, place.among, told)
         plan = make_plan(data, val, out, config, resume=resume, log=told, auto=auto, owns_folder=place.is_first)
         plan = tuned(plan, given, told) if auto else plan
@@ -150,16 +150,12 @@ def _help(place: Place, plan: Plan) -> None:
 def _share(plan: Plan, devices: int, place: Place, **shown: Any) -> MaskRCNN:
     """The first process writes and talks."""
     if not place.is_first:
-        shown = {"callbacks": (), "log": _silent, "verbose": 0, "report": None}
+        shown = {"callbacks": (), "log": place.voice(print), "verbose": 0, "report": None}
     if devices > 1:
         check_settings(plan.config)
         shown["log"](_sharing(plan, devices))
     with shared_by(1 if needs_processes() else devices):
         return _run(plan, devices, place, **shown)
-
-
-def _silent(text: str) -> None:
-    """What the first process says, no other does."""
 
 
 def _as_the_first_has_it(plan: Plan, place: Place) -> Plan:
