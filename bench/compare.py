@@ -7,6 +7,7 @@ ResNet-50-FPN with the same random weights, calibrated so that about a hundred o
 the ratio of the medians counts, because a busy machine is busy for both. Answers are compared too: a fast wrong one is no
 answer. With --exports the model is exported in these formats and precisions, and with --compiled torchvision's networks are
 compiled by `torch.compile`; each of them is one more side that is asked in turn. All ratios are to torchvision as it comes.
+With --backends jax torch training is timed on these as well; --only training leaves out all else.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from maskrcnn.atomic import write_json
 
 HERE = Path(__file__).parent
 SIZE = (800, 1333)
-COMPILED = "torchvision compiled"
+PEER, COMPILED = "torchvision", "torchvision compiled"
 
 
 def main() -> None:
@@ -40,7 +41,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2, help="of training, in a round")
     parser.add_argument("--exports", nargs="*", default=(), metavar="FORMAT:PRECISION", help="also exported")
     parser.add_argument("--compiled", action="store_true", help="also torchvision under torch.compile")
-    parser.add_argument("--only-inference", action="store_true", help="leave out training and the start")
+    parser.add_argument("--backends", nargs="*", default=(), help="of Keras, on which to train besides this process's")
+    parser.add_argument("--only", choices=("inference", "training"), help="leave out the others of start, inference, training")
     parser.add_argument("--out", type=Path, help="write the numbers there")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -51,7 +53,8 @@ def main() -> None:
             arguments.steps,
             exports=arguments.exports,
             compiled=arguments.compiled,
-            only_inference=arguments.only_inference,
+            backends=arguments.backends,
+            parts=(arguments.only,) if arguments.only else ("start", "inference", "training"),
         )
     print_table(found)
     if arguments.out is not None:
@@ -66,12 +69,13 @@ def compare(
     *,
     exports: Sequence[str] = (),
     compiled: bool = False,
-    only_inference: bool = False,
+    backends: Sequence[str] = (),
+    parts: Sequence[str] = ("start", "inference", "training"),
 ) -> dict[str, Any]:
     image, data, weights, model = (str(folder / name) for name in ("image.png", "data.npz", "weights.pth", "model.keras"))
 
-    def ours() -> Side:
-        return Side(sys.executable, HERE / "side_ours.py", TF_CPP_MIN_LOG_LEVEL="3")
+    def ours(**environment: str) -> Side:
+        return Side(sys.executable, HERE / "side_ours.py", TF_CPP_MIN_LOG_LEVEL="3", **environment)
 
     def peer() -> Side:
         return Side(peer_python, HERE / "side_torchvision.py")
@@ -81,52 +85,73 @@ def compare(
         b.ask("prepare", image=image, weights=weights)
         a.ask("convert", weights=weights, out=model)
     found: dict[str, Any] = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "rows": {}}
-    models = {"inference": model}
-    for name in exports:
-        format, precision = name.split(":")
-        with ours() as a:  # a process of its own, so that what exporting takes is in nobody's peak
-            written = a.ask(
-                "export", model=model, out=str(folder / f"{format}-{precision}"), format=format, precision=precision, size=SIZE
-            )
-            models[f"{format} {precision}"] = written["path"]
-    if not only_inference:
+    if "start" in parts:
         found["rows"]["start to first answer, s"] = _starts(ours, peer, image, weights, model, rounds)
-    with ExitStack() as stack:
-        sides = [stack.enter_context(ours()) for _ in models]
-        for side, file in zip(sides, models.values()):
-            side.ask("load", model=file)
-        names = [*models, *([COMPILED] if compiled else [])]
-        for number in range(len(names) - len(models) + 1):
-            sides.append(stack.enter_context(peer()))
-            sides[-1].ask("load", weights=weights, compiled=compiled and number == 0)
-        *answers, theirs = [side.ask("infer", image=image) for side in sides]
-        found["agreement"] = {name: agreement(answer, theirs) for name, answer in zip(names, answers)}
-        timings = [[side.ask("infer", image=image) for side in sides] for _ in range(rounds)]
-        for number, name in enumerate(names):
-            pairs = [[answers[number], answers[-1]] for answers in timings]
-            found["rows"][f"{name}, s an image"] = _row(pairs, "seconds")
-            found["rows"][f"{name}, processor s an image"] = _row(pairs, "processor_seconds")
-            found["rows"][f"{name}, peak MB"] = _row(pairs[-1:], "peak_mb")
-    if only_inference:
-        return found
-    with ExitStack() as stack:
-        names = ["training", *([f"{COMPILED}, training"] if compiled else [])]
-        sides = [stack.enter_context(ours()), *(stack.enter_context(peer()) for _ in names)]
-        sides[0].ask("load", model=model)
-        for number, side in enumerate(sides[1:]):
-            side.ask("load", weights=weights, compiled=compiled and number == 0)
-        first = [side.ask("train", data=data, steps=1) for side in sides]
-        learnt = [answer["parameters"] for answer in first]
-        if max(learnt) / min(learnt) - 1 > 1e-3:  # torchvision has boxes and masks for the background too
-            sys.exit(f"The sides do not learn the same: {learnt} parameters.")
-        timings = [[side.ask("train", data=data, steps=steps) for side in sides] for _ in range(rounds)]
-        for number, name in enumerate(names):
-            found["rows"][f"{name}, first step, s"] = _row([[first[number], first[-1]]], "seconds")
-            pairs = [[answers[number], answers[-1]] for answers in timings]
-            found["rows"][f"{name}, s a step of two 512×512"] = _row(pairs, "seconds", per=steps)
-            found["rows"][f"{name}, processor s a step"] = _row(pairs, "processor_seconds", per=steps)
-            found["rows"][f"{name}, peak MB"] = _row(pairs[-1:], "peak_mb")
+    if "inference" in parts:
+        models = {"inference": model}
+        for name in exports:
+            format, precision = name.split(":")
+            with ours() as a:  # a process of its own, so that what exporting takes is in nobody's peak
+                out = str(folder / f"{format}-{precision}")
+                written = a.ask("export", model=model, out=out, format=format, precision=precision, size=SIZE)
+                models[f"{format} {precision}"] = written["path"]
+        with ExitStack() as stack:
+            sides = {name: stack.enter_context(ours()) for name in models}
+            for name, side in sides.items():
+                side.ask("load", model=models[name])
+            theirs = _peers(stack, peer, weights, compiled)
+            found["agreement"], rows = _inference(sides | theirs, image, rounds)
+        found["rows"] |= rows
+    if "training" in parts:
+        with ExitStack() as stack:
+            sides = {"training": stack.enter_context(ours())}
+            sides |= {f"training on {name}": stack.enter_context(ours(KERAS_BACKEND=name)) for name in backends}
+            for side in sides.values():
+                side.ask("load", model=model)
+            theirs = {f"{name}, training": side for name, side in _peers(stack, peer, weights, compiled).items()}
+            found["rows"] |= _training(sides | theirs, data, rounds, steps)
     return found
+
+
+def _peers(stack: ExitStack, peer: Callable[[], Side], weights: str, compiled: bool) -> dict[str, Side]:
+    """torchvision, as it comes last."""
+    sides = {}
+    for name in [COMPILED, PEER] if compiled else [PEER]:
+        sides[name] = stack.enter_context(peer())
+        sides[name].ask("load", weights=weights, compiled=name == COMPILED)
+    return sides
+
+
+def _inference(sides: dict[str, Side], image: str, rounds: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Agreement with the last side, by name; and the rows of the table."""
+    answers = {name: side.ask("infer", image=image) for name, side in sides.items()}
+    *others, peer = answers
+    same = {name: agreement(answers[name], answers[peer]) for name in others}
+    timings = [{name: side.ask("infer", image=image) for name, side in sides.items()} for _ in range(rounds)]
+    rows = {}
+    for name in others:
+        pairs = [[answers[name], answers[peer]] for answers in timings]
+        rows[f"{name}, s an image"] = _row(pairs, "seconds")
+        rows[f"{name}, processor s an image"] = _row(pairs, "processor_seconds")
+        rows[f"{name}, peak MB"] = _row(pairs[-1:], "peak_mb")
+    return same, rows
+
+
+def _training(sides: dict[str, Side], data: str, rounds: int, steps: int) -> dict[str, Any]:
+    first = {name: side.ask("train", data=data, steps=1) for name, side in sides.items()}
+    learnt = [answer["parameters"] for answer in first.values()]
+    if max(learnt) / min(learnt) - 1 > 1e-3:  # torchvision has boxes and masks for the background too
+        sys.exit(f"The sides do not learn the same: {learnt} parameters.")
+    timings = [{name: side.ask("train", data=data, steps=steps) for name, side in sides.items()} for _ in range(rounds)]
+    *others, peer = sides
+    rows = {}
+    for name in others:
+        rows[f"{name}, first step, s"] = _row([[first[name], first[peer]]], "seconds")
+        pairs = [[answers[name], answers[peer]] for answers in timings]
+        rows[f"{name}, s a step of two 512×512"] = _row(pairs, "seconds", per=steps)
+        rows[f"{name}, processor s a step"] = _row(pairs, "processor_seconds", per=steps)
+        rows[f"{name}, peak MB"] = _row(pairs[-1:], "peak_mb")
+    return rows
 
 
 def _starts(ours: Any, peer: Any, image: str, weights: str, model: str, rounds: int) -> dict[str, float]:
@@ -181,7 +206,7 @@ def _iou(a: list[float], b: list[float]) -> float:
 
 
 def print_table(found: dict[str, Any]) -> None:
-    print(f"{found['machine']}; agreement: {json.dumps(found['agreement'])}")
+    print(f"{found['machine']}; agreement: {json.dumps(found.get('agreement'))}")
     print("| | this | torchvision | torchvision / this |")
     print("|---|---|---|---|")
     for name, row in found["rows"].items():
