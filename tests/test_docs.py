@@ -219,6 +219,7 @@ TESTED = {
     "docs/data.md": 4,
     "docs/evaluation.md": 2,
     "docs/first-model.md": 5,
+    "docs/index.md": 1,
     "docs/label.md": 1,
     "docs/large.md": 1,
     "docs/medical.md": 2,

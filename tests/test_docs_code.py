@@ -25,7 +25,6 @@ from maskrcnn.config.fields import replace
 from maskrcnn.config.model import Category, ModelConfig
 
 SHELL = ("sh", "bash")
-GENERATED = ROOT / "docs/reference/cli.md"  # usage lines with brackets; scripts/reference makes it from the commands
 OTHER_PROGRAMS = {  # commands that are not ours
     "curl": "asks a running server; tests/serving does so in Python",
     "docker": "not on every machine; tests/test_containers.py reads the Dockerfiles",
@@ -85,7 +84,6 @@ def test_commands_are_understood(command: Any, capsys: pytest.CaptureFixture[str
 def test_commands_in_sentences_are_understood(command: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Parts of commands too: what is missing there may be missing."""
     found = [(page.name, text) for page in PAGES for text in re.findall(r"`maskrcnn ([^`]+)`", prose(page))]
-    found += [(GENERATED.name, text) for text in re.findall(r"^maskrcnn (.+)$", prose(GENERATED), re.MULTILINE)]
     assert len(found) > 80
     faults = {}
     for page, text in found:

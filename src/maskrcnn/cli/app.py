@@ -71,9 +71,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(
-    help="Data before anything is trained: what they hold, how they vary, in parts, joined, and in another format."
-)
+data_app = typer.Typer(help="Inspect, check, split, merge and convert data sets.")
 
 
 @app.callback(invoke_without_command=True)
@@ -82,9 +80,9 @@ def start(
     show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     _: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and the backend's own messages.")] = False,
 ) -> None:
-    """Mask R-CNN on Keras: find every object in an image, with its class, its box and its mask.
+    """Mask R-CNN for Keras: find every object in an image, with its class, box and mask.
 
-    [bold]maskrcnn demo[/] shows all of it in a few minutes, without data or downloads.
+    [bold]maskrcnn demo[/] shows a prediction and a training run in a few minutes, without data or downloads.
     """
     if show_version:
         console.print(f"maskrcnn {maskrcnn.__version__}")

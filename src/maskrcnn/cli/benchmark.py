@@ -14,23 +14,25 @@ from maskrcnn.cli.models import load_keras
 
 
 def benchmark(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="As for predict, but not an exported model.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="As in predict, but not an exported model.")],
     images: Annotated[
         list[Path] | None,
-        typer.Option("--images", metavar="FILE", exists=True, help="Images to time with, instead of nuclei. Repeatable."),
+        typer.Option("--images", metavar="FILE", exists=True, help="Time with this image instead of nuclei. Repeat for more."),
     ] = None,
     formats: Annotated[
         list[str] | None,
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="Only this export besides Keras: openvino, onnx, litert or saved-model. Repeatable. Default: each whose "
-            "runtime is installed.",
+            help="Time only this export besides Keras: openvino, onnx, litert or saved-model. Repeat for more. Default: "
+            "every format whose runtime is installed.",
         ),
     ] = None,
-    rounds: Annotated[int, typer.Option("--rounds", metavar="N", min=1, help="How often each looks at the images.")] = 5,
+    rounds: Annotated[
+        int, typer.Option("--rounds", metavar="N", min=1, help="How often each engine processes the images.")
+    ] = 5,
 ) -> None:
-    """Time a model on every engine that is installed, on this machine, and name the fastest.
+    """Time a model on every installed engine on this machine, and name the fastest.
 
     maskrcnn benchmark runs/first --images photo.jpg
 

@@ -22,38 +22,42 @@ EPILOG = (
 
 
 def convert(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE|NAME|list", help="A file of weights, a published name, or the word list.")
-    ],
+    file: Annotated[str, typer.Argument(metavar="FILE|NAME|list", help="A checkpoint, a published name, or the word list.")],
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="The model to write: .keras, or .pth.")] = None,
     to: Annotated[
-        Literal["maskrcnn", "torchvision"], typer.Option("--to", metavar="maskrcnn|torchvision", help="Default: maskrcnn.")
+        Literal["maskrcnn", "torchvision"], typer.Option("--to", metavar="maskrcnn|torchvision", help="Target format.")
     ] = "maskrcnn",
     source: Annotated[
         Literal["auto", "torchvision", "detectron2", "mmdet", "matterport"],
-        typer.Option("--from", metavar="auto|torchvision|detectron2|mmdet|matterport", help="Default: auto."),
+        typer.Option(
+            "--from",
+            metavar="auto|torchvision|detectron2|mmdet|matterport",
+            help="Source project. auto: recognized by tensor names.",
+        ),
     ] = "auto",
     classes: Annotated[
         Path | None,
-        typer.Option("--classes", metavar="FILE", exists=True, dir_okay=False, help="Class names, one a line, in their order."),
+        typer.Option("--classes", metavar="FILE", exists=True, dir_okay=False, help="Class names, one per line, in order."),
     ] = None,
     num_classes: Annotated[
-        int | None, typer.Option("--num-classes", metavar="N", min=1, help="How many the file must know, without background.")
+        int | None, typer.Option("--num-classes", metavar="N", min=1, help="Expected number of classes, without background.")
     ] = None,
     precision: Annotated[
         Literal["float32", "float16"],
-        typer.Option("--precision", metavar="float32|float16", help="Of the weights in a .keras file; float16 halves it."),
+        typer.Option(
+            "--precision", metavar="float32|float16", help="Precision of the weights in a .keras file; float16 halves its size."
+        ),
     ] = "float32",
     changes: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="FIELD=VALUE",
-            help="A number of the model (detect.score=0.3), or of a matterport Config (IMAGE_MAX_DIM=512). Repeat for more.",
+            help="A field of maskrcnn.ModelConfig (detect.score=0.3), or a matterport setting (IMAGE_MAX_DIM=512). Repeat.",
         ),
     ] = None,
 ) -> None:
-    """Turn weights of torchvision, detectron2, MMDetection or matterport into a model of this package, or back.
+    """Convert weights of torchvision, detectron2, MMDetection or matterport to a model of this package, or back.
 
     maskrcnn convert mask_rcnn_coco.h5 --out coco.keras
 
@@ -75,7 +79,7 @@ def _print_published() -> None:
 
     table = Table(
         Column("name", no_wrap=True, overflow="fold"),
-        "what",
+        "model",
         "box AP",
         "mask AP",
         Column("license of the weights", min_width=12),

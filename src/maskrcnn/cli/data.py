@@ -33,9 +33,11 @@ def stats(
     images: ImagesOption = None,
     model: LooksOption = "mobilenet_v2_fpn",
     image_size: SizeOption = None,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers there as well.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write the numbers to this file.")
+    ] = None,
 ) -> None:
-    """Count classes, measure objects, try the anchors on them, and suggest what to set.
+    """Count classes, measure objects, check the anchors, and suggest settings.
 
     maskrcnn data stats train.json
     """
@@ -61,20 +63,20 @@ def preview(
     reading: dict[str, Any],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The sheet of images to write, a PNG.")],
     augment: Annotated[
-        str, typer.Option("--augment", metavar="none|flip|photos|microscopy", help="How images vary in training.")
+        str, typer.Option("--augment", metavar="none|flip|photos|microscopy", help="Data augmentation, as in training.")
     ] = "flip",
     images: ImagesOption = None,
     model: LooksOption = "mobilenet_v2_fpn",
     image_size: SizeOption = None,
     input_channels: Annotated[
-        int, typer.Option("--input-channels", metavar="N", min=1, help="Channels of the images, where --model is a preset.")
+        int, typer.Option("--input-channels", metavar="N", min=1, help="Channels of the images, if --model is a preset.")
     ] = 3,
     num_images: Annotated[
         int, typer.Option("--num-images", "--num-pictures", metavar="N", min=1, help="Images on the sheet.")
     ] = 12,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Same seed, same sheet.")] = 0,
 ) -> None:
-    """Draw images with their truth as training will see them, varied at random.
+    """Draw augmented images with their ground truth, as training will see them.
 
     maskrcnn data preview train.json --augment photos --out sheet.png
     """

@@ -26,41 +26,41 @@ def check_data(
         typer.Option(
             "--val",
             metavar="VAL|X",
-            help="What is validated with, to find images that are in both; or the part of DATA that train would keep for it.",
+            help="Validation data, to find images that are in both; or the fraction of DATA that train would hold out.",
         ),
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option("--model", metavar="RUN|FILE|NAME", help="Find annotations that this model contradicts with confidence."),
+        typer.Option("--model", metavar="RUN|FILE|NAME", help="Find annotations that this model confidently contradicts."),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE", dir_okay=False, help="Write an HTML page: every finding with its image, to tick off."
+            "--out", metavar="FILE", dir_okay=False, help="Write an HTML page: every finding with its image and a check box."
         ),
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all findings there.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all findings to this file.")] = None,
     fix: Annotated[
         Path | None,
         typer.Option(
-            "--fix", metavar="DIR", file_okay=False, help="Write a repaired copy to a new folder; DATA stays as it is."
+            "--fix", metavar="DIR", file_okay=False, help="Write a repaired copy to a new folder; DATA is not changed."
         ),
     ] = None,
     to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="The format of the repaired copy.")] = "coco",
     place: Annotated[
         Literal["copy", "link", "none"],
-        typer.Option("--place-images", metavar="copy|link|none", help="Whether images come into the repaired copy."),
+        typer.Option("--place-images", metavar="copy|link|none", help="How images get into the repaired copy."),
     ] = "copy",
     images: ImagesOption = None,
     val_images: Annotated[
         Path | None,
-        typer.Option("--val-images", metavar="DIR", exists=True, file_okay=False, help="The same as --images, for VAL."),
+        typer.Option("--val-images", metavar="DIR", exists=True, file_okay=False, help="Like --images, for VAL."),
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 where there is a fault; warnings and notes may be.")
+        bool, typer.Option("--strict", help="Exit with code 1 if there is a fault; warnings and notes are allowed.")
     ] = False,
 ) -> None:
-    """Look at all images and annotations for what spoils training or scores, and list it.
+    """Check all images and annotations for problems that harm training or scores.
 
     maskrcnn data check train.json --val val.json --out check.html
 
@@ -108,14 +108,15 @@ def view_data(
         "view.html"
     ),
     num_images: Annotated[
-        int, typer.Option("--num-images", metavar="N", min=1, help="At most so many, drawn at random, with every class.")
+        int,
+        typer.Option("--num-images", metavar="N", min=1, help="Maximum number of images, drawn at random, with every class."),
     ] = 200,
-    only_faulty: Annotated[bool, typer.Option("--only-faulty", help="Images with a fault or a warning alone.")] = False,
+    only_faulty: Annotated[bool, typer.Option("--only-faulty", help="Only images with a fault or a warning.")] = False,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Same seed, same images.")] = 0,
     images: ImagesOption = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Write a page of images with their ground truth, to be filtered by class, size and fault.
+    """Write a page of images with their ground truth, with filters by class, size and fault.
 
     maskrcnn data view train.json --out view.html --open
     """

@@ -17,7 +17,7 @@ OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", file_okay=False
 ToOption = Annotated[str, typer.Option("--to", metavar="FORMAT", help=f"The format to write: {_FORMATS}")]
 PlaceOption = Annotated[
     Literal["copy", "link", "none"],
-    typer.Option("--place-images", metavar="copy|link|none", help="Whether images come into the folder too."),
+    typer.Option("--place-images", metavar="copy|link|none", help="How images get into the folder."),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="Same seed, same images.")]
 
@@ -32,7 +32,7 @@ def convert_data(
     images: ImagesOption = None,
     place: PlaceOption = "copy",
 ) -> None:
-    """Write a data set in another tool's format.
+    """Convert a data set to another tool's format.
 
     maskrcnn data convert export.json --to yolo --out cells-yolo
     """
@@ -50,29 +50,29 @@ def split_data(
     *,
     reading: dict[str, Any],
     out: OutOption,
-    val: Annotated[float, typer.Option("--val", metavar="X", min=0.0, max=1.0, help="Part of the images to validate.")] = 0.2,
-    test: Annotated[float, typer.Option("--test", metavar="X", min=0.0, max=1.0, help="Part of the images to test.")] = 0.0,
+    val: Annotated[
+        float, typer.Option("--val", metavar="X", min=0.0, max=1.0, help="Fraction of images for validation.")
+    ] = 0.2,
+    test: Annotated[float, typer.Option("--test", metavar="X", min=0.0, max=1.0, help="Fraction of images for testing.")] = 0.0,
     seed: SeedOption = 0,
     group_by: Annotated[
         str | None,
         typer.Option(
             "--group-by",
             metavar="folder|REGEX",
-            help="What stays together, a patient or a video: images of a folder, or those whose file names have the same match "
-            "of a regular expression, such as '^[^_]+' (all before the first _).",
+            help="Keep groups together, such as a patient or a video: images of a folder, or those whose file names have the "
+            "same match of a regular expression, such as '^[^_]+' (all before the first _).",
         ),
     ] = None,
     keep_alike: Annotated[
         bool,
-        typer.Option(
-            "--keep-alike/--ignore-alike", help="Look at all images, and keep those in one part that are nearly the same."
-        ),
+        typer.Option("--keep-alike/--ignore-alike", help="Compare all images, and keep near-duplicates in the same part."),
     ] = True,
     to: ToOption = "coco",
     images: ImagesOption = None,
     place: PlaceOption = "copy",
 ) -> None:
-    """Write a data set in parts, to train on and to validate, each class shared out evenly.
+    """Split a data set into training, validation and test parts, with every class distributed evenly.
 
     maskrcnn data split export.json --out cells --val 0.2
 
@@ -100,14 +100,12 @@ def merge_data(
     out: OutOption,
     rename: Annotated[
         list[str] | None,
-        typer.Option(
-            "--rename", metavar="OLD=NEW", help="Give a class another name, or join it with another. Repeat for more."
-        ),
+        typer.Option("--rename", metavar="OLD=NEW", help="Rename a class, or merge it into another. Repeat for more."),
     ] = None,
     to: ToOption = "coco",
     place: PlaceOption = "copy",
 ) -> None:
-    """Write several data sets as one; classes of the same name are one. With one data set, rename its classes.
+    """Merge data sets; classes of the same name become one. With one data set, rename its classes.
 
     maskrcnn data merge site1.json site2/ --rename Nucleus=nucleus --out both
     """
@@ -128,25 +126,26 @@ def select_data(
     reading: dict[str, Any],
     out: OutOption,
     keep: Annotated[
-        list[str] | None, typer.Option("--class", metavar="NAME", help="Keep this class alone. Repeat for more.")
+        list[str] | None, typer.Option("--class", metavar="NAME", help="Keep only this class. Repeat for more.")
     ] = None,
     without: Annotated[
-        list[str] | None, typer.Option("--without-class", metavar="NAME", help="All but this class. Repeat for more.")
+        list[str] | None, typer.Option("--without-class", metavar="NAME", help="Remove this class. Repeat for more.")
     ] = None,
     min_area: Annotated[
-        float | None, typer.Option("--min-area", metavar="N", min=0, help="Pixels of an object's mask, at least.")
+        float | None, typer.Option("--min-area", metavar="N", min=0, help="Minimum mask area in pixels.")
     ] = None,
     max_area: Annotated[
-        float | None, typer.Option("--max-area", metavar="N", min=0, help="Pixels of an object's mask, at most.")
+        float | None, typer.Option("--max-area", metavar="N", min=0, help="Maximum mask area in pixels.")
     ] = None,
     files: Annotated[
         list[str] | None,
-        typer.Option("--files", metavar="GLOB", help="Images whose names match, such as 'site1_*'. Repeat for more."),
+        typer.Option("--files", metavar="GLOB", help="Keep images whose names match, such as 'site1_*'. Repeat for more."),
     ] = None,
     rest_as_crowds: Annotated[
         bool,
         typer.Option(
-            "--rest-as-crowds", help="Objects that are not kept become crowd regions, not background: nothing is learned there."
+            "--rest-as-crowds",
+            help="Turn objects that are not kept into crowd regions instead of background: nothing is learned there.",
         ),
     ] = False,
     drop_empty_images: Annotated[bool, typer.Option("--drop-empty-images", help="Leave out images without objects.")] = False,
@@ -157,7 +156,7 @@ def select_data(
     images: ImagesOption = None,
     place: PlaceOption = "copy",
 ) -> None:
-    """Write a part of a data set: some classes, some sizes, some images.
+    """Select a part of a data set by class, size or image.
 
     maskrcnn data select export.json --class nucleus --min-area 20 --out large-nuclei
     """
@@ -179,13 +178,13 @@ def sample_data(
     *,
     reading: dict[str, Any],
     out: OutOption,
-    count: Annotated[int, typer.Option("--num-images", metavar="N", min=1, help="Images of the copy.")] = 20,
+    count: Annotated[int, typer.Option("--num-images", metavar="N", min=1, help="Number of images.")] = 20,
     seed: SeedOption = 0,
     to: ToOption = "coco",
     images: ImagesOption = None,
     place: PlaceOption = "copy",
 ) -> None:
-    """Write a small copy of a data set to try things on, with every class on some image where that is possible.
+    """Write a small sample of a data set for experiments, with every class if possible.
 
     maskrcnn data sample export.json --num-images 20 --out small
     """

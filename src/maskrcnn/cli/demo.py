@@ -16,9 +16,11 @@ def demo(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for the images, the run and the report.")
     ] = Path("maskrcnn-demo"),
-    epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="More take longer and find more.")] = 2,
+    epochs: Annotated[
+        int, typer.Option("--epochs", metavar="N", min=1, help="Epochs of training; more take longer and improve the result.")
+    ] = 2,
 ) -> None:
-    """Find nuclei with the included model, train another on drawn shapes for a few minutes, write a report. Needs no data."""
+    """Find nuclei with the included model, train another on drawn shapes, and write a report. Needs no data."""
     load_keras()
 
     from maskrcnn.reports.tables import print_scores

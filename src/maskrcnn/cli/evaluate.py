@@ -37,7 +37,7 @@ def evaluate(
         typer.Option(
             "--tracks",
             metavar="TRUTH RESULT",
-            help="Score tracks instead: MOT or MOTS texts, Cell Tracking Challenge folders, or what `track` wrote.",
+            help="Evaluate tracks instead: MOT or MOTS text files, Cell Tracking Challenge folders, or the output of `track`.",
         ),
     ] = None,
     report: Annotated[
@@ -46,7 +46,7 @@ def evaluate(
             "--report",
             metavar="DIR",
             file_okay=False,
-            help="Write report.html there: curves, kinds of error, best score thresholds, the worst images; of tracks, when "
+            help="Write report.html there: curves, error types, best score thresholds, the worst images; for tracks, when "
             "each was lost or switched; and report.json.",
         ),
     ] = None,
@@ -55,7 +55,7 @@ def evaluate(
         typer.Option(
             "--compare",
             metavar="A B",
-            help="Compare two models or result files (predictions.json) on --data: is B better, or is it chance? "
+            help="Compare two models or results files (predictions.json) on --data: is B better, or is it chance? "
             "With --report DIR also as a page.",
         ),
     ] = None,
@@ -63,17 +63,19 @@ def evaluate(
         bool,
         typer.Option(
             "--save-scores",
-            help="Write each class's best score threshold on DATA into the model, for predict --score auto.",
+            help="Store each class's best score threshold on DATA in the model, for predict --score auto.",
         ),
     ] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the scores there as well.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write the scores to this file.")
+    ] = None,
     save_results: Annotated[
         Path | None,
         typer.Option(
             "--save-results",
             metavar="FILE",
             dir_okay=False,
-            help="Write what is found as a COCO result file, with the image ids and class ids of DATA.",
+            help="Write the detections as a COCO results file, with the image and category ids of DATA.",
         ),
     ] = None,
     biology: Annotated[
@@ -83,13 +85,13 @@ def evaluate(
             metavar="SCORE",
             min=0.0,
             max=1.0,
-            help="Biology's scores too, of detections of at least this score: Data Science Bowl, TP/(TP+FP+FN), PQ, AJI.",
+            help="Add cell segmentation scores of detections with at least this score: DSB, TP/(TP+FP+FN), PQ, AJI.",
         ),
     ] = None,
     lvis: Annotated[
         bool,
         typer.Option(
-            "--lvis", help="LVIS's scores too; DATA is its JSON, which says which classes each image was searched for."
+            "--lvis", help="Add LVIS's scores; DATA must be LVIS's JSON, which lists the classes each image was searched for."
         ),
     ] = False,
     batch_size: BatchOption = 1,
@@ -98,11 +100,11 @@ def evaluate(
     images: ImagesOption = None,
     strict: StrictOption = False,
 ) -> None:
-    """Score a model on annotated images: COCO's box and mask AP, and a table by class.
+    """Evaluate a model on annotated images: COCO box and mask AP, and a table by class.
 
     maskrcnn evaluate --model runs/first --data val.json
 
-    Or score tracks: HOTA, MOTA, IDF1, and sMOTSA of masks.
+    Or evaluate tracks: HOTA, MOTA, IDF1, and sMOTSA of masks.
 
     maskrcnn evaluate --tracks truth.txt tracked/
     """

@@ -13,7 +13,7 @@ from maskrcnn.cli.models import load_model
 
 
 def export(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder that `train` wrote, a .keras file, or nuclei.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A training run's folder, a .keras file, or nuclei.")],
     format: Annotated[
         Literal[
             "saved-model",
@@ -22,10 +22,10 @@ def export(
             "onnx",
             "torch",
         ],
-        typer.Option("--format", help="For which runtime."),
+        typer.Option("--format", help="Target runtime."),
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="PATH", help="The folder or file to write; it appears whole or not at all.")
+        Path, typer.Option("--out", metavar="PATH", help="The folder or file to write; it appears complete or not at all.")
     ],
     precision: Annotated[
         Literal[
@@ -37,7 +37,7 @@ def export(
         typer.Option(
             "--precision",
             metavar="float32|float16|bfloat16|int8",
-            help="Of the weights in the file; in the last two layers compute too. Which format has which: docs/export.md.",
+            help="Of the weights; bfloat16 and int8 are also computed in. Formats differ: docs/export.md.",
         ),
     ] = "float32",
     calibrate: Annotated[
@@ -46,17 +46,21 @@ def export(
             "--calibrate",
             metavar="DIR|FILE",
             exists=True,
-            help="For int8: a hundred or so images like those that the model will see. Repeat for more.",
+            help="For int8: about a hundred images like those the model will see. Repeat for more.",
         ),
     ] = None,
     images: Annotated[
         list[Path] | None,
         typer.Option(
-            "--images", "--pictures", metavar="FILE", exists=True, help="Check with it instead of the nuclei. Repeatable."
+            "--images",
+            "--pictures",
+            metavar="FILE",
+            exists=True,
+            help="Check the export with this image instead of nuclei. Repeat for more.",
         ),
     ] = None,
 ) -> None:
-    """Write a model for another runtime, masks and preprocessing included, and check it beside the Keras model.
+    """Export a model to another runtime, including masks and preprocessing, and check it against Keras.
 
     maskrcnn export runs/first --format onnx --out first.onnx
 

@@ -16,7 +16,7 @@ from maskrcnn.cli.reading import with_reading_options
 
 @with_reading_options
 def inspect(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", exists=True, dir_okay=False, help="The image to look at.")],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", exists=True, dir_okay=False, help="The image to inspect.")],
     *,
     reading: dict[str, Any],
     model: Annotated[Path | None, MODEL_OPTION] = None,
@@ -26,7 +26,7 @@ def inspect(
             "--truth",
             metavar="DATA",
             exists=True,
-            help=f"Ground truth that has the image: why was an object missed? {DATA_HELP}",
+            help=f"Ground truth that contains the image, to explain missed objects. {DATA_HELP}",
         ),
     ] = None,
     images: ImagesOption = None,
@@ -34,11 +34,11 @@ def inspect(
         "inspection.html"
     ),
 ) -> None:
-    """Show every stage of one image's way through the network on a page; with ground truth, why objects were missed.
+    """Write a page with every stage of the network for one image; with ground truth, why objects were missed.
 
     maskrcnn inspect cells.png --model runs/first --truth val.json --out page.html
 
-    Without --model it looks for cell nuclei, with the model that comes with the package.
+    Without --model, the included model finds cell nuclei.
     """
     from maskrcnn.weights.published import SHIPPED
 

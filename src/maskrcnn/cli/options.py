@@ -11,19 +11,17 @@ from typing import Annotated, Any, Literal
 import typer
 
 MODEL_HELP = (
-    "A folder that `train` wrote (its best.keras), a .keras file, nuclei, which comes with the package, or a published model "
-    "such as torchvision-v2, which is downloaded on first use (maskrcnn convert list)."
+    "A training run's folder (its best.keras), a .keras file, nuclei (included in the package), or a "
+    "published model such as torchvision-v2, downloaded on first use (maskrcnn convert list shows them)."
 )
 MODEL_OPTION = typer.Option("--model", metavar="RUN|FILE|NAME", help=MODEL_HELP)
-MODELS_OPTION = typer.Option(
-    "--model", metavar="RUN|FILE|NAME", help=f"{MODEL_HELP} Repeat for several that are asked together (an ensemble)."
-)
+MODELS_OPTION = typer.Option("--model", metavar="RUN|FILE|NAME", help=f"{MODEL_HELP} Repeat for an ensemble.")
 TtaOption = Annotated[
     bool,
     typer.Option(
         "--tta",
-        help="Test-time augmentation: look at each image six times, mirrored and at three scales, and fuse the answers. It "
-        "takes about seven times as long.",
+        help="Test-time augmentation: process each image six times, mirrored and at three scales, and fuse the detections. "
+        "Takes about seven times as long.",
     ),
 ]
 
@@ -35,7 +33,7 @@ ImagesOption = Annotated[
         metavar="DIR",
         exists=True,
         file_okay=False,
-        help="Folder of the images, where they are not beside the annotations.",
+        help="Folder of the images, if they are not beside the annotations.",
     ),
 ]
 
@@ -46,20 +44,18 @@ EngineOption = Annotated[
     typer.Option(
         "--engine",
         metavar="ENGINE",
-        help="What runs the model: keras, litert, onnxruntime, openvino, saved-model or torch. auto (default): an exported "
-        "model on the engine that it was written for; any other on Keras, or on OpenVINO or ONNX Runtime where that is faster "
-        "here, which is measured once for each model, after its first answers.",
+        help="Runtime of the model: keras, litert, onnxruntime, openvino, saved-model or torch. auto (default): exported "
+        "models run on the engine they were written for; others run on Keras, or on OpenVINO or ONNX Runtime if that is "
+        "faster here, which is measured once per model, after its first results.",
     ),
 ]
 
 
-BatchOption = Annotated[
-    int, typer.Option("--batch-size", metavar="N", min=1, help="Images that go through the model together.")
-]
+BatchOption = Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images processed by the model together.")]
 
 
 StrictOption = Annotated[
-    bool, typer.Option("--strict", help="Refuse data with any fault, instead of repairing or leaving out what is faulty.")
+    bool, typer.Option("--strict", help="Refuse data with any fault instead of repairing it or leaving it out.")
 ]
 
 
@@ -72,7 +68,7 @@ IN_DETAIL: dict[str, Any] = {"rich_help_panel": "Training in detail"}
 MEDICAL: dict[str, Any] = {"rich_help_panel": "Medical and scientific images"}
 
 
-LARGE: dict[str, Any] = {"rich_help_panel": "Images of any size"}
+LARGE: dict[str, Any] = {"rich_help_panel": "Large images"}
 
 
 MANY: dict[str, Any] = {"rich_help_panel": "Millions of images"}
@@ -86,13 +82,15 @@ DataArgument = Annotated[Path, typer.Argument(metavar="DATA", exists=True, help=
 
 LooksOption = Annotated[
     str,
-    typer.Option("--model", metavar="PRESET|RUN|FILE", help="Whose settings count: a preset, a run folder or a .keras file."),
+    typer.Option("--model", metavar="PRESET|RUN|FILE", help="Use the settings of this preset, run folder or .keras file."),
 ]
 
 
 SizeOption = Annotated[
     int | None,
-    typer.Option("--image-size", metavar="N", min=64, help="Pixels of an image's shorter side, instead of the model's own."),
+    typer.Option(
+        "--image-size", metavar="N", min=64, help="Shorter side of the resized image in pixels, instead of the model's."
+    ),
 ]
 
 

@@ -46,7 +46,7 @@ def predict(
         typer.Option(
             "--score",
             metavar="X|auto",
-            help="The least score that counts; auto: each class's best, which evaluate --save-scores wrote into the model.",
+            help="Lowest score of a detection; auto: each class's best threshold, stored by evaluate --save-scores.",
         ),
     ] = "0.5",
     batch_size: BatchOption = 1,
@@ -57,10 +57,9 @@ def predict(
         typer.Option(
             "--save",
             metavar="FORMAT",
-            help="What to write for each image: overlay, labels (both by default), geojson, ome-tiff, nifti or dicom-seg; of "
-            "images in tiles also zarr. Or for an annotation tool, all images in one folder predictions-FORMAT: coco, yolo, "
-            "labelme, voc, cvat, label-studio, qupath, imagej, label-maps, mask-files, rle-csv, parquet or shards. Repeat for "
-            "more.",
+            help="Output for each image: overlay, labels (both by default), geojson, ome-tiff, nifti or dicom-seg; for images "
+            "in tiles also zarr. Or for an annotation tool, all images in one folder predictions-FORMAT: coco, yolo, labelme, "
+            "voc, cvat, label-studio, qupath, imagej, label-maps, mask-files, rle-csv, parquet or shards. Repeat for more.",
         ),
     ] = None,
     measurements: Annotated[
@@ -72,7 +71,7 @@ def predict(
             "--data",
             metavar="DATA",
             exists=True,
-            help="Rows carry the image ids of this data set, and its class ids by name. Without INPUT its images are taken.",
+            help="Use the image ids of this data set, and its category ids by name. Without INPUT, its images are processed.",
         ),
     ] = None,
     images: ImagesOption = None,
@@ -81,17 +80,17 @@ def predict(
         typer.Option(
             "--window",
             metavar="CENTER,WIDTH|N",
-            help="Which values of DICOM, NIfTI and deep TIFF the model is shown: 40,400; or the N-th window of a DICOM file.",
+            help="Window of DICOM, NIfTI and 16-bit TIFF values, such as 40,400; or the N-th window of a DICOM file.",
             **MEDICAL,
         ),
     ] = None,
     axis: Annotated[
         Literal["axial", "coronal", "sagittal"],
-        typer.Option("--axis", metavar="axial|coronal|sagittal", help="How NIfTI volumes are sliced.", **MEDICAL),
+        typer.Option("--axis", metavar="axial|coronal|sagittal", help="Slicing direction of NIfTI volumes.", **MEDICAL),
     ] = "axial",
     keep_patient: Annotated[
         bool,
-        typer.Option("--keep-patient", help="Let DICOM segmentations carry the patient's data of their source.", **MEDICAL),
+        typer.Option("--keep-patient", help="Copy the patient's data from the source to DICOM segmentations.", **MEDICAL),
     ] = False,
     tile: Annotated[
         int | None,
@@ -99,43 +98,51 @@ def predict(
             "--tile",
             metavar="N",
             min=0,
-            help="Find in tiles of N pixels what is larger than that, each seen as one image. Default: the model's short "
-            "side, for slides, zarr and images from 100 million pixels on; 0: never.",
+            help="Process larger images in tiles of N pixels, each as one image. Default: the model's short side, for "
+            "slides, zarr and images of 100 million pixels or more; 0: never.",
             **LARGE,
         ),
     ] = None,
     overlap: Annotated[
         int | None,
-        typer.Option("--overlap", metavar="N", min=1, help="Pixels that tiles share. Default: an eighth of a tile.", **LARGE),
+        typer.Option(
+            "--overlap", metavar="N", min=1, help="Overlap of tiles in pixels. Default: an eighth of a tile.", **LARGE
+        ),
     ] = None,
     scale: Annotated[
         float | None,
-        typer.Option("--scale", metavar="X", help="How much a tile is enlarged, not to the model's short side.", **LARGE),
+        typer.Option(
+            "--scale", metavar="X", help="Scale factor of tiles, instead of resizing them to the model's short side.", **LARGE
+        ),
     ] = None,
     ray: Annotated[
         str | None,
         typer.Option(
             "--ray",
             metavar="ADDRESS",
-            help="Predict in several processes, into Parquet: local for this machine, or the address of a Ray cluster. Lists "
-            "(*.txt, *.parquet) and addresses such as s3:// are inputs too. The same command goes on after an interruption.",
+            help="Predict in several processes and write Parquet: local for this machine, or the address of a Ray cluster. "
+            "Inputs may also be lists (*.txt, *.parquet) and addresses such as s3://. Rerun the command to resume.",
             **MANY,
         ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", metavar="N", min=1, help="Processes. Default: as many as there is room for.", **MANY),
+        typer.Option("--workers", metavar="N", min=1, help="Number of processes. Default: as many as fit.", **MANY),
     ] = None,
     worker_cpus: Annotated[
         int | None,
         typer.Option(
-            "--worker-cpus", metavar="N", min=1, help="Cores of each. Default: with GPUs an even share, else 4.", **MANY
+            "--worker-cpus",
+            metavar="N",
+            min=1,
+            help="Cores per process. Default: with GPUs an even share, otherwise 4.",
+            **MANY,
         ),
     ] = None,
     shard_size: Annotated[
         int | None,
         typer.Option(
-            "--shard-size", metavar="N", min=1, help="Images of a Parquet file. Default: 256, fewer for few images.", **MANY
+            "--shard-size", metavar="N", min=1, help="Images per Parquet file. Default: 256, fewer for few images.", **MANY
         ),
     ] = None,
 ) -> None:
@@ -145,13 +152,13 @@ def predict(
 
     maskrcnn predict --model torchvision-v2 https://example.org/photo.jpg --out found
 
-    Without --model it looks for cell nuclei, with the model that comes with the package.
+    Without --model, the included model finds cell nuclei.
 
     maskrcnn predict --model runs/first folder/ --save cvat --out found
 
     maskrcnn predict --model runs/first --ray local list.parquet --out s3://bucket/found
 
-    An image that can't be read is reported and skipped; the exit code is then 1.
+    Unreadable images are reported and skipped; the exit code is then 1.
     """
     if ray is not None:
         alone = {

@@ -8,13 +8,16 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-_PANEL: dict[str, Any] = {"rich_help_panel": "How the annotations are read"}
+_PANEL: dict[str, Any] = {"rich_help_panel": "Annotation format"}
 
 READING: dict[str, Any] = {
     "format": Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="NAME", help="coco, yolo, voc … (docs/data.md), where DATA could be several.", **_PANEL
+            "--format",
+            metavar="NAME",
+            help="Format of the annotations: coco, yolo, voc … (docs/data.md). Default: recognized by content.",
+            **_PANEL,
         ),
     ],
     "masks": Annotated[
@@ -22,7 +25,7 @@ READING: dict[str, Any] = {
         typer.Option(
             "--masks",
             metavar="instances|semantic|binary",
-            help="What values of label maps are: numbers of objects, numbers of classes, or 0 and the rest.",
+            help="Meaning of the values of label maps: object numbers, class numbers, or zero and nonzero.",
             **_PANEL,
         ),
     ],
@@ -31,17 +34,17 @@ READING: dict[str, Any] = {
         typer.Option(
             "--classes",
             metavar="A,B,…",
-            help="Names of classes that the data only number; of other data the classes wanted, in their order.",
+            help="Class names, for data with only class numbers; otherwise the classes to keep, in order.",
             **_PANEL,
         ),
     ],
     "class_attribute": Annotated[
         str | None,
-        typer.Option("--class-attribute", metavar="NAME", help="The region attribute of VIA that holds the class.", **_PANEL),
+        typer.Option("--class-attribute", metavar="NAME", help="The region attribute that contains the class (VIA).", **_PANEL),
     ],
     "split": Annotated[
         Literal["train", "val", "test"] | None,
-        typer.Option("--split", metavar="train|val|test", help="Which part of data that hold several.", **_PANEL),
+        typer.Option("--split", metavar="train|val|test", help="Part of a data set that contains several.", **_PANEL),
     ],
     "crowds_are_objects": Annotated[
         bool,

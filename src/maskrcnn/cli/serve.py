@@ -11,15 +11,19 @@ from maskrcnn.cli.console import tell
 from maskrcnn.cli.options import EngineName, parse_score
 
 LIMITS: dict[str, Any] = {"rich_help_panel": "Limits"}
-ACCESS: dict[str, Any] = {"rich_help_panel": "Who may ask, and what is kept"}
+ACCESS: dict[str, Any] = {"rich_help_panel": "Access and storage"}
 
 
 def serve(
     model: Annotated[
-        str, typer.Option("--model", metavar="RUN|FILE|NAME|EXPORT", envvar="MASKRCNN_MODEL", help="What `predict` takes.")
+        str, typer.Option("--model", metavar="RUN|FILE|NAME|EXPORT", envvar="MASKRCNN_MODEL", help="As in `predict`.")
     ] = "nuclei",
-    host: Annotated[str, typer.Option("--host", envvar="MASKRCNN_HOST", help="0.0.0.0: everybody.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", envvar="MASKRCNN_PORT", min=0, max=65535, help="0: any free one.")] = 8000,
+    host: Annotated[
+        str, typer.Option("--host", envvar="MASKRCNN_HOST", help="Address to listen on; 0.0.0.0 for all interfaces.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", envvar="MASKRCNN_PORT", min=0, max=65535, help="Port to listen on; 0 for any free port.")
+    ] = 8000,
     project: Annotated[
         Path | None,
         typer.Option(
@@ -27,7 +31,7 @@ def serve(
             metavar="DIR",
             envvar="MASKRCNN_PROJECT",
             file_okay=False,
-            help="Images that people correct on the page.",
+            help="Folder of a project: images that are corrected on the page.",
         ),
     ] = None,
     engine: Annotated[
@@ -36,8 +40,8 @@ def serve(
             "--engine",
             metavar="ENGINE",
             envvar="MASKRCNN_ENGINE",
-            help="What `predict` takes. auto (default): it answers at once, and changes to OpenVINO or ONNX Runtime as soon as "
-            "that is prepared, where it is faster here. keras: it stays on Keras.",
+            help="As in `predict`. auto (default): start on Keras, and switch to OpenVINO or ONNX Runtime once the export is "
+            "prepared, if that is faster here. keras: stay on Keras.",
         ),
     ] = "auto",
     score: Annotated[
@@ -46,39 +50,52 @@ def serve(
             "--score",
             metavar="X|auto",
             envvar="MASKRCNN_SCORE",
-            help="Least score of what is answered; auto: each class's best, which evaluate --save-scores wrote into the model.",
+            help="Lowest score of a detection; auto: each class's best threshold, stored by evaluate --save-scores.",
         ),
     ] = "0.5",
     batch_size: Annotated[
         int,
-        typer.Option("--batch-size", envvar="MASKRCNN_BATCH_SIZE", min=1, help="Images that go through the model together."),
+        typer.Option("--batch-size", envvar="MASKRCNN_BATCH_SIZE", min=1, help="Images processed by the model together."),
     ] = 4,
     wait_ms: Annotated[
-        float, typer.Option("--wait-ms", envvar="MASKRCNN_WAIT_MS", min=0.0, help="How long an image waits for others.")
+        float,
+        typer.Option("--wait-ms", envvar="MASKRCNN_WAIT_MS", min=0.0, help="Milliseconds that an image waits for others."),
     ] = 5.0,
     workers: Annotated[
-        int, typer.Option("--workers", envvar="MASKRCNN_WORKERS", min=1, help="Processes, each with a model of its own.")
+        int, typer.Option("--workers", envvar="MASKRCNN_WORKERS", min=1, help="Number of processes, each with its own model.")
     ] = 1,
     queue: Annotated[
-        int, typer.Option("--queue", envvar="MASKRCNN_QUEUE", min=1, help="Images at a time; more are answered 503.", **LIMITS)
+        int,
+        typer.Option(
+            "--queue", envvar="MASKRCNN_QUEUE", min=1, help="Images in the queue; further requests get 503.", **LIMITS
+        ),
     ] = 64,
     max_megabytes: Annotated[
-        float, typer.Option("--max-megabytes", envvar="MASKRCNN_MAX_MEGABYTES", min=0.001, help="Of a request.", **LIMITS)
+        float,
+        typer.Option(
+            "--max-megabytes", envvar="MASKRCNN_MAX_MEGABYTES", min=0.001, help="Maximum size of a request.", **LIMITS
+        ),
     ] = 64,
     max_megapixels: Annotated[
-        float, typer.Option("--max-megapixels", envvar="MASKRCNN_MAX_MEGAPIXELS", min=0.001, help="Of an image.", **LIMITS)
+        float,
+        typer.Option(
+            "--max-megapixels", envvar="MASKRCNN_MAX_MEGAPIXELS", min=0.001, help="Maximum size of an image.", **LIMITS
+        ),
     ] = 64,
     max_images: Annotated[
-        int, typer.Option("--max-images", envvar="MASKRCNN_MAX_IMAGES", min=1, help="Of a request.", **LIMITS)
+        int,
+        typer.Option(
+            "--max-images", envvar="MASKRCNN_MAX_IMAGES", min=1, help="Maximum number of images in a request.", **LIMITS
+        ),
     ] = 16,
     timeout: Annotated[
-        float, typer.Option("--timeout", envvar="MASKRCNN_TIMEOUT", min=0.1, help="Seconds for an answer; then 504.", **LIMITS)
+        float, typer.Option("--timeout", envvar="MASKRCNN_TIMEOUT", min=0.1, help="Seconds for a response; then 504.", **LIMITS)
     ] = 60,
     grace: Annotated[
-        float, typer.Option("--grace", envvar="MASKRCNN_GRACE", min=0.1, help="Seconds to end in after SIGTERM.", **LIMITS)
+        float, typer.Option("--grace", envvar="MASKRCNN_GRACE", min=0.1, help="Seconds to shut down after SIGTERM.", **LIMITS)
     ] = 25,
     token: Annotated[
-        str | None, typer.Option("--token", envvar="MASKRCNN_TOKEN", help="Wanted as Authorization: Bearer TOKEN.", **ACCESS)
+        str | None, typer.Option("--token", envvar="MASKRCNN_TOKEN", help="Require Authorization: Bearer TOKEN.", **ACCESS)
     ] = None,
     origins: Annotated[
         list[str] | None,
@@ -86,27 +103,38 @@ def serve(
             "--origin",
             metavar="URL",
             envvar="MASKRCNN_ORIGIN",
-            help="Web pages that may ask too (CORS). Repeat; spaces between several in the variable.",
+            help="Another web page that may send requests (CORS). Repeat for more; separate by spaces in the variable.",
             **ACCESS,
         ),
     ] = None,
     keep: Annotated[
         Path | None,
         typer.Option(
-            "--keep", metavar="DIR", envvar="MASKRCNN_KEEP", exists=True, file_okay=False, help="Keep uploads there.", **ACCESS
+            "--keep",
+            metavar="DIR",
+            envvar="MASKRCNN_KEEP",
+            exists=True,
+            file_okay=False,
+            help="Folder to keep uploads in.",
+            **ACCESS,
         ),
     ] = None,
     label_studio: Annotated[
         str | None,
         typer.Option(
-            "--label-studio", metavar="URL", envvar="MASKRCNN_LABEL_STUDIO", help="May be asked for images.", **ACCESS
+            "--label-studio",
+            metavar="URL",
+            envvar="MASKRCNN_LABEL_STUDIO",
+            help="Label Studio from which images may be fetched.",
+            **ACCESS,
         ),
     ] = None,
     label_studio_token: Annotated[
-        str | None, typer.Option("--label-studio-token", envvar="MASKRCNN_LABEL_STUDIO_TOKEN", help="What it wants.", **ACCESS)
+        str | None,
+        typer.Option("--label-studio-token", envvar="MASKRCNN_LABEL_STUDIO_TOKEN", help="Its access token.", **ACCESS),
     ] = None,
 ) -> None:
-    """Answer requests for detections over HTTP, with a page to try the model, to correct it and to train on.
+    """Serve a model over HTTP, with a page to try it, correct its results, and train it further.
 
     maskrcnn serve --model runs/first
 

@@ -24,7 +24,9 @@ LEAST_SCORE = 0.01  # a track begins with something
 def track(
     source: Annotated[
         str,
-        typer.Argument(metavar="VIDEO|FOLDER|GLOB|CAMERA", help="A video, images in a folder or glob, a camera's number."),
+        typer.Argument(
+            metavar="VIDEO|FOLDER|GLOB|CAMERA", help="A video, images in a folder or glob, or the number of a camera."
+        ),
     ],
     model: Annotated[Path | None, MODEL_OPTION] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for the results.")] = Path(
@@ -32,30 +34,30 @@ def track(
     ),
     tracker: Annotated[
         Literal["mask", "bytetrack", "botsort", "ocsort", "sort"],
-        typer.Option("--tracker", metavar="mask|bytetrack|botsort|ocsort|sort", help="By masks (default), or by boxes."),
+        typer.Option("--tracker", metavar="mask|bytetrack|botsort|ocsort|sort", help="By masks (default) or by boxes."),
     ] = "mask",
-    every: Annotated[int, typer.Option("--every", metavar="N", min=1, help="Look at each N-th frame only.")] = 1,
+    every: Annotated[int, typer.Option("--every", metavar="N", min=1, help="Process only every N-th frame.")] = 1,
     score: Annotated[
         str,
         typer.Option(
             "--score",
             metavar="X|auto",
-            help="The least score with which a track begins; auto: each class's best, which evaluate --save-scores wrote into "
-            "the model.",
+            help="Lowest score that starts a track; auto: each class's best threshold, which evaluate --save-scores stored "
+            "in the model.",
         ),
     ] = "0.5",
     lost: Annotated[
-        int, typer.Option("--lost", metavar="N", min=0, help="Frames for which an object that isn't seen is remembered.")
+        int, typer.Option("--lost", metavar="N", min=0, help="Frames for which an object that is not seen is remembered.")
     ] = 30,
     rate: Annotated[
-        float | None, typer.Option("--rate", metavar="X", min=0.001, help="Frames a second of images. Default: 10.")
+        float | None, typer.Option("--rate", metavar="X", min=0.001, help="Frame rate of images, per second. Default: 10.")
     ] = None,
     save: Annotated[
         list[str] | None,
         typer.Option(
             "--save",
             metavar="FORMAT",
-            help="What to write: overlay, mot, mots, json, csv (all by default), ctc. Repeat for more.",
+            help="Output: overlay, mot, mots, json, csv (all by default), ctc. Repeat for more.",
         ),
     ] = None,
     codec: Annotated[
@@ -63,8 +65,8 @@ def track(
         typer.Option(
             "--codec",
             metavar="av1|vp9|h264|mpeg4",
-            help="Of the overlay video. Default: the first of av1, vp9 and mpeg4 that FFmpeg can write; h264 plays on old "
-            "devices too.",
+            help="Codec of the overlay video. Default: the first of av1, vp9 and mpeg4 that FFmpeg can write; h264 also plays "
+            "on old devices.",
         ),
     ] = None,
     batch_size: BatchOption = 1,
@@ -74,8 +76,7 @@ def track(
 
     maskrcnn track --model runs/first street.mp4 --out tracked
 
-    Without --model it looks for cell nuclei, with the model that comes with the package. Ctrl-C ends it and keeps what is
-    done.
+    Without --model, the included model finds cell nuclei. Ctrl-C stops and keeps the results so far.
     """
     from maskrcnn.verbs.track import check_tracking, track_files
     from maskrcnn.weights.published import SHIPPED

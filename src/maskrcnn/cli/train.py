@@ -21,28 +21,30 @@ MACHINES = "Several machines"
 @with_reading_options
 @with_run_options
 def train(
-    data: Annotated[Path, typer.Option("--data", metavar="TRAIN", exists=True, help=f"What to learn from. {DATA_HELP}")],
+    data: Annotated[Path, typer.Option("--data", metavar="TRAIN", exists=True, help=f"Training data. {DATA_HELP}")],
     out: Annotated[
         Path,
-        typer.Option("--out", metavar="RUN", file_okay=False, help="Folder for best.keras, last.keras, history and scores."),
+        typer.Option(
+            "--out", metavar="RUN", file_okay=False, help="Folder of the run: best.keras, last.keras, history, scores, report."
+        ),
     ],
     val: Annotated[
         str | None,
         typer.Option(
             "--val",
             metavar="VAL|X",
-            help="What to score each epoch on: annotations as of --data, or the part of DATA to keep for it. Default: 0.2.",
+            help="Validation data, scored after each epoch: annotations, or the fraction of DATA to hold out. Default: 0.2.",
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the run in --out was cut short. The other options must be the same.")
+        bool, typer.Option("--resume", help="Continue the interrupted run in --out. All other options must be the same.")
     ] = False,
     auto: Annotated[
         bool,
         typer.Option(
             "--auto/--no-auto",
-            help="Choose from the data what isn't given: image size, anchors, batch, epochs, augmentation, numbers of "
-            "detections and proposals. Without: the paper's, and the defaults below.",
+            help="Choose unspecified settings from the data: image size, anchors, batch size, epochs, augmentation, numbers "
+            "of detections and proposals. With --no-auto: the paper's, and the defaults below.",
         ),
     ] = True,
     changes: Annotated[
@@ -50,7 +52,7 @@ def train(
         typer.Option(
             "--set",
             metavar="FIELD=VALUE",
-            help="A setting of the model, by its place in maskrcnn.ModelConfig: detect.max_detections=400. Repeat for more.",
+            help="A field of maskrcnn.ModelConfig, such as detect.max_detections=400. Repeat for more.",
         ),
     ] = None,
     coordinator: Annotated[
@@ -58,8 +60,8 @@ def train(
         typer.Option(
             "--coordinator",
             metavar="HOST:PORT|auto",
-            help="Train together with processes on other machines, each started with this: where the first one is reached, on "
-            "this port and the next. auto: from torchrun's or SLURM's variables.",
+            help="Train together with processes on other machines, each started with this option: the address of the first "
+            "process; this port and the next are used. auto: from the variables of torchrun or SLURM.",
             rich_help_panel=MACHINES,
         ),
     ] = None,
@@ -69,7 +71,7 @@ def train(
             "--process",
             metavar="I",
             min=0,
-            help="Number of this process, from 0; the first one writes. Default: what torchrun, SLURM or Kubernetes says.",
+            help="Rank of this process, from 0; the first one writes. Default: as set by torchrun, SLURM or Kubernetes.",
             rich_help_panel=MACHINES,
         ),
     ] = None,
@@ -79,7 +81,7 @@ def train(
             "--processes",
             metavar="N",
             min=1,
-            help="How many there are. Default: what torchrun or SLURM says.",
+            help="Number of processes. Default: as set by torchrun or SLURM.",
             rich_help_panel=MACHINES,
         ),
     ] = None,

@@ -7,11 +7,10 @@ from typing import Any
 
 from maskrcnn.config.run import RunConfig, about
 
-HEAD = """# Every setting of a training run
+HEAD = """# Training settings
 
-Made by `scripts/reference` from the fields of `maskrcnn.config.run.RunConfig`; do not edit it by hand. Each is an argument of
-`maskrcnn.train` by its name, and an option of `maskrcnn train` where one is named; [Training](../training.md)
-says which to turn.
+`scripts/reference` makes this page from the fields of `maskrcnn.config.run.RunConfig`; do not edit it by hand. Each setting is
+an argument of `maskrcnn.train`, and an option of `maskrcnn train` if one is listed. See [Training](../training.md) for advice.
 """
 
 
@@ -20,13 +19,13 @@ def reference() -> str:
     groups: dict[str, list[str]] = {}
     for field in dataclasses.fields(RunConfig):
         groups.setdefault(about(field).group or "General", []).append(_row(field))
-    header = "| setting | default | what | option | source |\n|---|---|---|---|---|\n"
+    header = "| setting | default | meaning | option | source |\n|---|---|---|---|---|\n"
     return HEAD + "".join(f"\n## {name}\n\n{header}" + "\n".join(rows) + "\n" for name, rows in groups.items())
 
 
 def _row(field: dataclasses.Field[Any]) -> str:
     text = about(field)
-    allowed = " Possible: " + ", ".join(text.choices) + "." if text.choices else _range(text.least, text.most)
+    allowed = " One of: " + ", ".join(text.choices) + "." if text.choices else _range(text.least, text.most)
     option = f"`--{field.name.replace('_', '-')}`" if text.metavar else "`--set`" if field.name == "changes" else ""
     cells = (f"`{field.name}`", _default(field), text.help + allowed, option, text.source)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -55,70 +55,73 @@ class RunConfig:
 
     model: str | None = _field(
         None,
-        "Architecture: mobilenet_v2_fpn (small), resnet50_fpn, resnet101_fpn and others. Default: that of a whole model in "
-        "init, else mobilenet_v2_fpn.",
+        "Architecture: mobilenet_v2_fpn (small), resnet50_fpn, resnet101_fpn and others. Default: that of a complete model in "
+        "init, otherwise mobilenet_v2_fpn.",
         metavar="PRESET",
     )
     init: str | Path | None = _field(
         "auto",
-        "Weights to start from: a backbone; a whole model of this package, torchvision, detectron2, MMDetection or matterport; "
-        "or a published name, such as torchvision-v2 (maskrcnn convert list shows them). Default: a backbone of ImageNet where "
-        "it can be had.",
+        "Weights to start from: a backbone; a complete model of this package, torchvision, detectron2, MMDetection or "
+        "matterport; or a published name, such as torchvision-v2 (maskrcnn convert list shows them). Default: an ImageNet "
+        "backbone if available.",
         metavar="FILE|NAME",
     )
-    epochs: int = _field(20, "Times to go through the training data.", metavar="N", least=1)
-    batch_size: int = _field(2, "Images of a training step.", metavar="N", least=1)
+    epochs: int = _field(20, "Passes over the training data.", metavar="N", least=1)
+    batch_size: int = _field(2, "Images per training step.", metavar="N", least=1)
     devices: Any = _field(
         1,
-        "Devices that share each step's images, or all: batch_size is a multiple of them.",
+        "Number of devices that share each step's images, or all; batch_size must be a multiple of it.",
         metavar="N|all",
     )
     image_size: int | None = _field(
         None,
-        "Pixels of an image's shorter side, as the model sees it; the longer one is at most 5/3 of it. Default: the preset's.",
+        "Shorter side of the resized image, in pixels; the longer side is at most 5/3 of it. Default: the preset's.",
         metavar="N",
         least=64,
     )
     input_channels: int | None = _field(
-        None, "Channels of the images. Default: 3, or those of init; weights of others are inflated.", metavar="N", least=1
+        None,
+        "Channels of the images. Default: 3, or those of init, whose weights are inflated for another number.",
+        metavar="N",
+        least=1,
     )
-    optimizer: str = _field("adam", "What makes a step of a gradient.", metavar="NAME", choices=("adam", "adamw", "sgd"))
+    optimizer: str = _field("adam", "Optimizer.", metavar="NAME", choices=("adam", "adamw", "sgd"))
     learning_rate: float | None = _field(
         None,
-        "Its peak. Default: the optimizer's own, adam and adamw 2e-4, sgd 0.00125 for each image of a step.",
+        "Peak learning rate. Default: adam and adamw 2e-4, sgd 0.00125 per image of a step.",
         source="sgd: Detectron; linear in the batch, Goyal et al. 2017",
         metavar="X",
         least=0.0,
     )
     monitor: str | None = _field(
         None,
-        "Logged value by which the best model is chosen, such as val_loss. Default: val_mask_ap; without validation data the "
-        "newest model is kept.",
+        "Logged metric that selects the best model, such as val_loss. Default: val_mask_ap; without validation data, the "
+        "latest model is kept.",
         metavar="NAME",
     )
     patience: int | None = _field(
-        None, "Stop early, after so many epochs without a better value. Default: never.", metavar="N", least=1
+        None, "Stop early after this many epochs without improvement. Default: never.", metavar="N", least=1
     )
-    save_minutes: float = _field(5.0, "At most so much is lost when a run is killed.", metavar="X", least=0.0)
-    seed: int = _field(0, "Of weights, order, augmentation and samples: same seed, same run.", metavar="N")
-    workers: int = _field(0, "Processes that read images; 0 reads in threads.", metavar="N", least=0)
+    save_minutes: float = _field(
+        5.0, "Save the state this often; at most this much is lost if the run is killed.", metavar="X", least=0.0
+    )
+    seed: int = _field(0, "Seed of initialization, order, augmentation and sampling: same seed, same run.", metavar="N")
+    workers: int = _field(0, "Processes that read images; 0 uses threads.", metavar="N", least=0)
     fast_decode: bool = _field(
         False,
-        "Decode JPEGs that are at least twice as large as the model sees them at a half, a quarter or an eighth of their size: "
-        "photos of 12 megapixels are read three times as fast, and look a little different.",
+        "Decode JPEGs that are at least twice as large as the model's input at a half, a quarter or an eighth of their size: "
+        "12-megapixel photos load three times as fast and look slightly different.",
         metavar="flag",
     )
-    no_report: bool = _field(False, "Write no report.html, which shows the run as it stands.", metavar="flag")
+    no_report: bool = _field(False, "Do not write report.html, which shows the progress of the run.", metavar="flag")
     images: str | Path | None = _field(
-        None, "Folder of the images that a COCO JSON names, where it isn't beside the JSON.", metavar="DIR"
+        None, "Folder of the images of a COCO JSON, if they are not beside the JSON.", metavar="DIR"
     )
-    val_images: str | Path | None = _field(None, "The same as images, for the validation data.", metavar="DIR")
-    strict: bool = _field(
-        False, "Refuse data with any fault, instead of repairing or leaving out what is faulty.", metavar="flag"
-    )
+    val_images: str | Path | None = _field(None, "Like images, for the validation data.", metavar="DIR")
+    strict: bool = _field(False, "Refuse data with any fault instead of repairing it or leaving it out.", metavar="flag")
     augment: Any = _field(
         "flip",
-        "How images vary. In Python also an AugmentConfig, a pipeline of Albumentations, or a function of (sample, rng).",
+        "Data augmentation. In Python also an AugmentConfig, an Albumentations pipeline, or a function of (sample, rng).",
         source="Mask R-CNN, section 3.1",
         group=DATA,
         metavar="NAME",
@@ -126,13 +129,13 @@ class RunConfig:
     )
     class_weights: str | Mapping[str, float] | None = _field(
         None,
-        "Let objects of rare classes count more in the class loss, or those of the classes named. Default: all count 1.",
+        "Weight rare classes, or the classes named, more in the class loss. Default: all weights are 1.",
         group=DATA,
         metavar="balanced|effective|NAME=X,…",
     )
     repeat_threshold: float = _field(
         0.0,
-        "Show images more often that have classes which are in a smaller part of all images than this; 0: none.",
+        "Repeat images that contain a class present in less than this fraction of all images; 0: off.",
         source="Gupta et al. 2019 (LVIS) takes 0.001",
         group=DATA,
         metavar="X",
@@ -141,7 +144,7 @@ class RunConfig:
     )
     focal_gamma: float = _field(
         0.0,
-        "Focal loss for the classes, whose authors take 2; 0 is cross-entropy.",
+        "Focusing parameter of the focal loss for classes; its authors use 2; 0 is cross-entropy.",
         source="Lin et al. 2017",
         group=DATA,
         metavar="X",
@@ -149,7 +152,7 @@ class RunConfig:
     )
     label_smoothing: float = _field(
         0.0,
-        "Of the classes; 0.1 is usual where it is used.",
+        "Label smoothing of the classes; a usual value is 0.1. 0: off.",
         source="Szegedy et al. 2016",
         group=DATA,
         metavar="X",
@@ -158,18 +161,18 @@ class RunConfig:
     )
     schedule: str = _field(
         "cosine",
-        "How the learning rate falls after its warm-up.",
+        "How the learning rate falls after the warm-up.",
         source="Loshchilov & Hutter 2017",
         group=DETAIL,
         metavar="NAME",
         choices=("cosine", "step", "constant"),
     )
     milestones: Sequence[float] = _field(
-        (2 / 3, 8 / 9), "Of the schedule step: parts of the run after which the rate falls to a tenth.", source="Detectron"
+        (2 / 3, 8 / 9), "For schedule step: fractions of the run after which the rate falls to a tenth.", source="Detectron"
     )
     warm_up_steps: int | None = _field(
         None,
-        "Steps until the full learning rate. Default: 500, at most a tenth of the run.",
+        "Steps of linear warm-up to the full learning rate. Default: 500, at most a tenth of the run.",
         source="Detectron",
         group=DETAIL,
         metavar="N",
@@ -177,7 +180,7 @@ class RunConfig:
     )
     weight_decay: float | None = _field(
         None,
-        "Of kernels alone. Default: adam none, adamw 0.05, sgd 0.001.",
+        "Weight decay, of kernels only. Default: adam none, adamw 0.05, sgd 0.001.",
         source="MMDetection; Mask R-CNN, section 3.1",
         group=DETAIL,
         metavar="X",
@@ -185,24 +188,24 @@ class RunConfig:
     )
     clip_norm: float | None = _field(
         10.0,  # steps beyond it are accidents: a first step on a crowded image
-        "Longest gradient of a step, over all weights; 0 clips nothing, and so does None in Python.",
+        "Maximum global gradient norm; 0, or None in Python, turns clipping off.",
         group=DETAIL,
         metavar="X",
         least=0.0,
     )
-    accumulate: int = _field(1, "Batches that make one step.", group=DETAIL, metavar="N", least=1)
+    accumulate: int = _field(1, "Batches whose gradients are averaged for one step.", group=DETAIL, metavar="N", least=1)
     ema: float = _field(
         0.0,
-        "Score and save weights that are averaged over steps, with this decay: 0.998 for runs of some thousand steps. 0: off.",
+        "Evaluate and save exponentially averaged weights with this decay: 0.998 for runs of a few thousand steps. 0: off.",
         group=DETAIL,
         metavar="X",
         least=0.0,
         most=1.0,
     )
-    backbone_rate: float = _field(1.0, "Factor of the backbone's learning rate.", group=DETAIL, metavar="X", least=0.0)
+    backbone_rate: float = _field(1.0, "Multiplier of the backbone's learning rate.", group=DETAIL, metavar="X", least=0.0)
     precision: str = _field(
         "float32",
-        "In which the layers compute; weights and losses are float32.",
+        "Precision in which the layers compute; weights and losses are float32.",
         source="Micikevicius et al. 2018",
         group=DETAIL,
         metavar="NAME",
@@ -210,13 +213,13 @@ class RunConfig:
     )
     freeze: str | Sequence[str] = _field(
         (),
-        "Layers that don't learn, by the beginning of their names: backbone, fpn … Repeat for more.",
+        "Layers to freeze, by the beginning of their names: backbone, fpn … Repeat for more.",
         group=DETAIL,
         metavar="NAME",
     )
     dropout: float = _field(
         0.0,
-        "Part of the box head's hidden values that is left out in training; 0.5 is usual where it is used. 0: off.",
+        "Dropout rate of the box head's hidden layers; a usual value is 0.5. 0: off.",
         group=DETAIL,
         metavar="X",
         least=0.0,
@@ -224,8 +227,7 @@ class RunConfig:
     )
     stochastic_depth: float = _field(
         0.0,
-        "Part of the images for which the backbone's last block is left out, earlier ones less often; 0.1 is usual where it is "
-        "used. 0: off.",
+        "Rate at which the backbone's last block is skipped, earlier ones less often; a usual value is 0.1. 0: off.",
         source="Huang et al. 2016",
         group=DETAIL,
         metavar="X",
@@ -233,13 +235,14 @@ class RunConfig:
         most=1.0,
     )
     matterport_config: Any = _field(
-        None, "For init from matterport, the numbers it was trained with: their Config, or a dict in their names."
+        None, "For init from matterport, the settings it was trained with: their Config, or a dict with their names."
     )
     reading: Mapping[str, Any] = dataclasses.field(
-        default_factory=dict, metadata={"about": About("How annotations are read: format, masks, classes … of load_dataset.")}
+        default_factory=dict,
+        metadata={"about": About("How annotations are read: format, masks, classes … as in load_dataset.")},
     )
     changes: Mapping[str, Any] = dataclasses.field(
-        default_factory=dict, metadata={"about": About("Fields of ModelConfig, section__field=value.")}
+        default_factory=dict, metadata={"about": About("Fields of ModelConfig, as section__field=value.")}
     )
 
     def __post_init__(self) -> None:
