@@ -40,7 +40,7 @@ from maskrcnn.structures import Detections, Sample
 
 MIRRORS = 2  # as it is, left and right changed
 ALONE = ("alone", "rim", "natural")
-GROUND = 127  # between images: 0 after the nuclei model's normalisation, as the padding of a frame is
+GROUND = 127  # between images: 0 after the nuclei model's normalization, as the padding of a frame is
 
 
 def mirrored(array: np.ndarray, mirror: int) -> np.ndarray:

@@ -88,7 +88,7 @@ def build_model(arguments: argparse.Namespace, num_classes: int) -> nn.Module:
         block.requires_grad_(False)
     names = {block: name for block, (_, name) in STAGES.items()}
     backbone = BackboneWithFPN(features, names, [channels for channels, _ in STAGES.values()], out_channels=256)
-    return MaskRCNN(backbone, image_mean=[0.5] * 3, image_std=[0.5] * 3, **options)  # colours from -1 to 1
+    return MaskRCNN(backbone, image_mean=[0.5] * 3, image_std=[0.5] * 3, **options)  # colors from -1 to 1
 
 
 class Images:

@@ -91,15 +91,19 @@ def test_prose_is_in_american_english():
 
 
 def test_the_package_speaks_american_english():
-    """Docstrings, help texts and messages; but not names of parameters and what stands in backticks."""
+    """Comments, docstrings, help texts and messages; but not names of parameters and what stands in backticks."""
     count, found = 0, []
     for path in sorted((ROOT / "src").rglob("*.py")):
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+            comment = re.sub(r"`[^`]*`", "", line.partition("# ")[2])
+            count += bool(comment)
+            found += [f"{path.relative_to(ROOT)}:{number} has {word}" for word in BRITISH.findall(comment)]
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
                 count += 1
                 text = re.sub(r"`[^`]*`|^ +\w+(, \w+)*: ", "", node.value, flags=re.MULTILINE)
                 found += [f"{path.relative_to(ROOT)}:{node.lineno} has {word}" for word in BRITISH.findall(text)]
-    assert count > 3000
+    assert count > 5000
     assert found == []
 
 

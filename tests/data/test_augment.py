@@ -128,7 +128,7 @@ def test_a_number_that_means_nothing_is_refused(fields, words):
         AugmentConfig(**fields)
 
 
-# ── colours ──
+# ── colors ──
 
 
 def photo(seed=0):
@@ -169,7 +169,7 @@ def test_inverting_is_the_negative():
 
 def test_hue_and_saturation_keep_greys_and_turn_colours():
     greys = np.full((1, 2, 3), 90, np.uint8)
-    greys[0, 1] = (120, 80, 80)  # one pixel of colour, or the image counts as grey
+    greys[0, 1] = (120, 80, 80)  # one pixel of color, or the image counts as gray
     for seed in range(10):
         after = change_colours(greys, AugmentConfig(hue=90.0, saturation=0.9), np.random.default_rng(seed))
         np.testing.assert_array_equal(after[0, 0], greys[0, 0])

@@ -255,12 +255,12 @@ def test_shrinking_reads_every_pixel():
     for config in (AugmentConfig(jitter=(0.2, 0.2)), AugmentConfig(jitter=(0.2, 0.2), rotation=20.0)):
         warp = Augmentation(config, ImageConfig(short_side=200, long_side=300)).warp((200, 200), np.random.default_rng(1))
         centre = warp_image(board, warp)[12:28, 12:28]
-        assert np.abs(centre.astype(int) - 128).max() <= 12  # grey, not a coarser board
+        assert np.abs(centre.astype(int) - 128).max() <= 12  # gray, not a coarser board
 
 
 def test_rotation_is_about_the_centre_and_its_corners_get_the_padding():
     image = np.zeros((101, 101, 3), np.uint8)
-    image[48:53, 88:93] = 255  # 40 to the right of the centre
+    image[48:53, 88:93] = 255  # 40 to the right of the center
     turned = Augmentation(AugmentConfig(rotation=30.0, horizontal_flip=0.0), ImageConfig())
     rng = np.random.default_rng(3)
     warp = turned.warp((101, 101), rng)

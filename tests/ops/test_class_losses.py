@@ -81,7 +81,7 @@ def test_federated_loss_and_gradient_are_those_of_the_definition():
     expected = gradients.numeric(lambda x: reference.federated_loss(x, classes, valid, counted), logits)
     np.testing.assert_allclose(answer, expected, atol=1e-5)
     assert (answer[0, :, 2][classes[0] != 2] == 0).all()  # class 1 neither counts in the first image …
-    assert (answer[0, :, 2][(classes[0] == 2) & valid[0]] < 0).all()  # … nor is it no longer learnt
+    assert (answer[0, :, 2][(classes[0] == 2) & valid[0]] < 0).all()  # … nor is it no longer learned
 
 
 def test_classes_that_are_met_count_and_others_are_drawn_by_the_root_of_their_frequency():

@@ -89,7 +89,7 @@ def test_early_stopping_ends_a_run_and_resuming_leaves_it_ended(shapes, tmp_path
     settings = {**SETTINGS, "epochs": 6, "learning_rate": 0.0, "ema": 0.0, "monitor": "val_loss", "patience": 2}
     with with_small_backbone():
         train(*shapes, tmp_path, **settings)
-        assert load_state(tmp_path).epoch == 3  # nothing is learnt at a rate of 0
+        assert load_state(tmp_path).epoch == 3  # nothing is learned at a rate of 0
         lines: list[str] = []
         train(*shapes, tmp_path, **{**settings, "log": lines.append}, resume=True)
     assert any("finished: 3 epochs" in line for line in lines)

@@ -154,7 +154,7 @@ def _draw_shape(shape: dict[str, Any], size: Size) -> Rle:
         (x1, y1), (x2, y2) = _two_points(points, kind)
         if kind == "rectangle":
             return draw_box((min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)), size)
-        if kind == "circle":  # its centre, and a point on it
+        if kind == "circle":  # its center, and a point on it
             radius = math.hypot(x2 - x1, y2 - y1)
             return draw_ellipse((x1, y1), (radius, radius), 0.0, size)
         return draw_bitmap(bitmap_of(shape.get("mask")), (round(min(x1, x2)), round(min(y1, y2))), size)

@@ -14,7 +14,7 @@ from maskrcnn.geometry.rle import cutout_rle
 from maskrcnn.images.images import read_label_map, read_values
 
 SPECK = 0.05  # of a value's largest part: smaller ones are slips of the pen, not objects of their own
-MANY_COLOURS = 0.05  # of the pixels: so many colours code no objects
+MANY_COLOURS = 0.05  # of the pixels: so many colors code no objects
 ASKED = 32  # label maps are looked at to see what their values are, spread over all of them
 
 

@@ -26,7 +26,7 @@ from maskrcnn.annotations.values import parts_of, read_mask_values
 NAME = "voc"
 TITLE = "Pascal VOC (JPEGImages/, Annotations/, SegmentationObject/)"
 BORDER = 255  # as palette index …
-BORDER_COLOUR = 224 << 16 | 224 << 8 | 192  # … and as colour
+BORDER_COLOUR = 224 << 16 | 224 << 8 | 192  # … and as color
 CLASSES = (  # of the challenge, whose masks number them from 1
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog", "horse",
     "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",

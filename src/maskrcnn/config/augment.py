@@ -26,7 +26,7 @@ class AugmentConfig:
     # Of an image with a longer side only a square of so many of its own pixels is read, around a random object, before
     # anything else. 0: where it has 100 million pixels or more, a square of `ImageConfig.short_side`.
     crop_side: int = 0
-    rotation: float = 0.0  # degrees either way; corners without image get the padding's colour, before colours vary
+    rotation: float = 0.0  # degrees either way; corners without image get the padding's color, before colors vary
     # Elastic deformation (U-Net, section 3.1): random shifts on a coarse grid, smooth between. There the grid has 3 × 3 points
     # and shifts of 10 pixels on 512, 0.06 of the spacing; a tenth is still far from folding the image over.
     elastic: float = 0.0
@@ -38,16 +38,16 @@ class AugmentConfig:
     contrast: float = 0.0  # of the factor, about the image's mean; SSD: 0.5
     gamma: float = 0.0  # of the exponent's logarithm
     saturation: float = 0.0  # of the factor; SSD: 0.5
-    hue: float = 0.0  # degrees of turning all colours about grey; SSD: 18
-    channels: float = 0.0  # of each channel's own factor, as stains and lamps differ; grey images stay grey
+    hue: float = 0.0  # degrees of turning all colors about gray; SSD: 18
+    channels: float = 0.0  # of each channel's own factor, as stains and lamps differ; gray images stay gray
     invert: float = 0.0  # bright on dark becomes dark on bright
     blur: float = 0.0
     blur_sigma: float = 1.5  # pixels of the new image, the most
     noise: float = 0.0
-    noise_sigma: float = 10.0  # grey levels, the most; the same in red, green and blue, as a grey camera has it
+    noise_sigma: float = 10.0  # gray levels, the most; the same in red, green and blue, as a gray camera has it
 
     # An object of which a crop leaves less than this part becomes a crowd: neither something to find nor background. detectron2
-    # and torchvision ask for any sliver that is not empty, which nobody can recognise; dropping it would teach that it is
+    # and torchvision ask for any sliver that is not empty, which nobody can recognize; dropping it would teach that it is
     # background, though it looks like the object. What pasted objects hide to this part is dropped, see `data.copy_paste`.
     min_visible: float = 0.1
     min_area: float = 4.0  # pixels; below, nothing is left to learn from or to ignore, and it is dropped
@@ -74,7 +74,7 @@ AUGMENTATIONS: dict[str, AugmentConfig] = {
     "flip": AugmentConfig(),
     # A scale of 0.1 to 2 pays after hundreds of passes over COCO (Ghiasi et al. 2021, figure 4): most of such an image is
     # padding or gone. Here it is for trainings of tens of passes, and so that half of the images shrink and half grow.
-    # Colours go half as far as SSD's, whose images are meant to look overdone.
+    # Colors go half as far as SSD's, whose images are meant to look overdone.
     "photos": AugmentConfig(jitter=(0.4, 1.6), brightness=0.06, contrast=0.25, saturation=0.25, hue=9.0),
     # Cells have no above and below. They are much of one size, so the scale goes less far down. Staining, lamps, focus and
     # cameras differ between laboratories: Caicedo et al. 2019 (Data Science Bowl 2018) name them as what networks failed on.

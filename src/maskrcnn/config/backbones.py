@@ -229,8 +229,8 @@ class ViTDet:
     global_blocks: tuple[int, ...]  # counted from 1: those whose attention sees the whole map, the last of each quarter
     patch: int = 16  # pixels along a side
     window: int = 14  # patches along a side, of all other blocks
-    positions: int = 14  # along a side, as the pre-training at 224 pixels learnt them
-    map_size: int = 64  # patches along a side for which the global blocks' offsets are learnt: 1024 pixels
+    positions: int = 14  # along a side, as the pre-training at 224 pixels learned them
+    map_size: int = 64  # patches along a side for which the global blocks' offsets are learned: 1024 pixels
     expansion: int = 4  # of the MLP
     epsilon: float = 1e-6  # of layer norm
 

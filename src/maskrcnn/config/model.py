@@ -36,10 +36,10 @@ class ImageConfig:
     # "few": one of `frames()`, so that a compiled model is reused. "tight": the next multiples of `stride`, as torchvision,
     # detectron2 and MMDetection pad. "square": `long_side` on every side, as matterport pads.
     frame: Literal["few", "tight", "square"] = "few"
-    place: Literal["corner", "centre"] = "corner"  # where the image lies in its frame; matterport: centre
-    padding: Literal["mean", "black"] = "mean"  # colour around it: 0 after normalisation (Detectron), or before (matterport)
-    channels: int = 3  # of an image: 3 are red, green, blue, 1 is grey, any others come in the file's order
-    # How values of more than 8 bits become 0 to 255: from the percentiles of all channels together, which keeps colours; or of
+    place: Literal["corner", "centre"] = "corner"  # where the image lies in its frame; matterport: center
+    padding: Literal["mean", "black"] = "mean"  # color around it: 0 after normalization (Detectron), or before (matterport)
+    channels: int = 3  # of an image: 3 are red, green, blue, 1 is gray, any others come in the file's order
+    # How values of more than 8 bits become 0 to 255: from the percentiles of all channels together, which keeps colors; or of
     # each by itself, as fluorescence needs it, whose channels are lit and amplified apart. 8 bits stay as they are.
     scaling: Scaling = "all_channels"
     channel_order: Literal["rgb", "bgr"] = "rgb"  # what the backbone was trained on; images travel as RGB
@@ -187,7 +187,7 @@ class RoiSamplerConfig:
 @dataclass(frozen=True)
 class RoiAlignConfig:
     mode: Literal["roi_align", "crop_and_resize"] = "roi_align"  # matterport: one sample a bin, the outer ones on the corners
-    aligned: bool = True  # detectron2: pixel centres at half a pixel; torchvision's models: False
+    aligned: bool = True  # detectron2: pixel centers at half a pixel; torchvision's models: False
     sampling_ratio: int = 2  # samples a bin, along each axis; Mask R-CNN, section 3: 4 a bin; 0: as many as it has pixels
     canonical_size: float = 224.0  # FPN paper, eq. 1: a RoI of this side …
     canonical_level: int = 4  # … is pooled from P4
@@ -388,7 +388,7 @@ class ModelConfig:
     point_rend: PointRendConfig = field(default_factory=PointRendConfig)
     keypoint_head: KeypointHeadConfig = field(default_factory=KeypointHeadConfig)
     detect: DetectConfig = field(default_factory=DetectConfig)
-    origin: str = ""  # of the weights and under which licence, where they came from elsewhere
+    origin: str = ""  # of the weights and under which license, where they came from elsewhere
 
     def __post_init__(self) -> None:
         if not self.categories:

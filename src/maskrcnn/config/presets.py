@@ -22,7 +22,7 @@ from maskrcnn.config.model import (
     RpnConfig,
 )
 
-# keras.applications' ResNets were trained on Caffe's colours: blue first, means taken off, no scaling.
+# keras.applications' ResNets were trained on Caffe's colors: blue first, means taken off, no scaling.
 CAFFE_COLOURS = {"channel_order": "bgr", "mean": (123.68, 116.779, 103.939), "std": (1.0, 1.0, 1.0)}
 
 

@@ -209,7 +209,7 @@ def change_colours(image: np.ndarray, config: AugmentConfig, rng: np.random.Gene
         sigma = max(0.1, rng.uniform(0, config.blur_sigma))
         image = by_channel(lambda pixels: cv2.GaussianBlur(pixels, (0, 0), sigma), image)
     if rng.random() < config.noise:
-        shape = (*image.shape[:2], 1 if is_rgb else image.shape[2])  # channels that are no colours were taken one by one
+        shape = (*image.shape[:2], 1 if is_rgb else image.shape[2])  # channels that are no colors were taken one by one
         noise = rng.standard_normal(shape, np.float32) * np.float32(rng.uniform(0, config.noise_sigma))
         image = np.rint(image + noise).clip(0, 255).astype(np.uint8)
     return image

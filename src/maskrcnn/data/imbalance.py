@@ -10,7 +10,7 @@ import numpy as np
 from maskrcnn.data.dataset import Dataset
 
 # The most that a class weighs, relative to the commonest. Where one object stands against thousands, its full inverse would
-# make a single mislabelled RoI the whole of a step. And common classes would sink below the background, which weighs 1: of 80
+# make a single mislabeled RoI the whole of a step. And common classes would sink below the background, which weighs 1: of 80
 # classes one with a third of all objects to a 27th, and the model would no longer dare to find it.
 MOST = 10.0
 BETA = 0.999  # Cui et al. 2019, section 5: of 0.9, 0.99, 0.999 and 0.9999, by the data's size

@@ -154,7 +154,7 @@ def warp_image(image: np.ndarray, warp: Warp) -> np.ndarray:
     if not warp.is_whole:
         image = resize_region(image, warp.region, warp.resized)
     if warp.bend is not None:
-        # With the border at its own colour an image would fade to it within half a pixel of its edge: repeat the edge, and
+        # With the border at its own color an image would fade to it within half a pixel of its edge: repeat the edge, and
         # then lay the ground where nothing is read.
         places = warp.bend.places - np.float32(0.5)
         image = by_channel(

@@ -9,7 +9,7 @@ import numpy as np
 from maskrcnn.doctor.fingerprints import SMALL, Fingerprint
 
 # Measured on 260 photos and micrographs of three sets: JPEG of quality 30, at half the size, with gamma 0.7, noise of 10
-# or in grey all are found again; with a border of 2 % cut off 98 %, of 5 % 27 %. Among 245,000 pairs of images in eight sets
+# or in gray all are found again; with a border of 2 % cut off 98 %, of 5 % 27 %. Among 245,000 pairs of images in eight sets
 # three are found; each shows one scene twice.
 MOST_BITS = 12  # of 64 that differ
 LEAST_CORRELATION = 0.85  # of the small copies

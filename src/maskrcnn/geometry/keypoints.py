@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-POSITION_OF_PIXEL = 0.5  # COCO writes a pixel's number, and its centre is meant; detectron2's `transform_keypoint_annotations`
+POSITION_OF_PIXEL = 0.5  # COCO writes a pixel's number, and its center is meant; detectron2's `transform_keypoint_annotations`
 
 
 def flip_keypoints(keypoints: np.ndarray, length: float, mirror: Sequence[int], axis: int = 1) -> np.ndarray:

@@ -12,7 +12,7 @@ from maskrcnn.images.files import errors_in_one_line
 FileLike = str | Path | bytes | bytearray | memoryview | BinaryIO | io.RawIOBase | io.BufferedIOBase
 MAX_MEMBER_BYTES = 1 << 29  # of an image in a tar file
 _MEMBER = re.compile(r"(.+\.tar)#(\d+)\+(\d+)/[^/]*")
-_START = 352  # bytes that are enough to recognise every format: NIfTI's header is the longest
+_START = 352  # bytes that are enough to recognize every format: NIfTI's header is the longest
 
 
 class Content:

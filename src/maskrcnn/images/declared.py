@@ -115,7 +115,7 @@ def check_tiff_page(page: Any, length: int) -> None:
         needed = -(-height // max(1, min(page.rowsperstrip, height))) * separate
         declared = height * -(-width * bits // 8) * separate
     if page.photometric == _YCBCR:
-        declared //= 3  # colours may be stored once for several pixels
+        declared //= 3  # colors may be stored once for several pixels
     compression, counts = int(page.compression), page.databytecounts
     held = [min(count, length - offset) for offset, count in zip(page.dataoffsets, counts) if count > 0 and offset < length]
     if not held and any(counts):

@@ -128,7 +128,7 @@ def _check_declared(header: Any, length: int) -> None:
     check_planes(num_frames)
     syntax = header.file_meta.get("TransferSyntaxUID")
     frame = math.prod(size) * int(header.get("SamplesPerPixel") or 1) * int(header.get("BitsAllocated") or 8) // 8
-    if "42" in str(header.get("PhotometricInterpretation")):  # YBR_FULL_422 and its kin store colours once for several pixels
+    if "42" in str(header.get("PhotometricInterpretation")):  # YBR_FULL_422 and its kin store colors once for several pixels
         frame //= 2
     if syntax is None or not syntax.is_compressed:
         check_stored(frame * num_frames, length, 1)

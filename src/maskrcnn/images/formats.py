@@ -8,7 +8,7 @@ from maskrcnn.images import arrays, dicom, jpeg_xl, nifti, plain, tiff_file
 from maskrcnn.images.content import Content, FileLike
 from maskrcnn.images.opened import Display, Format, ImageFile
 
-# A new format is a module with `recognise` and `read`, and a row here; the first that recognises a file reads it.
+# A new format is a module with `recognise` and `read`, and a row here; the first that recognizes a file reads it.
 FORMATS: tuple[Format, ...] = (arrays, nifti, dicom, tiff_file, jpeg_xl, plain)
 
 

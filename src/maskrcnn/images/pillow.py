@@ -26,7 +26,7 @@ FORMATS = (
 )  # fmt: skip
 _UNCOMPRESSED = ("BMP", "DIB", "PPM", "TGA", "SGI", "PCX")  # at least where Pillow's decoder is `raw`
 _END_OF_JPEG = b"\xff\xd9"  # ITU-T T.81, table B.1
-_PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by the colour type of its header
+_PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by the color type of its header
 
 
 @cache
@@ -110,7 +110,7 @@ def _check_declared(image: Image.Image, start: bytes, length: int) -> None:
     height, width = image.size[::-1]
     check_size(height, width)
     if image.format == "PNG":
-        row = math.ceil(width * start[24] * _PNG_SAMPLES.get(start[25], 1) / 8) + 1  # bit depth and colour type, of IHDR
+        row = math.ceil(width * start[24] * _PNG_SAMPLES.get(start[25], 1) / 8) + 1  # bit depth and color type, of IHDR
         check_stored(height * row, length, DEFLATE)
     elif image.format in ("JPEG", "MPO"):
         check_stored(height * width, length, 2 * JPEG)

@@ -183,7 +183,7 @@ def _pixel_size(file: Any, page: Any) -> tuple[PixelSize | None, float | None]:
         spacing = about.get("spacing")
     else:
         unit = page.tags.get("ResolutionUnit")
-        factor, spacing = _MICROMETRES["cm"] if unit is not None and unit.value == 3 else None, None  # TIFF 6.0: 3 = centimetre
+        factor, spacing = _MICROMETRES["cm"] if unit is not None and unit.value == 3 else None, None  # TIFF 6.0: 3 = centimeter
     if factor is None or not across or not down:
         return None, None
     return PixelSize(factor / down, factor / across, "um"), float(spacing) * factor if spacing else None
@@ -200,7 +200,7 @@ def _pixels_a_unit(page: Any, name: str) -> float:
 def _ome_size(pixels: dict[str, Any]) -> tuple[PixelSize | None, float | None]:
     sizes = []
     for axis in "YXZ":
-        factor = _MICROMETRES.get(str(pixels.get(f"PhysicalSize{axis}Unit", "µm")))  # OME-XML: micrometres unless it says so
+        factor = _MICROMETRES.get(str(pixels.get(f"PhysicalSize{axis}Unit", "µm")))  # OME-XML: micrometers unless it says so
         size = pixels.get(f"PhysicalSize{axis}")
         sizes.append(float(size) * factor if size and factor else None)
     height, width, depth = sizes

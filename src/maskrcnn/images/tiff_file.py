@@ -29,7 +29,7 @@ from maskrcnn.images.tiff import (
 )
 from maskrcnn.structures import Source
 
-SMALL = 1 << 24  # pixels up to which a file is read whole: 48 MB of colours
+SMALL = 1 << 24  # pixels up to which a file is read whole: 48 MB of colors
 _MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF 6.0, and BigTIFF
 _PLAIN_TIFF = (1, 2, 6)  # photometric: black is 0, RGB, YCbCr (TIFF 6.0); the others need more than their pixels
 _OPENCV_UNPACKS = (1, 5, 8, 32773, 32946)  # nothing, LZW, deflate, PackBits, deflate
@@ -95,7 +95,7 @@ class TiffImage(ImageFile):
     def _deep_colors(self, image: Image.Image) -> np.ndarray:
         """(H, W, C) of more than 8 bits."""
         tags = image.tag_v2  # type: ignore[attr-defined]
-        # OpenCV mixes up channels that lie one behind the other, and knows no other colours and few kinds of compression.
+        # OpenCV mixes up channels that lie one behind the other, and knows no other colors and few kinds of compression.
         mixed_up = tags.get(PLANAR_CONFIGURATION) == 2 or tags.get(PHOTOMETRIC) in CMYK_AND_LAB
         if mixed_up or tags.get(ExifTags.Base.Compression, 1) not in _OPENCV_UNPACKS:
             return scientific_values(self._file)

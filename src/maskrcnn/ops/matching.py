@@ -48,7 +48,7 @@ def match(
     Returns:
         A `Match`.
     """
-    boxes, truth = ops.stop_gradient(boxes), ops.stop_gradient(truth)  # what stands for what is chosen, not learnt
+    boxes, truth = ops.stop_gradient(boxes), ops.stop_gradient(truth)  # what stands for what is chosen, not learned
     batch, num_rows = ops.shape(truth)[:2]
     place = ops.arange(1, num_rows + 1, dtype="int32")
     num_used = ops.max(ops.where(valid, place, 0))  # rows after the last valid one are never looked at

@@ -17,7 +17,7 @@ _OPACITY = 0.4  # of a mask; its outline is opaque
 _MOST_CAPTIONS = 60  # with more objects captions hide what they name …
 _CAPTION_SHARE = 0.2  # … and likewise where their plates would take more than this part of the image
 _MOST_HIDDEN = 0.5  # of small objects under one caption, in objects
-_DARKEST = 110  # luma of the darkest colour, to stand out from a microscope's black
+_DARKEST = 110  # luma of the darkest color, to stand out from a microscope's black
 _WEIGHT = 500  # of the font, medium
 _LEAST_KEYPOINT = 0.05  # score of a keypoint that is drawn; detectron2's `_KEYPOINT_THRESHOLD`
 

@@ -39,7 +39,7 @@ _OUTPUTS: dict[str, tuple[str, list[int]]] = {
     "masks": ("BYTES", [-1]),
 }
 _DTYPES = {"INT32": "<i4", "FP32": "<f4"}
-_EXAMPLE_IMAGE = (  # a PNG of 64 × 64 grey pixels
+_EXAMPLE_IMAGE = (  # a PNG of 64 × 64 gray pixels
     "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAAAAACPAi4CAAAAKUlEQVR42u3MQREAAAwCIKMb3RD77SAA6VEEAoFAIBAIBAKBQCAQfA8G320AeXC6efoA"
     "AAAASUVORK5CYII="
 )

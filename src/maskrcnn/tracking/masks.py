@@ -20,8 +20,8 @@ INSIDE = 0.6  # least part of the smaller one in the other, where an object is s
 WHOLE = 0.9  # of the object's area, from where on it counts as seen whole
 FORGET = 0.98  # an object that stays smaller is after some frames believed to be so
 SLOWING = 0.9  # of what is not seen, a frame: nobody knows whether it goes on as it went
-GAIN = 0.3  # how fast a track's speed follows what is measured, and its colour
-OTHER = 60.0  # grey levels from where on two colours are those of different objects
+GAIN = 0.3  # how fast a track's speed follows what is measured, and its color
+OTHER = 60.0  # gray levels from where on two colors are those of different objects
 YOUNG = 3  # seen in fewer frames than these, a track may be a mistake: an older one comes first
 
 
@@ -68,7 +68,7 @@ class MaskTracker:
         inside = shared / np.maximum(np.minimum(own, areas), 1)
         strong = detections.scores >= self._score
         fresh = np.array([track.unseen == 1 for track in self._tracks], bool)
-        alike = _likeness(self._tracks, colours)  # what comes back has the colour that it had …
+        alike = _likeness(self._tracks, colours)  # what comes back has the color that it had …
         alike = np.where(fresh[:, None], np.maximum(alike, iou), alike)  # … what stays, too, or it overlaps
         alike = alike * np.array([0.5 if track.frames < YOUNG else 1.0 for track in self._tracks])[:, None]
 

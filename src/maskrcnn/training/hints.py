@@ -12,7 +12,7 @@ AFTER = 3  # epochs from which on a score of 0 needs an explanation
 _FLAT_AFTER, _FLAT = 4, 0.02  # epochs; part of the first loss that is little
 _RISING_SINCE, _RISING = 3, 1.05  # epochs since the lowest validation loss; how many times higher it is now
 _FITS = 0.5  # part of the objects for which an anchor with IoU 0.5 is too few
-_FAR, _NARROW, _WIDE = 2.0, 0.2, 4.0  # mean and standard deviations that normalised input should not have
+_FAR, _NARROW, _WIDE = 2.0, 0.2, 4.0  # mean and standard deviations that normalized input should not have
 _UNSURE = 0.3  # the highest score of all, below which a model is sure of nothing
 
 
@@ -23,7 +23,7 @@ class Diagnosis(NamedTuple):
     num_found: int  # in the validation images that are shown
     best_score: float  # of those
     least_score: float  # of what the model lets through
-    mean: float  # of the input, normalised
+    mean: float  # of the input, normalized
     deviation: float
 
 

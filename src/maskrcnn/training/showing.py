@@ -61,7 +61,7 @@ class ShowRun(keras.callbacks.Callback):
         self._inputs: list[tuple[str, str]] | None = None  # None: nothing is drawn yet
         self._truths: list[tuple[str, str]] = []
         self._small: dict[int, np.ndarray] = {}  # images without anything drawn in, by id
-        self._moments = (0.0, 1.0)  # mean and standard deviation of the normalised input
+        self._moments = (0.0, 1.0)  # mean and standard deviation of the normalized input
         self._has_failed = False
         if evaluation is not None:
             samples = evaluation.dataset.samples

@@ -20,7 +20,7 @@ from maskrcnn.structures import Sample
 
 CELL = 400  # pixels of a cell's side
 GAP = 8  # pixels between cells
-GROUND = 32  # grey level around images
+GROUND = 32  # gray level around images
 
 
 def preview(

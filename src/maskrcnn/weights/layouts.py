@@ -72,7 +72,7 @@ def first_dense(pool: int) -> Layout:
     return _layout(2, to_ours, to_theirs)
 
 
-# Patch merging of MMDetection: its inputs are channels with their 2×2 neighbours, rows first; ours the neighbours with their
+# Patch merging of MMDetection: its inputs are channels with their 2×2 neighbors, rows first; ours the neighbors with their
 # channels, columns first. (out, 4 C) ↔ (4 C, out), and the norm before it.
 def _neighbours_first(values: np.ndarray) -> np.ndarray:
     by_channel = values.reshape(*values.shape[:-1], -1, 4)[..., [0, 2, 1, 3]]

@@ -82,7 +82,7 @@ class MaskRCNN:
         self.config = config
         self.model_dir = str(model_dir)
         self.shapes = weights.shapes_of(config)
-        self._has_backbone = False  # weights that were learnt
+        self._has_backbone = False  # weights that were learned
         self.keras_model = api.MaskRCNN(_model_config(config, self.shapes))
         self.set_log_dir()
 

@@ -73,7 +73,7 @@ class OverlayWriter:
         height, width = image.shape[:2]
         if self._container is None:
             self._open(width + width % 2, height + height % 2)
-        even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")  # H.264 halves the colours' resolution
+        even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")  # H.264 halves the colors' resolution
         encoded = self._av.VideoFrame.from_ndarray(even, format="rgb24")
         self._last = max(self._last + 1, round(seconds * TICKS))  # times that stand still or go back would be refused
         encoded.pts, encoded.time_base = self._last, Fraction(1, TICKS)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 _SIDE = 6  # cells of a reduced image, a side
-_BINS = 8  # of its grey values
+_BINS = 8  # of its gray values
 
 
 class Candidate(NamedTuple):

@@ -70,12 +70,12 @@ CONVENTIONS: dict[str, Any] = {
     "detect__min_side": 1e-12,  # `detector_postprocess` keeps what is nonempty …
     "detect__drop_thin": "at_the_end",  # … of the best 100
 }
-# `configs/COCO-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_3x.yaml`: trained in Caffe2 on colours divided by ImageNet's std.
+# `configs/COCO-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_3x.yaml`: trained in Caffe2 on colors divided by ImageNet's std.
 RESNEXT_CONVENTIONS: dict[str, Any] = {
     "image__std": (58.395, 57.12, 57.375),  # PIXEL_STD, there in BGR order
     "backbone__stride_in": "3x3",
 }
-# `configs/Misc/mask_rcnn_R_50_FPN_3x_gn.yaml`: a backbone trained in Caffe2, whose colours are not divided all the same.
+# `configs/Misc/mask_rcnn_R_50_FPN_3x_gn.yaml`: a backbone trained in Caffe2, whose colors are not divided all the same.
 GROUP_NORM_CONVENTIONS: dict[str, Any] = {"backbone__stride_in": "3x3"}
 # ROI_BOX_CASCADE_HEAD in `config/defaults.py`; `configs/Misc/cascade_mask_rcnn_R_50_FPN_3x.yaml`.
 CASCADE_CONVENTIONS: dict[str, Any] = {

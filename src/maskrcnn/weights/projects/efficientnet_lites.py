@@ -18,7 +18,7 @@ TIMM, PACKAGE = "blocks.1.0.conv_pwl.weight", "_blocks.1._project_conv.weight"
 TELLING = {TIMM: "timm", PACKAGE: "efficientnet-lite-pytorch"}
 
 # (x − 127) / 128: tensorflow/tpu's `efficientnet_lite_builder.py`, MEAN_RGB and STDDEV_RGB. timm's (x − 127.5) / 127.5 differs
-# from it by half a grey level.
+# from it by half a gray level.
 COLOURS = {"image__channel_order": "rgb", "image__mean": (127.0,) * 3, "image__std": (128.0,) * 3}
 
 

@@ -79,7 +79,7 @@ SEESAW_CONVENTIONS: dict[str, Any] = {
     "detect__max_detections": 300,
 }
 # `configs/mask_rcnn/mask-rcnn_x101-32x8d_fpn_1x_coco.py`: "trained with Caffe2 at FB, so the mean and std need to be changed".
-CAFFE2_RESNEXT = (32, 8)  # groups, width; the 32x4d and 64x4d are PyTorch's, with PyTorch's colours
+CAFFE2_RESNEXT = (32, 8)  # groups, width; the 32x4d and 64x4d are PyTorch's, with PyTorch's colors
 
 
 def recognise(tensors: Mapping[str, np.ndarray]) -> bool:
