@@ -25,19 +25,19 @@ from maskrcnn.weights.finding import published_model
 class MaskRCNN(FittableNetwork):
     """Mask R-CNN with a feature pyramid (He et al. 2017; Lin et al. 2017).
 
-    `from_preset`, `from_checkpoint` and `load_model` make one. The constructor gives random weights.
+    Create it with `from_preset`, `from_checkpoint` or `load_model`. The constructor gives random weights.
 
     Args:
-        config: every number of the model.
+        config: all parameters of the model.
         backbone: instead of the one that `config.backbone` names, any Keras model with maps of strides 4 to 32.
-        seed: of random weights and of sampling in training; None: another one each time.
+        seed: of random weights and of sampling in training; None: a different one each time.
         **kwargs: of `keras.Model`, such as `name`.
 
     Example:
         ```python
         model = maskrcnn.MaskRCNN.from_preset("resnet50_fpn", num_classes=2)
-        model.compile(optimizer="adam", loss="binary_crossentropy")
-        model.fit(train_data, validation_data=val_data, epochs=10)
+        model.compile(optimizer="adam")
+        model.fit("train.json", validation_data="val.json", epochs=10)
         detections = model.detect("image.jpg")
         ```
     """
@@ -60,29 +60,29 @@ class MaskRCNN(FittableNetwork):
 
         Args:
             preset: one of `maskrcnn.config.presets.PRESETS`, such as `"resnet50_fpn"`, `"efficientnet_lite2_fpn"` or
-                `"swin_tiny_fpn"`; or `"nuclei"`, a trained model that comes with the package, which has a class of its own
-                where neither of the next two is given.
-            num_classes: number of classes, background not counted; a data set names them when `fit` first sees it.
+                `"swin_tiny_fpn"`; or `"nuclei"`, the trained model included in the package, whose own class is used if
+                neither of the next two is given.
+            num_classes: number of classes without background; the first data set passed to `fit` names them.
             class_names: their names, instead of a number.
-            input_channels: of the images; 3 where None, or the trained model's own. Weights that were learned on others are
-                inflated, see `maskrcnn.weights.stem`, and `log` is told.
+            input_channels: of the images; if None 3, or the trained model's own. Weights for another number are inflated,
+                see `maskrcnn.weights.stem`, which is logged.
             backbone: instead of the preset's, any Keras model with maps of strides 4 to 32: one of `keras.applications` or
-                KerasHub, or your own. It is copied with its weights, and saved inside the `.keras` file. Which of its tensors
-                are C2 … C5 is found, or said with `backbone__levels=(names of four layers)`; its colors are its own
-                preprocessing layers' or those of its kind in `keras.applications`, unless `image__mean` and `image__std` say
-                otherwise; stages that it has frozen stay frozen, unless `backbone__frozen_stages` says otherwise.
-            weights: `"auto"` starts from an ImageNet backbone out of an installed package, a cache or a download, and if none
-                can be had warns and starts from random weights; `"imagenet"` insists; a file, or a published name, holds a
-                backbone (of Keras, torchvision or timm) or a whole maskrcnn model of this preset; None is random. With random
-                weights batch norm is live and nothing frozen, unless `changes` says otherwise. A whole model of another
-                project, or of another architecture, is `from_checkpoint`'s.
-            seed: of random weights and of the sampling in training; seeds Python, NumPy and the backend too. None draws one.
+                KerasHub, or your own. It is copied with its weights, and saved inside the `.keras` file. Its tensors C2 … C5
+                are found automatically, or named with `backbone__levels=(names of four layers)`. Colors are normalized by
+                its own preprocessing layers or as in `keras.applications`, unless `image__mean` and `image__std` are given;
+                frozen stages stay frozen, unless `backbone__frozen_stages` is given.
+            weights: `"auto"` starts from an ImageNet backbone from an installed package, the cache or a download, and if
+                none is available warns and starts from random weights; `"imagenet"` raises an error instead; a file or a
+                published name contains a backbone (of Keras, torchvision or timm) or a complete maskrcnn model of this
+                preset; None is random. With random weights, batch norm is live and nothing is frozen, unless `changes` says
+                otherwise. For a complete model of another project or architecture, use `from_checkpoint`.
+            seed: of random weights and of the sampling in training; also seeds Python, NumPy and the backend. None draws one.
             **changes: fields of `ModelConfig`, `section__field=value`, such as `detect__max_detections=400`.
 
         Raises:
-            ValueError: an unknown preset or field, no or contradicting classes, weights that do not fit.
+            ValueError: an unknown preset or field, missing or contradicting classes, weights that do not fit.
             FileNotFoundError: no such weights file.
-            ConnectionError: `"imagenet"` that cannot be had.
+            ConnectionError: `"imagenet"` weights are not available.
         """
         start = Start(cls, input_channels, seed, log, changes)
         return start.from_preset(preset, num_classes, class_names, backbone, weights)  # type: ignore[return-value]
@@ -101,27 +101,27 @@ class MaskRCNN(FittableNetwork):
         log: Callable[[str], None] = print,
         **changes: Any,
     ) -> MaskRCNN:
-        """A whole model from a file that torchvision, detectron2, MMDetection, matterport/Mask_RCNN or this package wrote.
+        """A complete model from a checkpoint of torchvision, detectron2, MMDetection, matterport/Mask_RCNN or this package.
 
-        It answers as the original does: the project's conventions become the model's configuration.
+        It reproduces the original's results: the project's conventions become the model's configuration.
 
         Args:
             file: `.pth`, `.pkl`, `.safetensors`, `.h5`, `.keras`, the folder of a training run; or a name of
                 `maskrcnn.weights.published`: `"nuclei"`, or one of `PUBLISHED`, which is downloaded on first use.
-            source: `"torchvision"`, `"detectron2"`, `"mmdet"`, `"matterport"`, or `"auto"`: told by the tensors' names.
-            class_names: what the file's classes are called, background not counted, where the file or COCO does not say it.
-            new_classes: the classes to learn now. Where they differ from the file's, rows of classes with the same name are
-                carried over, the others start anew, and `log` is told.
-            input_channels: of the images; the file's where None, else the first convolution is inflated, see
+            source: `"torchvision"`, `"detectron2"`, `"mmdet"`, `"matterport"`, or `"auto"`: recognized by tensor names.
+            class_names: names of the file's classes without background, if they are not in the file or COCO's.
+            new_classes: the classes to learn. If they differ from the file's, rows of classes with the same name are
+                kept, and the others start from random values, which is logged.
+            input_channels: of the images; if None the file's, otherwise the first convolution is inflated, see
                 `maskrcnn.weights.stem`.
-            matterport_config: the numbers a matterport file was trained with: their `Config`, or a dict in their names.
-            seed: of layers that start anew, and of the sampling in training.
-            log: told line by line what was found, assumed, loaded, left out and made anew.
+            matterport_config: the settings of a matterport checkpoint: its `Config`, or a dict with its names.
+            seed: of layers with new random weights, and of the sampling in training.
+            log: receives lines about what was found, assumed, loaded, ignored and newly initialized.
             **changes: fields of `ModelConfig`, `section__field=value`, over the file's conventions.
 
         Raises:
             FileNotFoundError, ConnectionError: no such file, or it cannot be downloaded.
-            ValueError: a file that is damaged, of no known project, or does not fit; one line that names the tensor.
+            ValueError: a file that is damaged, of an unknown project, or does not fit; one line that names the tensor.
         """
         start = Start(cls, input_channels, seed, log, changes)
         return start.from_checkpoint(  # type: ignore[return-value]
@@ -133,29 +133,29 @@ class MaskRCNN(FittableNetwork):
 
         Args:
             images: a path, a folder or a glob; the bytes of an image file, or an open one; an (H, W, C) or (H, W) array or
-                tensor of values from 0 to 255, a (B, H, W, C) one, an image of Pillow; or an iterable of those. C is the
-                model's `config.image.channels`. A model of 3 channels repeats gray, one of 1 takes RGB's luma.
-            batch_size: images that go through the model together.
-            score: least score; the model's own `config.detect.score` where None, below which nothing is kept anyway; `"auto"`:
-                of each class the best that the model holds, which `maskrcnn evaluate --save-scores` writes into it.
+                tensor of values from 0 to 255, a (B, H, W, C) one, a Pillow image; or an iterable of those. C is the
+                model's `config.image.channels`. A model of 3 channels repeats gray, one of 1 uses RGB's luma.
+            batch_size: images processed by the model together.
+            score: lowest score; if None the model's `config.detect.score`, below which nothing is kept in any case; `"auto"`:
+                each class's best threshold, which `maskrcnn evaluate --save-scores` stored in the model.
 
         Returns:
-            One `Detections` an image, in original pixels. `maskrcnn.inference.whole.detect` yields them one by one.
+            One `Detections` per image, in original pixels. `maskrcnn.inference.whole.detect` yields them one by one.
 
         Raises:
-            ValueError: for an array that is no image, or a file that cannot be read.
+            ValueError: for an array that is not an image, or a file that cannot be read.
         """
         return list(whole.detect(self, images, batch_size=batch_size, score=score))
 
     def check_memory(self, frame: tuple[int, int], batch_size: int) -> None:
-        """Whether a batch fits in memory; `detect` asks before it begins.
+        """Checks that a batch fits in memory; `detect` does so before it begins.
 
         Args:
             frame: height and width of the padded images, in pixels.
             batch_size: images that go through the network together.
 
         Raises:
-            MemoryError: it does not fit; one line, with a setting with which it would.
+            MemoryError: it does not fit; one line, with a setting that would.
         """
         memory.check_inference(self.config, self.count_params(), frame, batch_size)
 
@@ -163,17 +163,17 @@ class MaskRCNN(FittableNetwork):
         """Every stage of one image's way through the network: `model.inspect("cells.png").proposals.plot()`.
 
         Args:
-            image: a path, an (H, W, C) or (H, W) uint8 array, or an image of Pillow.
-            truth: its ground truth, with labels that count in the model's classes: `dataset.with_categories(
+            image: a path, an (H, W, C) or (H, W) uint8 array, or a Pillow image.
+            truth: its ground truth, with labels that index the model's classes: `dataset.with_categories(
                 model.config.categories).samples[0]`. Then `inspection.explain(3)` says why its object 3 was missed.
 
         Raises:
-            ValueError: what is no image, or ground truth of another size.
+            ValueError: not an image, or ground truth of another size.
         """
         return inspect(self, image, truth)
 
     def export(self, path: str | Path, *, format: Format, **options: Any) -> Difference:
-        """Writes the model for another runtime, with classes and preprocessing inside it, and checks what was written.
+        """Exports the model to another runtime, including classes and preprocessing, and checks the result.
 
         Args:
             path: the file or folder to write.
@@ -208,19 +208,19 @@ class MaskRCNN(FittableNetwork):
 
 
 def load_model(path: str | Path, *, compile: bool = True) -> MaskRCNN:
-    """A whole model as `model.save` wrote it: weights, classes, preprocessing, and how it was compiled.
+    """Loads a complete model saved by `model.save`: weights, classes, preprocessing, and compile settings.
 
-    `keras.saving.load_model` opens it too, once `from maskrcnn import MaskRCNN` has registered the class with Keras: `import
-    maskrcnn` alone imports no Keras.
+    `keras.saving.load_model` works too, once `from maskrcnn import MaskRCNN` has registered the class with Keras (`import
+    maskrcnn` alone does not import Keras).
 
     Args:
-        path: a `.keras` file; the folder of a training run, which means its `best.keras`, else its `last.keras`; `"nuclei"`,
-            the model that comes with the package; or the name of a published model, which `from_checkpoint` opens.
-        compile: with its loss and optimizer, to go on training. Where they are your own and not registered with Keras, the
-            model comes without them, and a warning says so.
+        path: a `.keras` file; the folder of a training run, whose `best.keras` or otherwise `last.keras` is loaded;
+            `"nuclei"`, the included model; or the name of a published model, as in `from_checkpoint`.
+        compile: restore loss and optimizer, to continue training. If they are custom and not registered with Keras, the
+            model is loaded without them, with a warning.
 
     Raises:
-        FileNotFoundError: nothing there.
+        FileNotFoundError: no such file.
         ValueError: not a model of this package, or a damaged one.
     """
     published = published_model(path)

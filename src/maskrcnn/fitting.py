@@ -17,24 +17,24 @@ from maskrcnn.model.mask_rcnn import Network
 
 
 class FittableNetwork(Network):
-    """The network with Keras's verbs as people use them: on data sets and on their paths."""
+    """The network with Keras's methods, which also accept data sets and their paths."""
 
     def fit(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, *, augment: Any = "flip", **kwargs: Any
     ) -> keras.callbacks.History:
-        """As `keras.Model.fit`. Each loss is shown by name, in training and in validation.
+        """Like `keras.Model.fit`. Each loss is shown by name, in training and in validation.
 
         Args:
             x: a `Dataset`, the path of one, or any dataset of `Batch` dicts (`maskrcnn.data.make_loader`).
-            batch_size: images a step, where `x` is a `Dataset` or a path; 2 by default.
-            augment: of a `Dataset` or a path: `"none"`, `"flip"`, `"photos"`, `"microscopy"`, an `AugmentConfig`, a pipeline of
-                Albumentations, or a function of (sample, rng).
-            **kwargs: of `keras.Model.fit`; `validation_data` takes what `x` takes. `shuffle=False` keeps the order of a
+            batch_size: images per step, if `x` is a `Dataset` or a path; 2 by default.
+            augment: of a `Dataset` or a path: `"none"`, `"flip"`, `"photos"`, `"microscopy"`, an `AugmentConfig`, an
+                Albumentations pipeline, or a function of (sample, rng).
+            **kwargs: of `keras.Model.fit`; `validation_data` accepts what `x` accepts. `shuffle=False` keeps the order of a
                 `Dataset` or a path; else each call draws another, reproducible after `keras.utils.set_random_seed`.
 
         Raises:
             ValueError: for data that the model's classes don't fit, or without any object; for `y`, `class_weight` and
-                `sample_weight`. Where a path's data has faults, a warning says which.
+                `sample_weight`. If a path's data has faults, a warning lists them.
         """
         _refuse_truth_beside(y, **kwargs)
         batch_size = batch_size or 2
@@ -53,7 +53,7 @@ class FittableNetwork(Network):
         return super().fit(x, y, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any) -> Any:
-        """As `keras.Model.evaluate`: the losses. `maskrcnn.inference.scoring` gives the average precision."""
+        """Like `keras.Model.evaluate`: the losses. `maskrcnn.evaluate` computes the average precision."""
         _refuse_truth_beside(y, **kwargs)
         x = open_dataset(x)
         if isinstance(x, Dataset):
@@ -61,7 +61,7 @@ class FittableNetwork(Network):
         return super().evaluate(x, y, **kwargs)
 
     def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
-        """As `keras.Model.predict`: `PaddedDetections` in pixels of the frame. `detect` takes images of any size.
+        """Like `keras.Model.predict`: `PaddedDetections` in pixels of the frame. `detect` accepts images of any size.
 
         Raises:
             ValueError: for the path of an image.
@@ -92,10 +92,10 @@ class FittableNetwork(Network):
         return make_loader(dataset, self.config, augment=change, **options)
 
     def adopt_categories(self, dataset: Dataset) -> None:
-        """Takes the classes' names from a data set, if the model knows them by number alone.
+        """Takes the class names from a data set, if the model has only their number.
 
         Raises:
-            ValueError: where the data set has another number of classes.
+            ValueError: the data set has another number of classes.
         """
         if self.config.categories != presets.placeholder_categories(self.config.num_classes):
             return

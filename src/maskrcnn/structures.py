@@ -32,12 +32,12 @@ _LISTED = 5  # classes in a `repr`
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One image and its truth, in original pixels. Masks stay RLE until the batch crops them to their boxes.
+    """One image and its ground truth, in original pixels. Masks stay RLE until the batch crops them to their boxes.
 
     Attributes:
         image_id: id in the annotation file.
         file_name: as the annotation file writes it.
-        path: where the image lies.
+        path: of the image file.
         size: (height, width) of the image after EXIF rotation.
         boxes: (N, 4) float32 xyxy.
         labels: (N,) int32, index into the data set's categories.
@@ -46,9 +46,9 @@ class Sample:
         areas: (N,) float32, as annotated (COCO's size classes rest on it).
         annotation_ids: (N,) int64.
         scores: (N,) float32 in [0, 1] of objects that a model found, on their way to a file; None of ground truth.
-        keypoints: (N, K, 3) float32 x, y and COCO's visibility: 0 not marked, 1 hidden, 2 seen; None where the data has none.
-        mirror: which keypoint each of the K is in a mirror, see `config.keypoints.mirror_of`.
-        absent: labels of classes that the image was searched for without finding one (LVIS's neg_category_ids).
+        keypoints: (N, K, 3) float32 x, y and COCO's visibility: 0 not labeled, 1 hidden, 2 visible; None if the data has none.
+        mirror: which keypoint each of the K becomes when mirrored, see `config.keypoints.mirror_of`.
+        absent: labels of classes that were searched for in the image but not found (LVIS's neg_category_ids).
         incomplete: labels of classes of which not every object is annotated (LVIS's not_exhaustive_category_ids).
         image: (H, W, C) uint8 once it has been read, else None; RGB where C is 3.
         frame: (height, width) of a frame that a fitted image is cropped for; None leaves the choice to `ImageConfig`.
@@ -162,10 +162,10 @@ class PaddedDetections(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Detections:  # `inference.detections` adds what people do with them: look, save, convert
-    """What was found in one image, in original pixels, best first.
+    """The objects detected in one image, in original pixels, best first.
 
-    Masks are held small (`small_masks`, one M×M grid a box) and pasted when asked: `masks`, `cutouts()`, `rle()`, `polygons()`,
-    `areas()`. Objects that were put together from several detections have no such grid; they bring bitmaps instead.
+    Masks are stored small (`small_masks`, one M×M grid per box) and pasted on request: `masks`, `cutouts()`, `rle()`,
+    `polygons()`, `areas()`. Objects merged from several detections have no such grid, but bitmaps instead.
 
     Attributes:
         boxes: (N, 4) float32 xyxy.
@@ -174,15 +174,15 @@ class Detections:  # `inference.detections` adds what people do with them: look,
         small_masks: (N, M, M) float32 probabilities, each stretched over its box; (N, 0, 0) where `bitmaps` are given.
         size: (height, width) of the original image.
         class_names: name of each label.
-        path: the image's file, where it came from one.
+        path: of the image file, if there is one.
         paste: how masks are stretched over their boxes, see `MaskHeadConfig.paste`.
         bitmaps: N masks in the place of `small_masks`, each (h, w) bool and cut to some rectangle of the image.
         corners: (N, 2) int, left and top of each bitmap in the image.
         track_ids: (N,) int64, the same for an object from frame to frame of a video; None for single images.
-        image: (H, W) or (H, W, C) uint8, the image that was searched, where whoever asked holds it in memory.
+        image: (H, W) or (H, W, C) uint8, the processed image, if the caller passed it in memory.
         keypoints: (N, K, 3) float32 x, y and a score in [0, 1], see `geometry.keypoints.peaks`; None where the model has none.
         keypoint_names: name of each of the K keypoints.
-        skeleton: pairs of keypoints that are drawn as joined.
+        skeleton: pairs of keypoints that are drawn connected.
     """
 
     boxes: np.ndarray

@@ -24,13 +24,13 @@ CROWDS = "CVAT marks brush masks so; --crowds-are-objects (crowds_are_objects=Tr
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images with their truth; `len(dataset)` is the number of images.
+    """Images with their ground truth; `len(dataset)` is the number of images.
 
     Attributes:
-        samples: one an image, images not read.
-        categories: `categories[k]` is what label k means.
+        samples: one per image, whose pixels are not read yet.
+        categories: `categories[k]` is the class of label k.
         faults: all that was repaired or left out.
-        name: what the file or folder is called.
+        name: of the file or folder.
     """
 
     samples: list[Sample]
@@ -65,17 +65,17 @@ class Dataset:
         classes: Sequence[str] | None = None,
         name: str = "arrays",
     ) -> Dataset:
-        """A data set of arrays in memory.
+        """Creates a data set from arrays in memory.
 
         Args:
             images: each (H, W) or (H, W, C) uint8; RGB where C is 3.
             masks: for each image (N, H, W), nonzero where an object is; or (H, W) whole numbers, 0 = background, k = an object.
             labels: for each image the classes of its objects, by name or by place in `classes`, in the order of the masks or
                 of the numbers; None: all are of one class, "object".
-            classes: names of all classes; by default those that are met, sorted.
+            classes: names of all classes; by default those that occur, sorted.
 
         Raises:
-            ValueError: for shapes that do not belong together, masks without pixels, and labels that no class has.
+            ValueError: for shapes that do not match, masks without pixels, and labels without a class.
 
         Example:
             data = Dataset.from_arrays(images, label_maps)
@@ -85,7 +85,7 @@ class Dataset:
         return cls(samples, categories, name=name)
 
     def summary(self) -> str:
-        """How much there is, and the faults by kind with the first few of each: a few lines to print."""
+        """A few lines to print: counts, and the faults by kind with the first few of each."""
         num_objects = sum(len(sample.labels) for sample in self.samples)
         num_crowds = sum(int(sample.crowd.sum()) for sample in self.samples)
         num_empty = sum(not len(sample.labels) for sample in self.samples)
@@ -102,11 +102,11 @@ class Dataset:
 
     @property
     def has_objects(self) -> bool:
-        """Whether there is an object to find: crowd regions are none."""
+        """Whether there is an object to find; crowd regions do not count."""
         return any((~sample.crowd).any() for sample in self.samples)
 
     def check_trainable(self) -> None:
-        """Refuses what nothing can be learned from.
+        """Refuses data from which nothing can be learned.
 
         Raises:
             ValueError: no image, or no object in any of them, or crowd regions alone; with the faults that may be the reason.
@@ -164,25 +164,25 @@ def load_dataset(
     strict: bool = False,
     verify_images: bool = True,
 ) -> Dataset:
-    """Reads a data set and finds its faults: `load_dataset("train.json").summary()` says what there is.
+    """Reads a data set and finds its faults: `load_dataset("train.json").summary()` describes it.
 
-    What contradicts itself is repaired where that is safe and left out where it is not, and both are in `Dataset.faults`. The
-    place of an object that is left out becomes a crowd region where it is known, so that it does not count as background.
+    Contradictions are repaired if that is safe and left out otherwise; `Dataset.faults` lists both. The region of an object
+    that is left out becomes a crowd region if it is known, so that it does not count as background.
 
     Args:
         path: a file or folder of any format in docs/data.md: COCO, VIA, label maps, YOLO, LabelMe, Pascal VOC, CVAT and more.
-            What it is, its content says.
-        images: folder of the images, where they do not lie beside the annotations.
-        format: the format's name, where a path could be of several: "coco", "yolo", … (`maskrcnn.annotations.formats.FORMATS`).
+            The format is recognized by content.
+        images: folder of the images, if they are not beside the annotations.
+        format: the format's name, if the path could be of several: "coco", "yolo", … (`maskrcnn.annotations.formats.FORMATS`).
         masks: what values of label maps are: "instances" (numbers of objects), "semantic" (numbers of classes, of which each
-            separate piece is an object) or "binary" (0 and the rest, pieces again).
-        classes: names of the classes by their numbers, in formats that only number them; in others the classes that are wanted,
-            in the order of their labels.
-        class_attribute: the region attribute of a VIA file that holds the class.
-        split: "train", "val" or "test", of data that hold several.
+            separate piece is an object) or "binary" (zero and nonzero, pieces again).
+        classes: names of the classes by their numbers, in formats that only number them; in others the classes to keep, in the
+            order of their labels.
+        class_attribute: the region attribute of a VIA file that contains the class.
+        split: "train", "val" or "test", of data with several parts.
         crowds_are_objects: read crowd regions as single objects; CVAT marks brush masks as crowds.
         strict: any fault is an error.
-        verify_images: decode every image to find those that are cut off (a few milliseconds each).
+        verify_images: decode every image to find truncated ones (a few milliseconds each).
 
     Raises:
         ValueError: for a path without a data set or without a usable image, and with `strict` for all faults at once.

@@ -77,18 +77,18 @@ def export(
     calibrate: Iterable[str | Path] = (),
     log: Callable[[str], None] = print,
 ) -> Difference:
-    """Writes a model for another runtime, with classes and preprocessing inside it, and checks it.
+    """Exports a model to another runtime, including classes and preprocessing, and checks it.
 
     Args:
         model: a `MaskRCNN` on the backend that the format is written from: PyTorch for torch, else TensorFlow.
-        out: the folder or file to write. It appears whole, or where the check fails not at all.
+        out: the folder or file to write. It appears complete, or if the check fails not at all.
         format: `"saved-model"`, a folder for plain TensorFlow; `"openvino"`, a folder with `model.xml` and `model.bin`;
             `"litert"`, a file `*.tflite`; `"onnx"`, a file `*.onnx`; `"torch"`, a file `*.pt2`.
-        precision: float16 is that of the weights in the file, and what runs it computes in float32; in bfloat16 and int8 the
-            layers compute too, where the processor can, while boxes and scores stay in float32.
-        images: to check with; those of the model that comes with the package where there are none.
-        calibrate: for int8: images such as the model will see, a hundred or so, to learn which values its layers take.
-        log: told the largest differences.
+        precision: float16 applies to the weights in the file, and layers compute in float32; with bfloat16 and int8, layers
+            compute in them if the processor can, while boxes and scores stay in float32.
+        images: for the check; by default those of the included model.
+        calibrate: for int8: about a hundred images like those the model will see, to determine the ranges of its layers.
+        log: receives the largest differences.
 
     Returns:
         The largest differences, over all images.

@@ -34,7 +34,7 @@ _LABELME = "5.0.1"  # the version of the format
 
 @dataclass(frozen=True, eq=False)
 class Detection:
-    """One object, as iterating over `Detections` gives it; original pixels.
+    """One object, obtained by iterating over `Detections`; original pixels.
 
     Attributes:
         box: (4,) float32 xyxy.
@@ -84,7 +84,7 @@ class Detection:
         """The region of the mask, a copy.
 
         Args:
-            image: (H, W) or (H, W, C), what was searched.
+            image: (H, W) or (H, W, C), the processed image.
             background: the value of pixels that are not mask; None leaves them as they are.
 
         Raises:
@@ -100,7 +100,8 @@ class Detection:
 
 
 class Detections(structures.Detections):
-    """What was found in one image. Data and masks are `structures.Detections`'; this class shows, saves and converts them.
+    """The objects detected in one image. Data and masks are those of `structures.Detections`; this class shows, saves and
+    converts them.
 
     Example:
         (found,) = model.detect("cells.png")
@@ -133,11 +134,11 @@ class Detections(structures.Detections):
         min_area: float = 0.0,
         max_area: float = math.inf,
     ) -> Self:
-        """The detections that fit.
+        """The detections that meet all conditions.
 
         Args:
-            score: the least score.
-            classes: a class's name, or several; all where None.
+            score: the lowest score.
+            classes: name of a class, or several; None: all.
             min_area, max_area: pixels of the mask, both included.
 
         Raises:
@@ -157,14 +158,14 @@ class Detections(structures.Detections):
         return self[keep]
 
     def plot(self, image: Any = None, *, scores: bool = True) -> Image.Image:
-        """The image with masks, boxes, names and scores drawn in.
+        """The image with masks, boxes, names and scores drawn.
 
         Args:
-            image: (H, W) or (H, W, C) uint8 array, an image of Pillow, or a path; by default the one that was searched.
-            scores: whether captions hold the scores.
+            image: (H, W) or (H, W, C) uint8 array, a Pillow image, or a path; by default the processed image.
+            scores: whether captions include the scores.
 
         Raises:
-            ValueError: an image of another size, or none given where the one that was searched was not kept.
+            ValueError: an image of another size, or none given and the processed image was not kept.
         """
         return Image.fromarray(draw_detections(self._pixels(image), self, show_scores=scores))
 
@@ -177,12 +178,11 @@ class Detections(structures.Detections):
         self.plot(image).show()
 
     def save(self, path: str | os.PathLike[str], image: Any = None) -> Path:
-        """Writes what the file's suffix says, whole or not at all.
+        """Writes the format of the file's suffix; the file appears complete or not at all.
 
         Args:
-            path: `.png`, `.jpg` or `.webp`: the plot. `.json`: rows of a COCO result file. `.geojson`: outlines, for QuPath and
-            GIS.
-                `.csv`: the table of `to_frame`.
+            path: `.png`, `.jpg` or `.webp`: the plot. `.json`: rows of COCO results. `.geojson`: outlines, for QuPath and
+                GIS. `.csv`: the table of `to_frame`.
             image: of the plot, see there.
 
         Raises:
@@ -208,7 +208,7 @@ class Detections(structures.Detections):
         return path
 
     def to_coco(self, *, image_id: int = 1, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
-        """Rows of a COCO result file, in original pixels.
+        """Rows of a COCO results file, in original pixels.
 
         Args:
             image_id: of the image in the data set.
@@ -284,7 +284,7 @@ class Detections(structures.Detections):
         )
 
     def to_frame(self) -> pandas.DataFrame:
-        """A pandas table, one row an object: class, score, box and the mask's area, in original pixels.
+        """A pandas table, one row per object: class, score, box and the mask's area, in original pixels.
 
         Raises:
             ImportError: pandas is not installed.

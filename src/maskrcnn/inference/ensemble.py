@@ -28,9 +28,9 @@ FLIPS: dict[str, tuple[tuple[int, ...], ...]] = {  # the axes along which each l
 
 
 class Ensemble:
-    """Models that look at every image together, each as often as flips and scales say; their answers are fused.
+    """Several models, or one model with flips and scales (test-time augmentation), whose detections are fused.
 
-    It detects, predicts and is evaluated as one model is; see `maskrcnn.inference.fusion.fuse` for how answers become one.
+    It detects, predicts and is evaluated like one model; `maskrcnn.inference.fusion.fuse` combines the detections.
     The time is that of all looks: with `flip="horizontal"` and three scales six times that of a model alone, and more at
     scales above 1.
 

@@ -28,16 +28,15 @@ _ROWS = 10_000  # of a Parquet file that are in memory together
 def measure(
     detections: Detections, image: np.ndarray, *, pixel_size: PixelSize | tuple[float, float, str] | None = None
 ) -> list[dict[str, Any]]:
-    """Each object's form, place and brightness.
+    """Measures the shape, position and intensity of each object.
 
-    Forms are scikit-image's `regionprops` of each object's own mask, in which what another object hides counts too. Columns
-    that end with `_px` are in pixels; those of the same name without it are in `unit`, where `pixel_size` is given. With pixels
-    that are not square eccentricity and orientation are those of the object in the world, and there is no perimeter in it.
+    Shapes are scikit-image's `regionprops` of each object's own mask, including parts hidden by other objects. Columns that
+    end with `_px` are in pixels; the same names without it are in `unit`, if `pixel_size` is given. If pixels are not square,
+    eccentricity and orientation are in physical coordinates, and there is no physical perimeter.
 
     Args:
         detections: what was found.
-        image: (H, W) or (H, W, C): the values that were measured, not stretched for the eye. Channels that are all alike are
-            one.
+        image: (H, W) or (H, W, C): the original values, not stretched for display. Identical channels count as one.
         pixel_size: (height, width, unit) of a pixel.
 
     Returns:
@@ -45,7 +44,7 @@ def measure(
         `equivalent_diameter_px` (of the circle of that area), `eccentricity` (0 of a circle, near 1 of a line), `orientation`
         (radians from the image's downward axis to the object's longest, counter-clockwise), `centroid_x_px` and
         `centroid_y_px` (the first pixel covers 0 to 1), the same in units, and the mean and sum of the values that
-        are finite, one of each a channel. What an object without a pixel does not have is None.
+        are finite, one of each per channel. Undefined values of an object without pixels are None.
 
     Raises:
         ValueError: for an image of another size than the detections'.

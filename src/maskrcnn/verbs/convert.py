@@ -26,21 +26,21 @@ def convert(
     log: Callable[[str], None] = print,
     **changes: Any,
 ) -> None:
-    """Writes a checkpoint of torchvision, detectron2, MMDetection or matterport as a `.keras` model; or ours for torchvision.
+    """Converts a checkpoint of torchvision, detectron2, MMDetection or matterport to a `.keras` model; or ours to torchvision.
 
     Args:
         file: see `MaskRCNN.from_checkpoint`; a `.keras` model or the folder of a run where `to` is `"torchvision"`.
-        out: the file to write, `.keras` or `.pth`. It appears whole or not at all.
+        out: the file to write, `.keras` or `.pth`. It appears complete or not at all.
         to: `"torchvision"` gives a state dict that torchvision's `maskrcnn_resnet50_fpn` (or `_v2`, where the heads have norms)
             loads with `strict=True`; `log` is told how to make that model.
         source, class_names, matterport_config, **changes: see `MaskRCNN.from_checkpoint`, also for `input_channels`.
-        num_classes: of the file, background not counted, as a check.
+        num_classes: expected classes of the file, without background, as a check.
         precision: of the weights in a `.keras` file; `"float16"` halves it. Without the optimizer's state in any case.
-        log: told line by line what was found, assumed, loaded and left out.
+        log: receives lines about what was found, assumed, loaded and ignored.
 
     Raises:
         FileNotFoundError, ConnectionError: no such file, or it cannot be downloaded.
-        ValueError: a file that is damaged, of no known project, or that does not fit what was said of it.
+        ValueError: a file that is damaged, of an unknown project, or that does not match the arguments.
     """
     out = Path(out)
     suffix = {"maskrcnn": ".keras", "torchvision": ".pth"}.get(to)

@@ -147,7 +147,7 @@ def evaluate(
     biology: bool | float = False,
     progress: Callable[[int], None] | None = None,
 ) -> Scores:
-    """Runs the model over the data set and scores it. Few batches of images are in memory at a time.
+    """Runs the model on the data set and scores it. Only a few batches of images are in memory at a time.
 
     Example:
         ```python
@@ -160,10 +160,10 @@ def evaluate(
         model, dataset, batch_size, biology, progress: as in `inference.scoring.evaluate`.
 
     Returns:
-        A dict of the scores, see there, which also holds what was found: masks as RLE, about 200 bytes an object.
+        A dict of the scores, see there, which also contains the detections: masks as RLE, about 200 bytes per object.
 
     Raises:
-        ValueError: for a model and a data set that have no class in common.
+        ValueError: the model and the data set have no class in common.
     """
     data: Dataset = open_dataset(dataset)
     categories = scoring.shared_categories(model, data)
@@ -181,13 +181,13 @@ def compare(
     folder: str | os.PathLike[str] | None = None,
     names: tuple[str, str] = ("first", "second"),
 ) -> dict[str, Any]:
-    """Whether a second result is better than a first one on the same images, or differs by chance.
+    """Tests whether a second result is better than a first one on the same images, or differs by chance.
 
     Args:
-        first, second: what `evaluate` returned; or the path of a COCO result file, such as `predict`'s predictions.json.
-        dataset: images and ground truth of result files; needed where both are files.
+        first, second: what `evaluate` returned; or the path of a COCO results file, such as `predict`'s predictions.json.
+        dataset: images and ground truth of results files; required if both are files.
         folder: where `comparison.html` and `comparison.json` are written; None: nowhere.
-        names: what the two are called there.
+        names: names of the two in these files.
 
     Returns:
         See `metrics.bootstrap.compare`.

@@ -15,7 +15,7 @@ from maskrcnn.reports.tracks import write_track_report
 def evaluate_tracks(
     truth: str | os.PathLike[str], result: str | os.PathLike[str], *, folder: str | os.PathLike[str] | None = None
 ) -> dict[str, Any]:
-    """Scores files of tracks against files of the truth: HOTA, MOTA, IDF1, and sMOTSA where both hold masks.
+    """Scores tracks against ground truth: HOTA, MOTA, IDF1, and sMOTSA if both have masks.
 
     Example:
         ```python
@@ -24,9 +24,9 @@ def evaluate_tracks(
         ```
 
     Args:
-        truth, result: MOT or MOTS texts, Cell Tracking Challenge folders, or a folder that `maskrcnn track` wrote; see
+        truth, result: MOT or MOTS text files, Cell Tracking Challenge folders, or the output of `maskrcnn track`; see
             `maskrcnn.annotations.tracks.read_tracks`.
-        folder: where `report.html` with a time line of each video and `report.json` are written; None: nowhere.
+        folder: where `report.html` with a timeline of each video and `report.json` are written; None: nowhere.
 
     Returns:
         See `maskrcnn.metrics.tracks.evaluate_tracks`.

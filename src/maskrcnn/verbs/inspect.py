@@ -42,14 +42,14 @@ def inspect_image(
         ```
 
     Args:
-        model: a model on Keras; exported ones have no stages to look at.
+        model: a Keras model; exported models do not expose their stages.
         image: its path.
-        out: the HTML file, replaced whole; it needs no other file and no network.
-        truth: the image's ground truth: a data set that has the image, by its path or else by its file's name, the data set's
-            path, or a `Sample` whose labels count in the model's classes.
+        out: the HTML file, replaced atomically; it needs no other file and no network.
+        truth: the image's ground truth: a data set that contains the image, by path or by file name; the data set's path; or
+            a `Sample` whose labels index the model's classes.
 
     Raises:
-        ValueError: what is no image; a data set without it, or with objects of classes that the model does not know.
+        ValueError: not an image; a data set without it, or with objects of classes that the model does not know.
     """
     sample = truth if truth is None or isinstance(truth, Sample) else sample_of(open_dataset(truth), image, model)
     inspection = model.inspect(image, sample)

@@ -38,7 +38,7 @@ class PredictConfig:
 
     Attributes:
         score: least score of what is written; `"auto"`: of each class the best that the model holds.
-        batch_size: images that go through the model together.
+        batch_size: images processed by the model together.
         save: what is written besides the rows: for each image some of `results.files.SAVE_FORMATS`, of images that are found
             in tiles of `results.large.LARGE_FORMATS`; and of all images together data sets, some of
             `annotations.formats.WRITERS`.
@@ -107,18 +107,18 @@ def predict(
             found.save(f"{found.path}_found.png")
 
     Args:
-        images: a path, a folder, a glob, an (H, W, C) or (H, W) uint8 array, an image of Pillow, or a list of those.
-        model: a model, or an `Ensemble` of several; a run's folder or a file of one, exported ones too; or `"nuclei"`, which
-            comes with the package.
-        score: the least score; `"auto"`: of each class the best that the model holds, see `maskrcnn evaluate --save-scores`.
-        batch_size: images that go through the model together.
+        images: a path, a folder, a glob, an (H, W, C) or (H, W) uint8 array, a Pillow image, or a list of those.
+        model: a model or an `Ensemble`; a run's folder, a model file or an exported model; or `"nuclei"`, the included
+            model.
+        score: the lowest score; `"auto"`: each class's best threshold, see `maskrcnn evaluate --save-scores`.
+        batch_size: images processed by the model together.
 
     Returns:
-        One `Detections` an image, in original pixels.
+        One `Detections` per image, in original pixels.
 
     Raises:
         FileNotFoundError: no such image or model.
-        ValueError: what is no image, or no model; `"auto"` where the model holds no best scores.
+        ValueError: not an image, or not a model; `"auto"` if the model has no stored thresholds.
     """
     detector = open_model(model) if isinstance(model, (str, Path)) else model
     if isinstance(images, (str, Path)):

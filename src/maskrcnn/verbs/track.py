@@ -56,17 +56,17 @@ def track(
         model: a `MaskRCNN`, or an exported model on its engine.
         source: a video file, a folder or a glob of images, a list of them, or the number of a camera; see
             `maskrcnn.images.video.open_video`.
-        tracker: "mask" associates by masks; "bytetrack", "botsort", "ocsort" and "sort" by boxes, with the library trackers.
-            Objects of different classes are never one track.
-        every: only each N-th frame is looked at.
-        score: the least score with which a track begins; `"auto"`: of each class the best that the model holds. Weaker
-            detections carry it on.
-        lost: frames, of those that are looked at, for which an object that is not seen is remembered.
-        batch_size: frames that go through the model together.
-        rate: frames a second of images, which do not say theirs.
+        tracker: "mask" associates masks; "bytetrack", "botsort", "ocsort" and "sort" associate boxes (library trackers).
+            Objects of different classes never share a track.
+        every: process only every N-th frame.
+        score: the lowest score that starts a track; `"auto"`: each class's best threshold. Weaker detections continue a
+            track.
+        lost: processed frames for which an object that is not seen is remembered.
+        batch_size: frames processed by the model together.
+        rate: frames per second of image sequences, which do not store it.
 
     Yields:
-        For each frame the `Detections` that are part of a track, with `track_ids`; ids are counted from 1.
+        For each frame the `Detections` that are part of a track, with `track_ids`, which start at 1.
 
     Raises:
         ValueError: for a source that is no video, or `"auto"` where the model holds no best scores. At the end, where part of

@@ -68,12 +68,12 @@ def train(
     place: Place = ALONE,
     **settings: Any,
 ) -> MaskRCNN:
-    """Trains a model and leaves everything in a folder.
+    """Trains a model and writes everything to a folder.
 
-    The folder gets `best.keras` (by the mask AP on `val`, or by `monitor`; without either the newest), `last.keras`,
-    `history.csv`, `config.json`, `metrics.json` (the scores of `best.keras`), `report.html` (curves, images and hints, written
-    anew after each epoch), `tensorboard/`, and `resume.safetensors`, from which a run that was killed goes on. All but
-    TensorBoard's files are replaced whole, never half-written. Ctrl-C and SIGTERM end the run after the step that is being
+    The folder gets `best.keras` (by the mask AP on `val`, or by `monitor`; without either the latest), `last.keras`,
+    `history.csv`, `config.json`, `metrics.json` (the scores of `best.keras`), `report.html` (curves, images and hints, updated
+    after each epoch), `tensorboard/`, and `resume.safetensors`, from which an interrupted run resumes. All files except
+    TensorBoard's are replaced atomically. Ctrl-C and SIGTERM end the run after the step that is being
     computed, when its state is saved.
 
     Example:
@@ -81,19 +81,19 @@ def train(
 
     Args:
         data: training data: a file or folder of any format in docs/data.md, or a `Dataset`.
-        val: validation data; a part of `data` to keep for it, such as 0.2; or None.
-        out: folder of the run; one process at a time has it.
-        config: the numbers of the run; those of `RunConfig` where None.
-        auto: choose from the data what is set neither here nor otherwise than by default in `config`: image size, anchors,
-            images of a step, epochs, augmentation, numbers of detections and proposals; `log` is told what and why.
-        resume: go on where the run in `out` was cut short, if there is one; its settings must be the same. Without `resume`
-            such a run stays, with an error; a finished one is replaced.
-        callbacks: more Keras callbacks; they see `val_mask_ap` and `val_box_ap` besides the losses, and may set the learning
-            rate, which from then on follows the schedule no longer.
-        log: told what happens, line by line.
+        val: validation data; a fraction of `data` to hold out for it, such as 0.2; or None.
+        out: folder of the run, used by one process at a time.
+        config: settings of the run; the defaults of `RunConfig` if None.
+        auto: choose settings from the data that are neither given here nor changed in `config`: image size, anchors, batch
+            size, epochs, augmentation, numbers of detections and proposals; choices and reasons are logged.
+        resume: continue the interrupted run in `out`, if there is one; its settings must be the same. Without `resume`,
+            an interrupted run is an error, and a finished one is replaced.
+        callbacks: additional Keras callbacks; they receive `val_mask_ap` and `val_box_ap` besides the losses, and may set
+            the learning rate, which then no longer follows the schedule.
+        log: receives progress messages, line by line.
         verbose: Keras's progress bar, as in `keras.Model.fit`.
-        report: told after each step how far the training is, for a display of one's own.
-        place: of this process among those that a launcher started, each of which calls this; see
+        report: called after each step with the progress, for a custom display.
+        place: of this process among those that a launcher started, each of which calls this function; see
             `maskrcnn.distributed.place.find_place`. The first one writes, and calls `callbacks`, `log` and `report`.
         **settings: fields of `RunConfig`, such as `epochs=5`; of `ModelConfig`, `section__field=value`; and what
             `load_dataset` takes, such as `classes=["cell"]`.
@@ -102,12 +102,12 @@ def train(
         The model of the last epoch.
 
     Raises:
-        ValueError: settings or data that cannot be used, in one line; a loss that became NaN or infinite, with the images
-            that did it, which are then in `nonfinite/` of the folder.
-        MemoryError: there is too little memory for a step; told before the first, with a setting that would fit.
-        FolderInUseError: another process trains into the folder.
-        LostProcessError: of processes that train together one ended too early.
-        KeyboardInterrupt: it was stopped; its note says what is kept.
+        ValueError: unusable settings or data, in one line; a loss that became NaN or infinite, with the images that caused
+            it, which are then in `nonfinite/` of the folder.
+        MemoryError: there is too little memory for a step; raised before the first, with a setting that would fit.
+        FolderInUseError: another process is training in the folder.
+        LostProcessError: one of the processes that train together ended too early.
+        KeyboardInterrupt: training was stopped; its note says what is kept.
     """
     given = {*settings, *(config or RunConfig()).differing()}
     config = (config or RunConfig()).with_settings(**settings)
