@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from small_network import make_batch, small_network, train
-from tensors import compute
+from tensors import compute, gradient
 
 from maskrcnn.config.model import BackboneConfig
 from maskrcnn.model.backbones.build import build_backbone
@@ -59,6 +59,43 @@ def test_the_backends_own_convolutions_are_those_of_keras(name, size, padding, s
     ours = compute(getattr(native, name), images, kernel, strides=(strides, strides), padding=padding)
     kerass = compute(getattr(keras.ops, name), images, kernel, strides=strides, padding=padding)
     np.testing.assert_allclose(ours, kerass, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(
+    ("name", "pixels", "options"),
+    [
+        ("conv", 1, {"strides": (2, 2)}),
+        ("conv", 2, {"strides": (1, 1)}),
+        ("conv", 3, {"strides": (1, 1)}),
+        ("conv", 3, {"strides": (2, 2)}),
+        ("conv", 3, {"strides": (1, 1), "dilation_rate": (2, 1)}),
+        ("conv in two groups", 3, {"strides": (1, 1)}),
+        ("depthwise_conv", 2, {"strides": (1, 1)}),
+        ("depthwise_conv", 3, {"strides": (1, 1)}),
+        ("depthwise_conv", 3, {"strides": (2, 2)}),
+    ],
+)
+def test_so_are_their_gradients(name, pixels, options, padding):
+    name, channels = name.split(" ")[0], 3 if "groups" in name else 6
+    if getattr(native, name) is None:
+        pytest.skip(f"{keras.backend.backend()} has no such kernel of its own")
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(2, 8, 11, 6)).astype(np.float32)
+    kernel = rng.normal(size=(pixels, pixels, channels, 1 if name == "depthwise_conv" else 4)).astype(np.float32)
+    weights = keras.ops.convert_to_tensor(rng.normal(size=(2, 8, 11, 6)).astype(np.float32))
+
+    def total(conv, images, kernel):
+        answer = conv(keras.ops.convert_to_tensor(images), keras.ops.convert_to_tensor(kernel), padding=padding, **options)
+        _, height, width, filters = answer.shape
+        return keras.ops.sum(answer * weights[:, :height, :width, :filters])
+
+    for function, array in (
+        (lambda conv: lambda images: total(conv, images, kernel), images),
+        (lambda conv: lambda kernel: total(conv, images, kernel), kernel),
+    ):
+        ours, kerass = (gradient(function(conv), array) for conv in (getattr(native, name), getattr(keras.ops, name)))
+        np.testing.assert_allclose(ours, kerass, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(("kind", "name"), [("mobilenet_v2", "depthwise_conv"), ("resnext50", "conv")])

@@ -20,7 +20,6 @@ ONE_CALL_AT_A_TIME = True  # Keras hands JAX a model's weights to be used up and
 BOXES_AT_ONCE = 32
 
 top_k = ops.top_k
-conv = None
 
 
 def pool_levels(features, levels, y: Samples, x: Samples):
@@ -116,13 +115,87 @@ def depthwise_conv(x, kernel, *, strides: tuple[int, int], padding: str):
     """
     if jax.default_backend() != "cpu":
         return ops.depthwise_conv(x, kernel, strides=strides, padding=padding)
+    call = _depthwise if tuple(strides) == (1, 1) else _plain_depthwise
+    return call((tuple(strides), padding), x, kernel)
+
+
+def _plain_depthwise(options, x, kernel):
+    weights = kernel.reshape(-1, x.shape[-1])
+    return sum(pixels * weight for pixels, weight in zip(_pixels_under(x, kernel.shape[:2], *options), weights))
+
+
+def _depthwise_forward(options, x, kernel):
+    return _plain_depthwise(options, x, kernel), (x, kernel)
+
+
+def _depthwise_backward(options, kept, slope):
+    """By the images it is the same sum with the kernel turned, one loop, where XLA's own makes an image of each pixel's."""
+    (strides, padding), (x, kernel) = options, kept
+    missing = portable.missing_pixels(x.shape[1:3], kernel.shape, strides)
+    in_front = [pixels // 2 if padding == "same" else 0 for pixels in missing]
+    edges = [
+        (long - 1 - front, side + front - answer)
+        for long, front, side, answer in zip(kernel.shape, in_front, x.shape[1:3], slope.shape[1:3])
+    ]
+    padded = ops.pad(slope, ((0, 0), *edges, (0, 0)))
+    of_pixels = [
+        jnp.sum(pixels * slope, axis=(0, 1, 2), dtype="float32") for pixels in _pixels_under(x, kernel.shape[:2], *options)
+    ]
+    return (
+        _plain_depthwise((strides, "valid"), padded, kernel[::-1, ::-1]),
+        jnp.stack(of_pixels).reshape(kernel.shape).astype(kernel.dtype),
+    )
+
+
+_depthwise = jax.custom_vjp(_plain_depthwise, nondiff_argnums=(0,))
+_depthwise.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+def conv(x, kernel, *, strides: tuple[int, int], padding: str, dilation_rate: tuple[int, int] = (1, 1)):
+    """As `keras.ops.conv`; on CPUs the kernel's gradient is one product of matrices a pixel of the kernel.
+
+    XLA's own is a convolution with a kernel as large as the image (docs/measurements.md has what that takes).
+
+    Args:
+        x: (B, H, W, C).
+        kernel: (k, k, C / groups, out).
+    """
+    options = (tuple(strides), padding, tuple(dilation_rate))
+    if jax.default_backend() != "cpu" or kernel.shape[2] != x.shape[3]:
+        return _plain_conv(options, x, kernel)
+    return _conv(options, x, kernel)
+
+
+def _plain_conv(options, x, kernel):
+    strides, padding, dilation_rate = options
+    return ops.conv(x, kernel, strides=strides, padding=padding, dilation_rate=dilation_rate)
+
+
+def _conv_forward(options, x, kernel):
+    return _plain_conv(options, x, kernel), (x, kernel)
+
+
+def _conv_backward(options, kept, slope):
+    x, kernel = kept
+    (slope_of_x,) = jax.vjp(lambda x: _plain_conv(options, x, kernel), x)[1](slope)
+    flat = slope.reshape(-1, slope.shape[-1])  # (B · H' · W', out)
+    of_pixels = [
+        jnp.matmul(pixels.reshape(-1, x.shape[-1]).T, flat, preferred_element_type="float32")
+        for pixels in _pixels_under(x, kernel.shape[:2], *options)
+    ]
+    return slope_of_x, jnp.stack(of_pixels).reshape(kernel.shape).astype(kernel.dtype)
+
+
+_conv = jax.custom_vjp(_plain_conv, nondiff_argnums=(0,))
+_conv.defvjp(_conv_forward, _conv_backward)
+
+
+def _pixels_under(x, kernel_size, strides, padding: str, dilation_rate=(1, 1)):
+    """For each pixel of a kernel, row by row, those of the images that it meets: (B, H', W', C)."""
+    reach = [(pixels - 1) * rate + 1 for pixels, rate in zip(kernel_size, dilation_rate)]
     if padding == "same":
-        missing = portable.missing_pixels(x.shape[1:3], kernel.shape[:2], strides)
+        missing = portable.missing_pixels(x.shape[1:3], reach, strides)
         x = ops.pad(x, ((0, 0), *((pixels // 2, pixels - pixels // 2) for pixels in missing), (0, 0)))
-    rows, columns = (
-        (side - pixels) // stride * stride + 1 for side, pixels, stride in zip(x.shape[1:3], kernel.shape, strides)
-    )
-    return sum(
-        x[:, i : i + rows : strides[0], j : j + columns : strides[1]] * kernel[i, j, :, 0]
-        for i, j in itertools.product(*map(range, kernel.shape[:2]))
-    )
+    rows, columns = ((side - long) // stride * stride + 1 for side, long, stride in zip(x.shape[1:3], reach, strides))
+    for i, j in itertools.product(*(range(0, long, rate) for long, rate in zip(reach, dilation_rate))):
+        yield x[:, i : i + rows : strides[0], j : j + columns : strides[1]]
