@@ -59,6 +59,19 @@ def test_relative_links_lead_to_a_file_and_a_heading():
     assert checked > 60
 
 
+def test_all_rows_of_a_table_have_as_many_cells():
+    """A table whose second row has fewer is shown as text."""
+    checked = 0
+    for page in PAGES:
+        before = 0
+        for line in prose(page).split("\n"):
+            cells = len(re.findall(r"(?<!\\)\|", line)) if line.strip().startswith("|") else 0
+            assert not (before and cells) or cells == before, f"{page.relative_to(ROOT)} has {line} among other rows"
+            before = cells
+            checked += cells > 0
+    assert checked > 300
+
+
 def test_quoted_code_is_the_code():
     quoted = [block for page in PAGES for block in blocks(page) if block.mark.startswith("from ")]
     assert len(quoted) >= 5
