@@ -109,9 +109,11 @@ def mask_ap(model: str | Path, data: Path, images: Path, folder: Path) -> float:
     return json.loads(target.read_text())["mask"]["AP"]
 
 
-def without(data: Path, file_names: set[str], target: Path, count: int) -> None:
-    """Up to `count` images of a COCO file that are none of those."""
+def without(data: Path, file_names: set[str], target: Path, count: int, name: str) -> None:
+    """Up to `count` images of a COCO file of one class that are none of those; the class gets the name that the project has."""
     content = json.loads(data.read_text())
+    (category,) = content["categories"]
+    content["categories"] = [category | {"name": name}]
     left = [image for image in content["images"] if Path(image["file_name"]).name not in file_names][:count]
     ids = {image["id"] for image in left}
     annotations = [each for each in content["annotations"] if each["image_id"] in ids]
@@ -140,10 +142,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder, clock, seconds = Path(name), time.monotonic, dict[str, float]()
         rest, project = folder / "rest.json", folder / "project"
-        without(given.data, set(by_name), rest, given.scored)
         words = ["serve", "--model", given.model, "--project", str(project), "--timeout", str(PATIENCE)]
         with Server([sys.executable, "-m", "maskrcnn", *words]) as server:
             person, start = Person(server.address), clock()
+            without(given.data, set(by_name), rest, given.scored, person.classes()[0])
             for sample in samples:
                 file = (Path(sample.path).name, Path(sample.path).read_bytes())
                 person.ask("POST", "/v1/project/images", files={"file": file})
