@@ -42,7 +42,7 @@ class Sample:
         boxes: (N, 4) float32 xyxy.
         labels: (N,) int32, index into the data set's categories.
         crowd: (N,) bool; crowd regions are never positives and never negatives.
-        rles: N COCO RLE dicts `{"size": [h, w], "counts": bytes}`.
+        rles: N COCO RLE dicts `{"size": [h, w], "counts": bytes}`; after an augmentation made when they are asked for.
         areas: (N,) float32, as annotated (COCO's size classes rest on it).
         annotation_ids: (N,) int64.
         scores: (N,) float32 in [0, 1] of objects that a model found, on their way to a file; None of ground truth.
@@ -63,7 +63,7 @@ class Sample:
     boxes: np.ndarray
     labels: np.ndarray
     crowd: np.ndarray
-    rles: list[dict[str, Any]]
+    rles: Sequence[dict[str, Any]]
     areas: np.ndarray
     annotation_ids: np.ndarray
     image: np.ndarray | None = None

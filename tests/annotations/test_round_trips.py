@@ -19,7 +19,7 @@ from maskrcnn.geometry.rle import mask_to_rle, rle_to_mask
 
 CATEGORIES = (Category(7, "tree"), Category(3, "tall cat"), Category(12, "Hündchen"))
 UNNAMED = {"label-maps"}  # formats without names of classes
-WITH_CROWDS = {"coco", "parquet", "qupath", "shards"}
+WITH_CROWDS = {"coco", "parquet", "parquet-images", "qupath", "shards"}
 
 
 @st.composite

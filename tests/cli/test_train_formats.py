@@ -16,7 +16,7 @@ from maskrcnn.annotations.formats import FORMATS
 from maskrcnn.api import MaskRCNN
 from maskrcnn.cli import app
 
-EXTRAS = {"imagej": "roifile", "ome-ngff": "zarr", "parquet": "pyarrow"}
+EXTRAS = {"imagej": "roifile", "ome-ngff": "zarr", "parquet": "pyarrow", "parquet-images": "pyarrow"}
 SMALL = {
     "image__short_side": 64, "image__long_side": 64, "fpn__channels": 8, "box_head__hidden": 16, "mask_head__channels": 8,
     "mask_head__num_convs": 1, "rpn__train_top_k": 16, "rpn__train_proposals": 16, "rpn__top_k": 16, "rpn__proposals": 16,

@@ -10,7 +10,15 @@ import pytest
 from references import resize as reference
 
 from maskrcnn.config.model import ImageConfig
-from maskrcnn.data.resize import choose_frame, fit_to_frame, fitted_size, pad_to_frame
+from maskrcnn.data.resize import (
+    choose_frame,
+    enlarge_region,
+    fit_for_training,
+    fit_to_frame,
+    fitted_size,
+    pad_to_frame,
+    resize_region,
+)
 
 CONFIG = ImageConfig()  # 800, 1333
 TORCHVISION = ImageConfig(resize="torchvision", frame="tight")
@@ -213,3 +221,23 @@ def test_padding_adds_zeros_at_the_bottom_and_right():
     padded = pad_to_frame(image, (8, 9))
     np.testing.assert_array_equal(padded[:5, :7], image)
     assert not padded[5:].any() and not padded[:, 7:].any() and padded.dtype == np.uint8
+
+
+@pytest.mark.parametrize("region", [(0, 0, 61, 43), (3.25, 1.5, 30.75, 21.0), (40.0, 20.0, 61.0, 43.0)])
+def test_enlarging_by_opencv_is_pillows_but_for_rounding(region):
+    image = np.random.default_rng(1).integers(0, 256, (43, 61, 3), np.uint8)
+    ours, pillows = (resize(image, region, (67, 97)).astype(int) for resize in (enlarge_region, resize_region))
+    assert np.abs(ours - pillows).max() == 1
+    assert np.mean(ours != pillows) < 0.25
+
+
+def test_what_training_sees_is_what_the_model_sees_but_for_rounding():
+    rng = np.random.default_rng(2)
+    for size in ((370, 530), (900, 1400), (800, 800)):
+        image = rng.integers(0, 256, (*size, 3), np.uint8)
+        shown = fit_to_frame(image, CONFIG)[0].astype(int)
+        trained = fit_for_training(image, CONFIG).astype(int)
+        assert trained.shape == shown.shape
+        grows = shown.shape[0] > size[0]
+        assert np.abs(trained - shown).max() <= 2 * grows
+        assert (np.abs(trained - shown) > 1).mean() < 1e-3

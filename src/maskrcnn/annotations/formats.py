@@ -28,6 +28,7 @@ from maskrcnn.annotations import (
     open_images,
     panoptic,
     parquet,
+    parquet_images,
     qupath,
     rle_csv,
     shards,
@@ -58,6 +59,7 @@ WRITERS: dict[str, Write] = {
     "imagej": imagej_rois.write,
     "qupath": qupath.write,
     "parquet": parquet.write,
+    "parquet-images": parquet_images.write,
     "shards": shards.write,
 }
 
@@ -82,7 +84,7 @@ class Format(Protocol):
 
 MODULES: tuple[Format, ...] = (
     coco, via, label_maps, yolo, labelme, voc, cvat, mask_files, label_studio, cityscapes, supervisely, rle_csv, imagej_rois,
-    qupath, panoptic, open_images, ome_ngff, datumaro, cellpose, parquet, shards,
+    qupath, panoptic, open_images, ome_ngff, datumaro, cellpose, parquet, parquet_images, shards,
 )  # fmt: skip
 ASKS = {  # options that mean something to some formats alone
     "class_attribute": (("via",), "Only VIA files have region attributes"),

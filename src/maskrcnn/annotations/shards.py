@@ -84,7 +84,7 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
     waiting: list[tuple[str, bytes]] = []
     size = number = 0
     for count, sample in enumerate(data.samples):
-        suffix, content = _encoded(sample)
+        suffix, content = encoded_image(sample)
         truth = {
             "file_name": sample.file_name,
             "height": sample.size[0],
@@ -114,7 +114,7 @@ def _write(file: BinaryIO, members: list[tuple[str, bytes]]) -> None:
             shard.addfile(info, io.BytesIO(content))
 
 
-def _encoded(sample: Sample) -> tuple[str, bytes]:
+def encoded_image(sample: Sample) -> tuple[str, bytes]:
     """An image's suffix and its file's bytes."""
     if not sample.path:
         file = io.BytesIO()

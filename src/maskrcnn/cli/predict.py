@@ -59,7 +59,8 @@ def predict(
             metavar="FORMAT",
             help="Output for each image: overlay, labels (both by default), geojson, ome-tiff, nifti or dicom-seg; for images "
             "in tiles also zarr. Or for an annotation tool, all images in one folder predictions-FORMAT: coco, yolo, labelme, "
-            "voc, cvat, label-studio, qupath, imagej, label-maps, mask-files, rle-csv, parquet or shards. Repeat for more.",
+            "voc, cvat, label-studio, qupath, imagej, label-maps, mask-files, rle-csv, parquet, parquet-images or shards. "
+            "Repeat for more.",
         ),
     ] = None,
     measurements: Annotated[

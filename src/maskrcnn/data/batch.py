@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from maskrcnn.config.model import ModelConfig
-from maskrcnn.data.resize import choose_frame, fit_to_frame, offset_in_frame, pad_to_frame
-from maskrcnn.geometry.masks import crop_mask
+from maskrcnn.data.resize import choose_frame, fit_for_training, offset_in_frame, pad_to_frame
+from maskrcnn.geometry.cutouts import crop_masks
 from maskrcnn.structures import INCOMPLETE, SAID_ABSENT, Batch, Sample
 
 ROW_COUNTS = (16, 64, 256, 1024)  # rows of truth a batch may have: few, so that few shapes are compiled
 
 
-def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
+def make_batch(samples: Sequence[Sample], model_config: ModelConfig, empty: Callable[..., np.ndarray] = np.empty) -> Batch:
     """Resizes the images, pads them to one frame and their truth to one number of rows, and crops each mask to its box.
 
     Args:
         samples: read samples; those without objects have no valid row, and those that are `fitted` keep their size.
         model_config: gives the sides, the frames and the side of a true mask.
+        empty: makes the arrays of images and masks, of (shape, type): where another process can read them, say.
 
     Returns:
         NumPy arrays; images uint8, four times less to move than floats, unless the way of resizing gives floats.
@@ -28,32 +29,35 @@ def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
         ValueError: for an image that has changed its size since its annotations were read; for a fitted one that no frame
             holds.
     """
-    images = []
+    fitted = []
     for sample in samples:
         assert sample.image is not None
         if sample.image.shape[:2] != sample.size:
             raise ValueError(
                 f"{sample.path} had height, width {sample.size} when it was checked; now {sample.image.shape[:2]}."
             )
-        image = sample.image if sample.fitted else fit_to_frame(sample.image, model_config.image)[0]
-        images.append(image.astype(np.float32) if model_config.image.resize == "torchvision" else image)
+        fitted.append(sample.image if sample.fitted else fit_for_training(sample.image, model_config.image))
     place = model_config.image.place
-    frame = _cropped_for(samples) or choose_frame([image.shape[:2] for image in images], model_config.image)
+    frame = _cropped_for(samples) or choose_frame([image.shape[:2] for image in fitted], model_config.image)
+    kind = np.float32 if model_config.image.resize == "torchvision" else np.uint8
+    images = empty((len(fitted), *frame, model_config.image.channels), kind)
+    for padded, image in zip(images, fitted, strict=True):
+        pad_to_frame(image, frame, place, out=padded)
     shape = len(samples), num_rows(max(len(sample.labels) for sample in samples))
     side, num_keypoints = model_config.mask_head.truth_size, model_config.keypoint_head.num_keypoints
     batch = Batch(
-        images=np.stack([pad_to_frame(image, frame, place) for image in images]),
-        sizes=np.array([image.shape[:2] for image in images], np.int32),
+        images=images,
+        sizes=np.array([image.shape[:2] for image in fitted], np.int32),
         boxes=np.zeros((*shape, 4), np.float32),
         labels=np.zeros(shape, np.int32),
-        masks=np.zeros((*shape, side, side), np.uint8),
+        masks=empty((*shape, side, side), np.uint8),
         crowd=np.zeros(shape, bool),
         valid=np.zeros(shape, bool),
         image_ids=np.array([sample.image_id for sample in samples], np.int64),
         keypoints=np.zeros((*shape, num_keypoints, 3), np.float32) if num_keypoints else (),
         class_marks=_class_marks(samples, model_config),
     )
-    for index, (sample, image) in enumerate(zip(samples, images, strict=True)):
+    for index, (sample, image) in enumerate(zip(samples, fitted, strict=True)):
         count = len(sample.labels)
         stretch = np.array(image.shape[1::-1], np.float32) / sample.size[::-1]  # x, y; rounding makes them differ a little
         offset = offset_in_frame(image.shape[:2], frame, place)[::-1]  # x, y
@@ -64,8 +68,9 @@ def make_batch(samples: Sequence[Sample], model_config: ModelConfig) -> Batch:
         if num_keypoints and sample.keypoints is not None:
             moved = np.array([*stretch, 1], np.float32), np.array([*offset, 0], np.float32)
             batch.keypoints[index, :count] = sample.keypoints * moved[0] + moved[1]
-        for row, (rle, box) in enumerate(zip(sample.rles, sample.boxes, strict=True)):
-            batch.masks[index, row] = crop_mask(rle, box, side)  # from the original pixels: resizing first would blur it twice
+        batch.masks[index, count:] = 0
+        if count:  # from the original pixels: resizing first would blur them twice
+            batch.masks[index, :count] = crop_masks(sample.rles, sample.boxes, side)
     return batch
 
 

@@ -49,7 +49,7 @@ def copy_paste(below: Sample, above: Sample, rng: np.random.Generator, *, min_vi
     both = below.replace(
         labels=np.concatenate([below.labels, above.labels[chosen]]),
         crowd=np.concatenate([below.crowd, above.crowd[chosen]]),
-        rles=below.rles + [above.rles[row] for row in chosen],
+        rles=[*below.rles, *(above.rles[row] for row in chosen)],
         areas=np.concatenate([below.areas, above.areas[chosen]]),
         annotation_ids=np.concatenate([below.annotation_ids, above.annotation_ids[chosen]]),
     )

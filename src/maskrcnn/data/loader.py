@@ -173,9 +173,12 @@ def make_loader(
     own_size = batch_size // part[1]
     if part[1] > 1:
         samples = _Part(samples, part[0], own_size, batch_size)
-    numbered = samples.batch(own_size, batch_fn=partial(_make_batch, model_config=model_config)).map(Batch._asdict)
-    num_threads = 1 if num_workers else min(os.cpu_count() or 1, MAX_THREADS)
-    batches = numbered.slice(slice(start, None)) if start else numbered
+    numbered = _batched(samples, own_size, model_config, np.empty)
+    batches = numbered
+    num_threads = min(os.cpu_count() or 1, MAX_THREADS)
+    if num_workers:  # what a worker read ahead in threads of its own would be left behind in shared memory at the end
+        batches, num_threads = _batched(samples, own_size, model_config, grain.multiprocessing.SharedMemoryArray), 0
+    batches = batches.slice(slice(start, None)) if start else batches
     stream = batches.to_iter_dataset(grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads))
     if num_workers:
         if not flags.FLAGS.is_parsed():
@@ -227,9 +230,14 @@ class _Part(grain.MapDataset):
         return self._parent[place] if place < len(self._parent) else _TooMany(self._parent[0])
 
 
-def _make_batch(samples: Sequence[Sample | _TooMany], model_config: ModelConfig) -> Batch:
+def _batched(samples: grain.MapDataset, size: int, model_config: ModelConfig, empty: Callable[..., Any]) -> grain.MapDataset:
+    """Batches of so many samples as dicts; `empty` makes their large arrays, see `make_batch`."""
+    return samples.batch(size, batch_fn=partial(_make_batch, model_config=model_config, empty=empty)).map(Batch._asdict)
+
+
+def _make_batch(samples: Sequence[Sample | _TooMany], model_config: ModelConfig, empty: Callable[..., Any]) -> Batch:
     """As `make_batch`, where those too many become images of size 0."""
-    batch = make_batch([each.sample if isinstance(each, _TooMany) else each for each in samples], model_config)
+    batch = make_batch([each.sample if isinstance(each, _TooMany) else each for each in samples], model_config, empty)
     for row, each in enumerate(samples):
         if isinstance(each, _TooMany):
             for array in batch:

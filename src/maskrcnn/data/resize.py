@@ -44,6 +44,15 @@ def fit_to_frame(image: np.ndarray, image_config: ImageConfig) -> tuple[np.ndarr
     return resize_region(image, (0, 0, width, height), size), scale
 
 
+def fit_for_training(image: np.ndarray, image_config: ImageConfig) -> np.ndarray:
+    """`fit_to_frame`, but that detectron2's way enlarges by `enlarge_region`, in a quarter of the time."""
+    height, width = image.shape[:2]
+    size, _ = fitted_size(height, width, image_config)
+    if image_config.resize == "detectron2" and size != (height, width) and size[0] >= height and size[1] >= width:
+        return enlarge_region(image, (0, 0, width, height), size)
+    return fit_to_frame(image, image_config)[0]
+
+
 def fitted_size(height: int, width: int, image_config: ImageConfig) -> tuple[tuple[int, int], float]:
     """Height and width of the resized image, in the order in which each source multiplies and rounds; and the scale."""
     short, long = min(height, width), max(height, width)
@@ -82,6 +91,25 @@ def resize_region(image: np.ndarray, region: tuple[float, float, float, float], 
         return np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR, box=region))
 
     return by_channel(resize, image)
+
+
+def enlarge_region(image: np.ndarray, region: tuple[float, float, float, float], size: tuple[int, int]) -> np.ndarray:
+    """`resize_region` by OpenCV, to a `size` that is no smaller than the region.
+
+    Where an image grows, Pillow's filter reads two pixels each way as OpenCV's does. They round otherwise: one pixel in six
+    differs, by one gray level; in noise a few by two.
+    """
+    left, top, right, bottom = region
+    height, width = image.shape[:2]
+    if (left, top, right, bottom) == (0, 0, width, height):  # the same to the bit on every processor
+        return by_channel(lambda pixels: cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR_EXACT), image)
+    unit_x, unit_y = (right - left) / size[1], (bottom - top) / size[0]  # a new pixel, in old ones
+    # OpenCV counts from the center of the first pixel
+    places = np.array([[unit_x, 0, left + unit_x / 2 - 0.5], [0, unit_y, top + unit_y / 2 - 0.5]])
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return by_channel(
+        lambda pixels: cv2.warpAffine(pixels, places, size[::-1], flags=how, borderMode=cv2.BORDER_REPLICATE), image
+    )
 
 
 def by_channel(change: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
@@ -154,10 +182,12 @@ def offset_in_frame(size: tuple[int, int], frame: tuple[int, int], place: str) -
     return (frame[0] - size[0]) // 2, (frame[1] - size[1]) // 2
 
 
-def pad_to_frame(image: np.ndarray, frame: tuple[int, int], place: str = "corner") -> np.ndarray:
-    """An image (h, w, C) in the upper left or the center of a frame (height, width), zeros around."""
+def pad_to_frame(image: np.ndarray, frame: tuple[int, int], place: str = "corner", out: np.ndarray | None = None) -> np.ndarray:
+    """An image (h, w, C) in the upper left or the center of a frame (height, width), zeros around; in `out`, if given."""
     height, width = image.shape[:2]
     top, left = offset_in_frame((height, width), frame, place)
-    padded = np.zeros((*frame, image.shape[2]), image.dtype)
-    padded[top : top + height, left : left + width] = image
+    bottom, right = top + height, left + width
+    padded = np.empty((*frame, image.shape[2]), image.dtype) if out is None else out
+    padded[:top], padded[bottom:], padded[top:bottom, :left], padded[top:bottom, right:] = 0, 0, 0, 0
+    padded[top:bottom, left:right] = image
     return padded

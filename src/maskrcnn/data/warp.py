@@ -1,8 +1,9 @@
 """Moves an image and its masks by one map, so that each mask stays on its object.
 
-Three steps, of which each is exact or happens once: a region of the image is resized (Pillow's wide filter, as in
-`data.resize`); where it is rotated or bent, each new pixel reads it at a place of its own; quarter turns and mirrors permute
-pixels. Masks go the same way, each in its own region: they are covered parts of pixels until the end, where half is mask.
+Three steps, of which each is exact or happens once: a region of the image is resized (Pillow's wide filter where it shrinks,
+as in `data.resize`); where it is rotated or bent, each new pixel reads it at a place of its own; quarter turns and mirrors
+permute pixels. Masks go the same way, each in its own region: they are covered parts of pixels until the end, where half is
+mask.
 
 Coordinates are pixels, the first pixel covers 0 to 1.
 """
@@ -17,10 +18,11 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from maskrcnn.data.resize import by_channel, resize_region
+from maskrcnn.data.resize import by_channel, enlarge_region, resize_region
+from maskrcnn.geometry.cutouts import Cutouts
 from maskrcnn.geometry.keypoints import flip_keypoints, without_outside
 from maskrcnn.geometry.masks import HALF, coverage, mask_to_box
-from maskrcnn.geometry.rle import cutout_rle, rle_area, rle_to_box, rle_to_mask
+from maskrcnn.geometry.rle import rle_area, rle_to_box, rle_to_mask
 from maskrcnn.structures import Sample
 
 _STEPS = 8  # of finding a bent point: shifts change slowly from pixel to pixel, and each step leaves a fraction of the error
@@ -131,9 +133,10 @@ def with_parts(
     height, width = image.shape[:2]
     old_areas = np.array([rle_area(rle) for rle in sample.rles])
     least = np.minimum(min_area, old_areas)  # a speck that was annotated so stays
-    kept = {row: part for row, part in enumerate(parts) if part is not None and part.area >= least[row]}
+    visible = np.array([0 if part is None else part.area for part in parts], int)
+    kept = {row: part for row, part in enumerate(parts) if part is not None and visible[row] >= least[row]}
     rows = np.array(list(kept), int)
-    areas = np.array([part.area for part in kept.values()])
+    areas = visible[rows]
     corners = np.array([(part.left, part.top) for part in kept.values()]).reshape(-1, 2)
     sides = np.array([part.mask.shape[::-1] for part in kept.values()]).reshape(-1, 2)
     return sample.replace(
@@ -142,7 +145,7 @@ def with_parts(
         boxes=np.concatenate([corners, corners + sides], axis=1).astype(np.float32),
         labels=sample.labels[rows],
         crowd=sample.crowd[rows] | (areas < min_visible * whole[rows]),
-        rles=[cutout_rle(part.mask, (part.left, part.top), (height, width)) for part in kept.values()],
+        rles=Cutouts([part.mask for part in kept.values()], corners, (height, width)),
         areas=(sample.areas[rows] * (areas / old_areas[rows])).astype(np.float32),  # annotated ones differ a little from masks
         annotation_ids=sample.annotation_ids[rows],
         keypoints=None if keypoints is None else without_outside(keypoints[rows], (height, width)),
@@ -152,7 +155,9 @@ def with_parts(
 def warp_image(image: np.ndarray, warp: Warp) -> np.ndarray:
     """The image (H, W, C) uint8 after a warp."""
     if not warp.is_whole:
-        image = resize_region(image, warp.region, warp.resized)
+        left, top, right, bottom = warp.region
+        grows = warp.resized[0] >= bottom - top and warp.resized[1] >= right - left
+        image = (enlarge_region if grows else resize_region)(image, warp.region, warp.resized)
     if warp.bend is not None:
         # With the border at its own color an image would fade to it within half a pixel of its edge: repeat the edge, and
         # then lay the ground where nothing is read.
@@ -221,7 +226,7 @@ def warp_mask(rle: dict[str, Any], warp: Warp) -> Part | None:
     unit_x, unit_y = (right - left) / warp.resized[1], (bottom - top) / warp.resized[0]  # a resized pixel, in the source's
     x1, y1, x2, y2 = rle_to_box(rle).tolist()
     if warp.bend is None and warp.is_whole:
-        mask = rle_to_mask(rle)[int(y1) : int(y2), int(x1) : int(x2)]
+        mask = rle_to_mask(rle)[int(y1) : int(y2), int(x1) : int(x2)].copy()  # and let go of the whole one
         return _turned(Part(mask, int(x1), int(y1)), warp) if x1 < x2 else None
     resized = ((x1 - left) / unit_x, (y1 - top) / unit_y, (x2 - left) / unit_x, (y2 - top) / unit_y)
     x1, y1, x2, y2 = _whole(resized, warp.resized)

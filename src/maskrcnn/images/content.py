@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from maskrcnn.images.files import errors_in_one_line
+from maskrcnn.images.parquet_rows import read_row
 
 FileLike = str | Path | bytes | bytearray | memoryview | BinaryIO | io.RawIOBase | io.BufferedIOBase
-MAX_MEMBER_BYTES = 1 << 29  # of an image in a tar file
-_MEMBER = re.compile(r"(.+\.tar)#(\d+)\+(\d+)/[^/]*")
+MAX_MEMBER_BYTES = 1 << 29  # of an image in a tar or Parquet file
+_MEMBER = re.compile(r"(.+\.(?:tar|parquet))#(\d{1,18})\+(\d{1,18})/[^/]*", re.IGNORECASE)
 _START = 352  # bytes that are enough to recognize every format: NIfTI's header is the longest
 
 
@@ -64,9 +65,12 @@ class Content:
             self.file.close()
 
 
-def member_path(tar: Path, offset: int, length: int, name: str) -> Path:
-    """The path by which `Content` reads a file that lies in a tar file, not compressed: TAR#OFFSET+LENGTH/NAME."""
-    return Path(f"{tar}#{offset}+{length}/{name}")
+def member_path(file: Path, first: int, second: int, name: str) -> Path:
+    """The path by which `Content` reads an image that lies in another file.
+
+    TAR#OFFSET+LENGTH/NAME of a tar file that is not compressed; PARQUET#GROUP+ROW/NAME, see `parquet_rows.read_row`.
+    """
+    return Path(f"{file}#{first}+{second}/{name}")
 
 
 def is_member(path: str) -> bool:
@@ -75,10 +79,12 @@ def is_member(path: str) -> bool:
 
 
 def _open_member(path: str) -> BinaryIO | None:
-    """The bytes of a file in a tar file; None of every other path."""
+    """The bytes of an image in a tar or Parquet file; None of every other path."""
     match = _MEMBER.fullmatch(path)
     if match is None or Path(path).is_file():
         return None
+    if match[1].lower().endswith(".parquet"):
+        return io.BytesIO(read_row(Path(match[1]), int(match[2]), int(match[3]), MAX_MEMBER_BYTES))
     offset, length = int(match[2]), int(match[3])
     if length > MAX_MEMBER_BYTES:
         raise ValueError(f"it has more than {MAX_MEMBER_BYTES >> 20} MB")
