@@ -147,9 +147,13 @@ def make_batches(entries: list[dict], batch_size: int, rng: random.Random) -> It
 def train(model: nn.Module, data: Images, arguments: argparse.Namespace) -> dict[str, float]:
     entries = data.learnable()
     augment = v2.Compose([v2.RandomHorizontalFlip(0.5), v2.ToDtype(torch.float32, scale=True)])
-    peak = arguments.learning_rate or 0.02 * arguments.batch_size / 16
+    peak = arguments.learning_rate or (2e-4 if arguments.optimizer == "adam" else 0.02 * arguments.batch_size / 16)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.SGD(parameters, lr=peak, momentum=0.9, weight_decay=1e-4)
+    optimizer: torch.optim.Optimizer
+    if arguments.optimizer == "adam":
+        optimizer = torch.optim.Adam(parameters, lr=peak)
+    else:
+        optimizer = torch.optim.SGD(parameters, lr=peak, momentum=0.9, weight_decay=1e-4)
     epoch_steps = max(1, len(entries) // arguments.batch_size)
     warm_up = max(1, min(1000, epoch_steps - 1))
     started, started_cpu = time.monotonic(), time.process_time()
@@ -236,7 +240,8 @@ def main() -> None:
     budget.add_argument("--minutes", type=float, help="by the clock, instead of epochs")
     budget.add_argument("--cpu-minutes", type=float, help="of processor time, instead of epochs")
     parser.add_argument("--batch-size", type=int, default=2)
-    parser.add_argument("--learning-rate", type=float, help="default: 0.02 × batch size / 16")
+    parser.add_argument("--optimizer", choices=("sgd", "adam"), default="sgd", help="torchvision: sgd")
+    parser.add_argument("--learning-rate", type=float, help="default: 0.02 × batch size / 16, and 2e-4 of adam")
     parser.add_argument("--min-size", type=int, default=800)
     parser.add_argument("--max-size", type=int, default=1333)
     parser.add_argument("--anchor-sizes", type=int, nargs=5, default=(32, 64, 128, 256, 512))
