@@ -13,6 +13,7 @@ from maskrcnn.config.model import BackboneConfig
 from maskrcnn.model.backbones import keras_model
 from maskrcnn.model.backbones.build import build_backbone
 from maskrcnn.model.backbones.folding import FoldedBackbone
+from maskrcnn.model.backbones.one_scale import PatchMap
 from maskrcnn.model.mask_rcnn import Network
 
 ENDS = {  # what the hand-made tables of MobileNetV2 and the ResNets say, and what was read off the others' graphs
@@ -95,9 +96,9 @@ def unpadded_stem() -> keras.Model:
     return keras.Model(images, x, name="unpadded")
 
 
-def one_scale() -> keras.Model:
+def patches_of_8() -> keras.Model:
     images = keras.Input((None, None, 3))
-    return keras.Model(images, layers.Conv2D(4, 16, strides=16)(images), name="patches")
+    return keras.Model(images, layers.Conv2D(4, 8, strides=8)(images), name="patches")
 
 
 def two_inputs() -> keras.Model:
@@ -109,7 +110,7 @@ def two_inputs() -> keras.Model:
     ("model", "message"),
     [
         (unpadded_stem, "'unpadded' has none for 4, 8, 16, 32: it makes a map of 111×143 of a frame of 224×288 pixels"),
-        (one_scale, "'patches' has none for 4, 8, 32: the strides of its maps are 16"),
+        (patches_of_8, "'patches' has none for 4, 16, 32: the strides of its maps are 8"),
         (two_inputs, "is none: it has 2 inputs"),
         (lambda: keras.Sequential([layers.Conv2D(4, 3)]), "A backbone is a built keras.Model"),
         (lambda: "resnet50", "a str is none"),
@@ -211,6 +212,66 @@ def check_a_step_and_the_file(model: keras.Model, tmp_path, monkeypatch) -> None
 
 def test_a_users_model_trains_is_saved_and_answers_the_same_when_opened(tmp_path, monkeypatch):
     check_a_step_and_the_file(own_model(), tmp_path, monkeypatch)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class ClassToken(layers.Layer):
+    """A learned place before the patches, as vision transformers have it."""
+
+    def build(self, input_shape):
+        self.token = self.add_weight((1, 1, input_shape[-1]), initializer="ones", name="token")
+
+    def call(self, x):
+        token = keras.ops.broadcast_to(self.token, (keras.ops.shape(x)[0], 1, x.shape[-1]))
+        return keras.ops.concatenate([token, x], axis=1)
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor((x.shape[0], x.shape[1] and x.shape[1] + 1, x.shape[2]), self.compute_dtype)
+
+
+def vision_transformer(*, token: bool = False, classes: int = 0, as_map: bool = False) -> keras.Model:
+    """A plain one: patches of 16 pixels, two blocks, all of one scale."""
+    x = images = keras.Input((None, None, 3))
+    x = layers.Reshape((-1, 8))(layers.Conv2D(8, 16, strides=16)(x))
+    x = ClassToken()(x) if token else x
+    for _ in range(2):
+        normal = layers.LayerNormalization()(x)
+        x = x + layers.MultiHeadAttention(2, 4)(normal, normal)
+        x = x + layers.Dense(8)(layers.Dense(16, activation="gelu")(layers.LayerNormalization()(x)))
+    x = layers.LayerNormalization()(x)
+    if as_map:
+        x = layers.Conv2D(8, 1)(PatchMap()(images, x))
+    if classes:
+        x = layers.Dense(classes)(layers.GlobalAveragePooling1D()(x))
+    return keras.Model(images, x, name="vit")
+
+
+@pytest.mark.parametrize("options", [{}, {"token": True}, {"classes": 10, "token": True}, {"as_map": True}])
+def test_a_plain_vision_transformer_becomes_four_scales(options):
+    model = vision_transformer(**options)
+    staged = keras_model.adopt(model)
+    shapes = [tuple(shape) for shape in staged.model.compute_output_shape((1, 64, 96, 3))]
+    assert shapes == [(1, 16, 24, 2), (1, 8, 12, 4), (1, 4, 6, 8), (1, 2, 3, 8)]
+    assert keras_model.conventions(model)["fpn__top_down"] is False
+    assert staged.ends[0].startswith("conv2d") and len(set(staged.ends)) == 5
+
+
+def test_the_map_of_a_vision_transformer_has_its_patches_in_their_places():
+    model = vision_transformer(token=True)
+    image = np.random.default_rng(0).normal(size=(2, 64, 96, 3)).astype(np.float32)
+    (sequence,), maps = arrays([model(image)]), arrays(keras_model.adopt(model).model(image))
+    np.testing.assert_allclose(maps[2].reshape(2, 24, 8), sequence[:, 1:], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(maps[3], maps[2].reshape(2, 2, 2, 3, 2, 8).max((2, 4)), rtol=1e-4, atol=1e-5)
+
+
+def test_stages_of_a_vision_transformer_are_the_same_when_opened():
+    staged = keras_model.adopt(vision_transformer(token=True))
+    again = keras_model.adopt(keras_model.copied(staged.model))
+    assert again.ends == staged.ends
+
+
+def test_a_vision_transformer_trains_is_saved_and_answers_the_same_when_opened(tmp_path, monkeypatch):
+    check_a_step_and_the_file(vision_transformer(token=True), tmp_path, monkeypatch)
 
 
 @pytest.mark.slow

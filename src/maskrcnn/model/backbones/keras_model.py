@@ -6,6 +6,7 @@ Shapes: `B` images, `H W` pixels of the frame, `C` channels of the image.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -14,6 +15,7 @@ from keras import layers, ops
 
 from maskrcnn.config.model import ImageConfig
 from maskrcnn.config.presets import CAFFE_COLOURS
+from maskrcnn.model.backbones import one_scale
 from maskrcnn.model.backbones.stages import STRIDES, Staged
 
 # A frame on which every stride up to 32 divides, with sides that differ, so that a turned map is not taken for a level.
@@ -52,6 +54,9 @@ def adopt(model: keras.Model, *, levels: Sequence[str] = ()) -> Staged:
     expansions before each stride. Where a model has several outputs, or `pyramid_outputs` as KerasHub's have, those are the
     levels. The strides are measured on one frame, `PROBE`. What lies behind C5, such as a classifier, is left out.
 
+    A plain vision transformer has one map, of stride 16, or a sequence of its patches; from it the levels are made, as in
+    ViTDet (`one_scale`).
+
     Args:
         model: built, with one input; its layers and weights become the backbone's, see `copied`.
         levels: names of four layers whose outputs are C2 … C5; they overrule the above.
@@ -63,6 +68,8 @@ def adopt(model: keras.Model, *, levels: Sequence[str] = ()) -> Staged:
     graph, offered = _graph(model, levels)
     channels = graph.inputs[0].shape[-1]
     probe = _trace(graph, keras.Input((*PROBE, channels)), model.name)
+    if one_scale.ends_in_one(graph) or (not offered and _has_one_scale(probe)):
+        return _simple_pyramid(graph, model.name)
     places = [_place_of(tensor, probe.calls) for tensor in probe.outputs] if offered else _cuts(probe)
     by_stride: dict[int, list[_Place]] = {}
     for place in places:
@@ -81,6 +88,37 @@ def adopt(model: keras.Model, *, levels: Sequence[str] = ()) -> Staged:
     outputs = [free.calls[place.call].outputs[place.output] for place in chosen]
     ends = tuple(probe.calls[place.call].operation.name for place in (stem, *chosen))
     return Staged(keras.Model(free.image, outputs, name="backbone"), ends)
+
+
+def _has_one_scale(probe: _Trace) -> bool:
+    """Whether the graph's maps are of stride 16 alone, and its end is one of them or the sequence of its places."""
+    (end,) = probe.outputs
+    strides = {_stride(probe.calls[place.call].outputs[place.output].shape) for place in _cuts(probe)} - {None, 1}
+    places = math.prod(PROBE) // one_scale.STRIDE**2
+    is_sequence = len(end.shape) == 3 and 0 <= (end.shape[1] or 0) - places <= one_scale.MOST_PREFIX
+    return strides == {one_scale.STRIDE} and (is_sequence or _stride(end.shape) == one_scale.STRIDE)
+
+
+def _simple_pyramid(graph: keras.Model, name: str) -> Staged:
+    """The graph of a plain vision transformer, and behind it, where they are not there yet, the layers that make four scales.
+
+    The places through which every path runs, from the first map on, are four stages, a quarter of them each.
+    """
+    channels = graph.inputs[0].shape[-1]
+    whole = _trace(graph, keras.Input((None, None, channels)), name)
+    outputs = whole.outputs if one_scale.ends_in_one(graph) else one_scale.levels(whole.image, whole.outputs[0])
+    pyramid = keras.Model(whole.image, outputs, name="backbone")
+    last = pyramid.outputs[STRIDES.index(one_scale.STRIDE)]
+    trunk = _trace(keras.Model(whole.image, last), keras.Input((None, None, channels)), name)
+    cuts = [place.call for place in _cuts(trunk)]
+    first = next(number for number, call in enumerate(cuts) if _is_patches(trunk.calls[call]))
+    quarters = [cuts[first + (len(cuts) - 1 - first) * quarter // 4] for quarter in range(5)]
+    return Staged(pyramid, tuple(trunk.calls[call].operation.name for call in quarters))
+
+
+def _is_patches(call: _Call) -> bool:
+    """Whether it is a layer that learns: the first one of a vision transformer embeds the patches."""
+    return isinstance(call.operation, layers.Layer) and bool(call.operation.weights)
 
 
 def copied(model: keras.Model, *, levels: Sequence[str] = ()) -> keras.Model:
@@ -111,18 +149,20 @@ def conventions(model: keras.Model, *, levels: Sequence[str] = ()) -> dict[str, 
 
     Colors are those of the model's own preprocessing layers, if it has any, else those of its kind in `keras.applications`,
     else ImageNet's mean and standard deviation. Batch norm that has never seen a batch is live, as in every network that starts
-    from random weights. Stages stay frozen as far as the model's own layers are.
+    from random weights. Stages stay frozen as far as the model's own layers are. What has one scale takes ViTDet's pyramid.
     """
     graph, _ = _graph(model, levels)
     trace = _trace(graph, keras.Input((*PROBE, graph.inputs[0].shape[-1])), model.name)
     parts = [part for layer in graph.layers for part in layer._flatten_layers()]
     norms = [part for part in parts if isinstance(part, layers.BatchNormalization)]
+    staged = adopt(model, levels=levels)
     learnt = not norms or any(ops.convert_to_numpy(norm.moving_mean).any() for norm in norms)
     return {
         "backbone__name": "keras",
         "backbone__levels": tuple(levels),
         "backbone__norm": "frozen" if learnt else "live",
-        "backbone__frozen_stages": _frozen_stages(adopt(model, levels=levels)),
+        "backbone__frozen_stages": _frozen_stages(staged),
+        **(one_scale.NECK if one_scale.ends_in_one(staged.model) else {}),
         **_colours(trace, model.name),
     }
 
@@ -190,15 +230,15 @@ def _graph(model: keras.Model, levels: Sequence[str]) -> tuple[keras.Model, bool
 
 
 def _without_classifier(graph: keras.Model) -> keras.Model:
-    """The graph up to its last map, through which every path runs."""
+    """The graph up to its last map, or sequence of places, through which every path runs."""
     if len(graph.outputs[0].shape) == 4:
         return graph
     trace = _trace(graph, keras.Input(graph.inputs[0].shape[1:]), graph.name)
     tensors = [trace.calls[place.call].outputs[place.output] for place in _cuts(trace)]
-    maps = [tensor for tensor in tensors if len(tensor.shape) == 4]
-    if not maps:
+    features = [tensor for tensor in tensors if len(tensor.shape) in (3, 4)]
+    if not any(len(tensor.shape) == 4 for tensor in features):
         raise ValueError("no tensor in it is a map of features")
-    return keras.Model(trace.image, maps[-1], name=graph.name)
+    return keras.Model(trace.image, features[-1], name=graph.name)
 
 
 def _named(model: Any) -> str:
