@@ -82,9 +82,10 @@ class Probe(keras.callbacks.Callback):
 
 
 def planned(arguments: argparse.Namespace, epochs: int) -> Plan:
-    """The run as `maskrcnn train` would make it for so many epochs."""
-    config = RunConfig(init=arguments.init, model=arguments.model, seed=arguments.seed, epochs=epochs, no_report=True)
+    """The run as `maskrcnn train` would make it for so many epochs, into a folder that is empty."""
     shutil.rmtree(arguments.out, ignore_errors=True)
+    arguments.out.mkdir(parents=True)
+    config = RunConfig(init=arguments.init, model=arguments.model, seed=arguments.seed, epochs=epochs, no_report=True)
     plan = make_plan(arguments.train, None, arguments.out, config, resume=False, log=print)
     given = {"init", "model", "seed", "epochs", "no_report"}
     return tuned(plan, given, print) if arguments.auto else plan
@@ -97,7 +98,9 @@ def probe(arguments: argparse.Namespace) -> None:
     run_plan(plan, callbacks=[clock], verbose=0)
     first, *others = clock.seconds
     seconds = {"first": first, "step": statistics.median(others), "steps_an_epoch": plan.steps}
-    shutil.rmtree(arguments.out, ignore_errors=True)
+    for file in arguments.out.glob("*.*"):
+        if file.is_file():
+            file.unlink()
     write_json(arguments.out / "probe.json", seconds)
 
 

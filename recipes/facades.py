@@ -9,7 +9,9 @@ Command:
 FOLDER holds `train.json` and `val.json` with their images in `train/` and `val/`. Without `--init` the ImageNet backbone
 comes from `keras.applications`.
 
-The validation photos choose nothing: the model is that of the last step.
+The validation photos choose nothing: the model is that of the last step. No training with this recipe has been completed yet,
+so there are no scores. A step of two photos takes 3.9 processor seconds (median of ten, AVX2, one thread, a busy machine); the
+defaults are 1,372 steps of one photo.
 """
 
 from __future__ import annotations
