@@ -29,19 +29,6 @@ CONFIG = replace(
     ModelConfig(categories=(Category(7, "cat"), Category(3, "dog")), image=ImageConfig(short_side=32, long_side=60)),
     mask_head__truth_size=14,
 )
-READS = """
-import itertools
-
-if __name__ == "__main__":
-    from maskrcnn.config.model import ImageConfig, ModelConfig
-    from maskrcnn.data.dataset import load_dataset
-    from maskrcnn.data.loader import make_loader
-
-    dataset = load_dataset({data!r})
-    config = ModelConfig(dataset.categories, image=ImageConfig(short_side=32, long_side=60))
-    batches = iter(make_loader(dataset, config, batch_size=2, repeat=True, num_workers=1))
-    print(len(list(itertools.islice(batches, 3))), "batches")
-"""
 SIZES = [(30, 30)] * 4 + [(30, 50), (50, 30), (30, 50), (50, 30), (30, 50), (30, 50), (30, 30)]
 
 
@@ -132,16 +119,6 @@ def test_worker_processes_give_the_same_batches_in_memory_that_both_share(datase
     assert not any(file.exists() for file in files)  # gone with the batch
     threads.close()
     processes.close()
-
-
-@pytest.mark.slow
-def test_nothing_is_left_in_shared_memory_when_a_training_ends(tmp_path, dataset):
-    """Python's resource tracker would say so at the end of the process."""
-    script = tmp_path / "reads.py"
-    script.write_text(READS.format(data=str(Path(dataset.samples[0].path).parents[1] / "data.json")))
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=540)
-    assert done.returncode == 0 and "3 batches" in done.stdout, done.stderr
-    assert "leaked" not in done.stderr
 
 
 def test_each_pass_of_a_repeating_loader_has_all_images_in_another_order(dataset):
