@@ -17,6 +17,7 @@ import tifffile
 import typer
 from docs_blocks import PAGES, ROOT, anchors, blocks, commands, links, prose
 from PIL import Image
+from small_tracks import write_video
 from typer.testing import CliRunner
 
 import maskrcnn
@@ -288,6 +289,24 @@ def add_data(folder: Path) -> None:
     )
 
 
+def add_table(folder: Path) -> None:
+    """`found/`, as prediction with Ray writes it."""
+    pytest.importorskip("pandas", reason="needs the extra tables")
+    pytest.importorskip("pyarrow", reason="needs the extra medical")
+    done = CliRunner().invoke(app, ["data", "convert", str(folder / "export.json"), "--to", "parquet", "--out", "found"])
+    assert done.exit_code == 0, done.output
+
+
+def add_video(folder: Path) -> None:
+    """`street.mp4`, of three frames."""
+    pytest.importorskip("av", reason="needs the extra video")
+    pixels = np.asarray(Image.open(folder / "image.png"))
+    write_video(folder / "street.mp4", [pixels] * 3, codec="mpeg4")
+
+
+MORE = {"docs/scale.md": add_table, "docs/video.md": add_video}  # what some pages need besides
+
+
 # How many blocks of each page are marked: one that loses its mark by accident is missed.
 TESTED = {
     "README.md": 1,
@@ -300,6 +319,8 @@ TESTED = {
     "docs/label.md": 2,
     "docs/large.md": 1,
     "docs/medical.md": 2,
+    "docs/scale.md": 2,
+    "docs/video.md": 1,
 }
 
 
@@ -313,6 +334,7 @@ def test_every_marked_block_is_known():
 def test_marked_blocks_run(name, whole_project):
     if name == "docs/medical.md":
         pytest.importorskip("skimage", reason="needs the extra medical")
+    MORE.get(name, lambda _: None)(whole_project)
     names: dict[str, object] = {}
     for block in blocks(ROOT / name):
         if block.mark != "tested":
