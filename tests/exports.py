@@ -10,10 +10,17 @@ from small_network import images_of, make_batch, small_config, with_small_backbo
 from maskrcnn.api import MaskRCNN
 from maskrcnn.engines.engine import Engine
 
+KEYPOINTS = {
+    "keypoint_head__num_keypoints": 3,
+    "keypoint_head__num_convs": 1,
+    "keypoint_head__channels": 8,
+    "keypoint_head__pool_size": 4,
+}
 KINDS = {
     "a cascade": {
         "cascade__positive_ious": (0.6, 0.7),
         "cascade__delta_weights": ((20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0)),
+        "cascade__mask_heads": True,
         "box_head__class_agnostic": True,
     },
     "pooled as matterport does": {
@@ -25,6 +32,23 @@ KINDS = {
         "detect__classes": "best",
         "image__place": "centre",
         "image__padding": "black",
+    },
+    "keypoints without masks": {**KEYPOINTS, "mask_head__kind": "none"},
+    "mask scoring, keypoints and deformable convolutions": {
+        **KEYPOINTS,
+        "mask_head__kind": "scoring",
+        "mask_scoring__channels": 8,
+        "mask_scoring__hidden": 16,
+        "backbone__name": "resnet50",
+        "backbone__deformable": "modulated",
+    },
+    "PointRend": {
+        "mask_head__kind": "point_rend",
+        "mask_head__mask_size": 56,
+        "mask_head__pool_size": 4,
+        "point_rend__hidden": 16,
+        "point_rend__channels": 8,
+        "point_rend__subdivision_points": 100,
     },
     "as many samples as a bin has pixels": {"roi_align__sampling_ratio": 0},
     "pooled as torchvision does, group norms and a box head of convolutions": {
@@ -83,4 +107,6 @@ def answers_agree(one, other) -> None:
         assert sorted(partners) == list(range(len(first)))
         assert apart.min(axis=1).max() < 1e-2
         np.testing.assert_allclose(one.masks[image][valid], other.masks[image][valid][partners], atol=1e-2)
+        for maps, others in [(one.heat_maps, other.heat_maps)] if len(one.heat_maps) else []:
+            np.testing.assert_allclose(maps[image][valid], others[image][valid][partners], atol=1e-2)
         np.testing.assert_allclose(one.scores[image][valid], other.scores[image][valid][partners], atol=1e-4)

@@ -15,6 +15,7 @@ from maskrcnn.config import fields
 from maskrcnn.config.model import BackboneConfig, Category, ModelConfig
 from maskrcnn.config.run import RunConfig
 from maskrcnn.model import mask_rcnn
+from maskrcnn.model.backbones.deformable import NUM_OFFSETS, DeformableConv2D
 from maskrcnn.model.backbones.mobilenet_v2 import ENDS
 from maskrcnn.model.backbones.stages import freeze
 from maskrcnn.structures import PaddedDetections
@@ -52,13 +53,18 @@ def small_config(*, num_classes: int = 3, **changes: Any) -> ModelConfig:
 
 
 def small_backbone(config: BackboneConfig, *, channels: int = 3, model: keras.Model | None = None) -> keras.Model:
-    """Five convolutions in the place of a backbone, with norms, whose stages are named as MobileNetV2's."""
+    """Five convolutions in the place of a backbone, with norms, whose stages are named as MobileNetV2's; the last three are
+    followed by deformable ones where the configuration has such.
+    """
     images = x = keras.Input((None, None, channels))
     outputs = []
     for stage, end in enumerate(ENDS, start=1):
         x = layers.Conv2D(8, 3, strides=2, padding="same", name=f"stage{stage}_conv")(x)
         x = layers.BatchNormalization(name=f"stage{stage}_norm")(x)
         x = layers.ReLU(name=end)(x)
+        if config.deformable != "none" and stage > 2:
+            told = layers.Conv2D(NUM_OFFSETS[config.deformable], 3, padding="same", name=f"stage{stage}_offset")(x)
+            x = DeformableConv2D(8, name=f"stage{stage}_deformable")([x, told])
         outputs.append(x)
     backbone = keras.Model(images, outputs[1:], name="backbone")
     freeze(backbone, ENDS, config)

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 from exports import KINDS, answers_agree, random_model, threads_get_their_own_answers
-from small_network import images_of, make_batch
+from small_network import images_of, make_batch, small_config
 
 from maskrcnn import engines
 from maskrcnn.api import MaskRCNN
@@ -98,6 +99,22 @@ def test_a_program_takes_as_many_samples_as_a_bin_has_pixels(tmp_path):
     export.WRITERS["torch"].write(model, path, "float32")
     batch = images_of(make_batch((3, 5)))
     answers_agree(PaddedDetections(*model.predict_on_batch(batch)), engines.load(path).predict_on_batch(batch))
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"keypoint_head__num_keypoints": 3}, "keypoints"),
+        ({"mask_head__kind": "scoring"}, "mask scoring"),
+        ({"mask_head__kind": "point_rend"}, "PointRend"),
+        ({"backbone__name": "resnet50", "backbone__deformable": "offsets"}, "deformable convolutions"),
+    ],
+)
+def test_what_is_not_exported_is_told_before_the_work(changes, what, tmp_path):
+    model = SimpleNamespace(config=small_config(**changes))
+    with pytest.raises(ValueError, match=f"Models with {what} are not exported for torch yet; choose") as told:
+        export.export(model, tmp_path / "model.pt2", format="torch")
+    assert "\n" not in str(told.value) and not list(tmp_path.iterdir())
 
 
 def weights_in(path: Path) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from maskrcnn import extras
-from maskrcnn.engines.engine import MAX_DESCRIPTION_BYTES, OUTPUTS, Engine
+from maskrcnn.engines.engine import MAX_DESCRIPTION_BYTES, Engine
 
 ENTRY = "maskrcnn.json"  # of the zip archive behind the model, where TensorFlow Lite keeps a model's associated files
 
@@ -45,7 +45,7 @@ class LiteRt(Engine):
         if not hasattr(self._of_thread, "runner"):
             self._of_thread.runner = self._make_runner()
         found = self._of_thread.runner(images=images, sizes=sizes)
-        return {name: found[name] for name in OUTPUTS}
+        return {name: found[name] for name in self.outputs}
 
     def _make_runner(self) -> Any:
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from maskrcnn import extras
-from maskrcnn.engines.engine import DESCRIPTION, OUTPUTS, Engine
+from maskrcnn.engines.engine import DESCRIPTION, Engine
 
 
 class OnnxRuntime(Engine):
@@ -34,5 +34,5 @@ class OnnxRuntime(Engine):
         return path.suffix == ".onnx"
 
     def run(self, images: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
-        found = self._session.run(list(OUTPUTS), {"images": images, "sizes": sizes})
-        return dict(zip(OUTPUTS, found, strict=True))
+        found = self._session.run(list(self.outputs), {"images": images, "sizes": sizes})
+        return dict(zip(self.outputs, found, strict=True))

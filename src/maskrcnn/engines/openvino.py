@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from maskrcnn import extras
-from maskrcnn.engines.engine import DESCRIPTION, OUTPUTS, Engine
+from maskrcnn.engines.engine import DESCRIPTION, Engine
 
 # In what a model of each precision computes what is not marked in it to stay in float32. Left to itself OpenVINO takes bfloat16
 # wherever the processor can.
@@ -51,4 +51,4 @@ class OpenVino(Engine):
             self._of_thread.request = self._model.create_infer_request()
         request = self._of_thread.request
         request.infer({"images": images, "sizes": sizes})
-        return {name: np.array(request.get_tensor(name).data) for name in OUTPUTS}
+        return {name: np.array(request.get_tensor(name).data) for name in self.outputs}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from maskrcnn import extras
-from maskrcnn.engines.engine import OUTPUTS, Engine
+from maskrcnn.engines.engine import Engine
 
 ASSET = "maskrcnn.json"
 
@@ -38,4 +38,4 @@ class SavedModel(Engine):
 
     def run(self, images: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
         found = self._function(images=self._constant(images), sizes=self._constant(sizes))
-        return {name: np.asarray(found[name]) for name in OUTPUTS}
+        return {name: np.asarray(found[name]) for name in self.outputs}

@@ -8,7 +8,7 @@ import numpy as np
 
 from maskrcnn import extras
 from maskrcnn.engines import pt2
-from maskrcnn.engines.engine import OUTPUTS, Engine
+from maskrcnn.engines.engine import Engine
 
 
 class TorchExport(Engine):
@@ -42,4 +42,4 @@ class TorchExport(Engine):
             raise ValueError(f"A frame's height and width are multiples of 32; received {height}×{width}.")
         with self._torch.inference_mode():
             found = self._program(self._torch.tensor(images), self._torch.tensor(sizes))
-        return {name: found[name].numpy() for name in OUTPUTS}
+        return {name: found[name].numpy() for name in self.outputs}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from maskrcnn.engines.engine import OUTPUTS
+from maskrcnn.engines.engine import outputs_of
 from maskrcnn.ops.native import KERNELS, Kernels
 
 
@@ -19,10 +19,12 @@ def inference_graph(model: Any, kernels: Kernels = KERNELS, infer: Callable[...,
     """
     import tensorflow as tf
 
+    names = outputs_of(model.config)
+
     def outputs(images: Any, sizes: Any) -> dict[str, Any]:
         found = (infer or model.infer)(images, sizes, kernels)
         count = tf.reduce_sum(tf.cast(found.valid, tf.int32), axis=1)
-        return {name: tf.identity(count if name == "count" else getattr(found, name), name) for name in OUTPUTS}
+        return {name: tf.identity(count if name == "count" else getattr(found, name), name) for name in names}
 
     images = tf.TensorSpec((None, None, None, model.config.image.channels), tf.float32, "images")
     sizes = tf.TensorSpec((None, 2), tf.int32, "sizes")

@@ -79,9 +79,10 @@ def _infer(model: Any, images: Any, sizes: Any, kernels: Kernels) -> PaddedDetec
     regions, visible = model.regions(images, sizes)
     features = model.fpn(model.folded_backbone(model.normalise(images, sizes)))  # [P2 … P6]
     proposals = model.rpn.propose(model.rpn(features), visible, training=False)
-    num_classes, side = model.config.num_classes, model.config.mask_head.mask_size
+    num_classes = model.config.num_classes
     pixels = pixels_of(features[:4])  # once, not in every slice
-    kernels = kernels._replace(pool_levels=lambda _, levels, y, x: gather_bins(pixels, levels, y, x))
+    pool = lambda _, levels, y, x: gather_bins(pixels, levels, y, x)  # noqa: E731
+    kernels = kernels._replace(pool_levels=pool, in_slices=_one_in_slices)
     rois, logits, deltas = _in_slices(
         lambda boxes: model.box_head.refine(features, boxes, regions, kernels),
         (proposals.boxes,),
@@ -90,14 +91,20 @@ def _infer(model: Any, images: Any, sizes: Any, kernels: Kernels) -> PaddedDetec
         shapes=((4,), (num_classes + 1,), (model.box_head.num_boxes, 4)),
     )
     detections = model.detect_boxes(proposals._replace(boxes=rois), logits, deltas, regions)
-    (masks,) = _in_slices(
-        lambda boxes, labels: (model.mask_head.masks(features, boxes, labels, kernels=kernels),),
-        (detections.boxes, detections.labels),
-        detections.valid,
-        size=MASKS_AT_A_TIME,
-        shapes=((side, side),),
-    )
-    return detections._replace(masks=masks)
+    detections = model.mask_head.add_masks(features, detections, kernels)
+    return model.add_heat_maps(features, detections, kernels)
+
+
+def _one_in_slices(look: Callable[..., Any], rows: Sequence[Any], valid: Any) -> Any:
+    """See `Kernels.in_slices`."""
+    import tensorflow as tf
+
+    # Only a graph knows the shape of the answer; this one is thrown away.
+    size = min(MASKS_AT_A_TIME, valid.shape[1])
+    some = [tf.TensorSpec((None, size, *values.shape[2:]), values.dtype) for values in rows]
+    traced = tf.function(look, autograph=False).get_concrete_function(*some)
+    shape = traced.output_shapes[2:]
+    return _in_slices(lambda *rows: (look(*rows),), rows, valid, size=size, shapes=(shape,))[0]
 
 
 def _in_slices(

@@ -13,7 +13,7 @@ import numpy as np
 
 from maskrcnn import extras
 from maskrcnn.config.model import ModelConfig
-from maskrcnn.engines.engine import DESCRIPTION, OUTPUTS, describe
+from maskrcnn.engines.engine import DESCRIPTION, describe
 from maskrcnn.exporting.calibration import model_input, on_ways_back
 from maskrcnn.exporting.graph import inference_graph
 from maskrcnn.ops.native import KERNELS, Samples
@@ -188,8 +188,9 @@ def keep_exact(graph: Any) -> list[str]:
     def makers_of(tensors: Iterable[str]) -> list[Any]:
         return [makers[name] for name in tensors if name in makers]
 
+    rois = (node.input[1] for node in graph.node if node.op_type == "RoiAlign")
     found = on_ways_back(
-        makers_of([*OUTPUTS, *(node.input[1] for node in graph.node if node.op_type == "RoiAlign")]),
+        makers_of([*(output.name for output in graph.output), *rois]),
         before=lambda node: makers_of(node.input),
         key=lambda node: node.output[0],
         is_layer=lambda node: node.op_type in LAYERS,

@@ -14,7 +14,7 @@ import numpy as np
 
 from maskrcnn import extras
 from maskrcnn.config.model import ModelConfig
-from maskrcnn.engines.engine import DESCRIPTION, OUTPUTS, describe
+from maskrcnn.engines.engine import DESCRIPTION, describe, outputs_of
 from maskrcnn.exporting.calibration import model_input, on_ways_back
 from maskrcnn.exporting.graph import inference_graph
 from maskrcnn.ops.native import KERNELS, Samples
@@ -52,7 +52,7 @@ def _convert(model: Any) -> Any:
 
     traced = inference_graph(model, KERNELS._replace(double=_double, pool_levels=_pool_levels)).get_concrete_function()
     frozen = convert_variables_to_constants_v2(traced, lower_control_flow=False)
-    names = {tensor.name: name for tensor, name in zip(frozen.outputs, sorted(OUTPUTS), strict=True)}
+    names = {tensor.name: name for tensor, name in zip(frozen.outputs, sorted(outputs_of(model.config)), strict=True)}
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "graph.pb"
         graph.write_bytes(frozen.graph.as_graph_def().SerializeToString())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from maskrcnn.engines.engine import OUTPUTS, describe
+from maskrcnn.engines.engine import describe, outputs_of
 from maskrcnn.engines.pt2 import DESCRIPTION, GUARDS
 from maskrcnn.ops.native import PORTABLE, Samples
 from maskrcnn.ops.native.portable import pixels_of, rows_of, sum_samples
@@ -45,6 +45,7 @@ def _trace(model: Any) -> Any:
     """The model's inference as an exported program; any number of images, of any frame."""
     import torch
 
+    names = outputs_of(model.config)
     kernels = PORTABLE._replace(pool_levels=_pool_levels, while_loop=_while_loop, as_scalar=_as_scalar)
 
     class Inference(torch.nn.Module):
@@ -54,7 +55,7 @@ def _trace(model: Any) -> Any:
             images = images[:, :height, :width]
             found = model.infer(images, sizes, kernels)
             count = torch.sum(found.valid, dim=1, dtype=torch.int32)
-            return {name: count if name == "count" else getattr(found, name).clone() for name in OUTPUTS}
+            return {name: count if name == "count" else getattr(found, name).clone() for name in names}
 
     images = torch.zeros((BATCH, *FRAME, model.config.image.channels))
     sizes = torch.tensor([FRAME] * BATCH, dtype=torch.int32)

@@ -22,6 +22,8 @@ def of_used_rows(look: Callable[[Any, Any], Any], detections: PaddedDetections, 
     Returns:
         (B, N, …).
     """
+    if kernels.in_slices is not None:
+        return kernels.in_slices(look, (detections.boxes, detections.labels), detections.valid)
     num_rows = detections.valid.shape[1]
     used = kernels.num_used(detections.valid)
     answer = look(detections.boxes[:, :used], detections.labels[:, :used])

@@ -41,3 +41,8 @@ class Kernels(NamedTuple):
     """Of a tensor or a list of them the sum over all devices that have a part of the batch each, without a gradient."""
     part: Callable[[], tuple[Any, int]]
     """Which part of the batch this device has, from 0, and how many parts there are."""
+    in_slices: Callable[..., Any] | None = None
+    """What heads say of detections a slice of rows at a time: (look, rows, valid) → (B, N, …); None: of all used rows at once.
+
+    `look` of some rows (B, n, …) each gives (B, n, …); rows (B, N, …) each; (B, N) bool valid.
+    """
