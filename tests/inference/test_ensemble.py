@@ -47,6 +47,8 @@ def test_the_answer_about_a_flipped_image_is_the_flipped_answer(network) -> None
     model = Ensemble([network], flip="horizontal", scales=(1.0, 1.25))
     (found,), (of_flipped,) = model.detect([IMAGE]), model.detect([IMAGE[:, ::-1]])
     assert_same(flipped(of_flipped, 1), found)
+    (once,), (once_flipped,) = whole.detect(network, [IMAGE]), whole.detect(network, [IMAGE[:, ::-1]])
+    assert np.abs(flipped(once_flipped, 1).boxes - once.boxes).max() > 1, "a single look knows no such law"
 
 
 def test_scales_are_looked_at(network) -> None:
