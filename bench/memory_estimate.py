@@ -33,6 +33,10 @@ WIDER = ("convnext_base_fpn", "swin_base_fpn")
 FROZEN = {"backbone__frozen_stages": 2}
 OTHERS = ("convnext_tiny_fpn", "swin_tiny_fpn", "regnetx_4gf_fpn", "mobilenet_v3_large_fpn", "efficientnet_lite0_fpn")
 
+KEYPOINTS = {"keypoint_head__num_keypoints": 17}
+KEYPOINTS_ALONE = {**KEYPOINTS, "mask_head__kind": "none"}
+POINT_REND = {"mask_head__kind": "point_rend", "mask_head__mask_size": 224}
+
 # task, preset, frame, batch, and what else differs
 INFERENCE: list[dict[str, Any]] = [
     {"preset": preset, "frame": frame, "batch": batch, **rest}
@@ -44,6 +48,11 @@ INFERENCE: list[dict[str, Any]] = [
         (MOBILE, (1024, 1024), 4, {}),
         (MOBILE, (512, 512), 1, {"detect__max_detections": 1000}),
         (MOBILE, (512, 512), 1, {"classes": 1203}),
+        *((MOBILE, (512, 512), 1, {**KEYPOINTS_ALONE, "detect__max_detections": rows}) for rows in (100, 300)),
+        (MOBILE, (512, 512), 1, KEYPOINTS),
+        *((MOBILE, (512, 512), 1, {**POINT_REND, "detect__max_detections": rows}) for rows in (100, 400)),
+        (MOBILE, (512, 512), 1, {**POINT_REND, "mask_head__mask_size": 112, "detect__max_detections": 400}),
+        (MOBILE, (512, 512), 1, {**POINT_REND, "classes": 3, "detect__max_detections": 400}),
         (RESNET, (512, 512), 1, {}),
         (RESNET, (800, 1344), 1, {}),
         (RESNET, (800, 1344), 4, {}),
@@ -61,6 +70,8 @@ TRAINING: list[dict[str, Any]] = [
         (MOBILE, (512, 512), 2, 1024, {}),
         (MOBILE, (512, 512), 4, 64, {"precision": "mixed_bfloat16"}),
         (MOBILE, (512, 512), 2, 64, {"backbone__frozen_stages": 0, "backbone__norm": "live"}),
+        *((MOBILE, (512, 512), 1, 64, heads) for heads in (KEYPOINTS_ALONE, KEYPOINTS, POINT_REND)),
+        (MOBILE, (512, 512), 2, 64, POINT_REND),
         (RESNET, (512, 512), 2, 64, {}),
         (RESNET, (512, 512), 4, 64, {"optimizer": "sgd"}),
         (RESNET, (800, 1344), 2, 64, {}),
@@ -142,19 +153,23 @@ def measure(
         if task == "inference":
             model.predict_on_batch({"images": images, "sizes": sizes})
         else:
-            model.train_on_batch(truth(rng, images, sizes, rows, classes))
+            keypoints = model.config.keypoint_head.num_keypoints
+            model.train_on_batch(truth(rng, images, sizes, rows, classes, keypoints=keypoints))
     weights = model.weights if task == "inference" else model.trainable_weights
     number = sum(int(np.prod(weight.shape)) for weight in weights)
     return {"num_weights": number, "before_mb": round(before), "measured_mb": round((status("VmHWM") - before) * 1.048576)}
 
 
-def truth(rng: Any, images: Any, sizes: Any, rows: int, classes: int) -> dict[str, Any]:
+def truth(rng: Any, images: Any, sizes: Any, rows: int, classes: int, *, keypoints: int) -> dict[str, Any]:
     """A batch of which three quarters of the rows are objects."""
     batch, height, width = images.shape[:3]
     corners = rng.uniform(0, 0.8, (batch, rows, 2)) * (width, height)
     boxes = np.concatenate([corners, corners + rng.uniform(16, 0.2 * min(height, width), (batch, rows, 2))], axis=2)
     valid = np.tile(np.arange(rows) < 0.75 * rows, (batch, 1))
+    places = corners[:, :, None] + 8 * np.ones((batch, rows, keypoints, 2))
+    marked = np.concatenate([places, np.full((*places.shape[:3], 1), 2.0)], axis=3).astype(np.float32)
     return {
+        **({"keypoints": marked} if keypoints else {}),
         "images": images,
         "sizes": sizes,
         "boxes": boxes.astype(np.float32),
