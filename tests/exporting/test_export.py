@@ -185,6 +185,15 @@ def test_a_saved_model_runs_in_plain_tensorflow(model, tmp_path):
         assert found["count"].tolist() == np.asarray(want.valid).sum(axis=1).tolist()
 
 
+def test_keypoints_differ_by_an_objects_median_one():
+    boxes, masks = np.array([[10, 10, 50, 50]], np.float32), np.ones((1, 28, 28), np.float32)
+    points = np.array([[[20, 20, 1], [30, 30, 1], [40, 40, 1]]], np.float32)
+    made = (boxes, np.ones(1, np.float32), np.zeros(1, np.int32), masks, (64, 64))
+    first, second = (structures.Detections(*made, keypoints=points + moved) for moved in (0.0, np.float32([3, 4, 0])))
+    assert export._difference(first, second) == export.Difference(1, 0, 0.0, 0.0, 1.0, keypoints=5.0)
+    assert export.LIMITS["int8"].keypoints > 5.0 > export.LIMITS["bfloat16"].keypoints
+
+
 def test_a_mismatch_leaves_nothing(model, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "CERTAIN", 0.0)
     wrong = export.Difference(9, 0, 3.0, 0.0, 1.0)
