@@ -9,6 +9,7 @@ import pytest
 from small_coco import write_coco  # noqa: F401  (a fixture of several folders)
 
 os.environ["MASKRCNN_PREPARE_ENGINE"] = "off"  # no test writes an export unasked
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the package, which some tests import after Keras
 os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")  # a test rests on nothing that an earlier run left
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

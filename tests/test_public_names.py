@@ -23,6 +23,16 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize(("given", "expected"), [({}, "1"), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "0")])
+def test_tensorflow_is_told_to_use_onednn_unless_somebody_says_otherwise(monkeypatch, given, expected):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    monkeypatch.setattr(backend.platform, "machine", lambda: "AMD64")
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    backend.choose()
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == expected
+
+
 def test_the_public_names_are_these():
     assert set(maskrcnn.__all__) == {
         "MaskRCNN",

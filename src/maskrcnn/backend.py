@@ -29,6 +29,10 @@ def choose() -> None:
     """
     # TensorFlow's C++ side greets, and complains of shapes that it cannot cost; its real errors reach Python as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Without oneDNN, which TensorFlow turns on by itself only where a processor has AVX-512 VNNI or more, it has no gradient of
+    # grouped convolutions on CPUs: no ResNeXt, RegNet or ConvNeXt could be trained there.
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if "keras" in sys.modules or os.environ.get("KERAS_BACKEND"):
         return
     if not _found(_configured()) and (others := installed()):
