@@ -77,6 +77,7 @@ class MaskRCNN(FittableNetwork):
                 preset; None is random. With random weights, batch norm is live and nothing is frozen, unless `changes` says
                 otherwise. For a complete model of another project or architecture, use `from_checkpoint`.
             seed: of random weights and of the sampling in training; also seeds Python, NumPy and the backend. None draws one.
+            log: receives lines about what was found, loaded and newly initialized.
             **changes: fields of `ModelConfig`, `section__field=value`, such as `detect__max_detections=400`.
 
         Raises:
