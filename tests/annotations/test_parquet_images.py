@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from drawn import MASKS, SIZE, assert_scene, write_images
 
-from maskrcnn.annotations import parquet_images
+from maskrcnn.annotations import shards
 from maskrcnn.data.dataset import load_dataset
 from maskrcnn.geometry.rle import mask_to_rle, rle_to_json
 from maskrcnn.images import content, parquet_rows
@@ -55,7 +55,7 @@ def test_images_of_a_file_and_of_a_folder_in_either_form(tmp_path, png):
 def test_a_data_set_is_cut_into_files_and_comes_back(tmp_path, png, monkeypatch):
     rows = [{"image": png, "file_name": f"{k}.png", "objects": objects("cat", "dog")} for k in range(5)]
     first = load_dataset(pack(tmp_path / "first.parquet", rows))
-    monkeypatch.setattr(parquet_images, "SHARD_BYTES", 2 * len(png))
+    monkeypatch.setattr(shards, "SHARD_BYTES", 2 * len(png))
     convert_data(first, to="parquet-images", out=tmp_path / "again")
     names = sorted(path.name for path in (tmp_path / "again").iterdir())
     assert names == ["00000.parquet", "00001.parquet", "00002.parquet", "categories.json"]

@@ -24,9 +24,8 @@ from maskrcnn.annotations.finding import Found
 from maskrcnn.annotations.objects import Annotations
 from maskrcnn.annotations.outlines import Size
 from maskrcnn.annotations.place import Place, ReadOptions
-from maskrcnn.annotations.shards import CATEGORIES, SHARD_BYTES, encoded_image
+from maskrcnn.annotations.shards import CATEGORIES, encoded_image, write_parts
 from maskrcnn.annotations.writing import Annotated, ImagesTo, rows_of
-from maskrcnn.atomic import write_whole
 from maskrcnn.geometry.rle import rle_from_json, rle_to_json
 from maskrcnn.images.content import member_path
 from maskrcnn.images.parquet_rows import check_group, image_column, load_pyarrow
@@ -82,9 +81,13 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
     if images == "none":
         raise ValueError("Parquet of images holds the images themselves; write it with images copy.")
     load_pyarrow()
-    out.mkdir(parents=True, exist_ok=True)
-    waiting: list[dict[str, Any]] = []
-    size = number = 0
+    write_parts(_written_rows(data), out, ".parquet", _write)
+    write_categories(out / CATEGORIES, data.categories)
+    return []
+
+
+def _written_rows(data: Annotated) -> Iterator[tuple[dict[str, Any], int]]:
+    """A row a sample, with its image's bytes."""
     for sample in data.samples:
         _, content = encoded_image(sample)
         objects = [
@@ -93,15 +96,8 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
         ]
         height, width = sample.size
         image = {"bytes": content, "path": sample.file_name}
-        waiting.append({"image": image, "file_name": sample.file_name, "height": height, "width": width, "objects": objects})
-        size += len(content)
-        if size >= SHARD_BYTES:
-            write_whole(out / f"{number:05d}.parquet", partial(_write, rows=waiting))
-            waiting, size, number = [], 0, number + 1
-    if waiting or not number:
-        write_whole(out / f"{number:05d}.parquet", partial(_write, rows=waiting))
-    write_categories(out / CATEGORIES, data.categories)
-    return []
+        written = {"image": image, "file_name": sample.file_name, "height": height, "width": width, "objects": objects}
+        yield written, len(content)
 
 
 def _write(file: BinaryIO, rows: list[dict[str, Any]]) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -36,6 +37,9 @@ TITLE = "tar shards of images with their objects (WebDataset)"
 CATEGORIES = "categories.json"  # beside the shards
 SHARD_BYTES = 256 << 20  # of images, from which on a shard is full
 MAX_JSON_BYTES = 64 << 20  # of one image
+
+T = TypeVar("T")
+_Members = tuple[tuple[str, bytes], tuple[str, bytes]]  # an image and what is said of it, each with its name
 
 
 class _Pair(NamedTuple):
@@ -80,9 +84,32 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
     """
     if images == "none":
         raise ValueError("Shards hold the images themselves; write them with images copy.")
+    write_parts(_members(data), out, ".tar", _write)
+    write_categories(out / CATEGORIES, data.categories)
+    return []
+
+
+def write_parts(items: Iterable[tuple[T, int]], out: Path, suffix: str, write: Callable[[BinaryIO, list[T]], None]) -> None:
+    """Writes items with their bytes into files of `SHARD_BYTES` and more, `00000` and so on; without any, one empty file."""
     out.mkdir(parents=True, exist_ok=True)
-    waiting: list[tuple[str, bytes]] = []
+    waiting: list[T] = []
     size = number = 0
+
+    def finish() -> None:
+        write_whole(out / f"{number:05d}{suffix}", lambda file: write(file, waiting))
+
+    for item, num_bytes in items:
+        waiting.append(item)
+        size += num_bytes
+        if size >= SHARD_BYTES:
+            finish()
+            waiting, size, number = [], 0, number + 1
+    if waiting or not number:
+        finish()
+
+
+def _members(data: Annotated) -> Iterator[tuple[_Members, int]]:
+    """Of each sample its image and what is said of it, with the image's bytes."""
     for count, sample in enumerate(data.samples):
         suffix, content = encoded_image(sample)
         truth = {
@@ -95,20 +122,13 @@ def write(data: Annotated, out: Path, *, images: ImagesTo = "copy") -> list[Faul
                 for row in rows_of(sample, data)
             ],
         }
-        waiting += [(f"{count:08d}{suffix}", content), (f"{count:08d}.json", json.dumps(truth).encode())]
-        size += len(content)
-        if size >= SHARD_BYTES:
-            write_whole(out / f"{number:05d}.tar", partial(_write, members=waiting))
-            waiting, size, number = [], 0, number + 1
-    if waiting or not number:
-        write_whole(out / f"{number:05d}.tar", partial(_write, members=waiting))
-    write_categories(out / CATEGORIES, data.categories)
-    return []
+        pair = ((f"{count:08d}{suffix}", content), (f"{count:08d}.json", json.dumps(truth).encode()))
+        yield pair, len(content)
 
 
-def _write(file: BinaryIO, members: list[tuple[str, bytes]]) -> None:
+def _write(file: BinaryIO, pairs: list[_Members]) -> None:
     with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as shard:
-        for name, content in members:
+        for name, content in chain.from_iterable(pairs):
             info = tarfile.TarInfo(name)
             info.size = len(content)
             shard.addfile(info, io.BytesIO(content))
