@@ -13,7 +13,7 @@ ENDINGS = ("_overlay.png", "_labels.png", "_labels.ome.tif", "_labels.nii.gz", "
 DATA_SETS = (  # folders of what was found, in each format of `annotations.formats.WRITERS`
     "predictions-coco", "predictions-yolo", "predictions-labelme", "predictions-voc", "predictions-cvat",
     "predictions-label-studio", "predictions-label-maps", "predictions-mask-files", "predictions-rle-csv", "predictions-imagej",
-    "predictions-qupath", "predictions-parquet", "predictions-shards",
+    "predictions-qupath", "predictions-parquet", "predictions-parquet-images", "predictions-shards",
 )  # fmt: skip
 LARGE_ROWS = "_predictions.json"
 LARGE_ENDINGS = (LARGE_ROWS, "_overlay.jpg", "_labels.tif", "_labels.zarr", ".geojson")
