@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def shared_weights() -> Path:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--browser", action="store_true", help="run the tests that open Chromium, and no others")
+    parser.addoption("--until", type=float, help="skip what has not begun by this time, in seconds since 1970")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -44,6 +46,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
     Tracing the training step of the tests' small network takes 30 processor seconds, running it once without takes 2.
     """
+    if (until := item.config.getoption("--until")) and time.time() > until:
+        pytest.skip("no time was left")
     if tensorflow := sys.modules.get("tensorflow"):
         as_graphs = any(map(item.get_closest_marker, ("browser", "graph", "slow"))) and not item.get_closest_marker("eager")
         tensorflow.config.run_functions_eagerly(not as_graphs)
