@@ -249,7 +249,8 @@ def test_every_kind_of_model_is_exported(kind, name, tmp_path):
     answers_agree(structures.PaddedDetections(*model.predict_on_batch(batch)), engine.predict_on_batch(batch))
 
 
-@pytest.mark.parametrize(("precision", "pixels"), [("float16", 0.1), ("int8", 5.0)])  # another random model: 15
+@pytest.mark.parametrize(("precision", "pixels"), [("float16", 0.1), pytest.param("int8", 5.0, marks=pytest.mark.slow)])
+# 5 pixels: another random model's boxes are 15 away
 def test_litert_writes_smaller_files_with_nearly_the_same_answers(model, exported, tmp_path, precision, pixels):
     pytest.importorskip("ai_edge_quantizer", reason="AI Edge Quantizer is not installed")
     file = tmp_path / "model.tflite"

@@ -188,6 +188,8 @@ def test_tensorboard_gets_scores_by_class_and_a_sheet_of_images(shapes, tmp_path
     assert sheet.shape[1:] == (WIDTH, 3) and len(evaluation.dataset) <= NUM_IMAGES
 
 
+@pytest.mark.slow
+@pytest.mark.eager
 def test_what_cannot_be_scored_is_not_logged_and_the_loss_tells_the_best_model(shapes, tmp_path):
     empty = load_dataset(shapes[1])
     nothing = {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int32), "crowd": np.zeros(0, bool), "rles": []}

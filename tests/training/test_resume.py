@@ -106,7 +106,13 @@ def assert_alike(out: Path, values: dict[str, np.ndarray], whole: tuple[Path, di
         np.testing.assert_array_equal(ended[name], other[name], err_msg=name)
 
 
-@pytest.mark.parametrize("place", [(0, 2), (1, 0), pytest.param((1, 2), marks=pytest.mark.backend)])
+SLOW = (pytest.mark.slow, pytest.mark.eager)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [pytest.param((0, 2), marks=SLOW), pytest.param((1, 0), marks=SLOW), pytest.param((1, 2), marks=pytest.mark.backend)],
+)
 def test_a_run_that_was_cut_short_goes_on_as_if_nothing_had_happened(whole, shapes, tmp_path, place):
     with pytest.raises(KeyboardInterrupt):
         train(*shapes, tmp_path, **SETTINGS, save_minutes=0, callbacks=[Cut(*place)])
@@ -125,13 +131,16 @@ class Interrupt(keras.callbacks.Callback):
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
+@pytest.mark.eager
 def test_a_run_that_was_cut_short_while_it_evaluated_goes_on(whole, shapes, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(*shapes, tmp_path, **SETTINGS, save_minutes=0, callbacks=[Interrupt()])
     assert_alike(tmp_path, values_of(train(*shapes, tmp_path, **SETTINGS, resume=True)), whole)
 
 
-@pytest.mark.backend
+@pytest.mark.slow
+@pytest.mark.eager
 def test_a_run_that_was_cut_short_before_its_first_save_begins_anew(whole, shapes, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(*shapes, tmp_path, **SETTINGS, callbacks=[Cut(0, 1)])
