@@ -9,7 +9,7 @@ import pytest
 from keras import layers, ops
 from tensors import compute, gradient
 
-from maskrcnn.model.conv import Conv2DTranspose, interleave
+from maskrcnn.model.conv import Conv2D, Conv2DTranspose, Dense, interleave
 
 SIDE, CHANNELS = 5, 3
 
@@ -53,3 +53,22 @@ def test_so_is_their_gradient():
         return gradient(lambda x: ops.sum(ops.convert_to_tensor(weights) * doubled_by(kind, 2)(x)), x)
 
     np.testing.assert_allclose(gradient_by("ours"), gradient_by("keras"), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("width", [3, 256])
+@pytest.mark.parametrize("kind", [Dense, Conv2D, Conv2DTranspose])
+def test_the_gradient_of_a_bias_in_16_bits_is_the_sum_over_all_places(kind, width):
+    """A sum in bfloat16 stands still as soon as it is 256 times a summand: with Keras's layers TensorFlow's was 2, not 47."""
+    layer = kind(width, dtype="mixed_bfloat16") if kind is not Conv2D else kind(width, 1, dtype="mixed_bfloat16")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1, 100, 80, 2)).astype(np.float32)
+    layer(x)
+    slope = rng.uniform(0.9, 1.1, layer(x).shape).astype(np.float32) / 512
+
+    def total(bias):
+        weights = [bias if weight is layer.bias else weight.value for weight in layer.weights]
+        answer, _ = layer.stateless_call(weights, [], ops.convert_to_tensor(x))
+        return ops.sum(ops.cast(answer, "float32") * ops.convert_to_tensor(slope))
+
+    found = gradient(total, np.zeros(width, np.float32))
+    np.testing.assert_allclose(found, slope.reshape(-1, width).sum(axis=0), rtol=1e-2)

@@ -1,4 +1,4 @@
-"""Keras's convolutions, computed in another way where that was measured to be faster."""
+"""Keras's convolutions and its dense layer, computed in another way where that was measured to be faster or more exact."""
 
 from __future__ import annotations
 
@@ -7,8 +7,27 @@ from keras import layers, ops
 from maskrcnn.ops import native
 
 
+def add_bias(layer: layers.Layer, values):
+    """Adds a layer's bias to (…, C), so that in mixed precision the bias's gradient is the sum over all places."""
+    if not layer.use_bias:
+        return values
+    if native.add_bias is None or layer.compute_dtype == "float32":
+        return ops.add(values, layer.bias)
+    return native.add_bias(values, ops.convert_to_tensor(layer.bias))
+
+
+class Dense(layers.Dense):
+    """As `keras.layers.Dense`. The name is Keras's, which finds a layer's weights in a file by the name of its class."""
+
+    def call(self, inputs):
+        return self.activation(add_bias(self, ops.matmul(inputs, self.kernel)))
+
+
 class Conv2D(layers.Conv2D):
     """As `keras.layers.Conv2D`, by the backend's own kernel where there is one."""
+
+    def call(self, inputs):
+        return self.activation(add_bias(self, self.convolution_op(inputs, self.kernel)))
 
     def convolution_op(self, inputs, kernel):
         if native.conv is None:
@@ -34,9 +53,7 @@ class Conv2DTranspose(layers.Conv2DTranspose):
         kernel = ops.transpose(ops.convert_to_tensor(self.kernel), (3, 0, 1, 2))  # (C, 2, 2, filters)
         answer = ops.matmul(ops.reshape(x, (-1, channels)), ops.reshape(kernel, (channels, -1)))
         answer = ops.reshape(answer, (-1, *x.shape[1:-1], 4, self.filters))
-        if self.use_bias:
-            answer = answer + self.bias
-        return self.activation(answer)
+        return self.activation(add_bias(self, answer))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], 4, self.filters)

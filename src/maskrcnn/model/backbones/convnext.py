@@ -8,19 +8,20 @@ from keras import initializers, layers
 from maskrcnn.config.backbones import CONVNEXTS, ConvNeXt
 from maskrcnn.config.model import BackboneConfig
 from maskrcnn.model.backbones.stages import Staged, output_norms
+from maskrcnn.model.conv import Conv2D, Dense
 
 
 def build(config: BackboneConfig, channels: int) -> Staged:
     """The graph from (B, H, W, channels) on. Stages and blocks count from 1."""
     numbers = CONVNEXTS[config.name]
     images = keras.Input((None, None, channels))
-    x = layers.Conv2D(numbers.channels[0], 4, strides=4, name="stem_conv")(images)
+    x = Conv2D(numbers.channels[0], 4, strides=4, name="stem_conv")(images)
     x = layers.LayerNormalization(epsilon=numbers.epsilon, name="stem_norm")(x)
     ends = ["stem_norm"]
     for stage, (num_blocks, width) in enumerate(zip(numbers.blocks, numbers.channels, strict=True), start=1):
         if stage > 1:
             x = layers.LayerNormalization(epsilon=numbers.epsilon, name=f"stage{stage}_downsample_norm")(x)
-            x = layers.Conv2D(width, 2, strides=2, name=f"stage{stage}_downsample_conv")(x)
+            x = Conv2D(width, 2, strides=2, name=f"stage{stage}_downsample_conv")(x)
         for block in range(1, num_blocks + 1):
             x = _block(x, width, numbers, name=f"stage{stage}_block{block}")
         ends.append(f"stage{stage}_block{num_blocks}_add")
@@ -32,9 +33,9 @@ def _block(x, width: int, numbers: ConvNeXt, *, name: str):
     shortcut = x
     x = layers.DepthwiseConv2D(7, padding="same", name=f"{name}_depthwise")(x)
     x = layers.LayerNormalization(epsilon=numbers.epsilon, name=f"{name}_norm")(x)
-    x = layers.Dense(numbers.expansion * width, name=f"{name}_expand")(x)
+    x = Dense(numbers.expansion * width, name=f"{name}_expand")(x)
     x = layers.Activation("gelu", name=f"{name}_gelu")(x)
-    x = layers.Dense(width, name=f"{name}_project")(x)
+    x = Dense(width, name=f"{name}_project")(x)
     x = LayerScale(numbers.layer_scale, name=f"{name}_scale")(x)
     return layers.Add(name=f"{name}_add")([shortcut, x])
 

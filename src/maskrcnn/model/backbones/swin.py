@@ -14,13 +14,14 @@ from maskrcnn.config.model import BackboneConfig
 from maskrcnn.model.backbones import transformer
 from maskrcnn.model.backbones.stages import Staged, output_norms
 from maskrcnn.model.backbones.windows import from_windows, padded, to_windows
+from maskrcnn.model.conv import Conv2D, Dense
 
 
 def build(config: BackboneConfig, channels: int) -> Staged:
     """The graph from (B, H, W, channels) on. Stages and blocks count from 1."""
     numbers = SWINS[config.name]
     images = keras.Input((None, None, channels))
-    x = layers.Conv2D(numbers.channels, 4, strides=4, name="stem_conv")(images)
+    x = Conv2D(numbers.channels, 4, strides=4, name="stem_conv")(images)
     x = layers.LayerNormalization(epsilon=numbers.epsilon, name="stem_norm")(x)
     ends = ["stem_norm"]
     for stage, num_blocks in enumerate(numbers.blocks, start=1):
@@ -40,7 +41,7 @@ def _merge(x, numbers: Swin, *, name: str):
     width = 2 * x.shape[-1]
     x = NeighboursToChannels(name=f"{name}_gather")(x)
     x = layers.LayerNormalization(epsilon=numbers.epsilon, name=f"{name}_norm")(x)
-    return layers.Dense(width, use_bias=False, name=f"{name}_reduce")(x)
+    return Dense(width, use_bias=False, name=f"{name}_reduce")(x)
 
 
 class NeighboursToChannels(layers.Layer):
@@ -79,8 +80,8 @@ class WindowAttention(layers.Layer):
 
     def build(self, input_shape):
         channels = input_shape[-1]
-        self.qkv = layers.Dense(3 * channels, dtype=self.dtype_policy, name="qkv")
-        self.project = layers.Dense(channels, dtype=self.dtype_policy, name="project")
+        self.qkv = Dense(3 * channels, dtype=self.dtype_policy, name="qkv")
+        self.project = Dense(channels, dtype=self.dtype_policy, name="project")
         for layer in (self.qkv, self.project):
             layer.build((None, None, channels))
         self.bias_table = self.add_weight(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from keras import layers
 
+from maskrcnn.model.conv import Dense
+
 
 def block(x, attention: layers.Layer, *, expansion: int, epsilon: float, name: str):
     """Attention, then two layers, each on a norm and beside a shortcut: (B, h, w, C) → the same shape.
@@ -20,7 +22,7 @@ def block(x, attention: layers.Layer, *, expansion: int, epsilon: float, name: s
     y = attention(y)
     x = layers.Add(name=f"{name}_attention_add")([x, y])
     y = layers.LayerNormalization(epsilon=epsilon, name=f"{name}_norm2")(x)
-    y = layers.Dense(expansion * width, name=f"{name}_expand")(y)
+    y = Dense(expansion * width, name=f"{name}_expand")(y)
     y = layers.Activation("gelu", name=f"{name}_gelu")(y)
-    y = layers.Dense(width, name=f"{name}_project")(y)
+    y = Dense(width, name=f"{name}_project")(y)
     return layers.Add(name=f"{name}_mlp_add")([x, y])

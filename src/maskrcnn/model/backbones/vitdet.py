@@ -13,13 +13,14 @@ from maskrcnn.config.model import BackboneConfig
 from maskrcnn.model.backbones import transformer
 from maskrcnn.model.backbones.stages import Staged, output_norms
 from maskrcnn.model.backbones.windows import from_windows, padded, to_windows
+from maskrcnn.model.conv import Conv2D, Dense
 
 
 def build(config: BackboneConfig, channels: int) -> Staged:
     """The graph from (B, H, W, channels) on. Blocks count from 1; a quarter of them is a stage."""
     numbers = VITDETS[config.name]
     images = keras.Input((None, None, channels))
-    x = layers.Conv2D(numbers.channels, numbers.patch, strides=numbers.patch, name="patches")(images)
+    x = Conv2D(numbers.channels, numbers.patch, strides=numbers.patch, name="patches")(images)
     x = Positions(numbers.positions, name="positions")(x)
     for block in range(1, numbers.blocks + 1):
         name, window = f"block{block}", 0 if block in numbers.global_blocks else numbers.window
@@ -91,8 +92,8 @@ class Attention(layers.Layer):
 
     def build(self, input_shape):
         channels = input_shape[-1]
-        self.qkv = layers.Dense(3 * channels, dtype=self.dtype_policy, kernel_initializer=_small(), name="qkv")
-        self.project = layers.Dense(channels, dtype=self.dtype_policy, kernel_initializer=_small(), name="project")
+        self.qkv = Dense(3 * channels, dtype=self.dtype_policy, kernel_initializer=_small(), name="qkv")
+        self.project = Dense(channels, dtype=self.dtype_policy, kernel_initializer=_small(), name="project")
         for layer in (self.qkv, self.project):
             layer.build((None, None, channels))
         shape = (2 * self.size - 1, channels // self.heads)

@@ -8,7 +8,7 @@ from typing import Any
 from keras import initializers, layers, ops
 
 from maskrcnn.config.model import BoxHeadConfig, RoiAlignConfig
-from maskrcnn.model.conv import Conv2D
+from maskrcnn.model.conv import Conv2D, Dense
 from maskrcnn.model.cosine import CosineDense
 from maskrcnn.model.heads.roi_pooler import RoiPooler
 from maskrcnn.model.norm import make_norms, normed_relu
@@ -47,7 +47,7 @@ class BoxHead(layers.Layer):
         num_convs, num_hidden = {"2fc": (0, 2), "4conv1fc": (4, 1)}[config.kind]
         conv = {"padding": "same", "use_bias": config.norm == "none", "kernel_initializer": "he_normal"}
         self.convs = [Conv2D(config.conv_channels, 3, **conv, name=f"conv{i + 1}") for i in range(num_convs)]
-        self.hidden = [layers.Dense(config.hidden, name=f"fc{i + 1}") for i in range(num_hidden)]
+        self.hidden = [Dense(config.hidden, name=f"fc{i + 1}") for i in range(num_hidden)]
         normed = self.convs or self.hidden
         self.norms = make_norms(config.norm, config.epsilon, [f"{layer.name}_norm" for layer in normed])
         self.dropout = layers.Dropout(
@@ -56,7 +56,7 @@ class BoxHead(layers.Layer):
         self.classes = self._logits(num_classes + 1, "classes")
         self.objectness = self._logits(1, "objectness") if config.class_loss == "seesaw" else None
         self.num_boxes = 1 if config.class_agnostic else num_classes
-        self.deltas = layers.Dense(
+        self.deltas = Dense(
             4 * self.num_boxes,
             kernel_initializer=initializers.RandomNormal(stddev=0.001),  # Fast R-CNN, 4.2
             name="shared_deltas" if config.class_agnostic else "deltas",  # the others have rows for each class
@@ -66,7 +66,7 @@ class BoxHead(layers.Layer):
         kernel_initializer = initializers.RandomNormal(stddev=0.01)  # Fast R-CNN, 4.2
         if temperature := self.config.cosine_temperature:
             return CosineDense(units, temperature=temperature, kernel_initializer=kernel_initializer, name=name)
-        return layers.Dense(units, kernel_initializer=kernel_initializer, name=name)
+        return Dense(units, kernel_initializer=kernel_initializer, name=name)
 
     def build(self, input_shape):
         pool, width = self.config.pool_size, self.channels

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras import layers, ops
+from keras import ops
 
 from maskrcnn.config.model import MaskHeadConfig, MaskScoringConfig, RoiAlignConfig
-from maskrcnn.model.conv import Conv2D
+from maskrcnn.model.conv import Conv2D, Dense
 from maskrcnn.model.heads.mask_head import MaskHead
 from maskrcnn.model.heads.used_rows import of_used_rows
 from maskrcnn.ops import losses as loss_ops
@@ -34,7 +34,7 @@ class MaskScoringHead(MaskHead):
             Conv2D(scoring.channels, 3, **conv, **(last if number == scoring.num_convs else same), name=f"iou_conv{number}")
             for number in range(1, scoring.num_convs + 1)
         ]
-        self.iou_hidden = [layers.Dense(scoring.hidden, activation="relu", name=f"iou_fc{number}") for number in (1, 2)]
+        self.iou_hidden = [Dense(scoring.hidden, activation="relu", name=f"iou_fc{number}") for number in (1, 2)]
 
     def build(self, input_shape):
         super().build(input_shape)

@@ -9,7 +9,7 @@ import keras
 from keras import layers, ops
 
 from maskrcnn.config.model import MaskHeadConfig, PointRendConfig
-from maskrcnn.model.conv import Conv2D
+from maskrcnn.model.conv import Conv2D, Dense
 from maskrcnn.model.heads.used_rows import of_used_rows
 from maskrcnn.model.necks.fpn import STRIDES
 from maskrcnn.ops import losses as loss_ops
@@ -38,9 +38,9 @@ class PointRendHead(layers.Layer):
         hidden, width = point_rend.hidden, point_rend.channels
         he = {"activation": "relu", "kernel_initializer": "he_normal"}
         self.shrink = Conv2D(config.channels, 2, strides=2, **he, name="shrink")
-        self.coarse_hidden = [layers.Dense(hidden, activation="relu", name=f"coarse_fc{i + 1}") for i in range(2)]
+        self.coarse_hidden = [Dense(hidden, activation="relu", name=f"coarse_fc{i + 1}") for i in range(2)]
         self.point_hidden = [
-            layers.Dense(width, kernel_initializer="he_normal", name=f"point_fc{i + 1}") for i in range(point_rend.num_layers)
+            Dense(width, kernel_initializer="he_normal", name=f"point_fc{i + 1}") for i in range(point_rend.num_layers)
         ]
 
     def build(self, input_shape):

@@ -1,7 +1,7 @@
 """The one door to a backend's own kernels: one file a backend, the same names in each.
 
 `KERNELS` are handed through a network's calls, so that whoever exports one can hand in others; nothing is replaced anywhere.
-`conv` and `depthwise_conv` are None where Keras's own are as fast.
+`conv`, `depthwise_conv` and `add_bias` are None where Keras's own are as good.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if keras.backend.backend() == "tensorflow":
         JIT_COMPILE,
         KERNELS,
         ONE_CALL_AT_A_TIME,
+        add_bias,
         conv,
         depthwise_conv,
         in_parts,
@@ -27,6 +28,7 @@ elif keras.backend.backend() == "jax":
         JIT_COMPILE,
         KERNELS,
         ONE_CALL_AT_A_TIME,
+        add_bias,
         conv,
         depthwise_conv,
         in_parts,
@@ -38,6 +40,7 @@ else:
         JIT_COMPILE,
         KERNELS,
         ONE_CALL_AT_A_TIME,
+        add_bias,
         conv,
         depthwise_conv,
         in_parts,
@@ -56,6 +59,7 @@ __all__ = [
     "PORTABLE",
     "Kernels",
     "Samples",
+    "add_bias",
     "conv",
     "depthwise_conv",
     "in_parts",

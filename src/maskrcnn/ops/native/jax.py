@@ -104,6 +104,24 @@ def place_as(variable, value):
 KERNELS = portable.KERNELS._replace(pool_levels=pool_levels)
 
 
+@jax.custom_vjp
+def add_bias(values, bias):
+    """(…, C) and (C,) of 16-bit floats → (…, C). XLA's own gradient adds up in 16 bits on CPUs, and the more the worse."""
+    return values + bias
+
+
+def _add_bias_forward(values, bias):
+    return values + bias, bias
+
+
+def _add_bias_backward(bias, slope):
+    total = jnp.sum(slope, axis=range(slope.ndim - 1), dtype="float32")
+    return slope, total.astype(bias.dtype)
+
+
+add_bias.defvjp(_add_bias_forward, _add_bias_backward)
+
+
 def depthwise_conv(x, kernel, *, strides: tuple[int, int], padding: str):
     """As `keras.ops.depthwise_conv`, on CPUs one product a pixel of the kernel: XLA's own takes ten times as long there.
 

@@ -23,6 +23,14 @@ conv = None
 depthwise_conv = None
 
 
+def add_bias(values, bias):
+    """(…, C) and (C,) of 16-bit floats → (…, C).
+
+    Not by `tf.nn.bias_add`, as Keras: its gradient adds up in 16 bits on CPUs, and stands still at 256 times a summand.
+    """
+    return tf.add(values, bias)
+
+
 def pool_levels(features, levels, y: Samples, x: Samples):
     """RoIAlign of each box on its level, through `tf.image.crop_and_resize`. Not for XLA.
 

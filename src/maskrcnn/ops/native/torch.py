@@ -10,6 +10,8 @@ from maskrcnn.ops.native.portable import Rows, in_parts, place_as  # noqa: F401
 JIT_COMPILE = False  # PyTorch is eager
 ONE_CALL_AT_A_TIME = False
 
+add_bias = None
+
 
 def conv(x, kernel, *, strides: tuple[int, int], padding: str, dilation_rate: tuple[int, int] = (1, 1)):
     """As `keras.ops.conv`, which on PyTorch copies every image twice to turn its channels there and back.
