@@ -12,42 +12,16 @@ from maskrcnn.ops.native import portable
 from maskrcnn.ops.native.kernels import Kernels, Samples
 
 if keras.backend.backend() == "tensorflow":
-    from maskrcnn.ops.native.tensorflow import (
-        JIT_COMPILE,
-        KERNELS,
-        ONE_CALL_AT_A_TIME,
-        add_bias,
-        conv,
-        depthwise_conv,
-        in_parts,
-        place_as,
-        top_k,
-    )
+    from maskrcnn.ops.native import tensorflow as own
 elif keras.backend.backend() == "jax":
-    from maskrcnn.ops.native.jax import (
-        JIT_COMPILE,
-        KERNELS,
-        ONE_CALL_AT_A_TIME,
-        add_bias,
-        conv,
-        depthwise_conv,
-        in_parts,
-        place_as,
-        top_k,
-    )
+    from maskrcnn.ops.native import jax as own
 else:
-    from maskrcnn.ops.native.torch import (
-        JIT_COMPILE,
-        KERNELS,
-        ONE_CALL_AT_A_TIME,
-        add_bias,
-        conv,
-        depthwise_conv,
-        in_parts,
-        place_as,
-        top_k,
-    )
+    from maskrcnn.ops.native import torch as own
 
+JIT_COMPILE, ONE_CALL_AT_A_TIME = own.JIT_COMPILE, own.ONE_CALL_AT_A_TIME
+add_bias, conv, depthwise_conv = own.add_bias, own.conv, own.depthwise_conv
+in_parts, place_as, top_k = own.in_parts, own.place_as, own.top_k
+KERNELS = own.KERNELS
 PORTABLE = portable.KERNELS._replace(
     total=KERNELS.total, part=KERNELS.part
 )  # a batch has as many parts, whatever computes them
