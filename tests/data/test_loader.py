@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import cloudpickle
 import keras
 import numpy as np
 import pytest
@@ -119,6 +121,16 @@ def test_worker_processes_give_the_same_batches_in_memory_that_both_share(datase
     assert not any(file.exists() for file in files)  # gone with the batch
     threads.close()
     processes.close()
+
+
+def test_a_worker_process_imports_no_keras(dataset, tmp_path):
+    options = {"batch_size": 2, "shuffle": True, "weights": [1.0, 2.0] * 5 + [3.0], "augment": random_flip, "part": (0, 2)}
+    (tmp_path / "sent").write_bytes(cloudpickle.dumps(make_loader(dataset, CONFIG, num_workers=1, **options)._numbered))
+    worker = "import pickle, sys; pickle.load(open(sys.argv[1], 'rb'))[0]; sys.exit('keras' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", worker, tmp_path / "sent"], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    assert done.returncode == 0
 
 
 def test_each_pass_of_a_repeating_loader_has_all_images_in_another_order(dataset):

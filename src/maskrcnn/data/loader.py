@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,14 +14,14 @@ from keras.src.trainers.data_adapters.grain_dataset_adapter import GrainDatasetA
 
 from maskrcnn.config.model import ModelConfig
 from maskrcnn.data.augment import Augment, Augmentation
-from maskrcnn.data.batch import make_batch, widen
+from maskrcnn.data.batch import widen
 from maskrcnn.data.dataset import Dataset
 from maskrcnn.data.quiet_grain import grain
 from maskrcnn.data.reading import read_part
 from maskrcnn.data.resize import possible_frames
-from maskrcnn.structures import Batch, Sample
+from maskrcnn.data.stream import PASSES, Draws, Part, batched
+from maskrcnn.structures import Batch
 
-PASSES = 2**32  # of a loader that repeats: Grain asks for a length, and its own for "endless" overflows in batches of one
 MAX_THREADS = 8  # a reading process; beyond, Python's lock is busy
 
 
@@ -158,7 +158,7 @@ def make_loader(
             raise ValueError(
                 f"weights need shuffle=True and a positive number for each of {len(dataset)} images; received {len(weights)}."
             )
-        samples = grain.MapDataset.source(_Draws(dataset.samples, weights, seed=seed, endless=repeat)).seed(seed)
+        samples = grain.MapDataset.source(Draws(dataset.samples, weights, seed=seed, endless=repeat)).seed(seed)
     else:
         samples = grain.MapDataset.source(dataset.samples).seed(seed)
         samples = samples.shuffle() if shuffle else samples
@@ -172,12 +172,12 @@ def make_loader(
         samples = samples.random_map(augment)
     own_size = batch_size // part[1]
     if part[1] > 1:
-        samples = _Part(samples, part[0], own_size, batch_size)
-    numbered = _batched(samples, own_size, model_config, np.empty)
+        samples = Part(samples, part[0], own_size, batch_size)
+    numbered = batched(samples, own_size, model_config, np.empty)
     batches = numbered
     num_threads = min(os.cpu_count() or 1, MAX_THREADS)
     if num_workers:  # what a worker read ahead in threads of its own would be left behind in shared memory at the end
-        batches, num_threads = _batched(samples, own_size, model_config, grain.multiprocessing.SharedMemoryArray), 0
+        batches, num_threads = batched(samples, own_size, model_config, grain.multiprocessing.SharedMemoryArray), 0
     batches = batches.slice(slice(start, None)) if start else batches
     stream = batches.to_iter_dataset(grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads))
     if num_workers:
@@ -204,76 +204,6 @@ def _check_keypoints(dataset: Dataset, model_config: ModelConfig) -> None:
             f"The model finds {wanted} keypoints of an object, and the objects of {dataset.name or 'the data'} have {counts}; "
             "set keypoint_head.num_keypoints to that."
         )
-
-
-class _TooMany(NamedTuple):
-    """A sample that fills up a batch and is not of it."""
-
-    sample: Sample
-
-
-class _Part(grain.MapDataset):
-    """One part of each batch; where the last batch has too few samples, others that are `_TooMany`."""
-
-    def __init__(self, samples: grain.MapDataset, part: int, own_size: int, batch_size: int):
-        super().__init__(samples)
-        self._part, self._own_size, self._batch_size = part, own_size, batch_size
-
-    def __len__(self) -> int:
-        return -(-len(self._parent) // self._batch_size) * self._own_size
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return self.slice(index)
-        batch, row = divmod(index, self._own_size)
-        place = batch * self._batch_size + self._part * self._own_size + row
-        return self._parent[place] if place < len(self._parent) else _TooMany(self._parent[0])
-
-
-def _batched(samples: grain.MapDataset, size: int, model_config: ModelConfig, empty: Callable[..., Any]) -> grain.MapDataset:
-    """Batches of so many samples as dicts; `empty` makes their large arrays, see `make_batch`."""
-    return samples.batch(size, batch_fn=partial(_make_batch, model_config=model_config, empty=empty)).map(Batch._asdict)
-
-
-def _make_batch(samples: Sequence[Sample | _TooMany], model_config: ModelConfig, empty: Callable[..., Any]) -> Batch:
-    """As `make_batch`, where those too many become images of size 0."""
-    batch = make_batch([each.sample if isinstance(each, _TooMany) else each for each in samples], model_config, empty)
-    for row, each in enumerate(samples):
-        if isinstance(each, _TooMany):
-            for array in batch:
-                if len(array):  # a model without keypoints has none of them
-                    array[row] = 0
-    return batch
-
-
-class _Draws:
-    """Samples in proportion to their weights, in passes of as many as there are, each pass drawn and ordered anew.
-
-    Each sample comes as often as it is due, rounded down or up, at random: systematic resampling, which spreads less than
-    drawing each place for itself. LVIS repeats an image by its factor, rounded so too (Gupta et al. 2019, appendix B).
-    """
-
-    def __init__(self, samples: Sequence[Sample], weights: Sequence[float], *, seed: int, endless: bool):
-        self._samples = samples
-        self._shares = np.cumsum(weights) / np.sum(weights)
-        self._seed = seed
-        self._length = len(samples) * (PASSES if endless else 1)
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, index: int) -> Sample:
-        turn, place = divmod(index, len(self._samples))
-        return self._samples[_drawn(self._seed, turn, self._shares.tobytes())[place]]
-
-
-@lru_cache(maxsize=4)
-def _drawn(seed: int, turn: int, shares: bytes) -> np.ndarray:
-    """(N,) indices of the samples of one pass."""
-    ends = np.frombuffer(shares)
-    rng = np.random.default_rng([seed, turn])
-    points = (np.arange(len(ends)) + rng.random()) / len(ends)
-    return rng.permutation(np.searchsorted(ends, points, side="right").clip(max=len(ends) - 1))
 
 
 def num_batches(dataset: Dataset, batch_size: int) -> int:
