@@ -9,9 +9,20 @@ Command:
 FOLDER holds `train.json` and `val.json` with their images in `train/` and `val/`. Without `--init` the ImageNet backbone
 comes from `keras.applications`.
 
-The validation photos choose nothing: the model is that of the last step. No training with this recipe has been completed yet,
-so there are no scores. A step of two photos takes 3.9 processor seconds (median of ten, AVX2, one thread, a busy machine); the
-defaults are 1,372 steps of one photo.
+The validation photos choose nothing: the model is that of the last step.
+
+Scores on the 59 validation photos, at most 150 detections a photo, one run with `--precision bfloat16`, which took 44
+minutes of one core (Intel Xeon with AMX; a step 0.78 s in its last epoch, other work beside it):
+
+    masks   AP 0.180, AP50 0.353, AP75 0.165
+    boxes   AP 0.193, AP50 0.356, AP75 0.189
+
+    mask AP50: facade 0.894, window 0.699, street 0.464, balcony-fence 0.459, car 0.341, vegetation 0.298, fence 0.287,
+    shop 0.064, non-building-infrastructure 0.026, traffic-infrastructure 0.000
+
+Windows, facades and balcony fences are found well; what has few examples (114 shops, 136 non-building infrastructure, 175
+traffic infrastructure) has not been learned yet. The loss was still falling, from 0.93 to 0.90 in the last epoch. The run was
+made before the gradients of biases in bfloat16 were corrected (see the changelog). No such model comes with the package.
 """
 
 from __future__ import annotations
@@ -23,8 +34,8 @@ from pathlib import Path
 import maskrcnn
 from maskrcnn.inference.scoring import write_scores
 
-# A training of few steps on one core: photos are seen small and whole, because half of a facade is no facade; one a step, so
-# that there are more steps; and only mirrored, because strong augmentation pays in longer trainings.
+# A training of few steps on one core: photos are seen whole, because half of a facade is no facade; one a step, so that there
+# are more steps; and only mirrored, because strong augmentation pays in longer trainings.
 SETTINGS = {
     "model": "mobilenet_v2_fpn",
     "image_size": 512,
