@@ -7,13 +7,12 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 from exports import KINDS, answers_agree, random_model, threads_get_their_own_answers
-from small_network import images_of, make_batch, small_config
+from small_network import images_of, make_batch
 
 from maskrcnn import engines
 from maskrcnn.api import MaskRCNN
@@ -24,6 +23,8 @@ from maskrcnn.exporting import export
 from maskrcnn.structures import PaddedDetections
 
 pytestmark = pytest.mark.backend
+# Each has operators that no other kind has.
+UNLIKE = ("PointRend", "as many samples as a bin has pixels", "mask scoring, keypoints and deformable convolutions")
 CONSTANTS = "data/constants/model_constants_config.json"
 
 
@@ -92,29 +93,16 @@ def test_weights_in_half_precision_are_cast_by_the_program_of_a_model_whose_pool
     np.testing.assert_allclose(engines.load(path).predict_on_batch(batch).scores, model.predict_on_batch(batch)[1], atol=1e-3)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="torch is written from torch")
-def test_a_program_takes_as_many_samples_as_a_bin_has_pixels(tmp_path):
-    model, path = random_model(**KINDS["as many samples as a bin has pixels"]), tmp_path / "model.pt2"
+@pytest.mark.parametrize(
+    "kind",
+    [kind if kind in UNLIKE else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS],
+)
+def test_a_program_is_written_of_every_kind_of_model(kind, tmp_path):
+    model, path = random_model(**KINDS[kind]), tmp_path / "model.pt2"
     export.WRITERS["torch"].write(model, path, "float32")
     batch = images_of(make_batch((3, 5)))
     answers_agree(PaddedDetections(*model.predict_on_batch(batch)), engines.load(path).predict_on_batch(batch))
-
-
-@pytest.mark.parametrize(
-    ("changes", "what"),
-    [
-        ({"keypoint_head__num_keypoints": 3}, "keypoints"),
-        ({"mask_head__kind": "scoring"}, "mask scoring"),
-        ({"mask_head__kind": "point_rend"}, "PointRend"),
-        ({"backbone__name": "resnet50", "backbone__deformable": "offsets"}, "deformable convolutions"),
-    ],
-)
-def test_what_is_not_exported_is_told_before_the_work(changes, what, tmp_path):
-    model = SimpleNamespace(config=small_config(**changes))
-    with pytest.raises(ValueError, match=f"Models with {what} are not exported for torch yet; choose") as told:
-        export.export(model, tmp_path / "model.pt2", format="torch")
-    assert "\n" not in str(told.value) and not list(tmp_path.iterdir())
 
 
 def weights_in(path: Path) -> int:

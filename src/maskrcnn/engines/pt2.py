@@ -32,12 +32,12 @@ NUMBERS = re.compile(r"data/(weights/weight|constants/tensor)_\d+")  # as they l
 
 # The operators of which models are made. What reads files, such as aten.from_file, is none of them.
 OPERATORS = (
-    "add alias any arange bitwise_and bitwise_not bitwise_or cat ceil clamp clip clone contiguous conv2d conv_transpose2d "
-    "detach div embedding embedding_bag eq exp expand flatten flip floor floor_divide full full_like ge gelu group_norm gt "
-    "index_select le lift_fresh_copy log log2 logical_and logical_not logical_or lt matmul max_pool2d maximum mean meshgrid "
-    "minimum mul ne neg not_equal ones ones_like pad permute pow ravel reciprocal relu relu6 remainder reshape rsqrt rsub "
-    "select sigmoid slice softmax sort split sqrt square squeeze stack sub sum sym_size tile to transpose unbind unsqueeze "
-    "var view where zeros zeros_like"
+    "abs add alias amax any arange bitwise_and bitwise_not bitwise_or broadcast_to cat ceil clamp clip clone contiguous "
+    "conv2d conv_transpose2d detach div embedding embedding_bag eq exp expand flatten flip floor floor_divide full "
+    "full_like ge gelu group_norm gt index_put_ index_select le lift_fresh_copy log log2 logical_and logical_not "
+    "logical_or lt matmul max max_pool2d maximum mean meshgrid minimum mul ne neg not_equal numpy_T ones ones_like pad permute "
+    "pow ravel reciprocal relu relu6 remainder reshape rsqrt rsub select sigmoid slice softmax sort split sqrt square "
+    "squeeze stack sub sum sym_size tile to transpose unbind unsqueeze var view where zeros zeros_like"
 )
 TARGET = re.compile(
     rf"torch\.ops\.aten\.({OPERATORS.replace(' ', '|')})\.\w+|torch\.ops\.higher_order\.while_loop"

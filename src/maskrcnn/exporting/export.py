@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from maskrcnn import engines
-from maskrcnn.config.model import ModelConfig
 from maskrcnn.exporting import litert, onnx, openvino, saved_model, torch_export
 from maskrcnn.inference.whole import detect
 from maskrcnn.structures import Detections, Detector
@@ -95,16 +94,13 @@ def export(
         The largest differences, over all images.
 
     Raises:
-        ValueError: answers differ by more than `LIMITS`, or that format or precision cannot be had; for torch a model with
-            keypoints, PointRend, mask scoring or deformable convolutions.
+        ValueError: answers differ by more than `LIMITS`, or that format or precision cannot be had.
         ImportError: what writes the format is not installed.
     """
     import keras
 
     if format not in WRITERS:
         raise ValueError(f"Models are exported as {', '.join(WRITERS)}; received {format!r}.")
-    if format == "torch" and (what := _not_in_torch(model.config)):
-        raise ValueError(f"Models with {what} are not exported for torch yet; choose one of the other formats.")
     writer = WRITERS[format]
     if precision not in writer.PRECISIONS:
         raise ValueError(f"{format} is written in {', '.join(writer.PRECISIONS)}; received {precision!r}.")
@@ -137,13 +133,6 @@ def export(
         _check(found, precision)
         os.replace(unfinished, out)
     return found
-
-
-def _not_in_torch(config: ModelConfig) -> str:
-    """What of a model `engines.pt2` does not know the operators of; "" where there is nothing of it."""
-    of_heads = {"point_rend": "PointRend", "scoring": "mask scoring"}.get(config.mask_head.kind, "")
-    of_backbone = "" if config.backbone.deformable == "none" else "deformable convolutions"
-    return "keypoints" if config.keypoint_head.num_keypoints else of_heads or of_backbone
 
 
 def compare(model: Detector, other: Detector, images: Iterable[Any]) -> Difference:

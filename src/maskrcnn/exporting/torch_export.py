@@ -113,7 +113,24 @@ def _tidy(traced: Any) -> None:
                 if source.meta["val"].dtype == node.meta["val"].dtype:
                     node.replace_all_uses_with(source)
                     module.graph.erase_node(node)
+            elif node.target is torch.ops.aten.lift_fresh_copy.default and node.args[0].op == "get_attr":
+                _write_out(module, node)
         module.recompile()
+
+
+def _write_out(module: Any, node: Any) -> None:
+    """Makes a number of a loop's body a part of the program: PyTorch writes the constants of none but the outermost."""
+    import torch
+
+    constant = node.args[0]
+    value = getattr(module, constant.target)
+    with module.graph.inserting_before(node):
+        number = module.graph.call_function(torch.ops.aten.full.default, ([], value.item()), {"dtype": value.dtype})
+    number.meta = dict(node.meta)
+    node.replace_all_uses_with(number)
+    module.graph.erase_node(node)
+    if not constant.users:
+        module.graph.erase_node(constant)
 
 
 def _halve_weights(program: Any) -> None:
