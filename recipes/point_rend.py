@@ -7,7 +7,14 @@ Command:
 
 Boundary AP and IoU are those of `maskrcnn.metrics.boundary`; minutes and seconds are of the processor.
 
-Scores: not measured yet.
+Scores on 89 validation images of nuclei after one epoch (235 steps of two images), two seeds, mean and standard deviation
+(Intel Xeon with AMX, one thread, other work beside):
+
+                           mask AP          boundary AP      boundary IoU     minutes    seconds an image
+    plain mask head, 28²   0.499 ± 0.002    0.481 ± 0.000    0.799 ± 0.002    4.0        0.49
+    PointRend, 112²        0.499 ± 0.008    0.484 ± 0.010    0.803 ± 0.003    4.0        1.38
+
+So on nuclei, which are 5 to 100 pixels wide, nothing is gained beyond the spread. Large objects were not measured.
 """
 
 from __future__ import annotations
