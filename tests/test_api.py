@@ -163,17 +163,21 @@ def test_detect_takes_paths_arrays_and_batches_alike(model, tmp_path):
         write_image(path, (72, 96))
     images = [read_image(path) for path in paths]
     kernel = model.box_head.classes.kernel
-    kernel.assign(100 * kernel)
-    from_paths = model.detect(paths)
-    for other in (model.detect(images), model.detect(np.stack(images)), model.detect(iter(images), batch_size=2)):
+    before = keras.ops.convert_to_numpy(kernel).copy()
+    kernel.assign(100 * before)
+    try:
+        from_paths = model.detect(paths)
+        others = [model.detect(images), model.detect(np.stack(images)), model.detect(iter(images), batch_size=2)]
+        (single,) = model.detect(paths[0])
+    finally:
+        kernel.assign(before)  # the model is every test's
+    for other in others:
         assert len(other) == len(from_paths) == 3
         for first, second in zip(from_paths, other, strict=True):
             np.testing.assert_allclose(first.boxes, second.boxes, atol=1e-2)
             np.testing.assert_allclose(first.scores, second.scores, atol=1e-4)
-    (single,) = model.detect(paths[0])
     np.testing.assert_allclose(single.boxes, from_paths[0].boxes, atol=1e-3)
     assert single.path == str(paths[0])
-    kernel.assign(kernel / 100)
 
 
 def test_detections_are_in_original_pixels_whatever_the_size(model):
